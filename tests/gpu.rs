@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lcm::model::desired::{Desired, GpuRequest, Service};
-use lcm::model::facts::{GpuFact, Owner, Reading};
+use lcm::model::facts::{GpuFact, ProcessOwner, Reading};
 use lcm::model::names::{ProjectName, ServiceName};
 use lcm::runtime::Driver as _;
 use lcm::runtime::docker::intent::ExistingContainer;
@@ -173,7 +173,7 @@ fn a_process_holds() {
         return;
     };
     assert!(mine.program.starts_with("python3"), "{mine:?}");
-    assert!(matches!(mine.owner, Owner::Stranger | Owner::Container(_)), "{mine:?}");
+    assert!(matches!(mine.owner, ProcessOwner::Stranger | ProcessOwner::Container(_)), "{mine:?}");
     let memory = mine.memory.expect("it is told").0;
     println!("asked for {HELD_MIB} MiB, holds {memory} MiB on {}", gpu.id);
     assert!((HELD_MIB..=HELD_MIB + CONTEXT_MIB_MAX).contains(&memory), "{memory} MiB");

@@ -10,6 +10,8 @@ mod circles;
 mod lifecycle;
 #[path = "support/source.rs"]
 mod source;
+#[path = "laws/types.rs"]
+mod types;
 
 use source::{Source, root};
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lcm::manifest::{Choice, load, schema};
+use lcm::manifest::{ModeSelection, load, schema};
 use lcm::model::desired::Desired;
 use lcm::model::names::ModeName;
 use lcm::syntax::Environment;
@@ -51,7 +51,7 @@ fn load_as_told(path: &Path) -> Result<Desired, Problems> {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let mode = directives.get("mode").map(|mode| ModeName::new(mode.clone()));
-    load(path, &environment, &Choice { mode, ..Choice::default() })
+    load(path, &environment, &ModeSelection { mode, ..ModeSelection::default() })
 }
 
 /// `None`: it is no YAML, so there is nothing for the schema to judge.

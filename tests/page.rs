@@ -17,7 +17,7 @@ mod using;
 
 use lcm::model::plan::{Plan, Purpose};
 use lcm::report::html;
-use lcm::report::view::{Origin, Standing, View};
+use lcm::report::view::{Freshness, PlanOrigin, PlanView};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
@@ -65,8 +65,8 @@ fn plan() -> Plan {
 }
 
 fn page_of(plan: &Plan) -> String {
-    let standing = Standing::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
-    html::plan(View { plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) }).to_string()
+    let standing = Freshness::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
+    html::plan(PlanView { plan, purpose: Purpose::Apply, origin: PlanOrigin::Saved(&standing) }).to_string()
 }
 
 /// The same plan, every name and sentence of it hostile.

@@ -135,7 +135,7 @@ fn killed_at_any_effect_the_next_run_converges() {
                 prop_assert!(bench.apply_and_crash(number, side).await?, "effect {number} came the first time");
                 if number % 2 == 0 {
                     // The state folder goes with it.
-                    bench.store = lcm::store::memory::Memory::default();
+                    bench.store = lcm::store::memory::MemoryStore::default();
                 }
                 let converged = settle_then_converge(&bench).await;
                 converged.map_err(|error| TestCaseError::fail(format!("killed {side:?} effect {number}: {error}")))?;

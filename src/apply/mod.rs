@@ -18,4 +18,4 @@ mod tests;
 
 pub use self::journal::seen::{RecordedSnapshot, record_seen};
 pub use self::reconcile::apply;
-pub use self::run::{Context, Failure, Interrupt, OnFailure, Options, Outcome};
+pub use self::run::{Failure, Interrupt, OnFailure, Options, RunContext, RunResult};

@@ -5,7 +5,7 @@ use super::execute::execute;
 use super::journal::seen::{RecordedSnapshot, record_seen};
 use super::journal::{attempts, measure, notify, pending, result};
 use super::rollback;
-use super::run::{Cancelled, Context, OnFailure, Outcome, Run, StepError};
+use super::run::{Cancelled, OnFailure, Run, RunContext, RunResult, StepError};
 use super::step::log::log_tail;
 use super::step::prepare;
 use crate::model::event::EventKind;
@@ -20,7 +20,7 @@ use crate::store::{Recalled, recall};
 const ROUNDS_MAX: u32 = 5;
 
 /// Observes, plans and executes in rounds while that makes progress. `first` is the plan that was shown and approved.
-pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
+pub async fn apply(context: RunContext<'_>, first: &Plan) -> RunResult {
     let run = Run::new(context);
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
     run.say(EventKind::Run { project, mode });
@@ -41,7 +41,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
         Err(EarlyEnd::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
         Err(EarlyEnd::Interrupted) => (None, None),
     };
-    Outcome {
+    RunResult {
         changed: ledger.changed,
         done: ledger.done,
         settled: ledger.made,
@@ -247,7 +247,7 @@ async fn observe(run: &Run<'_>) -> Result<Snapshot, EarlyEnd> {
     let Recalled { holds, journal } = recall(context.store, [&context.desired.project], &mut facts).await;
     if let Err(error) = holds {
         run.holds_unreadable(&error);
-        facts.heed(run.ledger().holds.clone());
+        facts.merge_holds(run.ledger().holds.clone());
         facts.holds_unknown = Some(error.to_string());
     }
     if let Err(error) = journal {

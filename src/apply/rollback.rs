@@ -9,7 +9,7 @@ use crate::model::desired::Service;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
-use crate::runtime::Life;
+use crate::runtime::RunState;
 
 /// Returns the plan that undoes the moves in the ledger; `None`: there is nothing to undo.
 pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
@@ -57,8 +57,8 @@ async fn stop_of(
     let service = desired.services.get(name)?;
     let look = run.context.driver.look(&desired.project, service).await.ok()?;
     match look.life {
-        Life::Running | Life::Crippled(_) => {}
-        Life::Absent | Life::Ended(_) | Life::Suspended => return None,
+        RunState::Running | RunState::Degraded(_) => {}
+        RunState::Absent | RunState::Ended(_) | RunState::Suspended => return None,
     }
     if moved.instance.is_some() && look.instance != moved.instance {
         return None;
@@ -92,8 +92,8 @@ async fn start_of(run: &Run<'_>, moved: &Moved, stops: &[Step], earlier: &[Step]
         return None;
     }
     match look.life {
-        Life::Absent | Life::Ended(_) => {}
-        Life::Running | Life::Crippled(_) | Life::Suspended => return None,
+        RunState::Absent | RunState::Ended(_) => {}
+        RunState::Running | RunState::Degraded(_) | RunState::Suspended => return None,
     }
     let expect = Expect { instance: look.instance, state: State::Offline };
     let needs = stops.iter().map(|step| step.id.clone()).chain(dependencies(service, earlier)).collect();
@@ -106,7 +106,7 @@ async fn rollout_of(run: &Run<'_>, moved: &Moved, earlier: &[Step]) -> Option<St
     let (forward, desired) = (&moved.step, run.context.desired);
     let (service, change) = (desired.services.get(&forward.service)?, forward.copies?);
     let look = run.context.driver.look(&desired.project, service).await.ok()?;
-    let is_as_left = look.life == Life::Running
+    let is_as_left = look.life == RunState::Running
         && look.instance == moved.instance
         && look.copies.is_some_and(|copies| copies.wanted == change.to);
     if !is_as_left {

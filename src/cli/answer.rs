@@ -2,16 +2,16 @@
 
 use std::io;
 
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::report::output::Output;
 use crate::report::print;
 
 /// Writes a command's answer.
-pub(crate) fn data(text: &Output) -> Result<(), Stop> {
+pub(crate) fn data(text: &Output) -> Result<(), EarlyExit> {
     print::data(text).map_err(|error| unwritten(&error))
 }
 
 /// Refusal of a command whose answer can't be written.
-pub(crate) fn unwritten(error: &io::Error) -> Stop {
-    Stop::refused(Code::System, format!("can't write to stdout: {error}"))
+pub(crate) fn unwritten(error: &io::Error) -> EarlyExit {
+    EarlyExit::refused(Code::System, format!("can't write to stdout: {error}"))
 }

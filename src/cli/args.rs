@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::apply::{OnFailure, Options};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::names::{GoalName, ModeName, ServiceName};
 
 /// Which manifest, and what of it.
@@ -68,14 +68,14 @@ pub(super) struct ChooseArgs {
 
 impl ChooseArgs {
     /// For a run that brings services up.
-    pub(super) fn choice(&self) -> Choice {
+    pub(super) fn choice(&self) -> ModeSelection {
         let goals = self.goals.iter().cloned().collect();
-        Choice { mode: self.mode.clone(), goals, ..Choice::default() }
+        ModeSelection { mode: self.mode.clone(), goals, ..ModeSelection::default() }
     }
 
     /// For whoever only looks, or stops everything.
-    pub(super) fn choice_if_any(&self) -> Choice {
-        Choice { mode_optional: true, ..self.choice() }
+    pub(super) fn choice_if_any(&self) -> ModeSelection {
+        ModeSelection { mode_optional: true, ..self.choice() }
     }
 }
 
@@ -137,8 +137,8 @@ pub(super) struct ExecutionArgs {
     #[arg(long)]
     pub(super) force: bool,
     /// How to show the run
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    pub(super) format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    pub(super) format: OutputFormat,
     /// Write the run's events into this file too, as JSON, one a line
     #[arg(long, value_name = "FILE")]
     pub(super) json_into: Option<PathBuf>,
@@ -173,7 +173,7 @@ enum FailurePolicy {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     Text,
     Json,
 }

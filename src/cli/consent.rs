@@ -3,10 +3,10 @@
 
 use std::io::{self, IsTerminal};
 
-use crate::cli::args::Format;
+use crate::cli::args::OutputFormat;
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{answer, opened};
 use crate::files::named;
@@ -16,8 +16,8 @@ use crate::model::snapshot::Proposal;
 use crate::reconcile::{ActiveRun, Approval, ApprovedBy, comparison, propose_for_run};
 use crate::report::print;
 use crate::report::sheet::Sheet;
-use crate::report::text::{self, Setting};
-use crate::report::view::{Looked, View};
+use crate::report::text::{self, TextOptions};
+use crate::report::view::{InspectedCounts, PlanView};
 
 /// A world that never stands still long enough for an answer is nothing to go on with.
 const QUESTIONS_MAX: usize = 3;
@@ -32,7 +32,7 @@ enum Consent {
 }
 
 /// Returns an approved proposal, by an operator's answer where it takes one.
-pub(super) async fn reach(session: &Session, job: &Job, run: &ActiveRun<'_>) -> Result<Approval, Stop> {
+pub(super) async fn reach(session: &Session, job: &ApplyJob, run: &ActiveRun<'_>) -> Result<Approval, EarlyExit> {
     let proposal = propose_for_run(run).await?;
     show(session, job, run, &proposal)?;
     match consent(job, run, &proposal.plan) {
@@ -41,23 +41,23 @@ pub(super) async fn reach(session: &Session, job: &Job, run: &ActiveRun<'_>) -> 
         Consent::Impossible => {
             let message = "can't ask whether to go on, since standard input gave the manifest; nothing was done: give \
                            `--yes`, or name a file";
-            Err(Stop::refused(Code::Declined, message))
+            Err(EarlyExit::refused(Code::Declined, message))
         }
     }
 }
 
-fn show(session: &Session, job: &Job, run: &ActiveRun<'_>, proposal: &Proposal) -> Result<(), Stop> {
+fn show(session: &Session, job: &ApplyJob, run: &ActiveRun<'_>, proposal: &Proposal) -> Result<(), EarlyExit> {
     let Proposal { snapshot, plan } = proposal;
-    if job.execution.format != Format::Text || (session.quiet && !plan.steps.is_empty()) {
+    if job.execution.format != OutputFormat::Text || (session.quiet && !plan.steps.is_empty()) {
         return Ok(());
     }
-    let looked = Looked::at(&snapshot.facts);
-    let view = View { plan, purpose: job.purpose, origin: opened::origin(run.cycle.project, &looked) };
-    answer::data(&text::plan(view, Setting { verbose: session.verbose, style: session.stdout }))
+    let looked = InspectedCounts::at(&snapshot.facts);
+    let view = PlanView { plan, purpose: job.purpose, origin: opened::origin(run.cycle.project, &looked) };
+    answer::data(&text::plan(view, TextOptions { verbose: session.verbose, style: session.stdout }))
 }
 
 /// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.
-fn consent(job: &Job, run: &ActiveRun<'_>, plan: &Plan) -> Consent {
+fn consent(job: &ApplyJob, run: &ActiveRun<'_>, plan: &Plan) -> Consent {
     let stops = plan.steps.iter().any(|step| match step.action {
         // What is evicted in vain, is stopped.
         Action::Stop | Action::Remove | Action::Evict => true,
@@ -74,7 +74,12 @@ fn consent(job: &Job, run: &ActiveRun<'_>, plan: &Plan) -> Consent {
 }
 
 /// Asks until what was approved is what would be done now.
-async fn ask(session: &Session, job: &Job, run: &ActiveRun<'_>, mut shown: Proposal) -> Result<Approval, Stop> {
+async fn ask(
+    session: &Session,
+    job: &ApplyJob,
+    run: &ActiveRun<'_>,
+    mut shown: Proposal,
+) -> Result<Approval, EarlyExit> {
     let project = run.cycle.project;
     // The command line names no mode.
     let follows_override = job.purpose == Purpose::Apply && job.choice.mode.is_none();
@@ -86,11 +91,11 @@ async fn ask(session: &Session, job: &Job, run: &ActiveRun<'_>, mut shown: Propo
         }
         let mode = project.mode_override().await?;
         if !agreed().await {
-            return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
+            return Err(EarlyExit::refused(Code::Declined, "not agreed to; nothing was done"));
         }
         if follows_override && project.mode_override().await? != mode {
             let message = "the mode was switched since it was asked, and nothing was done; run it again";
-            return Err(Stop::new(Exit::Stale, Code::Stale, message));
+            return Err(EarlyExit::new(Exit::Stale, Code::Stale, message));
         }
         let now = propose_for_run(run).await?;
         let differences = comparison::differences(&shown.plan, &now.plan);
@@ -100,7 +105,7 @@ async fn ask(session: &Session, job: &Job, run: &ActiveRun<'_>, mut shown: Propo
         let changed = "what is to be done has changed since it was asked:";
         if questions == QUESTIONS_MAX {
             let advice = format!("so it was {QUESTIONS_MAX} times, and nothing was done; run it again");
-            return Err(Stop::new(Exit::Stale, Code::Stale, changed).with(differences, Some(advice)));
+            return Err(EarlyExit::new(Exit::Stale, Code::Stale, changed).with(differences, Some(advice)));
         }
         session.show(Sheet::new().line(changed).block(2, differences).output(session.stderr).trimmed());
         show(session, job, run, &now)?;

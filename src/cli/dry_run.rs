@@ -2,28 +2,28 @@
 //! locked, recorded or changed.
 
 use crate::cli::args::operator::DRY_RUN;
-use crate::cli::args::{Format, PlanFormat};
+use crate::cli::args::{OutputFormat, PlanFormat};
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::Stop;
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::{answer, opened, plan_view, prepare};
 use crate::model::snapshot::Proposal;
 use crate::reconcile::{Cycle, propose};
-use crate::report::view::{Looked, View};
+use crate::report::view::{InspectedCounts, PlanView};
 
 /// Shows what the job would do, and ends as `lcm plan` does.
-pub(super) async fn run(session: &Session, mut job: Job) -> Result<Exit, Stop> {
+pub(super) async fn run(session: &Session, mut job: ApplyJob) -> Result<Exit, EarlyExit> {
     let (project, saved) = prepare::open(session, &mut job).await?;
     let request = prepare::request(&job, &project, saved.as_ref())?;
     let holds = std::mem::take(&mut job.holds);
     let cycle = Cycle { caller: session, project: &project, request: &request, saved: saved.as_ref() };
     let Proposal { snapshot, plan } = propose(cycle, holds).await?;
-    let looked = Looked::at(&snapshot.facts);
-    let view = View { plan: &plan, purpose: job.purpose, origin: opened::origin(&project, &looked) };
+    let looked = InspectedCounts::at(&snapshot.facts);
+    let view = PlanView { plan: &plan, purpose: job.purpose, origin: opened::origin(&project, &looked) };
     let format = match job.execution.format {
-        Format::Text => PlanFormat::Text,
-        Format::Json => PlanFormat::Json,
+        OutputFormat::Text => PlanFormat::Text,
+        OutputFormat::Json => PlanFormat::Json,
     };
     answer::data(&plan_view::shown(session, view, format))?;
     session.note(DRY_RUN);

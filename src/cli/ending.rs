@@ -2,7 +2,7 @@
 
 use crate::cli::exit::Exit;
 use crate::cli::terminal::tally;
-use crate::cli::terminal::teller::Teller;
+use crate::cli::terminal::teller::EventReporter;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Purpose, Step};
 use crate::reconcile::RunReport;
@@ -12,7 +12,7 @@ use crate::report::style::Style;
 use crate::report::table::spoken;
 
 /// Returns the sum of a run in one sentence.
-pub(super) fn message(teller: &Teller, report: &RunReport) -> String {
+pub(super) fn message(teller: &EventReporter, report: &RunReport) -> String {
     match report.took_ms {
         Some(took_ms) => teller.sentence(&report.outcome, took_ms),
         None => "nothing to do".to_owned(),

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::apply::Interrupt;
-use crate::cli::args::{ExecutionArgs, Format};
+use crate::cli::args::{ExecutionArgs, OutputFormat};
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
-use crate::cli::terminal::teller::Teller;
+use crate::cli::terminal::teller::EventReporter;
 use crate::cli::{consent, dry_run, ending, outputs, prepare};
 use crate::files::{named, output};
 use crate::model::event::{Event, EventKind};
@@ -24,7 +24,7 @@ use crate::report::print;
 use crate::report::progress::{Progress, Show};
 
 /// Carries out a job. The events report every end, also one before there is a manifest.
-pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
+pub(super) async fn run(session: &Session, job: ApplyJob) -> Result<Exit, EarlyExit> {
     // Reading a stream may wait: an interrupt ends lcm meanwhile.
     if named::is_stream(&job.manifest) {
         let _ = wire::manifest_files(&job.manifest, &session.environment);
@@ -42,7 +42,7 @@ pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
         Ok(copy) => (copy, None),
         Err(stop) => (None, Some(stop)),
     };
-    let teller = Arc::new(Teller::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
+    let teller = Arc::new(EventReporter::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
     let ended = match refused {
         // As large as all that it waits for.
         None => Box::pin(work(session, job, &teller)).await,
@@ -56,13 +56,13 @@ pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
 }
 
 /// The same for a command that ends before it knows what is to be carried out.
-pub(super) fn tell_refused(session: &Session, execution: &ExecutionArgs, stop: &Stop) {
+pub(super) fn tell_refused(session: &Session, execution: &ExecutionArgs, stop: &EarlyExit) {
     // Where it can't be opened, no reader is there.
     let copy = copy(execution).unwrap_or_default();
-    Teller::new(Progress::new(show(session, execution), session.stderr, copy)).end_early(stop);
+    EventReporter::new(Progress::new(show(session, execution), session.stderr, copy)).end_early(stop);
 }
 
-async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<Exit, Stop> {
+async fn work(session: &Session, mut job: ApplyJob, teller: &Arc<EventReporter>) -> Result<Exit, EarlyExit> {
     let hearing = Arc::clone(teller);
     let interrupts = Interrupts::listen(move |interrupt, heard| hearing.hear(interrupt, heard))?;
     let (project, saved) = prepare::open(session, &mut job).await?;
@@ -86,7 +86,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     let report = reconcile::carry_out(&run, &approval, &listener).await?;
     let exit = Exit::of_status(report.status, detailed);
     let message = ending::message(teller, &report);
-    if job.execution.format == Format::Text
+    if job.execution.format == OutputFormat::Text
         && let Err(error) = print::data(&ending::words(job.purpose, &report, (exit, &message), session.stdout))
     {
         // It is done all the same, and the exit code must say so.
@@ -105,7 +105,7 @@ fn detailed_exit_code(status: RunStatus) -> u8 {
 
 /// A run at the terminal.
 struct TerminalRun<'a> {
-    teller: &'a Teller,
+    teller: &'a EventReporter,
     interrupts: &'a Interrupts,
     detailed: bool,
 }
@@ -139,9 +139,10 @@ impl RunListener for TerminalRun<'_> {
 }
 
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.
-fn copy(execution: &ExecutionArgs) -> Result<Option<File>, Stop> {
+fn copy(execution: &ExecutionArgs) -> Result<Option<File>, EarlyExit> {
     let stream = |path: &PathBuf| {
-        let cannot = |error| Stop::refused(Code::File, format!("can't write events to {}: {error}", path.display()));
+        let cannot =
+            |error| EarlyExit::refused(Code::File, format!("can't write events to {}: {error}", path.display()));
         output::stream(path).map_err(cannot)
     };
     execution.json_into.as_ref().map(stream).transpose()
@@ -149,9 +150,9 @@ fn copy(execution: &ExecutionArgs) -> Result<Option<File>, Stop> {
 
 fn show(session: &Session, execution: &ExecutionArgs) -> Show {
     match execution.format {
-        Format::Json => Show::Json,
-        Format::Text if session.quiet => Show::Nothing,
-        Format::Text if io::stderr().is_terminal() && session.may_redraw() => Show::Bars,
-        Format::Text => Show::Lines,
+        OutputFormat::Json => Show::Json,
+        OutputFormat::Text if session.quiet => Show::Nothing,
+        OutputFormat::Text if io::stderr().is_terminal() && session.may_redraw() => Show::Bars,
+        OutputFormat::Text => Show::Lines,
     }
 }

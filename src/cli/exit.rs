@@ -1,6 +1,6 @@
 //! What the exit codes mean, and which one wins. Pure.
 
-use crate::apply::Outcome;
+use crate::apply::RunResult;
 use crate::model::plan::Plan;
 use crate::reconcile::RunStatus;
 
@@ -71,7 +71,7 @@ impl Exit {
 
     /// How `lcm apply` and `lcm down` end.
     #[must_use]
-    pub fn of_outcome(outcome: &Outcome, detailed: bool) -> Self {
+    pub fn of_outcome(outcome: &RunResult, detailed: bool) -> Self {
         Self::of_status(RunStatus::of_outcome(outcome), detailed)
     }
 

@@ -9,18 +9,18 @@ use crate::cli::answer::data;
 use crate::cli::args::names;
 use crate::cli::args::operator::{DRY_RUN, HoldArgs, OperatorArgs};
 use crate::cli::opened;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::budget;
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::Report;
+use crate::model::facts::FailureReport;
+use crate::model::holds::{Hold, HoldRecord, way};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::plan::Purpose;
 use crate::model::snapshot::Snapshot;
-use crate::model::words::{Said, Word, way};
 use crate::plan::judge_commands::{HoldBlock, may_hold};
 use crate::reconcile::Project;
 use crate::report::sheet::Sheet;
@@ -42,9 +42,9 @@ pub(crate) struct HoldCommand<'a> {
 }
 
 /// Opens the world that the words are about.
-pub(crate) async fn open(session: &Session, args: &HoldArgs) -> Result<Project, Stop> {
+pub(crate) async fn open(session: &Session, args: &HoldArgs) -> Result<Project, EarlyExit> {
     // In the mode that counts: rules may be of one mode.
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     opened::open(session, &args.manifest, &choice, args.world.as_deref()).await
 }
 
@@ -55,7 +55,7 @@ impl<'a> HoldCommand<'a> {
         args: &'a HoldArgs,
         opened: &'a Project,
         is_rehearsal: bool,
-    ) -> Result<Self, Stop> {
+    ) -> Result<Self, EarlyExit> {
         let mut metadata = args.metadata()?;
         let masker = opened.desired.masker();
         for value in metadata.values_mut() {
@@ -65,7 +65,7 @@ impl<'a> HoldCommand<'a> {
         // A word that can't be kept is refused when it is said, on a full disk too.
         if !is_rehearsal {
             opened.ensure_writable(Purpose::Apply, |_| ()).await?;
-            opened.rename_former().await.map_err(|error| Stop::refused(Code::Store, error.to_string()))?;
+            opened.rename_former().await.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))?;
         }
         let mut named: Vec<ServiceName> = Vec::new();
         for name in &args.services {
@@ -82,8 +82,8 @@ impl<'a> HoldCommand<'a> {
         Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, is_rehearsal, told: Sheet::new() })
     }
 
-    pub(crate) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, Stop> {
-        self.observed.get(name).ok_or_else(|| Stop::refused(Code::Illegal, format!("nothing is known of {name}")))
+    pub(crate) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, EarlyExit> {
+        self.observed.get(name).ok_or_else(|| EarlyExit::refused(Code::Illegal, format!("nothing is known of {name}")))
     }
 
     pub(crate) fn service(&self, name: &ServiceName) -> Option<&Service> {
@@ -92,16 +92,16 @@ impl<'a> HoldCommand<'a> {
 
     /// Judges a hold on all named services; those on which it is already are reported and left out.
     /// With each the changes that it makes.
-    pub(crate) fn judge(&mut self, word: Word) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
+    pub(crate) fn judge(&mut self, word: Hold) -> Result<Vec<(ServiceName, Vec<State>)>, EarlyExit> {
         let mut open = Vec::new();
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
             let is_carried_out = seen.state == word.state() || way(word, seen.state).is_none();
-            let holds = seen.word.as_deref().filter(|said| said.word == word && is_carried_out);
-            if let Some(whom) = holds.map(Said::by_whom) {
+            let holds = seen.hold.as_deref().filter(|said| said.kind == word && is_carried_out);
+            if let Some(whom) = holds.map(HoldRecord::by_whom) {
                 self.tell(&format!("{name} is {} already ({whom})", past(word)));
             } else {
-                let route = may_say((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
+                let route = route_of_hold((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
                 open.push((name, route));
             }
         }
@@ -110,19 +110,19 @@ impl<'a> HoldCommand<'a> {
 
     /// Keeps the word. What it does to the machine comes after that: what crashes in between is made up for by the next
     /// apply.
-    pub(crate) async fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
+    pub(crate) async fn keep(&self, name: &ServiceName, word: Hold) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let said = self.said(word);
         let kept = self.opened.store().set_hold(&self.opened.desired.project, name, Some(&said)).await;
-        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        kept.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// The word as it is kept.
-    pub(crate) fn said(&self, word: Word) -> Said {
-        Said {
-            word,
+    pub(crate) fn said(&self, word: Hold) -> HoldRecord {
+        HoldRecord {
+            kind: word,
             by: self.voice.by(self.session),
             since: self.opened.driver().now(),
             reason: self.voice.reason(self.opened),
@@ -131,32 +131,32 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// Takes it back.
-    pub(crate) async fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) async fn forget(&self, name: &ServiceName) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let forgotten = self.opened.store().set_hold(&self.opened.desired.project, name, None).await;
-        forgotten.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        forgotten.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// Gives a service its budget anew.
-    pub(crate) async fn reset_attempts(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) async fn reset_attempts(&self, name: &ServiceName) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let (project, now) = (&self.opened.desired.project, self.opened.driver().now());
         let leave = self.service(name).and_then(|service| budget::resumed(service, now));
         let reset = self.opened.store().set_attempts(project, name, leave.as_ref()).await;
-        reset.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        reset.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// Keeps a report of a service, or takes it back.
-    pub(crate) async fn set_report(&self, name: &ServiceName, report: Option<&Report>) -> Result<(), Stop> {
+    pub(crate) async fn set_report(&self, name: &ServiceName, report: Option<&FailureReport>) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let kept = self.opened.store().set_report(&self.opened.desired.project, name, report).await;
-        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        kept.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// Records a change that was seen, and not made. A store that fails stops nothing here.
@@ -213,14 +213,14 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// Ends the command: a simulated world is written back, and the answer given.
-    pub(crate) async fn end(mut self) -> Result<(), Stop> {
+    pub(crate) async fn end(mut self) -> Result<(), EarlyExit> {
         if !self.is_rehearsal {
             self.opened.close(self.session).await?;
         }
         self.answer()
     }
 
-    pub(crate) fn answer(&mut self) -> Result<(), Stop> {
+    pub(crate) fn answer(&mut self) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             self.tell(DRY_RUN);
         }
@@ -229,12 +229,12 @@ impl<'a> HoldCommand<'a> {
 }
 
 /// Returns the states that a hold leads a service through, or the refusal.
-fn may_say(
+fn route_of_hold(
     of: (&Desired, Timestamp),
     name: &ServiceName,
     seen: &ObservedService,
-    word: Word,
-) -> Result<Vec<State>, Stop> {
+    word: Hold,
+) -> Result<Vec<State>, EarlyExit> {
     let message = match may_hold(of, name, seen, word) {
         Ok(route) => return Ok(route),
         Err(HoldBlock::Foreign { holder }) => format!("{name} is not lcm's to {word}: {holder}"),
@@ -243,7 +243,7 @@ fn may_say(
         ),
         Err(HoldBlock::Denied(denial)) => format!("{name} can't be {}: {denial}", past(word)),
     };
-    Err(Stop::refused(Code::Illegal, message))
+    Err(EarlyExit::refused(Code::Illegal, message))
 }
 
 /// `online → maintenance`, or `registered` where the state stays.
@@ -255,10 +255,10 @@ pub(crate) fn change(seen: &ObservedService, route: &[State]) -> String {
     }
 }
 
-fn past(word: Word) -> &'static str {
+fn past(word: Hold) -> &'static str {
     match word {
-        Word::Maintain => "maintained",
-        Word::Suspend => "suspended",
-        Word::Terminate => "terminated",
+        Hold::Maintain => "maintained",
+        Hold::Suspend => "suspended",
+        Hold::Terminate => "terminated",
     }
 }

@@ -16,7 +16,7 @@ use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
 use crate::reconcile::{Caller, ReconcileError};
 use crate::report::json;
-use crate::shared::owner::Owner;
+use crate::shared::owner::ProjectOwner;
 use crate::shared::{self, User};
 use crate::syntax::Environment;
 
@@ -61,7 +61,7 @@ impl Caller for Session {
         Self::warn(self, message);
     }
 
-    fn continue_as(&self, project: &ProjectName, owner: &Owner) -> ReconcileError {
+    fn continue_as(&self, project: &ProjectName, owner: &ProjectOwner) -> ReconcileError {
         continue_as(self, project, owner)
     }
 
@@ -75,7 +75,7 @@ impl Caller for Session {
 }
 
 /// Continues as the owner of a project: replaces this process by one of the owner's.
-fn continue_as(session: &Session, project: &ProjectName, owner: &Owner) -> ! {
+fn continue_as(session: &Session, project: &ProjectName, owner: &ProjectOwner) -> ! {
     session.say(&format!("project {project} is owned by {}: going on as that user", user_text(owner.uid)));
     let user = shared::user(owner.uid);
     let groups = user.as_ref().map(|user| shared::groups_of(&user.name)).unwrap_or_default();
@@ -88,7 +88,11 @@ fn continue_as(session: &Session, project: &ProjectName, owner: &Owner) -> ! {
 }
 
 /// The environment of a login of the owner's, with lcm's own settings.
-fn environment_of(caller: &BTreeMap<String, String>, owner: &Owner, user: Option<&User>) -> BTreeMap<String, String> {
+fn environment_of(
+    caller: &BTreeMap<String, String>,
+    owner: &ProjectOwner,
+    user: Option<&User>,
+) -> BTreeMap<String, String> {
     let is_kept = |name: &str| KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let mut environment: BTreeMap<String, String> =
         caller.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -125,16 +129,16 @@ mod tests {
 
     use super::environment_of;
     use crate::shared::User;
-    use crate::shared::owner::{Owner, OwnerNote};
+    use crate::shared::owner::{OwnerNote, ProjectOwner};
 
     fn caller(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn owner() -> Owner {
+    fn owner() -> ProjectOwner {
         let since = "2026-11-01T10:00:00Z".parse().expect("a time");
         let note = OwnerNote::new(PathBuf::from("/home/kim/state"), PathBuf::from("/srv/kim"), None, since);
-        Owner { uid: 61001, gid: 61001, note }
+        ProjectOwner { uid: 61001, gid: 61001, note }
     }
 
     #[test]

@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::files::named;
 use crate::reconcile::wire;
 use crate::shared;
 
 /// Refuses a file that this run reads, or one in lcm's own folders.
-pub(super) fn check(session: &Session, manifest: &Path, file: &Path) -> Result<(), Stop> {
+pub(super) fn check(session: &Session, manifest: &Path, file: &Path) -> Result<(), EarlyExit> {
     if named::is_handed_over(file) {
         return Ok(());
     }
@@ -18,7 +18,7 @@ pub(super) fn check(session: &Session, manifest: &Path, file: &Path) -> Result<(
     let environment = &session.environment;
     let refused = |what: &str| {
         let message = format!("{} is {what}, and would be lost: name another file to write", file.display());
-        Err(Stop::refused(Code::File, message))
+        Err(EarlyExit::refused(Code::File, message))
     };
     if wire::manifest_files(manifest, environment).iter().any(|read| named::identity(read) == identity) {
         return refused("read by this command");

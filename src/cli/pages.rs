@@ -2,7 +2,7 @@
 //! the source.
 
 use crate::cli::args::names;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
@@ -28,7 +28,7 @@ pub(crate) fn pages() -> impl Iterator<Item = Page> {
 }
 
 /// The page of this code; a last word may be that of several.
-pub(crate) fn find(code: &str) -> Result<Vec<Page>, Stop> {
+pub(crate) fn find(code: &str) -> Result<Vec<Page>, EarlyExit> {
     let found: Vec<Page> = pages().filter(|page| page.code == code || last_word(page.code) == code).collect();
     if found.is_empty() {
         let words = pages().map(|page| if code.contains(':') { page.code } else { last_word(page.code) });

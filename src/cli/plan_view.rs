@@ -1,19 +1,19 @@
 //! Plans as commands show them, and the request that the planning options make.
 
 use crate::cli::args::{NarrowArgs, PlanFormat, PlanningArgs, names};
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::{Purpose, Request};
 use crate::reconcile::Project;
 use crate::report::output::Output;
-use crate::report::text::{self, Setting};
-use crate::report::view::View;
+use crate::report::text::{self, TextOptions};
+use crate::report::view::PlanView;
 use crate::report::{html, json, markdown, mermaid};
 
 /// A plan in one of its forms. Only text is painted and folded: the others go into files.
-pub(crate) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> Output {
+pub(crate) fn shown(session: &Session, view: PlanView<'_>, format: PlanFormat) -> Output {
     match format {
-        PlanFormat::Text => text::plan(view, Setting { verbose: session.verbose, style: session.stdout }),
+        PlanFormat::Text => text::plan(view, TextOptions { verbose: session.verbose, style: session.stdout }),
         PlanFormat::Json => json::document(view.plan),
         PlanFormat::Markdown => markdown::plan(view),
         PlanFormat::Mermaid => mermaid::plan(view.plan),
@@ -22,7 +22,7 @@ pub(crate) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> Ou
 }
 
 /// Returns the request that the options make, its names checked.
-pub(crate) fn request(opened: &Project, planning: &PlanningArgs) -> Result<Request, Stop> {
+pub(crate) fn request(opened: &Project, planning: &PlanningArgs) -> Result<Request, EarlyExit> {
     let NarrowArgs { targets, excludes } = &planning.narrow;
     names::check("service", targets.iter().chain(excludes), opened.desired.services.keys())?;
     Ok(Request {

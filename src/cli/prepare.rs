@@ -1,14 +1,14 @@
 //! Preparation of a job: the project is opened in the mode that the job is about, and the request is made.
 
-use crate::cli::job::Job;
-use crate::cli::stop::Stop;
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::{mode_override, opened, plan_view, saved};
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::reconcile::Project;
 
 /// The manifest in the mode that this job is about, and the saved plan where it is one's.
-pub(super) async fn open(session: &Session, job: &mut Job) -> Result<(Project, Option<Plan>), Stop> {
+pub(super) async fn open(session: &Session, job: &mut ApplyJob) -> Result<(Project, Option<Plan>), EarlyExit> {
     let saved = job.saved.as_deref().map(saved::read).transpose()?;
     if let Some(saved) = &saved {
         saved::choose(saved, &mut job.choice)?;
@@ -31,7 +31,7 @@ pub(super) async fn open(session: &Session, job: &mut Job) -> Result<(Project, O
 }
 
 /// Returns the request to the planner. A saved plan is carried out as it was approved, forced or not.
-pub(super) fn request(job: &Job, project: &Project, saved: Option<&Plan>) -> Result<Request, Stop> {
+pub(super) fn request(job: &ApplyJob, project: &Project, saved: Option<&Plan>) -> Result<Request, EarlyExit> {
     let force = job.execution.force && saved.is_none();
     Ok(Request { purpose: job.purpose, force, ..plan_view::request(project, &job.planning)? })
 }

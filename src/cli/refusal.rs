@@ -2,11 +2,11 @@
 
 use crate::cli::args::names;
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::plan::judge_commands::{HeldRelation, HeldService};
 use crate::reconcile::ReconcileError;
 
-impl From<ReconcileError> for Stop {
+impl From<ReconcileError> for EarlyExit {
     fn from(error: ReconcileError) -> Self {
         match error {
             ReconcileError::AllUnknown(message) => Self::refused(Code::AllUnknown, message),
@@ -33,15 +33,15 @@ impl From<ReconcileError> for Stop {
 }
 
 /// Refusal of a command that a hold forbids.
-pub(super) fn held(held: &HeldService) -> Stop {
+pub(super) fn held(held: &HeldService) -> EarlyExit {
     let HeldService { service, hold, relation } = held;
     let also = match relation {
         HeldRelation::Named => String::new(),
         HeldRelation::Needed => ", and is needed".to_owned(),
         HeldRelation::DependsOn(base) => format!(", and depends on {base}"),
     };
-    let (word, whom) = (hold.word.as_str(), hold.by_whom());
-    Stop::refused(
+    let (word, whom) = (hold.kind.as_str(), hold.by_whom());
+    EarlyExit::refused(
         Code::Held,
         format!("an operator holds {service} by `lcm {word}`{also} ({whom}); `lcm resume {service}` takes that back"),
     )

@@ -5,18 +5,19 @@ use std::path::Path;
 
 use crate::cli::args::{NarrowArgs, PlanningArgs};
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
-use crate::manifest::Choice;
+use crate::cli::stop::{Code, EarlyExit};
+use crate::manifest::ModeSelection;
 
 use crate::model::names::ServiceName;
-use crate::model::plan::{Asked, FORMAT, FORMAT_1, Plan};
+use crate::model::plan::{FORMAT, FORMAT_1, Plan, SavedRequest};
 use crate::reconcile::comparison;
 use crate::reconcile::files;
 
 /// Reads a plan that `lcm plan --out` wrote.
-pub(super) fn read(path: &Path) -> Result<Plan, Stop> {
-    let wrong =
-        |reason: String| Stop::refused(Code::SavedPlan, format!("can't take {} for a plan: {reason}", path.display()));
+pub(super) fn read(path: &Path) -> Result<Plan, EarlyExit> {
+    let wrong = |reason: String| {
+        EarlyExit::refused(Code::SavedPlan, format!("can't take {} for a plan: {reason}", path.display()))
+    };
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
     // The format first: a newer plan has fields that this one would stumble over.
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
@@ -29,12 +30,12 @@ pub(super) fn read(path: &Path) -> Result<Plan, Stop> {
 }
 
 /// A saved plan brings its mode and goals along; another mode on the command line contradicts it.
-pub(super) fn choose(saved: &Plan, choice: &mut Choice) -> Result<(), Stop> {
+pub(super) fn choose(saved: &Plan, choice: &mut ModeSelection) -> Result<(), EarlyExit> {
     if let (Some(asked), saved_mode) = (&choice.mode, &saved.mode)
         && saved_mode.as_ref() != Some(asked)
     {
         let saved_mode = saved_mode.as_ref().map_or_else(|| "no mode".to_owned(), |mode| format!("mode {mode}"));
-        return Err(Stop::new(
+        return Err(EarlyExit::new(
             Exit::Usage,
             Code::SavedPlan,
             format!("the saved plan is for {saved_mode}, and --mode says {asked}"),
@@ -46,21 +47,25 @@ pub(super) fn choose(saved: &Plan, choice: &mut Choice) -> Result<(), Stop> {
 }
 
 /// It brings along what narrowed or widened it, too; an option that it was not made with contradicts it.
-pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), Stop> {
-    let Asked { targets, excludes, strict, prune, repack } = &saved.request;
+pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), EarlyExit> {
+    let SavedRequest { targets, excludes, strict, prune, repack } = &saved.request;
     let NarrowArgs { targets: only, excludes: without } = &mut planning.narrow;
     for (option, asked, saved) in [("--target", &*only, targets), ("--exclude", &*without, excludes)] {
         let named: BTreeSet<ServiceName> = asked.iter().cloned().collect();
         if !named.is_empty() && named != *saved {
             let (saved, named) = (comparison::words(saved), comparison::words(&named));
             let message = format!("the saved plan was made with {option} {saved}, and {option} says {named}");
-            return Err(Stop::new(Exit::Usage, Code::SavedPlan, message));
+            return Err(EarlyExit::new(Exit::Usage, Code::SavedPlan, message));
         }
     }
     let flags = [("--strict", planning.strict, *strict), ("--prune", planning.prune, *prune)];
     for (option, asked, saved) in flags.into_iter().chain([("--repack", planning.repack, *repack)]) {
         if asked && !saved {
-            return Err(Stop::new(Exit::Usage, Code::SavedPlan, format!("the saved plan was made without {option}")));
+            return Err(EarlyExit::new(
+                Exit::Usage,
+                Code::SavedPlan,
+                format!("the saved plan was made without {option}"),
+            ));
         }
     }
     *only = targets.iter().cloned().collect();

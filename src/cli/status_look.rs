@@ -12,7 +12,7 @@ use crate::cli::args::{ChooseArgs, NarrowArgs, duration, names};
 use crate::cli::exit::Exit;
 use crate::cli::open_runs;
 use crate::cli::opened;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
@@ -68,7 +68,7 @@ pub(crate) enum StatusFormat {
 }
 
 /// Request to show services.
-struct View<'a> {
+struct StatusRequest<'a> {
     opened: Project,
     /// None named: all.
     named: BTreeSet<ServiceName>,
@@ -76,7 +76,7 @@ struct View<'a> {
 }
 
 /// Result of one look.
-pub(crate) struct StatusLook {
+pub(crate) struct StatusReport {
     pub(crate) status: Status,
     /// Outlooks of named services, with `-v`.
     outlooks: Outlooks,
@@ -84,48 +84,48 @@ pub(crate) struct StatusLook {
     /// A wanted or named service is not as it should be.
     pub(crate) is_unhealthy: bool,
     /// The refusal, where nothing is known of anything wanted.
-    pub(crate) known: Result<(), Stop>,
+    pub(crate) known: Result<(), EarlyExit>,
 }
 
 /// Reads the manifest, and looks once at what it is about.
-pub(crate) async fn seen(session: &Session, args: &StatusArgs) -> Result<StatusLook, Stop> {
+pub(crate) async fn seen(session: &Session, args: &StatusArgs) -> Result<StatusReport, EarlyExit> {
     let (manifest, services) = told_apart(args)?;
     let opened = opened::open_to_look(session, &manifest, &args.choose).await?;
     let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
     let given = services.iter().chain(&args.narrow.targets).chain(&args.narrow.excludes);
     names::check("service", given, opened.desired.services.keys())?;
-    look(session, &View { opened, named, args }).await
+    look(session, &StatusRequest { opened, named, args }).await
 }
 
 /// The manifest and the services among what was named. What looks like a file is the manifest, unless that is named
 /// otherwise.
-fn told_apart(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), Stop> {
+fn told_apart(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), EarlyExit> {
     let (files, services): (Vec<&String>, Vec<&String>) =
         args.names.iter().partition(|name| args.manifest.is_none() && is_file(name));
     if let [one, other, ..] = files.as_slice() {
         let message =
             format!("{one} and {other} both look like a manifest; -m FILE names it, and all else are services");
-        return Err(Stop::new(Exit::Usage, Code::Usage, message));
+        return Err(EarlyExit::new(Exit::Usage, Code::Usage, message));
     }
     let manifest = args.manifest.clone().or_else(|| files.first().map(PathBuf::from));
     let services = services.into_iter().map(|name| ServiceName::from(name.as_str())).collect();
     Ok((manifest.unwrap_or_else(|| PathBuf::from(MANIFEST)), services))
 }
 
-pub(crate) fn shown(session: &Session, look: &StatusLook, style: Style) -> Output {
+pub(crate) fn shown(session: &Session, look: &StatusReport, style: Style) -> Output {
     status::text(&look.status, &look.outlooks, session.verbose, style)
 }
 
 /// The same, shortened to so many lines.
-pub(crate) fn shown_within(session: &Session, look: &StatusLook, style: Style, rows: usize) -> Output {
+pub(crate) fn shown_within(session: &Session, look: &StatusReport, style: Style, rows: usize) -> Output {
     status::within(&look.status, &look.outlooks, session.verbose, style, rows)
 }
 
 /// Looks once.
-async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
-    let View { opened, named, args } = view;
+async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusReport, EarlyExit> {
+    let StatusRequest { opened, named, args } = view;
     let snapshot = opened.snapshot(session).await?;
-    let known = opened.refuse_if_all_unknown(&snapshot, &Request::default()).map_err(Stop::from);
+    let known = opened.refuse_if_all_unknown(&snapshot, &Request::default()).map_err(EarlyExit::from);
     let last_run = opened.store().last_run(&opened.desired.project).await.unwrap_or_default().map(|run| LastRun {
         command: run.command,
         by: run.by,
@@ -154,9 +154,9 @@ async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
     let wanted = if none_chosen { BTreeSet::new() } else { wanted };
     let asked = if named.is_empty() { &wanted } else { named };
     let is_well =
-        |seen: &ObservedService| seen.word.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
+        |seen: &ObservedService| seen.hold.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
     let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
-    Ok(StatusLook { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
+    Ok(StatusReport { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
 }
 
 /// Returns what may follow for a service; `None`: the manifest has no such one, or it was not looked at.

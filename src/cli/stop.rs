@@ -10,7 +10,7 @@ const LIST_INDENT: usize = 2;
 
 /// An early end.
 #[derive(Debug)]
-pub(super) struct Stop {
+pub(super) struct EarlyExit {
     pub(super) exit: Exit,
     message: Message,
 }
@@ -77,7 +77,7 @@ enum Message {
     Shown { text: Output, sentence: String },
 }
 
-impl Stop {
+impl EarlyExit {
     pub(super) fn new(exit: Exit, code: Code, message: impl Into<String>) -> Self {
         Self { exit, message: Message::Said { code, message: message.into(), listed: Vec::new(), advice: None } }
     }

@@ -15,18 +15,18 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::answer::unwritten;
 use crate::cli::exit::Exit;
-use crate::cli::status_look::{StatusArgs, StatusFormat, StatusLook, seen, shown, shown_within};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::status_look::{StatusArgs, StatusFormat, StatusReport, seen, shown, shown_within};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
 use crate::report::json;
 use crate::report::output::Output;
-use crate::report::print::{self, Reader, Screen};
+use crate::report::print::{self, ReaderState, Screen};
 use crate::report::screen::{Frame, changes};
 use crate::report::style::Style;
 
-pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
-    let refuse = |message: &str| Err(Stop::new(Exit::Usage, Code::Usage, message));
+pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> {
+    let refuse = |message: &str| Err(EarlyExit::new(Exit::Usage, Code::Usage, message));
     let is_drawn_on = io::stdout().is_terminal() && session.may_redraw();
     match args.format {
         StatusFormat::Prometheus => refuse("--watch has no metrics; let a timer write them to a file"),
@@ -39,7 +39,7 @@ pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, St
 }
 
 /// A line of JSON each time.
-async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
+async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> {
     let mut interrupts = Interrupts::of_a_run()?;
     let mut is_first = true;
     loop {
@@ -55,7 +55,7 @@ async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
                 Err(stop) if is_first => Err(stop),
                 Err(stop) => {
                     session.show_unless_quiet(stop.text(session.stderr));
-                    Ok(Reader::There)
+                    Ok(ReaderState::There)
                 }
             }
         };
@@ -63,7 +63,7 @@ async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
             reader = turn => reader?,
             exit = interrupts.exit() => return Ok(exit),
         };
-        if reader == Reader::Gone {
+        if reader == ReaderState::Gone {
             return Ok(Exit::Done);
         }
         is_first = false;
@@ -76,15 +76,15 @@ async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
 
 /// Last look, and the errors since.
 #[derive(Default)]
-struct Shown {
-    look: Option<StatusLook>,
+struct WatchFrame {
+    look: Option<StatusReport>,
     wrong: Vec<Output>,
 }
 
-async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
+async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> {
     let narrated = session;
     let session = session.aside();
-    let mut now = Shown::default();
+    let mut now = WatchFrame::default();
     match seen(&session, args).await {
         Ok(look) => now.learn(&session, Ok(look)),
         // What is wrong from the start ends it, before a screen is taken.
@@ -124,8 +124,8 @@ async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
-impl Shown {
-    fn learn(&mut self, session: &Session, seen: Result<StatusLook, Stop>) {
+impl WatchFrame {
+    fn learn(&mut self, session: &Session, seen: Result<StatusReport, EarlyExit>) {
         self.wrong = session.kept();
         match seen {
             Ok(look) => self.look = Some(look),
@@ -156,7 +156,7 @@ impl Drawn {
         Self { screen: Screen::enter(), frame: None }
     }
 
-    fn show(&mut self, session: &Session, now: &Shown, interval: Duration) -> io::Result<()> {
+    fn show(&mut self, session: &Session, now: &WatchFrame, interval: Duration) -> io::Result<()> {
         let size = print::size_of(io::stdout()).unwrap_or_default();
         let style = Style { width: Some(size.columns), ..session.stdout };
         let looked = now.look.as_ref().map_or_else(String::new, |look| clock(look.status.observed_at));
@@ -176,6 +176,6 @@ fn clock(at: Timestamp) -> String {
     at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
-fn deaf(error: &io::Error) -> Stop {
-    Stop::refused(Code::System, format!("can't listen for signals: {error}"))
+fn deaf(error: &io::Error) -> EarlyExit {
+    EarlyExit::refused(Code::System, format!("can't listen for signals: {error}"))
 }

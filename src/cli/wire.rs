@@ -5,12 +5,12 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::host::identity::{self, Identity};
+use crate::host::identity::{self, UserIdentity};
 use crate::host::proc;
 use crate::manifest;
 use crate::model::desired::Desired;
 use crate::model::facts::ProcessFact;
-use crate::model::found::Found;
+use crate::model::found::MachineSurvey;
 use crate::model::names::ServiceName;
 use crate::reconcile::wire::SHIM;
 use crate::report::output::Output;
@@ -28,7 +28,7 @@ pub(super) fn lives_since(pid: i32, since: Timestamp) -> bool {
 
 /// Goes on as another user: uid, gid and groups. Returns only where that fails.
 pub(super) fn continue_as((uid, gid, groups): (u32, u32, Vec<u32>), environment: &Environment) -> io::Error {
-    let identity = Identity { uid, gid, groups };
+    let identity = UserIdentity { uid, gid, groups };
     identity::continue_as(&identity, Path::new(SHIM), std::env::args_os().skip(1), environment)
 }
 
@@ -42,7 +42,7 @@ pub(super) fn manifest_schema() -> serde_json::Value {
 }
 
 /// What runs here, looked at without a manifest.
-pub(super) async fn found(environment: &Environment) -> Found {
+pub(super) async fn found(environment: &Environment) -> MachineSurvey {
     Machine::discover(environment, Path::new(SHIM)).await
 }
 

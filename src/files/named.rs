@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 
-use crate::files::way::{self, Place};
+use crate::files::way::{self, FileLocation};
 use crate::files::{
     Refused, denied, is_mine, is_trusted, kind_of, kind_text, mode_of, read_bounded, refused, user_text,
 };
@@ -25,7 +25,7 @@ const STDIN: &str = "/dev/stdin";
 
 /// A file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct FileContent {
     pub bytes: Vec<u8>,
     /// Owner.
     pub uid: u32,
@@ -36,7 +36,7 @@ pub struct Named {
 
 /// Reads a regular file, at most `bytes_max`. The caller's links to it are followed; a pipe, a device, a folder or a
 /// text of the kernel is an error at once.
-pub fn read(path: &Path, bytes_max: u64) -> io::Result<Named> {
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     let stat = rustix::fs::stat(path)?;
     check_regular(&stat, path)?;
     // In the moment between, it may have become another thing: that must not wait either, and is checked again.
@@ -45,17 +45,17 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Named> {
 }
 
 /// A descriptor's content, or the reason for which it can't be used.
-type Kept = Result<Named, (io::ErrorKind, String)>;
+type ReadResult = Result<FileContent, (io::ErrorKind, String)>;
 
 /// Reads a file that the command line names: as [`read`], or a descriptor that is handed over (`-` is standard input).
 /// What can be read only once is kept for later readers, a failure included: the rest of what was too large is no file.
-pub fn read_argument(path: &Path, bytes_max: u64) -> io::Result<Named> {
-    static KEPT: Mutex<BTreeMap<PathBuf, Kept>> = Mutex::new(BTreeMap::new());
+pub fn read_argument(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
+    static KEPT: Mutex<BTreeMap<PathBuf, ReadResult>> = Mutex::new(BTreeMap::new());
     let path = if is_stdin(path) { Path::new(STDIN) } else { path };
     if !is_handed_over(path) {
         return read(path, bytes_max);
     }
-    let again = |kept: &Kept| kept.clone().map_err(|(kind, reason)| refused(kind, path, reason));
+    let again = |kept: &ReadResult| kept.clone().map_err(|(kind, reason)| refused(kind, path, reason));
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(kept) = kept.get(path) {
         return again(kept);
@@ -89,7 +89,7 @@ pub fn shown(path: &Path) -> &Path {
     if is_stdin(path) { Path::new("<stdin>") } else { path }
 }
 
-fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<Named> {
+fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     let mut file = match File::open(path) {
         // A socket can't be opened by its path, nor another user's pipe: the descriptor itself can be read.
         Err(_) if path == Path::new(STDIN) => File::from(io::stdin().as_fd().try_clone_to_owned()?),
@@ -101,12 +101,12 @@ fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<Named> {
     }
     let modified = file.metadata()?.modified()?;
     let bytes = read_bounded(&mut file, path, bytes_max)?;
-    Ok(Named { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
+    Ok(FileContent { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
 }
 
 /// Reads a regular file whose content is believed, as a pid file's is: it must be the present user's, under one name, in
 /// a folder of that user or of root that no one else can write; no link leads to it but root's or that user's.
-pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
+pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     let place = believed_place(path)?;
     if let Some(there) = place.stat()? {
         check_regular(&there, path)?;
@@ -124,7 +124,7 @@ pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
 }
 
 /// Finds the place of a file in a folder of the present user's or of root's that no one else can write.
-pub(super) fn believed_place(path: &Path) -> io::Result<Place> {
+pub(super) fn believed_place(path: &Path) -> io::Result<FileLocation> {
     let place = way::place(path)?;
     let folder = place.folder_stat()?;
     if !is_trusted(folder.st_uid) {
@@ -159,14 +159,14 @@ pub fn is_handed_over(path: &Path) -> bool {
         || numbered.iter().any(|prefix| bytes.strip_prefix(*prefix).is_some_and(is_number))
 }
 
-fn read_opened(opened: OwnedFd, path: &Path, bytes_max: u64) -> io::Result<Named> {
+fn read_opened(opened: OwnedFd, path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     let stat = rustix::fs::fstat(&opened)?;
     check_regular(&stat, path)?;
     check_file_system(&opened, path)?;
     let mut file = File::from(opened);
     let modified = file.metadata()?.modified()?;
     let bytes = read_bounded(&mut file, path, bytes_max)?;
-    Ok(Named { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
+    Ok(FileContent { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
 }
 
 pub(super) fn check_regular(stat: &Stat, path: &Path) -> io::Result<()> {

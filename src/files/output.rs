@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::files::named::is_handed_over;
-use crate::files::way::{self, Place};
+use crate::files::way::{self, FileLocation};
 use crate::files::{denied, is_mine, is_trusted, kind_of, kind_text, mode_of, refused, user_text};
 
 /// Links that lead from link to link: more than a person sets up.
@@ -35,8 +35,8 @@ pub fn publish(path: &Path, text: &str) -> io::Result<()> {
 
 fn put(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
     let place = match target(path)? {
-        Target::Stream(mut file) => return file.write_all(text.as_bytes()),
-        Target::Regular(place) => place,
+        OutputTarget::Stream(mut file) => return file.write_all(text.as_bytes()),
+        OutputTarget::Regular(place) => place,
     };
     let there = place.stat()?;
     way::replace(&place, mode, &mut |opened| {
@@ -52,8 +52,8 @@ fn put(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
 /// Opens a file for a stream of lines, for this user's eyes only; what it held is gone.
 pub fn stream(path: &Path) -> io::Result<File> {
     let place = match target(path)? {
-        Target::Stream(file) => return Ok(file),
-        Target::Regular(place) => place,
+        OutputTarget::Stream(file) => return Ok(file),
+        OutputTarget::Regular(place) => place,
     };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = place.open(flags, way::PRIVATE)?;
@@ -69,21 +69,21 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     way::make_folder(path).map(drop)
 }
 
-enum Target {
+enum OutputTarget {
     /// Something to write into that keeps its place: a pipe, a device, a descriptor.
     Stream(File),
     /// A regular file, or none yet.
-    Regular(Place),
+    Regular(FileLocation),
 }
 
-fn target(path: &Path) -> io::Result<Target> {
+fn target(path: &Path) -> io::Result<OutputTarget> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         if is_handed_over(&path) {
-            return Ok(Target::Stream(File::options().write(true).open(&path)?));
+            return Ok(OutputTarget::Stream(File::options().write(true).open(&path)?));
         }
         let place = way::place(&path)?;
-        let Some(there) = place.stat()? else { return Ok(Target::Regular(place)) };
+        let Some(there) = place.stat()? else { return Ok(OutputTarget::Regular(place)) };
         match kind_of(&there) {
             FileType::Symlink => {
                 way::check_link(&there, &place.path())?;
@@ -91,12 +91,12 @@ fn target(path: &Path) -> io::Result<Target> {
             }
             FileType::RegularFile => {
                 check(&there, &place)?;
-                return Ok(Target::Regular(place));
+                return Ok(OutputTarget::Regular(place));
             }
-            FileType::CharacterDevice => return Ok(Target::Stream(open_device(&place)?)),
+            FileType::CharacterDevice => return Ok(OutputTarget::Stream(open_device(&place)?)),
             FileType::Fifo => {
                 check(&there, &place)?;
-                return Ok(Target::Stream(open_pipe(&place)?));
+                return Ok(OutputTarget::Stream(open_pipe(&place)?));
             }
             kind @ (FileType::Directory | FileType::BlockDevice | FileType::Socket | FileType::Unknown) => {
                 let reason = format!("is {}, not a file", kind_text(kind));
@@ -108,7 +108,7 @@ fn target(path: &Path) -> io::Result<Target> {
 }
 
 /// Where a link leads, seen from its own folder.
-fn followed(place: &Place) -> io::Result<PathBuf> {
+fn followed(place: &FileLocation) -> io::Result<PathBuf> {
     use std::os::unix::ffi::OsStrExt as _;
     let target = rustix::fs::readlinkat(&place.folder, &place.name, Vec::new())?;
     Ok(place.folder_path.join(Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()))))
@@ -116,7 +116,7 @@ fn followed(place: &Place) -> io::Result<PathBuf> {
 
 /// Another user's file in a folder where anyone may put one was put there to be written into; so was a pipe of another
 /// user anywhere, and a second name of a file.
-fn check(there: &Stat, place: &Place) -> io::Result<()> {
+fn check(there: &Stat, place: &FileLocation) -> io::Result<()> {
     let folder = place.folder_stat()?;
     let is_shared = folder.st_mode & 0o022 != 0;
     let kind = kind_of(there);
@@ -137,12 +137,12 @@ fn check(there: &Stat, place: &Place) -> io::Result<()> {
     Ok(())
 }
 
-fn open_device(place: &Place) -> io::Result<File> {
+fn open_device(place: &FileLocation) -> io::Result<File> {
     let opened = place.open(OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty())?;
     blocking(opened)
 }
 
-fn open_pipe(place: &Place) -> io::Result<File> {
+fn open_pipe(place: &FileLocation) -> io::Result<File> {
     let deadline = Instant::now() + READER_WAIT_MAX;
     loop {
         match place.open(OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()) {

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::files::way::{self, Place};
+use crate::files::way::{self, FileLocation};
 use crate::files::{denied, is_mine, kind_of, kind_text, mode_of, read_bounded, refused, user_text};
 
 /// Another group's or everyone's permission to write.
@@ -162,13 +162,13 @@ pub fn sweep(path: &Path) -> io::Result<()> {
 }
 
 /// A file's folder, proven, and its name.
-fn place(path: &Path) -> io::Result<Place> {
+fn place(path: &Path) -> io::Result<FileLocation> {
     let place = way::place(path)?;
     check_folder(&place.folder_stat()?, &place.folder_path)?;
     Ok(place)
 }
 
-fn opened(place: &Place, flags: OFlags) -> io::Result<File> {
+fn opened(place: &FileLocation, flags: OFlags) -> io::Result<File> {
     let opened = match place.open(flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, way::PRIVATE) {
         Ok(opened) => opened,
         // A link, or a pipe that has no reader: the check says which.
@@ -207,7 +207,7 @@ fn check_folder(stat: &Stat, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn check_file(stat: &Stat, place: &Place) -> io::Result<()> {
+fn check_file(stat: &Stat, place: &FileLocation) -> io::Result<()> {
     let path = place.path();
     if kind_of(stat) != FileType::RegularFile {
         let reason = format!("is {}, not a regular file; remove it", kind_text(kind_of(stat)));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::files::way::{self, Place};
+use crate::files::way::{self, FileLocation};
 use crate::files::{denied, is_mine, named, read_bounded, user_text};
 
 /// What every program may read.
@@ -44,7 +44,7 @@ pub fn remove(path: &Path, is_meant: impl Fn(i32) -> bool) -> io::Result<()> {
     }
 }
 
-fn writable(path: &Path) -> io::Result<Place> {
+fn writable(path: &Path) -> io::Result<FileLocation> {
     let place = named::believed_place(path)?;
     if let Some(there) = place.stat()? {
         named::check_regular(&there, path)?;

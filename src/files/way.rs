@@ -20,13 +20,13 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 
 /// The folder that holds a file, opened, and the file's name in it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct FileLocation {
     pub(super) folder: OwnedFd,
     pub(super) folder_path: PathBuf,
     pub(super) name: OsString,
 }
 
-impl Place {
+impl FileLocation {
     /// The file as it was named.
     pub(super) fn path(&self) -> PathBuf {
         self.folder_path.join(&self.name)
@@ -51,13 +51,17 @@ impl Place {
 }
 
 /// Puts a new file in the place of `place`'s, in one step, once `write` has filled it. A link is replaced, not followed.
-pub(super) fn replace(place: &Place, mode: Mode, write: &mut dyn FnMut(OwnedFd) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn replace(
+    place: &FileLocation,
+    mode: Mode,
+    write: &mut dyn FnMut(OwnedFd) -> io::Result<()>,
+) -> io::Result<()> {
     put(place, mode, write, RenameFlags::empty())
 }
 
 /// The same where there is no file yet; one that is there, of any kind, is [`io::ErrorKind::AlreadyExists`].
 pub(super) fn make_whole(
-    place: &Place,
+    place: &FileLocation,
     mode: Mode,
     write: &mut dyn FnMut(OwnedFd) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -65,7 +69,7 @@ pub(super) fn make_whole(
 }
 
 fn put(
-    place: &Place,
+    place: &FileLocation,
     mode: Mode,
     write: &mut dyn FnMut(OwnedFd) -> io::Result<()>,
     rename: RenameFlags,
@@ -103,14 +107,14 @@ pub(super) fn writer_of(name: &str) -> Option<&str> {
 }
 
 /// Finds the folder that holds `path`. Its last part, should it be a link, is not followed.
-pub(super) fn place(path: &Path) -> io::Result<Place> {
+pub(super) fn place(path: &Path) -> io::Result<FileLocation> {
     let name =
         path.file_name().ok_or_else(|| refused(io::ErrorKind::InvalidInput, path, "names no file".to_owned()))?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
     };
-    Ok(Place { folder: folder(parent)?, folder_path: parent.to_owned(), name: name.to_owned() })
+    Ok(FileLocation { folder: folder(parent)?, folder_path: parent.to_owned(), name: name.to_owned() })
 }
 
 /// For the present user alone.

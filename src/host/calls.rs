@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::host::program::command::Ended;
-use crate::host::program::converse::{Excerpt, converse};
+use crate::host::program::command::CommandExit;
+use crate::host::program::converse::{OutputExcerpt, converse};
 use crate::host::program::environment;
-use crate::host::program::guardian::Report;
+use crate::host::program::guardian::CommandReport;
 use crate::host::{probes, proc};
 use crate::model::call::Call;
 use crate::model::hooks::Payload;
@@ -49,7 +49,7 @@ pub(crate) async fn run(hook: &HookCall<'_>, own: &BTreeMap<String, String>, lcm
 
 async fn ask(hook: &HookCall<'_>, method: &str, url: &str, json: &Value) -> HookResult {
     let (answered, body) = probes::call(method, url, Some(json), hook.timeout).await;
-    let mut excerpt = Excerpt::default();
+    let mut excerpt = OutputExcerpt::default();
     excerpt.add(&body);
     // Whoever shows the error names the address already.
     let error = answered.err().map(|error| error.strip_prefix(&format!("{url}: ")).unwrap_or(&error).to_owned());
@@ -75,11 +75,11 @@ async fn exec(
     }
 }
 
-fn error(report: &Report, timeout: Duration) -> Option<String> {
-    let how = match Ended::of(report) {
-        Ended::Code(0) => None,
-        Ended::Code(code) => Some(format!("exits {code}")),
-        Ended::TimedOut => Some(format!("did not end within {}", probes::seconds(timeout))),
+fn error(report: &CommandReport, timeout: Duration) -> Option<String> {
+    let how = match CommandExit::of(report) {
+        CommandExit::Code(0) => None,
+        CommandExit::Code(code) => Some(format!("exits {code}")),
+        CommandExit::TimedOut => Some(format!("did not end within {}", probes::seconds(timeout))),
     };
     if report.survivors.is_empty() {
         return how;
@@ -92,9 +92,9 @@ fn error(report: &Report, timeout: Duration) -> Option<String> {
 }
 
 /// A program that means to leave something running learns here why it does not run: that is a service's part.
-fn output(report: &Report, excerpt: &Excerpt) -> String {
+fn output(report: &CommandReport, excerpt: &OutputExcerpt) -> String {
     let mut output = excerpt.text();
-    if !report.ended.is_empty() && Ended::of(report) != Ended::TimedOut {
+    if !report.ended.is_empty() && CommandExit::of(report) != CommandExit::TimedOut {
         if !output.is_empty() && !output.ends_with('\n') {
             output.push('\n');
         }

@@ -26,7 +26,7 @@ use crate::host::program::scope::Launcher;
 
 /// User to go on as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct UserIdentity {
     pub uid: u32,
     pub gid: u32,
     /// Supplementary groups, the primary one among them or not.
@@ -51,7 +51,7 @@ const NOT_LED_CODE: u8 = 1;
 /// Returns only where that fails.
 #[must_use]
 pub fn continue_as(
-    identity: &Identity,
+    identity: &UserIdentity,
     program: &Path,
     arguments: impl Iterator<Item = OsString>,
     environment: &BTreeMap<String, String>,
@@ -135,12 +135,12 @@ fn own_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
-fn parsed(arguments: &[OsString]) -> Option<(Identity, &[OsString])> {
+fn parsed(arguments: &[OsString]) -> Option<(UserIdentity, &[OsString])> {
     let [uid, gid, groups, rest @ ..] = arguments else { return None };
     let groups = groups.to_str()?.split(',').filter(|group| !group.is_empty());
     let groups: Option<Vec<u32>> = groups.map(|group| group.parse().ok()).collect();
     let number = |text: &OsString| text.to_str()?.parse().ok();
-    Some((Identity { uid: number(uid)?, gid: number(gid)?, groups: groups? }, rest))
+    Some((UserIdentity { uid: number(uid)?, gid: number(gid)?, groups: groups? }, rest))
 }
 
 /// The first thing that an lcm does: where it has a leader, it closes itself to its user's debugger, since its standard
@@ -153,7 +153,7 @@ pub fn close_if_led() {
 }
 
 /// Gives up root for good, in the one thread that goes on: groups first, the uid last.
-fn assume(identity: &Identity) -> io::Result<()> {
+fn assume(identity: &UserIdentity) -> io::Result<()> {
     if identity.uid == 0 || identity.gid == u32::MAX || identity.uid == u32::MAX {
         return Err(io::Error::other(format!("uid {} is no user to go on as", identity.uid)));
     }
@@ -166,7 +166,7 @@ fn assume(identity: &Identity) -> io::Result<()> {
 }
 
 /// Believes nothing: whatever the calls returned, no id of root's may be left, and none may come back.
-fn prove(identity: &Identity) -> io::Result<()> {
+fn prove(identity: &UserIdentity) -> io::Result<()> {
     let uids = [getuid(), geteuid()].map(Uid::as_raw);
     let gids = [getgid(), getegid()].map(Gid::as_raw);
     let mut groups: Vec<u32> = getgroups()?.into_iter().map(Gid::as_raw).collect();
@@ -188,13 +188,13 @@ fn prove(identity: &Identity) -> io::Result<()> {
 mod tests {
     use std::ffi::OsString;
 
-    use super::{Identity, parsed};
+    use super::{UserIdentity, parsed};
 
     #[test]
     fn ids_come_before_the_arguments() {
         let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
         let given = words(&["61001", "100", "100,27", "apply", "--yes"]);
-        let identity = Identity { uid: 61_001, gid: 100, groups: vec![100, 27] };
+        let identity = UserIdentity { uid: 61_001, gid: 100, groups: vec![100, 27] };
         assert_eq!(parsed(&given), Some((identity, &given[3..])));
         assert_eq!(parsed(&words(&["1", "2", ""])).expect("no groups").0.groups, Vec::<u32>::new());
         for wrong in [&["1", "2"][..], &["x", "2", ""], &["1", "-2", ""], &["1", "2", "3,x"]] {

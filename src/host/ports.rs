@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::files::kernel;
 use crate::host::{listening, proc};
 use crate::model::endpoint::Endpoint;
-use crate::model::facts::{ListenerFact, Owner, Reading};
+use crate::model::facts::{ListenerFact, ProcessOwner, Reading};
 use crate::model::names::{ProjectName, ServiceName};
 
 /// Living processes of services, of one moment.
@@ -48,9 +48,9 @@ pub(crate) fn describe(listener: &ListenerFact) -> String {
         (_, None) => "a process that this user may not look at".to_owned(),
     };
     match &listener.owner {
-        Owner::Service { project, service } => format!("`{service}` of project {project}, {process}"),
-        Owner::Container(id) => format!("container {}", id.get(..12).unwrap_or(id)),
-        Owner::Stranger => process,
+        ProcessOwner::Service { project, service } => format!("`{service}` of project {project}, {process}"),
+        ProcessOwner::Container(id) => format!("container {}", id.get(..12).unwrap_or(id)),
+        ProcessOwner::Stranger => process,
     }
 }
 
@@ -118,9 +118,9 @@ fn fact(processes: &impl ServiceProcesses, endpoint: Endpoint, pid: Option<i32>)
     let program = pid.and_then(proc::stat).map(|stat| stat.program);
     let service = pid.and_then(|pid| processes.service_of(pid));
     let owner = match (service, pid.and_then(proc::container)) {
-        (Some((project, service)), _) => Owner::Service { project, service },
-        (None, Some(id)) => Owner::Container(id),
-        (None, None) => Owner::Stranger,
+        (Some((project, service)), _) => ProcessOwner::Service { project, service },
+        (None, Some(id)) => ProcessOwner::Container(id),
+        (None, None) => ProcessOwner::Stranger,
     };
     ListenerFact { port: endpoint.port, address: endpoint.address, pid, program, owner }
 }

@@ -76,8 +76,8 @@ pub(crate) async fn http(probe: &HttpProbe, deadline: Duration) -> ProbeReading 
     };
     match within(deadline, &probe.url, asked).await {
         Ok(()) => ProbeReading::Passed,
-        Err(Flaw::Answer(detail)) => failed(detail),
-        Err(Flaw::Question(reason)) => ProbeReading::Unknown(reason),
+        Err(ProbeError::Answer(detail)) => failed(detail),
+        Err(ProbeError::Question(reason)) => ProbeReading::Unknown(reason),
     }
 }
 
@@ -101,9 +101,9 @@ pub(crate) async fn value_at(url: &str, pointer: &str, deadline: Duration) -> Re
         check_status(&response, |status| (200..300).contains(&status))?;
         let body = body_of(&mut response).await?;
         let value: Value = parse(&body)?;
-        value.pointer(pointer).cloned().ok_or_else(|| Flaw::Answer(format!("the answer has no {pointer}")))
+        value.pointer(pointer).cloned().ok_or_else(|| ProbeError::Answer(format!("the answer has no {pointer}")))
     };
-    within(deadline, url, asked).await.map_err(Flaw::into_text)
+    within(deadline, url, asked).await.map_err(ProbeError::into_text)
 }
 
 /// A call that must be answered with a 2xx; and what was answered in any case.
@@ -116,13 +116,13 @@ pub(crate) async fn call(
     let mut body = Vec::new();
     let asked = async {
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-            .map_err(|_| Flaw::Question(format!("{method} is no HTTP method")))?;
+            .map_err(|_| ProbeError::Question(format!("{method} is no HTTP method")))?;
         let mut response = ask(method, url, json, true).await?;
         // Some servers do the work while they answer, and some say with their body what is wrong.
         body = body_of(&mut response).await?;
         check_status(&response, |status| (200..300).contains(&status))
     };
-    let answered = within(deadline, url, asked).await.map_err(Flaw::into_text);
+    let answered = within(deadline, url, asked).await.map_err(ProbeError::into_text);
     (answered, body)
 }
 
@@ -136,14 +136,14 @@ pub(crate) fn shown(value: &Value) -> String {
 }
 
 /// What went wrong with asking.
-enum Flaw {
+enum ProbeError {
     /// What was answered, or that nothing was.
     Answer(String),
     /// The question itself makes no sense.
     Question(String),
 }
 
-impl Flaw {
+impl ProbeError {
     fn into_text(self) -> String {
         match self {
             Self::Answer(text) | Self::Question(text) => text,
@@ -151,39 +151,43 @@ impl Flaw {
     }
 }
 
-async fn within<T>(deadline: Duration, url: &str, asked: impl Future<Output = Result<T, Flaw>>) -> Result<T, Flaw> {
+async fn within<T>(
+    deadline: Duration,
+    url: &str,
+    asked: impl Future<Output = Result<T, ProbeError>>,
+) -> Result<T, ProbeError> {
     let began = Instant::now();
     let ended = timeout(deadline, asked).await;
     let result = match &ended {
         Ok(Ok(_)) => "accepted",
-        Ok(Err(Flaw::Answer(detail) | Flaw::Question(detail))) => detail,
+        Ok(Err(ProbeError::Answer(detail) | ProbeError::Question(detail))) => detail,
         Err(_) => "timed out",
     };
     debug!(target: "host", url, took_ms = elapsed_ms(began), result, "HTTP request ended");
     match ended {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(Flaw::Answer(detail))) => Err(Flaw::Answer(format!("{url}: {detail}"))),
-        Ok(Err(Flaw::Question(detail))) => Err(Flaw::Question(format!("{url}: {detail}"))),
-        Err(_) => Err(Flaw::Answer(format!("{url}: no answer within {}", seconds(deadline)))),
+        Ok(Err(ProbeError::Answer(detail))) => Err(ProbeError::Answer(format!("{url}: {detail}"))),
+        Ok(Err(ProbeError::Question(detail))) => Err(ProbeError::Question(format!("{url}: {detail}"))),
+        Err(_) => Err(ProbeError::Answer(format!("{url}: no answer within {}", seconds(deadline)))),
     }
 }
 
 /// Past every proxy: a probe is meant for this machine, whatever the environment says.
-async fn ask(method: Method, url: &str, json: Option<&Value>, follow: bool) -> Result<Response, Flaw> {
-    let url = Url::parse(url).map_err(|error| Flaw::Question(error.to_string()))?;
+async fn ask(method: Method, url: &str, json: Option<&Value>, follow: bool) -> Result<Response, ProbeError> {
+    let url = Url::parse(url).map_err(|error| ProbeError::Question(error.to_string()))?;
     if url.scheme() != "http" {
-        return Err(Flaw::Question(format!("{}:// can't be asked, only http:// can", url.scheme())));
+        return Err(ProbeError::Question(format!("{}:// can't be asked, only http:// can", url.scheme())));
     }
     let policy = if follow { Policy::limited(REDIRECTS_MAX) } else { Policy::none() };
     let client = Client::builder().no_proxy().redirect(policy).pool_max_idle_per_host(0).build();
-    let client = client.map_err(|error| Flaw::Question(root_cause(&error)))?;
+    let client = client.map_err(|error| ProbeError::Question(root_cause(&error)))?;
     let mut request = client.request(method, url);
     if let Some(json) = json {
         request = request.header("content-type", "application/json").body(json.to_string());
     }
     request.send().await.map_err(|error| {
         let cause = root_cause(&error);
-        if error.is_builder() { Flaw::Question(cause) } else { Flaw::Answer(cause) }
+        if error.is_builder() { ProbeError::Question(cause) } else { ProbeError::Answer(cause) }
     })
 }
 
@@ -198,14 +202,14 @@ fn root_cause(error: &reqwest::Error) -> String {
     text
 }
 
-fn check_status(response: &Response, accepted: impl Fn(u16) -> bool) -> Result<(), Flaw> {
+fn check_status(response: &Response, accepted: impl Fn(u16) -> bool) -> Result<(), ProbeError> {
     let status = response.status();
-    if accepted(status.as_u16()) { Ok(()) } else { Err(Flaw::Answer(format!("answered {status}"))) }
+    if accepted(status.as_u16()) { Ok(()) } else { Err(ProbeError::Answer(format!("answered {status}"))) }
 }
 
-async fn body_of(response: &mut Response) -> Result<Vec<u8>, Flaw> {
+async fn body_of(response: &mut Response) -> Result<Vec<u8>, ProbeError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Flaw::Answer(root_cause(&error)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| ProbeError::Answer(root_cause(&error)))? {
         let room = BODY_BYTES_MAX - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if body.len() == BODY_BYTES_MAX {
@@ -215,26 +219,26 @@ async fn body_of(response: &mut Response) -> Result<Vec<u8>, Flaw> {
     Ok(body)
 }
 
-fn check_body(probe: &HttpProbe, body: &[u8]) -> Result<(), Flaw> {
+fn check_body(probe: &HttpProbe, body: &[u8]) -> Result<(), ProbeError> {
     if let Some(text) = probe.body.as_ref().filter(|text| !String::from_utf8_lossy(body).contains(text.as_str())) {
-        return Err(Flaw::Answer(format!("the answer does not contain `{text}`")));
+        return Err(ProbeError::Answer(format!("the answer does not contain `{text}`")));
     }
     probe.pointer.as_ref().map_or(Ok(()), |pointer| check_pointer(pointer, &parse(body)?))
 }
 
-fn check_pointer(pointer: &Pointer, value: &Value) -> Result<(), Flaw> {
+fn check_pointer(pointer: &Pointer, value: &Value) -> Result<(), ProbeError> {
     let path = &pointer.path;
-    let found = value.pointer(path).ok_or_else(|| Flaw::Answer(format!("the answer has no {path}")))?;
+    let found = value.pointer(path).ok_or_else(|| ProbeError::Answer(format!("the answer has no {path}")))?;
     match &pointer.equals {
         Some(wanted) if wanted == found => Ok(()),
-        Some(wanted) => Err(Flaw::Answer(format!("{path} is {}, not {}", shown(found), shown(wanted)))),
+        Some(wanted) => Err(ProbeError::Answer(format!("{path} is {}, not {}", shown(found), shown(wanted)))),
         None if truthy(found) => Ok(()),
-        None => Err(Flaw::Answer(format!("{path} is {}", shown(found)))),
+        None => Err(ProbeError::Answer(format!("{path} is {}", shown(found)))),
     }
 }
 
-fn parse(body: &[u8]) -> Result<Value, Flaw> {
-    serde_json::from_slice(body).map_err(|error| Flaw::Answer(format!("the answer is no JSON: {error}")))
+fn parse(body: &[u8]) -> Result<Value, ProbeError> {
+    serde_json::from_slice(body).map_err(|error| ProbeError::Answer(format!("the answer is no JSON: {error}")))
 }
 
 /// `5s`, `250ms`.

@@ -103,23 +103,23 @@ fn parse_stat(text: &str) -> Option<Stat> {
 
 /// What a shell or a service manager started together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Job {
+pub(crate) struct ProcessJob {
     pub(crate) group: i32,
     pub(crate) session: i32,
     /// It has a terminal.
     pub(crate) terminal: bool,
 }
 
-pub(crate) fn job(pid: i32) -> Option<Job> {
+pub(crate) fn job(pid: i32) -> Option<ProcessJob> {
     let text = read(pid, "stat").ok()?;
     parse_job(&String::from_utf8_lossy(&text))
 }
 
 /// Fields 5 to 7 of proc(5); the first one after the bracket is number 3.
-fn parse_job(text: &str) -> Option<Job> {
+fn parse_job(text: &str) -> Option<ProcessJob> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let terminal = fields.get(4)?.parse::<i64>().ok()? != 0;
-    Some(Job { group: fields.get(2)?.parse().ok()?, session: fields.get(3)?.parse().ok()?, terminal })
+    Some(ProcessJob { group: fields.get(2)?.parse().ok()?, session: fields.get(3)?.parse().ok()?, terminal })
 }
 
 /// Its arguments, one by one; empty where they can't be read.
@@ -149,12 +149,12 @@ pub(crate) fn is_alive(process: &ProcessFact) -> bool {
 
 /// A process by what its environment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bearing {
+pub(crate) enum EnvironmentMarks {
     /// It names a project.
     Marked(Environ),
     Unmarked,
     /// It has no memory of its own: a thread of the kernel's, or what is left of one that ended. Never ours.
-    Hollow,
+    NoAddressSpace,
 }
 
 /// An environment that names a project. It is taken apart no further than is asked for: it may be long, and a forgery.
@@ -183,15 +183,17 @@ impl Environ {
 }
 
 /// Of a process of another user than these only the beginning is read: it can make no more than a claim.
-pub(crate) fn bearing(pid: i32, owners: &BTreeSet<u32>) -> Bearing {
+pub(crate) fn bearing(pid: i32, owners: &BTreeSet<u32>) -> EnvironmentMarks {
     let bytes = match read_environ(pid, owners) {
         Ok(bytes) => bytes,
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => return Bearing::Hollow,
-        Err(_) => return Bearing::Unmarked,
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+            return EnvironmentMarks::NoAddressSpace;
+        }
+        Err(_) => return EnvironmentMarks::Unmarked,
     };
     // Most processes carry none.
     let names_project = bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(PROJECT.as_bytes()));
-    if names_project { Bearing::Marked(Environ(bytes)) } else { Bearing::Unmarked }
+    if names_project { EnvironmentMarks::Marked(Environ(bytes)) } else { EnvironmentMarks::Unmarked }
 }
 
 /// The marks in an environment. Without a salt there is no telling one start from the next: that is none of ours.
@@ -353,7 +355,7 @@ pub(crate) fn started_at(start_ticks: u64, now: Timestamp) -> Option<Timestamp> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Job, container_of, environment_of, marks_of, parse_job, parse_stat, shim_of, uids_of, unit_of};
+    use super::{ProcessJob, container_of, environment_of, marks_of, parse_job, parse_stat, shim_of, uids_of, unit_of};
     use crate::model::facts::Marks;
 
     #[test]
@@ -362,7 +364,7 @@ mod tests {
         let stat = parse_stat(line).expect("a line of /proc/PID/stat");
         assert_eq!((stat.pid, stat.parent, stat.state, stat.start_ticks), (42, 1, 'S', 977));
         assert_eq!(stat.program, "a) Z 7 (b");
-        assert_eq!(parse_job(line), Some(Job { group: 42, session: 42, terminal: false }));
+        assert_eq!(parse_job(line), Some(ProcessJob { group: 42, session: 42, terminal: false }));
     }
 
     #[test]

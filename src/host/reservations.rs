@@ -18,7 +18,7 @@ use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 use crate::shared;
-use crate::shared::reservation::{Entry, Reservation, Reservations, Starter};
+use crate::shared::reservation::{Reservation, ReservationFile, Reservations, Starter};
 
 /// No chain of parents is longer on any machine that still works; it ends a circle that a race could show.
 const ANCESTORS_MAX: usize = 10_000;
@@ -37,14 +37,14 @@ pub(crate) struct ReservingStart<'a> {
     pub(crate) gpus: &'a [GpuId],
 }
 
-type Environment = BTreeMap<String, String>;
+type ProcessEnvironment = BTreeMap<String, String>;
 
-fn reservations(environment: &Environment) -> Reservations {
+fn reservations(environment: &ProcessEnvironment) -> Reservations {
     Reservations::beside(&shared::lock(environment))
 }
 
 /// Reserves what a start is about to take, in the name of this lcm, and clears stale files away.
-pub(crate) fn begin(environment: &Environment, start: ReservingStart<'_>) -> Result<(), DriverError> {
+pub(crate) fn begin(environment: &ProcessEnvironment, start: ReservingStart<'_>) -> Result<(), DriverError> {
     if start.gpus.is_empty() || start.service.vram_total() == Mebibytes::ZERO {
         return Ok(());
     }
@@ -54,8 +54,9 @@ pub(crate) fn begin(environment: &Environment, start: ReservingStart<'_>) -> Res
         let starter = starter(own).ok_or_else(|| io::Error::other("this process has no start time"))?;
         let uid = geteuid();
         let entries = all.read((!uid.is_root()).then_some(uid.as_raw()))?;
-        let is_same =
-            |entry: &Entry| entry.uid == uid.as_raw() && is_of(&entry.reservation, start.project, &start.service.name);
+        let is_same = |entry: &ReservationFile| {
+            entry.uid == uid.as_raw() && is_of(&entry.reservation, start.project, &start.service.name)
+        };
         let stale = entries.iter().filter(|entry| is_same(entry) || !is_alive(entry));
         all.remove(stale.map(|entry| entry.name.as_str()))?;
         let until = loads_until(start)?;
@@ -73,10 +74,11 @@ fn loads_until(start: ReservingStart<'_>) -> io::Result<Timestamp> {
 }
 
 /// Reserves again what a running service is about to take again: its reservation counts in full as while it loaded.
-pub(crate) fn renew(environment: &Environment, start: ReservingStart<'_>) -> Result<(), DriverError> {
+pub(crate) fn renew(environment: &ProcessEnvironment, start: ReservingStart<'_>) -> Result<(), DriverError> {
     let own = reservations(environment).read(Some(geteuid().as_raw()));
     let renewed = own.and_then(|entries| {
-        let is_own = |entry: &Entry| is_of(&entry.reservation, start.project, &start.service.name) && is_alive(entry);
+        let is_own =
+            |entry: &ReservationFile| is_of(&entry.reservation, start.project, &start.service.name) && is_alive(entry);
         if !entries.iter().any(is_own) {
             return Ok(false);
         }
@@ -93,7 +95,11 @@ pub(crate) fn renew(environment: &Environment, start: ReservingStart<'_>) -> Res
 }
 
 /// From now on the reservation is that of the service's first process: it outlives lcm.
-pub(crate) fn hand_over(environment: &Environment, start: ReservingStart<'_>, pid: i32) -> Result<(), DriverError> {
+pub(crate) fn hand_over(
+    environment: &ProcessEnvironment,
+    start: ReservingStart<'_>,
+    pid: i32,
+) -> Result<(), DriverError> {
     let Some(starter) = starter(pid) else { return Ok(()) };
     let moved = |reservation: Reservation| Some(reservation.of(starter.clone()));
     change(environment, start.project, &start.service.name, moved)
@@ -101,18 +107,18 @@ pub(crate) fn hand_over(environment: &Environment, start: ReservingStart<'_>, pi
 }
 
 /// It came up: what a driver measures of it is all that it takes. Where none measures, it goes on counting.
-pub(crate) fn settle(environment: &Environment, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
+pub(crate) fn settle(environment: &ProcessEnvironment, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
     change(environment, project, service, |reservation| Some(reservation.settled()))
 }
 
 /// Nothing of it is left.
-pub(crate) fn end(environment: &Environment, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
+pub(crate) fn end(environment: &ProcessEnvironment, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
     change(environment, project, service, |_| None)
 }
 
 /// Writes what `to` makes of a service's reservations, and removes what they were: nowhere in between is there none.
 fn change(
-    environment: &Environment,
+    environment: &ProcessEnvironment,
     project: &ProjectName,
     service: &ServiceName,
     to: impl Fn(Reservation) -> Option<Reservation>,
@@ -141,7 +147,7 @@ fn failed(service: &str, source: io::Error) -> DriverError {
 
 /// Reservations that count: not this project's own, whose services are seen. `Err`: they can't be read at all.
 pub(crate) fn read(
-    environment: &Environment,
+    environment: &ProcessEnvironment,
     project: &ProjectName,
     gpus: &[GpuFact],
 ) -> io::Result<Vec<ReservationFact>> {
@@ -163,7 +169,7 @@ pub(crate) fn read(
     Ok(found.into_values().collect())
 }
 
-fn fact(entry: &Entry, gpus: &[GpuFact], now: Timestamp) -> ReservationFact {
+fn fact(entry: &ReservationFile, gpus: &[GpuFact], now: Timestamp) -> ReservationFact {
     let reservation = &entry.reservation;
     let shown = |name: &str| harmless::line(name).chars().take(NAME_LETTERS_MAX).collect();
     let is_over = now > reservation.loads_until || reservation.loads_until.duration_since(now) > LOADS_MAX;
@@ -183,7 +189,7 @@ fn fact(entry: &Entry, gpus: &[GpuFact], now: Timestamp) -> ReservationFact {
 }
 
 /// The process lives, is the one that was meant, and is the file's user's.
-fn is_alive(entry: &Entry) -> bool {
+fn is_alive(entry: &ReservationFile) -> bool {
     let reservation = &entry.reservation;
     let is_that = starter(reservation.pid)
         .is_some_and(|found| found.start_ticks == reservation.start_ticks && found.boot_id == reservation.boot_id);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::import::writer::{Block, Value};
+use crate::import::writer::{YamlBlock, YamlValue};
 
 /// A draft, and notes about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
+pub struct ManifestDraft {
     /// The manifest.
     pub text: String,
     /// Parts that the text lacks or has otherwise; each stands in the text too.
@@ -20,7 +20,7 @@ pub struct Draft {
 
 /// Surroundings of the files.
 #[derive(Clone, Debug, Default)]
-pub struct Setting {
+pub struct ImportContext {
     /// The project's name, where they give none.
     pub name: String,
     /// Variables that Compose finds beside them, in `.env`.
@@ -60,8 +60,8 @@ pub(super) struct ModeDraft {
 }
 
 /// Returns the first lines of every draft: for editors, and for the reader.
-pub(super) fn head(origin: &str) -> Block {
-    let mut block = Block::default();
+pub(super) fn head(origin: &str) -> YamlBlock {
+    let mut block = YamlBlock::default();
     block.say("yaml-language-server: $schema=lcm.schema.json");
     block.say(
         "Editors check and complete this file by its schema: `lcm schema manifest > lcm.schema.json` puts it here.",
@@ -76,16 +76,16 @@ pub(super) fn head(origin: &str) -> Block {
 }
 
 /// Returns the value of `modes:`.
-pub(super) fn modes(drafts: &[ModeDraft]) -> Value {
-    let mut modes = Block::default();
+pub(super) fn modes(drafts: &[ModeDraft]) -> YamlValue {
+    let mut modes = YamlBlock::default();
     for draft in drafts {
-        let mut mode = Block::default();
-        mode.put("description", Value::literal(&draft.description));
-        mode.put("services", Value::texts(&draft.services));
+        let mut mode = YamlBlock::default();
+        mode.put("description", YamlValue::literal(&draft.description));
+        mode.put("services", YamlValue::texts(&draft.services));
         if draft.keeps_others {
-            mode.put_with("others", Value::word("keep"), "what runs beside these goes on running");
+            mode.put_with("others", YamlValue::word("keep"), "what runs beside these goes on running");
         }
-        modes.put(&draft.name, Value::Map(mode));
+        modes.put(&draft.name, YamlValue::Map(mode));
     }
-    Value::Map(modes)
+    YamlValue::Map(modes)
 }

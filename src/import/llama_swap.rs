@@ -4,10 +4,10 @@
 mod modes;
 mod text;
 
-use crate::import::draft::{self, Draft, Notes, Setting, head};
-use crate::import::names::{Names, tamed};
+use crate::import::draft::{self, ImportContext, ManifestDraft, Notes, head};
+use crate::import::names::{UniqueNames, tamed};
 use crate::import::secrets::{is_secret, is_secret_value, masked};
-use crate::import::writer::{Block, Value};
+use crate::import::writer::{YamlBlock, YamlValue};
 use crate::model::reserved_variables::is_overruled;
 use crate::syntax::command_line;
 use crate::syntax::scalar::is_name;
@@ -34,7 +34,7 @@ struct Swap<'a> {
     secrets: Vec<String>,
 }
 
-pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
+pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
     let mut swap = Swap {
         root,
         macros: Macros::of(root.get("macros")),
@@ -52,8 +52,8 @@ pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
         .collect();
     // Ports are given in this order.
     models.sort_by_key(|(model, _)| *model);
-    let (mut names, mut given) = (Names::default(), ServiceNames::new());
-    let mut services = Block::default();
+    let (mut names, mut given) = (UniqueNames::default(), ServiceNames::new());
+    let mut services = YamlBlock::default();
     for (model, node) in models {
         services.gap();
         if node.get("cmd").and_then(Node::scalar).is_none_or(|cmd| uncommented(cmd).trim().is_empty()) {
@@ -66,21 +66,21 @@ pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
         }
     }
     let mut block = head("Translated by `lcm init --from` from a configuration of llama-swap.");
-    block.put("version", Value::word(1)).put("name", Value::text(tamed(&setting.name)));
+    block.put("version", YamlValue::word(1)).put("name", YamlValue::text(tamed(&setting.name)));
     let drafts = modes::drafts(root, &given, &mut swap.notes);
     let first = modes::first(root, &given, &drafts);
     if let Some(first) = first {
-        block.put("mode", Value::text(first));
+        block.put("mode", YamlValue::text(first));
     }
     block.gap();
     for line in swap.general() {
         block.say(line).gap();
     }
-    block.put("services", Value::Map(services));
+    block.put("services", YamlValue::Map(services));
     if !drafts.is_empty() {
         block.gap().put("modes", draft::modes(&drafts));
     }
-    Draft { text: block.document(), notes: swap.notes.all, services: given.len(), proposals: 0 }
+    ManifestDraft { text: block.document(), notes: swap.notes.all, services: given.len(), proposals: 0 }
 }
 
 impl Swap<'_> {
@@ -109,8 +109,8 @@ impl Swap<'_> {
     }
 
     /// `false`: its command can't be read, and it stands as a comment.
-    fn service(&mut self, services: &mut Block, model: &str, name: &str, node: &Node) -> bool {
-        let mut block = Block::default();
+    fn service(&mut self, services: &mut YamlBlock, model: &str, name: &str, node: &Node) -> bool {
+        let mut block = YamlBlock::default();
         self.untranslated(&mut block, model, name, node);
         let own = Macros::of(node.get("macros"));
         let cmd =
@@ -127,26 +127,30 @@ impl Swap<'_> {
             services.say(self.notes.tell(name, "its cmd can't be cut into words: left out"));
             return false;
         };
-        let mut process = Block::default();
+        let mut process = YamlBlock::default();
         self.command(&mut process, name, &argv);
         let gpu = self.environment(&mut process, name, node);
-        block.put("process", Value::Map(process));
+        block.put("process", YamlValue::Map(process));
         self.notes.add(name, "how much GPU memory it needs is not known: write `vram:`");
-        block.propose("vram", Value::word("??GiB"), Some("on each GPU; without it lcm can't keep it from a full one"));
+        block.propose(
+            "vram",
+            YamlValue::word("??GiB"),
+            Some("on each GPU; without it lcm can't keep it from a full one"),
+        );
         block.put("gpu", gpu);
         self.health(&mut block, name, &ported(&proxy), node);
         if let Some(stop) = node.get("cmdStop").and_then(Node::scalar) {
             self.stop(&mut block, name, &ported(&self.macros.fill(&uncommented(stop), &own, model)));
         }
-        services.put(name, Value::Map(block));
+        services.put(name, YamlValue::Map(block));
         true
     }
 
-    fn untranslated(&mut self, block: &mut Block, model: &str, name: &str, node: &Node) {
+    fn untranslated(&mut self, block: &mut YamlBlock, model: &str, name: &str, node: &Node) {
         if let Some(text) =
             node.get("description").or_else(|| node.get("name")).and_then(Node::scalar).filter(|text| !text.is_empty())
         {
-            block.put("description", Value::literal(text));
+            block.put("description", YamlValue::literal(text));
         }
         if model != name {
             block.say(self.notes.add(name, format!("llama-swap calls it `{model}`")));
@@ -166,9 +170,9 @@ impl Swap<'_> {
         }
     }
 
-    fn command(&mut self, process: &mut Block, name: &str, argv: &[String]) {
+    fn command(&mut self, process: &mut YamlBlock, name: &str, argv: &[String]) {
         let (argv, changed) = masked(argv);
-        let command = Value::List(argv.iter().map(|word| Value::literal(word)).collect());
+        let command = YamlValue::List(argv.iter().map(|word| YamlValue::literal(word)).collect());
         if changed {
             self.notes.add(name, "a secret stood in its cmd, and was not copied");
             process.put_with("command", command, "a secret stood here: have the program read it from its environment");
@@ -187,9 +191,9 @@ impl Swap<'_> {
     }
 
     /// Gives the GPUs that it chooses.
-    fn environment(&mut self, process: &mut Block, name: &str, node: &Node) -> Value {
-        let mut gpu = Value::word("auto");
-        let mut block = Block::default();
+    fn environment(&mut self, process: &mut YamlBlock, name: &str, node: &Node) -> YamlValue {
+        let mut gpu = YamlValue::word("auto");
+        let mut block = YamlBlock::default();
         let items = match node.get("env").map(|env| &env.value) {
             Some(Read::List(items)) => items.as_slice(),
             Some(Read::Null | Read::Scalar(_) | Read::Map(_)) | None => &[],
@@ -200,9 +204,9 @@ impl Swap<'_> {
                 && ids.iter().all(|id| id.parse::<u32>().is_ok() || id.starts_with("GPU-"))
                 && !ids.is_empty()
             {
-                gpu = Value::List(
+                gpu = YamlValue::List(
                     ids.iter()
-                        .map(|id| if id.starts_with("GPU-") { Value::text(*id) } else { Value::word(id) })
+                        .map(|id| if id.starts_with("GPU-") { YamlValue::text(*id) } else { YamlValue::word(id) })
                         .collect(),
                 );
             } else if is_overruled(variable) {
@@ -210,24 +214,24 @@ impl Swap<'_> {
                 process.say(self.notes.add(name, note));
             } else if is_secret(variable, value) {
                 self.secrets.push(variable.to_owned());
-                block.put_with(variable, Value::secret(variable), "its value was not copied");
+                block.put_with(variable, YamlValue::secret(variable), "its value was not copied");
             } else if let Some(of) =
                 value.strip_prefix("${env.").and_then(|rest| rest.strip_suffix('}')).filter(|of| is_name(of))
             {
                 self.secrets.push(of.to_owned());
-                block.put(variable, Value::secret(of));
+                block.put(variable, YamlValue::secret(of));
             } else {
-                block.put(variable, Value::literal(value));
+                block.put(variable, YamlValue::literal(value));
             }
         }
         if block.holds_any() {
-            process.put("environment", Value::Map(block));
+            process.put("environment", YamlValue::Map(block));
         }
         process.say("llama-swap passes its own environment on; lcm does not: name what it needs under `inherit:`.");
         gpu
     }
 
-    fn health(&mut self, block: &mut Block, name: &str, proxy: &str, node: &Node) {
+    fn health(&mut self, block: &mut YamlBlock, name: &str, proxy: &str, node: &Node) {
         let path = node.get("checkEndpoint").and_then(Node::scalar).unwrap_or(CHECK_ENDPOINT);
         if path == "none" {
             block.say(self.notes.add(name, "`checkEndpoint: none`: it counts as up while it lives; write a `health:`"));
@@ -243,13 +247,13 @@ impl Swap<'_> {
         }
         let url = format!("{}/{}", proxy.trim_end_matches('/'), path.trim_start_matches('/'));
         let health = vec![
-            ("http".to_owned(), Value::literal(&url)),
-            ("timeout".to_owned(), Value::word(format!("{}s", self.timeout_s))),
+            ("http".to_owned(), YamlValue::literal(&url)),
+            ("timeout".to_owned(), YamlValue::word(format!("{}s", self.timeout_s))),
         ];
-        block.put("health", Value::Flow(health));
+        block.put("health", YamlValue::Flow(health));
     }
 
-    fn stop(&mut self, block: &mut Block, name: &str, line: &str) {
+    fn stop(&mut self, block: &mut YamlBlock, name: &str, line: &str) {
         if line.contains("${PID}") {
             block.say(
                 self.notes
@@ -260,8 +264,8 @@ impl Swap<'_> {
         match command_line::split(line) {
             Ok(argv) if !argv.is_empty() => {
                 let (argv, _) = masked(&argv);
-                let exec = Value::List(argv.iter().map(|word| Value::literal(word)).collect());
-                block.put("stop", Value::Flow(vec![("exec".to_owned(), exec)]));
+                let exec = YamlValue::List(argv.iter().map(|word| YamlValue::literal(word)).collect());
+                block.put("stop", YamlValue::Flow(vec![("exec".to_owned(), exec)]));
             }
             Ok(_) | Err(_) => {
                 block.say(self.notes.add(name, "its cmdStop can't be cut into words: left out"));

@@ -6,12 +6,12 @@ mod programs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::import::draft::{Draft, ModeDraft, Notes, head, modes};
+use crate::import::draft::{ManifestDraft, ModeDraft, Notes, head, modes};
 use crate::import::machine::memory::{STEP, STEP_SMALL, rounded, size};
-use crate::import::names::{Names, tamed};
-use crate::import::writer::{Block, Value};
-use crate::model::facts::{EngineHealth, GpuFact, Owner, Reading};
-use crate::model::found::{Found, FoundContainer};
+use crate::import::names::{UniqueNames, tamed};
+use crate::import::writer::{YamlBlock, YamlValue};
+use crate::model::facts::{EngineHealth, GpuFact, ProcessOwner, Reading};
+use crate::model::found::{FoundContainer, MachineSurvey};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _};
@@ -51,7 +51,7 @@ impl Adopted<'_> {
 }
 
 /// Leaves only the containers of these names, or of these Compose projects. The error is a name that is neither's.
-pub fn narrow(found: &mut Found, only: &[String]) -> Result<(), String> {
+pub fn narrow(found: &mut MachineSurvey, only: &[String]) -> Result<(), String> {
     let Some(containers) = found.facts.docker_mut().containers.known_mut().filter(|_| !only.is_empty()) else {
         return Ok(());
     };
@@ -67,18 +67,18 @@ pub fn narrow(found: &mut Found, only: &[String]) -> Result<(), String> {
 
 /// Drafts a manifest of this name from what was found.
 #[must_use]
-pub fn machine(found: &Found, name: &str) -> Draft {
+pub fn machine(found: &MachineSurvey, name: &str) -> ManifestDraft {
     let mut notes = Notes::default();
     let gpus: &[GpuFact] = found.facts.gpus.known().map_or(&[], Vec::as_slice);
-    let mut names = Names::default();
+    let mut names = UniqueNames::default();
     let (adopted, others) = adopted(found, gpus, &mut names);
     let mut block = head(&format!("Drafted by `lcm init` from what is on {}.", found.facts.host));
-    block.put("version", Value::word(1)).put("name", Value::text(tamed(name)));
-    block.put_with("mode", Value::text(NOW), "what runs now; with `lcm plan` there is nothing to do");
+    block.put("version", YamlValue::word(1)).put("name", YamlValue::text(tamed(name)));
+    block.put_with("mode", YamlValue::text(NOW), "what runs now; with `lcm plan` there is nothing to do");
     block.gap();
     seen_gpus(&mut block, found, gpus, &mut notes);
 
-    let mut services = Block::default();
+    let mut services = YamlBlock::default();
     if let Reading::Unknown(reason) = &found.facts.docker().containers {
         services.say(notes.tell("containers", format!("they are not known: {reason}")));
     }
@@ -99,7 +99,7 @@ pub fn machine(found: &Found, name: &str) -> Draft {
         services.gap().say(notes.tell("left alone", line));
     }
     let proposals = programs::write(&mut services, found, gpus, &mut names, &mut notes);
-    block.put("services", Value::Map(services)).gap();
+    block.put("services", YamlValue::Map(services)).gap();
     let drafts = mode_drafts(&adopted);
     if drafts.len() > 1 {
         block.say(
@@ -108,11 +108,11 @@ pub fn machine(found: &Found, name: &str) -> Draft {
         );
     }
     block.put("modes", modes(&drafts));
-    Draft { text: block.document(), notes: notes.all, services: adopted.len(), proposals }
+    ManifestDraft { text: block.document(), notes: notes.all, services: adopted.len(), proposals }
 }
 
 /// The containers to adopt, those of one Compose project together; and what is said of the rest.
-fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Adopted<'a>>, Vec<String>) {
+fn adopted<'a>(found: &'a MachineSurvey, gpus: &[GpuFact], names: &mut UniqueNames) -> (Vec<Adopted<'a>>, Vec<String>) {
     let (mut adopted, mut others) = (Vec::new(), Vec::new());
     let mut facts: Vec<&ContainerFact> = found.facts.docker().containers.known().into_iter().flatten().collect();
     facts.sort_by_key(|fact| (fact.compose_project.is_none(), &fact.compose_project, &fact.name));
@@ -169,7 +169,7 @@ fn needs(one: &Adopted<'_>, all: &[Adopted<'_>]) -> Vec<String> {
 
 /// What its processes hold, by GPU.
 fn held(fact: &ContainerFact, gpus: &[GpuFact]) -> BTreeMap<GpuId, Option<Mebibytes>> {
-    let is_its = |owner: &Owner| matches!(owner, Owner::Container(id) if *id == fact.id);
+    let is_its = |owner: &ProcessOwner| matches!(owner, ProcessOwner::Container(id) if *id == fact.id);
     let mut held: BTreeMap<GpuId, Option<Mebibytes>> = BTreeMap::new();
     for gpu in gpus {
         for holder in gpu.holders.iter().filter(|holder| is_its(&holder.owner)) {
@@ -190,7 +190,7 @@ fn step(adopted: &[Adopted<'_>], gpus: &[GpuFact]) -> Mebibytes {
     if fits { STEP } else { STEP_SMALL }
 }
 
-fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Notes) {
+fn seen_gpus(block: &mut YamlBlock, found: &MachineSurvey, gpus: &[GpuFact], notes: &mut Notes) {
     for gpu in gpus {
         let name = if gpu.name.is_empty() { String::new() } else { format!(" {},", gpu.name) };
         let used = gpu.used.map(|used| format!(", {used} in use")).unwrap_or_default();
@@ -202,18 +202,19 @@ fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Not
     if gpus.is_empty() {
         block.say("No GPU driver answers here. To plan with GPUs all the same, say what there is:");
     }
-    let device = Value::Flow(vec![("index".to_owned(), Value::word(0)), ("vram".to_owned(), Value::word("24GiB"))]);
+    let device =
+        YamlValue::Flow(vec![("index".to_owned(), YamlValue::word(0)), ("vram".to_owned(), YamlValue::word("24GiB"))]);
     let settings = if gpus.is_empty() {
-        vec![("devices".to_owned(), Value::List(vec![device]))]
+        vec![("devices".to_owned(), YamlValue::List(vec![device]))]
     } else {
-        vec![("reserve".to_owned(), Value::word("512MiB"))]
+        vec![("reserve".to_owned(), YamlValue::word("512MiB"))]
     };
     let beside = (!gpus.is_empty()).then_some("kept free on every GPU");
-    block.propose("gpus", Value::Flow(settings), beside).gap();
+    block.propose("gpus", YamlValue::Flow(settings), beside).gap();
 }
 
-fn service(services: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
-    let mut block = Block::default();
+fn service(services: &mut YamlBlock, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
+    let mut block = YamlBlock::default();
     match one.state {
         AdoptedState::Runs => {}
         AdoptedState::Stopped => {
@@ -224,10 +225,10 @@ fn service(services: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebi
             block.say(format!("Careful: {why}."));
         }
     }
-    block.put("docker", Value::Flow(vec![("container".to_owned(), Value::text(&one.fact.name))]));
+    block.put("docker", YamlValue::Flow(vec![("container".to_owned(), YamlValue::text(&one.fact.name))]));
     memory(&mut block, one, gpus, step, notes);
     if !one.needs.is_empty() {
-        block.put("depends_on", Value::texts(&one.needs));
+        block.put("depends_on", YamlValue::texts(&one.needs));
     }
     health(&mut block, one);
     if let Some(policy) = &one.found.restart_policy {
@@ -237,10 +238,10 @@ fn service(services: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebi
             "The engine restarts it by its policy `{policy}`, whatever mode is on. To leave that to lcm:\n{advice}"
         ));
     }
-    services.put(&one.name, Value::Map(block));
+    services.put(&one.name, YamlValue::Map(block));
 }
 
-fn memory(block: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
+fn memory(block: &mut YamlBlock, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
     let called = |id: &GpuId| {
         let gpu = gpus.iter().find(|gpu| gpu.id == *id);
         gpu.map_or_else(|| id.to_string(), |gpu| format!("GPU {}", gpu.index))
@@ -256,26 +257,26 @@ fn memory(block: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibyte
         None if one.wants_gpu() => {
             let why = if one.runs() { "it held nothing that could be measured" } else { "it was not running" };
             notes.add(&one.name, format!("how much GPU memory it needs is not known: {why}; write `vram:`"));
-            block.propose("vram", Value::word("??GiB"), Some(&format!("on each GPU; {why} when this was written")));
+            block.propose("vram", YamlValue::word("??GiB"), Some(&format!("on each GPU; {why} when this was written")));
         }
         None => return,
     }
     if one.held.is_empty() {
         // On a machine without GPUs nothing could be placed.
         if !gpus.is_empty() {
-            block.put("gpu", Value::word("auto"));
+            block.put("gpu", YamlValue::word("auto"));
         }
     } else if gpus.len() > 1 {
         let on: Vec<String> = one.held.keys().map(called).collect();
-        block.put_with("gpu", Value::texts(one.held.keys().map(GpuId::as_str)), on.join(", "));
+        block.put_with("gpu", YamlValue::texts(one.held.keys().map(GpuId::as_str)), on.join(", "));
     } else if most.is_none() {
-        block.put("gpu", Value::word("auto"));
+        block.put("gpu", YamlValue::word("auto"));
     }
 }
 
-fn health(block: &mut Block, one: &Adopted<'_>) {
+fn health(block: &mut YamlBlock, one: &Adopted<'_>) {
     if one.fact.health.is_some() {
-        let docker = Value::Flow(vec![("docker".to_owned(), Value::word(true))]);
+        let docker = YamlValue::Flow(vec![("docker".to_owned(), YamlValue::word(true))]);
         block.put_with("health", docker, "by its own check");
         return;
     }
@@ -283,7 +284,7 @@ fn health(block: &mut Block, one: &Adopted<'_>) {
     let answering = ports.iter().find(|(port, _)| one.found.answering.contains(port));
     let Some((port, address)) = answering.or(ports.iter().next()) else { return };
     let bracketed = if address.contains(':') { format!("[{address}]") } else { address.clone() };
-    let tcp = Value::Flow(vec![("tcp".to_owned(), Value::text(format!("{bracketed}:{port}")))]);
+    let tcp = YamlValue::Flow(vec![("tcp".to_owned(), YamlValue::text(format!("{bracketed}:{port}")))]);
     if answering.is_some() {
         block.put_with("health", tcp, "takes connections; `http:` with a path that answers proves more");
     } else {
@@ -305,7 +306,7 @@ fn mode_drafts(adopted: &[Adopted<'_>]) -> Vec<ModeDraft> {
     let on_gpu: Vec<&Adopted<'_>> = adopted.iter().filter(|one| one.wants_gpu() && healthy(one)).collect();
     // One alone that runs is the first mode already.
     if on_gpu.len() > 1 || on_gpu.iter().any(|one| !one.runs()) {
-        let mut names = Names::default();
+        let mut names = UniqueNames::default();
         names.give(NOW);
         for one in on_gpu.iter().take(MODES_MAX) {
             drafts.push(ModeDraft {

@@ -14,6 +14,6 @@ mod tests;
 mod translate;
 mod writer;
 
-pub use draft::{Draft, Setting};
+pub use draft::{ImportContext, ManifestDraft};
 pub use machine::{machine, narrow};
 pub use translate::{Given, translate};

@@ -6,9 +6,9 @@ use crate::syntax::scalar::is_name;
 
 /// Names of one kind, each given once.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeSet<String>);
+pub(super) struct UniqueNames(BTreeSet<String>);
 
-impl Names {
+impl UniqueNames {
     /// A name as near to the wanted one as there is.
     pub(super) fn give(&mut self, wanted: &str) -> String {
         let name = tamed(wanted);
@@ -41,11 +41,11 @@ pub(super) fn tamed(wanted: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Names;
+    use super::UniqueNames;
 
     #[test]
     fn a_name_is_tamed_and_given_once() {
-        let mut names = Names::default();
+        let mut names = UniqueNames::default();
         let given = ["a.b", "unsloth/Qwen3:Q4 K", "_x", "-", "a.b", "a.b"].map(|wanted| names.give(wanted));
         assert_eq!(given, ["a.b", "unsloth-Qwen3-Q4-K", "x", "unnamed", "a.b-2", "a.b-3"]);
     }

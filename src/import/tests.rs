@@ -6,8 +6,8 @@ use std::fs;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::import::writer::{Block, Value};
-use crate::manifest::{Choice, load};
+use crate::import::writer::{YamlBlock, YamlValue};
+use crate::manifest::{ModeSelection, load};
 use crate::model::environment::EnvValue;
 use crate::model::names::ServiceName;
 use crate::runtime::process::intent::{CommandSpec, ProcessSpec};
@@ -106,29 +106,29 @@ proptest! {
         environment in proptest::collection::btree_map(variable(), text(), 0..6),
         comments in proptest::collection::vec(text(), 0..4),
     ) {
-        let mut variables = Block::default();
+        let mut variables = YamlBlock::default();
         for (name, value) in &environment {
-            variables.put_with(name, Value::literal(value), comments.first().cloned().unwrap_or_default());
+            variables.put_with(name, YamlValue::literal(value), comments.first().cloned().unwrap_or_default());
         }
-        let mut process = Block::default();
-        process.put("command", Value::List(words.iter().map(|word| Value::literal(word)).collect()));
+        let mut process = YamlBlock::default();
+        process.put("command", YamlValue::List(words.iter().map(|word| YamlValue::literal(word)).collect()));
         if variables.holds_any() {
-            process.put("environment", Value::Map(variables));
+            process.put("environment", YamlValue::Map(variables));
         }
         for comment in &comments {
-            process.say(comment.clone()).propose("log", Value::literal(comment), Some(comment));
+            process.say(comment.clone()).propose("log", YamlValue::literal(comment), Some(comment));
         }
-        let mut service = Block::default();
-        service.put("process", Value::Map(process));
-        let mut services = Block::default();
-        services.put("it", Value::Map(service));
-        let mut block = Block::default();
-        block.put("version", Value::word(1)).put("name", Value::text("p")).gap().put("services", Value::Map(services));
+        let mut service = YamlBlock::default();
+        service.put("process", YamlValue::Map(process));
+        let mut services = YamlBlock::default();
+        services.put("it", YamlValue::Map(service));
+        let mut block = YamlBlock::default();
+        block.put("version", YamlValue::word(1)).put("name", YamlValue::text("p")).gap().put("services", YamlValue::Map(services));
 
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("lcm.yaml");
         fs::write(&path, block.document()).expect("written");
-        let desired = load(&path, &Environment::new(), &Choice::default());
+        let desired = load(&path, &Environment::new(), &ModeSelection::default());
         let desired = desired.map_err(|problems| TestCaseError::fail(format!("{problems}\n{}", block.document())))?;
         let Some(process) = desired.services[&ServiceName::new("it")].workload.spec::<ProcessSpec>() else { panic!("a process") };
         prop_assert_eq!(&process.command, &CommandSpec::Exec(words), "{}", block.document());

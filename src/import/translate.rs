@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::import::draft::{Draft, Setting};
+use crate::import::draft::{ImportContext, ManifestDraft};
 use crate::import::{compose, llama_swap};
 use crate::syntax::problem::{Problem, Problems};
 use crate::syntax::source::{Source, Sources, Span};
@@ -24,14 +24,14 @@ enum Dialect {
 }
 
 /// Translates files of another tool; several are laid over each other, as that tool would.
-pub fn translate(given: &[Given], setting: &Setting) -> Result<Draft, Problems> {
+pub fn translate(given: &[Given], setting: &ImportContext) -> Result<ManifestDraft, Problems> {
     let mut sources = Sources::default();
     let (mut problems, mut merged) = (Vec::new(), None::<Node>);
     for file in given {
         let folder = file.path.parent().unwrap_or(Path::new("")).to_owned();
         let number = sources.add(Source::new(file.path.clone(), folder, file.text.clone()));
         let before = problems.len();
-        let read = yaml::parse(&sources, number, &mut yaml::Budget::default(), &mut problems);
+        let read = yaml::parse(&sources, number, &mut yaml::SizeBudget::default(), &mut problems);
         if !is_known(read.as_ref(), &file.text) {
             let told = problems.split_off(before);
             problems.extend(told.into_iter().map(|problem| unquoted(problem, &file.path)));

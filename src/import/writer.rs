@@ -10,38 +10,38 @@ const FLOW_WIDTH_MAX: usize = 88;
 
 /// What stands behind a key or a dash.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum YamlValue {
     /// Any text.
     Text(String),
     /// A number, a boolean, a size or a duration: written as it is.
     Word(String),
     /// On one line where it is short.
-    List(Vec<Value>),
+    List(Vec<YamlValue>),
     /// On one line, in braces.
-    Flow(Vec<(String, Value)>),
-    Map(Block),
+    Flow(Vec<(String, YamlValue)>),
+    Map(YamlBlock),
     /// A list whose items may have comments.
-    Items(Block),
+    Items(YamlBlock),
 }
 
 /// The lines of a map or of a list.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Block(Vec<Line>);
+pub(super) struct YamlBlock(Vec<YamlLine>);
 
 #[derive(Clone, Debug)]
-enum Line {
+enum YamlLine {
     Comment(String),
     Gap,
     Entry {
         key: Option<String>,
-        value: Value,
+        value: YamlValue,
         beside: Option<String>,
         /// Written as a comment: a proposal.
         off: bool,
     },
 }
 
-impl Value {
+impl YamlValue {
     /// Text in which variables count, as it stands in a Compose file.
     pub(super) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
@@ -103,43 +103,43 @@ impl Value {
     }
 }
 
-impl Block {
-    pub(super) fn put(&mut self, key: &str, value: Value) -> &mut Self {
+impl YamlBlock {
+    pub(super) fn put(&mut self, key: &str, value: YamlValue) -> &mut Self {
         self.line(Some(key), value, None, false)
     }
 
     /// With a remark at the end of its line.
-    pub(super) fn put_with(&mut self, key: &str, value: Value, beside: impl Into<String>) -> &mut Self {
+    pub(super) fn put_with(&mut self, key: &str, value: YamlValue, beside: impl Into<String>) -> &mut Self {
         self.line(Some(key), value, Some(beside.into()), false)
     }
 
     /// As a comment, to be brought to life by taking the `#` away.
-    pub(super) fn propose(&mut self, key: &str, value: Value, beside: Option<&str>) -> &mut Self {
+    pub(super) fn propose(&mut self, key: &str, value: YamlValue, beside: Option<&str>) -> &mut Self {
         self.line(Some(key), value, beside.map(str::to_owned), true)
     }
 
     /// An item of a list.
-    pub(super) fn item(&mut self, value: Value, beside: Option<&str>) -> &mut Self {
+    pub(super) fn item(&mut self, value: YamlValue, beside: Option<&str>) -> &mut Self {
         self.line(None, value, beside.map(str::to_owned), false)
     }
 
     /// A comment on a line of its own, folded.
     pub(super) fn say(&mut self, comment: impl Into<String>) -> &mut Self {
-        self.0.push(Line::Comment(comment.into()));
+        self.0.push(YamlLine::Comment(comment.into()));
         self
     }
 
     /// An empty line, but none at the beginning and no two.
     pub(super) fn gap(&mut self) -> &mut Self {
-        if !matches!(self.0.last(), None | Some(Line::Gap)) {
-            self.0.push(Line::Gap);
+        if !matches!(self.0.last(), None | Some(YamlLine::Gap)) {
+            self.0.push(YamlLine::Gap);
         }
         self
     }
 
     /// Something in it counts.
     pub(super) fn holds_any(&self) -> bool {
-        self.0.iter().any(|line| matches!(line, Line::Entry { off: false, .. }))
+        self.0.iter().any(|line| matches!(line, YamlLine::Entry { off: false, .. }))
     }
 
     /// The whole document.
@@ -149,20 +149,20 @@ impl Block {
         text
     }
 
-    fn line(&mut self, key: Option<&str>, value: Value, beside: Option<String>, off: bool) -> &mut Self {
-        self.0.push(Line::Entry { key: key.map(str::to_owned), value, beside, off });
+    fn line(&mut self, key: Option<&str>, value: YamlValue, beside: Option<String>, off: bool) -> &mut Self {
+        self.0.push(YamlLine::Entry { key: key.map(str::to_owned), value, beside, off });
         self
     }
 
     fn write(&self, text: &mut String, indent: usize) {
         for line in &self.0 {
             match line {
-                Line::Gap => text.push('\n'),
-                Line::Comment(comment) => say(text, indent, comment),
-                Line::Entry { key, value, beside, off: false } => {
+                YamlLine::Gap => text.push('\n'),
+                YamlLine::Comment(comment) => say(text, indent, comment),
+                YamlLine::Entry { key, value, beside, off: false } => {
                     entry(text, indent, key.as_deref(), value, beside.as_deref());
                 }
-                Line::Entry { key, value, beside, off: true } => {
+                YamlLine::Entry { key, value, beside, off: true } => {
                     let mut proposal = String::new();
                     entry(&mut proposal, 0, key.as_deref(), value, beside.as_deref());
                     for line in proposal.lines() {
@@ -174,14 +174,14 @@ impl Block {
     }
 }
 
-fn entry(text: &mut String, indent: usize, key: Option<&str>, value: &Value, beside: Option<&str>) {
+fn entry(text: &mut String, indent: usize, key: Option<&str>, value: &YamlValue, beside: Option<&str>) {
     let head = key.map_or_else(|| "-".to_owned(), |key| format!("{}:", quoted(key)));
     let beside = beside.map(|beside| format!("  # {}", on_one_line(beside))).unwrap_or_default();
     let inline = value.inline();
     let shown = inline.as_ref().map(|inline| format!(" {inline}")).unwrap_or_default();
     let _ = writeln!(text, "{:indent$}{head}{shown}{beside}", "");
     // A map or a list that is empty may hold comments.
-    if inline.is_none() || matches!(value, Value::Map(_) | Value::Items(_)) {
+    if inline.is_none() || matches!(value, YamlValue::Map(_) | YamlValue::Items(_)) {
         value.below(text, indent + 2);
     }
 }
@@ -268,7 +268,7 @@ fn is_plain(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, Value, quoted};
+    use super::{YamlBlock, YamlValue, quoted};
 
     #[test]
     fn what_is_not_safe_by_itself_is_quoted() {
@@ -298,11 +298,11 @@ mod tests {
 
     #[test]
     fn comments_stay_comments_whatever_stands_in_them() {
-        let mut inner = Block::default();
-        inner.put("b", Value::texts(["x", "1"])).say("one\ntwo: 3\u{2028}- four");
-        let mut block = Block::default();
-        block.put_with("a", Value::Map(inner.clone()), "be\nside").gap().propose("c", Value::Map(inner), None);
-        block.put("d", Value::Map(Block::default()));
+        let mut inner = YamlBlock::default();
+        inner.put("b", YamlValue::texts(["x", "1"])).say("one\ntwo: 3\u{2028}- four");
+        let mut block = YamlBlock::default();
+        block.put_with("a", YamlValue::Map(inner.clone()), "be\nside").gap().propose("c", YamlValue::Map(inner), None);
+        block.put("d", YamlValue::Map(YamlBlock::default()));
         let wanted = "a:  # be side\n  b: [x, \"1\"]\n  # one\n  # two: 3 - four\n\n# c:\n#   b: [x, \"1\"]\n#   # one\n#   # two: 3 - four\nd: {}\n";
         assert_eq!(block.document(), wanted);
     }

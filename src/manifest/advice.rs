@@ -7,7 +7,7 @@ use crate::syntax::fault::{Fault, suggest};
 
 /// Which map the key stands in, told by a key that only this one has.
 #[derive(Clone, Copy)]
-enum Level {
+enum KeyScope {
     Service,
     Runtime(&'static BlockKeys),
     Other,
@@ -62,43 +62,43 @@ pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
     fault.help(help.unwrap_or_else(|| suggest(field, expected.iter().copied())))
 }
 
-fn level(expected: &[&str]) -> Level {
+fn level(expected: &[&str]) -> KeyScope {
     match () {
-        () if expected.contains(&"depends_on") => Level::Service,
-        () => BLOCK_KEYS.iter().find(|block| expected.contains(&block.mark)).map_or(Level::Other, Level::Runtime),
+        () if expected.contains(&"depends_on") => KeyScope::Service,
+        () => BLOCK_KEYS.iter().find(|block| expected.contains(&block.mark)).map_or(KeyScope::Other, KeyScope::Runtime),
     }
 }
 
 /// Returns true for a map in which people write keys of Compose's.
-fn may_be_compose(level: Level) -> bool {
+fn may_be_compose(level: KeyScope) -> bool {
     match level {
-        Level::Service => true,
-        Level::Runtime(block) => block.has_compose_keys,
-        Level::Other => false,
+        KeyScope::Service => true,
+        KeyScope::Runtime(block) => block.has_compose_keys,
+        KeyScope::Other => false,
     }
 }
 
 /// A key of lcm's that stands one level up or down.
-fn elsewhere(field: &str, level: Level) -> Option<String> {
+fn elsewhere(field: &str, level: KeyScope) -> Option<String> {
     let owner = BLOCK_KEYS.iter().find(|block| block.own.contains(&field)).map(|block| block.runtime);
     let takers = BLOCK_KEYS.iter().filter(|block| block.shared.contains(&field));
     let takers: Vec<String> = takers.map(|block| format!("`{}:`", block.runtime)).collect();
     match level {
-        Level::Service if !takers.is_empty() => Some(format!("`{field}` stands below {}", takers.join(" or "))),
-        Level::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
-        Level::Runtime(BlockKeys { runtime: here, .. }) if IN_SERVICE.contains(&field) => {
+        KeyScope::Service if !takers.is_empty() => Some(format!("`{field}` stands below {}", takers.join(" or "))),
+        KeyScope::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
+        KeyScope::Runtime(BlockKeys { runtime: here, .. }) if IN_SERVICE.contains(&field) => {
             Some(format!("`{field}` stands one level up, beside `{here}:`"))
         }
-        Level::Runtime(BlockKeys { runtime: here, .. }) => {
+        KeyScope::Runtime(BlockKeys { runtime: here, .. }) => {
             let other = owner.filter(|runtime| runtime != here);
             other.map(|runtime| format!("`{field}` is a key of `{runtime}:`, not of `{here}:`"))
         }
-        Level::Other => None,
+        KeyScope::Other => None,
     }
 }
 
 /// A key of Compose's whose work is done by something else here.
-fn instead(field: &str, level: Level) -> Option<String> {
+fn instead(field: &str, level: KeyScope) -> Option<String> {
     if !may_be_compose(level) {
         return None;
     }

@@ -8,11 +8,11 @@ use crate::model::names::{GoalName, ModeName};
 
 /// The mode and the goals that a caller chooses, by the command line and by the store.
 #[derive(Clone, Debug, Default)]
-pub struct Choice {
+pub struct ModeSelection {
     /// `--mode`, for this run.
     pub mode: Option<ModeName>,
     /// An operator's `lcm switch`, where it still holds.
-    pub word: Option<ModeName>,
+    pub mode_override: Option<ModeName>,
     /// `--goal`.
     pub goals: BTreeSet<GoalName>,
     /// A caller that only looks, or stops everything, needs no mode: then there may be none though the manifest has some.

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::files::named::{self, Named};
+use crate::files::named::{self, FileContent};
 use crate::manifest::advice::unknown_key;
-use crate::manifest::choice::Choice;
+use crate::manifest::choice::ModeSelection;
 use crate::manifest::extend::Templates;
 use crate::manifest::ours::{is_manifest, looks_like_manifest};
-use crate::manifest::resolve::{Input, ManifestFile, Names, Root, resolve};
-use crate::manifest::search::{self, DEFAULT_FILE, Found};
+use crate::manifest::resolve::{DefinedNames, Input, ManifestFile, Root, resolve};
+use crate::manifest::search::{self, DEFAULT_FILE, ManifestSearch};
 use crate::manifest::secrets::{self, Origins};
 use crate::manifest::values::{self, NOT_THERE};
 use crate::manifest::wire::Manifest;
@@ -19,7 +19,7 @@ use crate::model::desired::Desired;
 use crate::model::names::ProjectName;
 use crate::model::secret::Masker;
 use crate::syntax::interpolate::{self, Variables};
-use crate::syntax::place::Place;
+use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::{Problem, Problems, Severity};
 use crate::syntax::read::read;
 use crate::syntax::source::{Source, Sources, Span, tidy};
@@ -36,11 +36,11 @@ const PROBLEMS_MAX: usize = 500;
 
 /// Reads the manifest and what it includes, and resolves it; or returns everything that is wrong with it, in the order of
 /// the files.
-pub fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
+pub fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> Result<Desired, Problems> {
     let mut loader = Loader { saved: choice.files.as_deref(), ..Loader::new(environment) };
     loader.open_entry(entry);
     let Loader { mut sources, mut roots, variables, mut problems, mut complete, .. } = loader;
-    let names = Names::of(&roots, &sources, &mut problems);
+    let names = DefinedNames::of(&roots, &sources, &mut problems);
 
     let mut templates = Templates::of(roots.iter().map(|root| &root.node), !complete);
     for root in &mut roots {
@@ -124,7 +124,7 @@ pub fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
 /// Of a file that only others than the manifest's author can read, nothing is told but that it has errors: who wrote the
 /// `include` would read it in them.
 fn withhold(problems: &mut [Problem], sources: &Sources) {
-    let is_private = |place: &Place| sources.by_path(&place.file).is_some_and(|source| !source.is_quotable);
+    let is_private = |place: &SourceLocation| sources.by_path(&place.file).is_some_and(|source| !source.is_quotable);
     for problem in problems.iter_mut() {
         problem.related.retain(|(place, _)| !is_private(place));
         let Some(place) = problem.place.take_if(|place| is_private(place)) else { continue };
@@ -157,7 +157,7 @@ struct Loader<'a> {
     complete: bool,
     /// Of all files.
     bytes: u64,
-    budget: yaml::Budget,
+    budget: yaml::SizeBudget,
     expansion: interpolate::Expansion,
     /// Who owns the entry.
     author: Option<u32>,
@@ -176,7 +176,7 @@ impl<'a> Loader<'a> {
             problems: Vec::new(),
             complete: true,
             bytes: 0,
-            budget: yaml::Budget::default(),
+            budget: yaml::SizeBudget::default(),
             expansion: interpolate::Expansion::default(),
             author: None,
             saved: None,
@@ -185,11 +185,12 @@ impl<'a> Loader<'a> {
 
     /// Reads the file that lcm was called with, or the one that is meant where none was named.
     fn open_entry(&mut self, entry: &Path) {
-        let found = if entry == Path::new(DEFAULT_FILE) { search::nearest() } else { Found::At(entry.to_owned()) };
+        let found =
+            if entry == Path::new(DEFAULT_FILE) { search::nearest() } else { ManifestSearch::At(entry.to_owned()) };
         match found {
-            Found::At(path) => self.open(&path, None, &mut Vec::new()),
-            Found::Nowhere => self.open(entry, None, &mut Vec::new()),
-            Found::Skipped(why) => {
+            ManifestSearch::At(path) => self.open(&path, None, &mut Vec::new()),
+            ManifestSearch::Nowhere => self.open(entry, None, &mut Vec::new()),
+            ManifestSearch::Skipped(why) => {
                 let message = format!("can't read {DEFAULT_FILE}: {NOT_THERE}");
                 let help = format!("{why}; name it if it is meant (`lcm plan path/to/lcm.yaml`)");
                 self.refuse(Problem::error("lcm::manifest::file", message).help(help), None, "");
@@ -313,16 +314,16 @@ impl<'a> Loader<'a> {
 }
 
 /// A file as it was kept, which the present user has read before.
-fn saved_text(saved: &BTreeMap<PathBuf, String>, path: &Path) -> Result<(String, Named), String> {
+fn saved_text(saved: &BTreeMap<PathBuf, String>, path: &Path) -> Result<(String, FileContent), String> {
     let absolute = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| tidy(&path));
     let text = saved.get(&absolute).ok_or_else(|| "it is not among the files of that run".to_owned())?.clone();
     let uid = rustix::process::geteuid().as_raw();
-    let file = Named { bytes: text.clone().into_bytes(), uid, mode: 0o600, modified: SystemTime::UNIX_EPOCH };
+    let file = FileContent { bytes: text.clone().into_bytes(), uid, mode: 0o600, modified: SystemTime::UNIX_EPOCH };
     Ok((text, file))
 }
 
 /// A whole file of text, within the limits; or why not.
-fn text(path: &Path, is_entry: bool) -> Result<(String, Named), String> {
+fn text(path: &Path, is_entry: bool) -> Result<(String, FileContent), String> {
     let read = if is_entry { named::read_argument } else { named::read };
     let file = read(path, FILE_BYTES_MAX).map_err(|error| values::reason(&error))?;
     let text = str::from_utf8(&file.bytes).map_err(|_| "it is not text in UTF-8".to_owned())?.to_owned();

@@ -16,7 +16,7 @@ mod secrets;
 mod values;
 pub(crate) mod wire;
 
-pub use choice::Choice;
+pub use choice::ModeSelection;
 pub use load::{files, load, project_name};
 pub use schema::schema;
 pub use values::dotenv;

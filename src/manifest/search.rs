@@ -16,7 +16,7 @@ const FOLDERS_MAX: usize = 64;
 
 /// A manifest that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ManifestSearch {
     /// As seen from the current folder: `lcm.yaml`, `../lcm.yaml`.
     At(PathBuf),
     /// The nearest one is not taken, since others can write it.
@@ -25,19 +25,19 @@ pub(super) enum Found {
 }
 
 /// Looks for the manifest from the current folder upward.
-pub(super) fn nearest() -> Found {
-    let Ok(here) = std::env::current_dir() else { return Found::Nowhere };
-    nearest_from(&here).unwrap_or(Found::Nowhere)
+pub(super) fn nearest() -> ManifestSearch {
+    let Ok(here) = std::env::current_dir() else { return ManifestSearch::Nowhere };
+    nearest_from(&here).unwrap_or(ManifestSearch::Nowhere)
 }
 
-fn nearest_from(here: &Path) -> io::Result<Found> {
+fn nearest_from(here: &Path) -> io::Result<ManifestSearch> {
     let device = here.metadata()?.dev();
     let mut shown = PathBuf::new();
     for (depth, folder) in here.ancestors().take(FOLDERS_MAX).enumerate() {
         let path = folder.join(DEFAULT_FILE);
         if depth == 0 {
             if path.symlink_metadata().is_ok() {
-                return Ok(Found::At(PathBuf::from(DEFAULT_FILE)));
+                return Ok(ManifestSearch::At(PathBuf::from(DEFAULT_FILE)));
             }
             continue;
         }
@@ -48,18 +48,19 @@ fn nearest_from(here: &Path) -> io::Result<Found> {
         if path.symlink_metadata().is_err() {
             continue;
         }
-        let skipped =
-            |writable: Writable| Found::Skipped(format!("{} is skipped: others can write {writable}", path.display()));
+        let skipped = |writable: Writable| {
+            ManifestSearch::Skipped(format!("{} is skipped: others can write {writable}", path.display()))
+        };
         if let Some(writable) = itself_writable_by_others(folder)? {
             return Ok(skipped(writable));
         }
         // No one else can write the folder, so that a link in it is as good as its folder; what it names is looked at.
         return Ok(match itself_writable_by_others(&path)? {
             Some(writable) => skipped(writable),
-            None => Found::At(shown.join(DEFAULT_FILE)),
+            None => ManifestSearch::At(shown.join(DEFAULT_FILE)),
         });
     }
-    Ok(Found::Nowhere)
+    Ok(ManifestSearch::Nowhere)
 }
 
 #[cfg(test)]
@@ -68,7 +69,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
 
-    use super::{Found, nearest_from};
+    use super::{ManifestSearch, nearest_from};
 
     #[test]
     fn the_nearest_file_counts_where_no_one_else_can_write_it() {
@@ -79,14 +80,14 @@ mod tests {
         fs::write(&file, "").expect("written");
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
         let nearest = || nearest_from(&deep).expect("looked");
-        assert_eq!(nearest(), Found::At(PathBuf::from("../../lcm.yaml")));
+        assert_eq!(nearest(), ManifestSearch::At(PathBuf::from("../../lcm.yaml")));
         fs::set_permissions(&file, Permissions::from_mode(0o666)).expect("set");
-        assert!(matches!(nearest(), Found::Skipped(why) if why.contains("mode 0666")));
+        assert!(matches!(nearest(), ManifestSearch::Skipped(why) if why.contains("mode 0666")));
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
         fs::set_permissions(root.path(), Permissions::from_mode(0o1777)).expect("set");
-        assert!(matches!(nearest(), Found::Skipped(why) if why.contains("mode 1777")));
+        assert!(matches!(nearest(), ManifestSearch::Skipped(why) if why.contains("mode 1777")));
         fs::write(deep.join("lcm.yaml"), "").expect("written");
         fs::set_permissions(deep.join("lcm.yaml"), Permissions::from_mode(0o666)).expect("set");
-        assert_eq!(nearest(), Found::At(PathBuf::from("lcm.yaml")), "the caller went there");
+        assert_eq!(nearest(), ManifestSearch::At(PathBuf::from("lcm.yaml")), "the caller went there");
     }
 }

@@ -39,7 +39,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Files that hold values of environments, by absolute path.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(super) struct EnvironmentFiles {
     pub env_files: BTreeSet<PathBuf>,
     pub secret_files: BTreeSet<PathBuf>,
 }
@@ -52,9 +52,9 @@ pub(super) struct Files {
 }
 
 /// The files that services and templates name.
-pub(super) fn named(roots: &[Root], sources: &Sources, environment: &Environment) -> Named {
+pub(super) fn named(roots: &[Root], sources: &Sources, environment: &Environment) -> EnvironmentFiles {
     let path = |text: &str, span: Span| absolute(&located(text, span), sources, environment);
-    let mut named = Named::default();
+    let mut named = EnvironmentFiles::default();
     for (_, runtime) in runtimes(roots) {
         let env_files = runtime.get("env_file").map(Node::strings).unwrap_or_default();
         named.env_files.extend(env_files.into_iter().filter_map(|(text, span)| path(text, span)));
@@ -80,10 +80,10 @@ pub(super) fn gather(origins: &Origins<'_>) -> Vec<Secret> {
     let mut words = BTreeSet::new();
     origins.roots.iter().for_each(|root| collect_words(&root.node, false, &mut words, DEPTH_MAX));
     let everywhere =
-        origins.roots.iter().map(|root| Overrules::of(&root.node)).fold(Overrules::default(), Overrules::or);
-    let mut gathered = Gathered { origins, words, secrets: BTreeSet::new(), env_files: BTreeSet::new() };
+        origins.roots.iter().map(|root| SecrecyNames::of(&root.node)).fold(SecrecyNames::default(), SecrecyNames::or);
+    let mut gathered = SecretCollector { origins, words, secrets: BTreeSet::new(), env_files: BTreeSet::new() };
     for (service, runtime) in runtimes(origins.roots) {
-        let overrules = [Overrules::of(runtime), Overrules::of(service), everywhere.clone()];
+        let overrules = [SecrecyNames::of(runtime), SecrecyNames::of(service), everywhere.clone()];
         gathered.of_env_files(runtime, &overrules);
         gathered.of_environment(runtime, &overrules);
     }
@@ -162,12 +162,12 @@ fn collect_words(node: &Node, names: bool, words: &mut BTreeSet<String>, depth: 
 
 /// Names that `plain:` and `secret:` give at one level.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Overrules {
+struct SecrecyNames {
     plain: BTreeSet<String>,
     secret: BTreeSet<String>,
 }
 
-impl Overrules {
+impl SecrecyNames {
     fn of(node: &Node) -> Self {
         let names = |key: &str| node.get(key).map(Node::strings).unwrap_or_default();
         let set = |key: &str| names(key).into_iter().map(|(name, _)| name.to_owned()).collect();
@@ -193,7 +193,7 @@ enum Declared {
 }
 
 /// Declaration by the nearest level that names the variable.
-fn declared(name: &str, levels: &[Overrules]) -> Declared {
+fn declared(name: &str, levels: &[SecrecyNames]) -> Declared {
     let named = levels.iter().find_map(|level| match (level.secret.contains(name), level.plain.contains(name)) {
         (true, _) => Some(Declared::Secret),
         (false, true) => Some(Declared::Plain),
@@ -202,16 +202,16 @@ fn declared(name: &str, levels: &[Overrules]) -> Declared {
     named.unwrap_or(Declared::Unsaid)
 }
 
-struct Gathered<'a> {
+struct SecretCollector<'a> {
     origins: &'a Origins<'a>,
     words: BTreeSet<String>,
     secrets: BTreeSet<Secret>,
     /// Env files that were looked through: a thousand services may name one.
-    env_files: BTreeSet<(PathBuf, Vec<Overrules>)>,
+    env_files: BTreeSet<(PathBuf, Vec<SecrecyNames>)>,
 }
 
-impl Gathered<'_> {
-    fn of_env_files(&mut self, runtime: &Node, levels: &[Overrules]) {
+impl SecretCollector<'_> {
+    fn of_env_files(&mut self, runtime: &Node, levels: &[SecrecyNames]) {
         for (text, span) in runtime.get("env_file").map(Node::strings).unwrap_or_default() {
             let path = absolute(&located(text, span), self.origins.sources, self.origins.environment);
             let Some(path) = path.filter(|path| self.env_files.insert((path.clone(), levels.to_vec()))) else {
@@ -225,7 +225,7 @@ impl Gathered<'_> {
         }
     }
 
-    fn of_environment(&mut self, runtime: &Node, levels: &[Overrules]) {
+    fn of_environment(&mut self, runtime: &Node, levels: &[SecrecyNames]) {
         let Some(environment) = runtime.get("environment") else { return };
         match &environment.value {
             Value::Map(entries) => {
@@ -256,7 +256,7 @@ impl Gathered<'_> {
     }
 
     /// A value as it is written, with variables put in.
-    fn of_value(&mut self, value: &str, span: Span, name: Declared, levels: &[Overrules]) {
+    fn of_value(&mut self, value: &str, span: Span, name: Declared, levels: &[SecrecyNames]) {
         let used = self.origins.variables.get(&span);
         if name == Declared::Secret && used.is_none_or(|used| used.missing.is_empty()) {
             self.add(value, Declared::Secret);

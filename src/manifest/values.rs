@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::{Refused, named};
 use crate::manifest::resolve::{EnvFile, SecretFile};
-use crate::manifest::secrets::{Files, Named};
+use crate::manifest::secrets::{EnvironmentFiles, Files};
 use crate::syntax::{Environment, dotenv};
 
 /// The kernel passes a process an environment of twice this size.
@@ -30,8 +30,8 @@ pub fn dotenv(text: &str, environment: &Environment) -> Environment {
 }
 
 /// Reads each file once.
-pub(super) fn read(named: Named, environment: &Environment) -> Files {
-    let mut reader = Reader { environment, bytes_left: TOTAL_BYTES_MAX, expanded_left: EXPANDED_BYTES_MAX };
+pub(super) fn read(named: EnvironmentFiles, environment: &Environment) -> Files {
+    let mut reader = ValueReader { environment, bytes_left: TOTAL_BYTES_MAX, expanded_left: EXPANDED_BYTES_MAX };
     let env_files = named.env_files.into_iter().map(|path| {
         // One that is not there blocks its services only, so its absence is a value.
         let file = match reader.variables(&path) {
@@ -62,13 +62,13 @@ fn too_large_for_a_secret() -> String {
     format!("it is larger than {} KiB", SECRET_BYTES_MAX >> 10)
 }
 
-struct Reader<'a> {
+struct ValueReader<'a> {
     environment: &'a Environment,
     bytes_left: u64,
     expanded_left: usize,
 }
 
-impl Reader<'_> {
+impl ValueReader<'_> {
     fn variables(&mut self, path: &Path) -> Result<Environment, String> {
         let text = self.text(path, FILE_BYTES_MAX)?;
         let variables = dotenv::parse(&text, self.environment)?;

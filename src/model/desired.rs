@@ -126,7 +126,7 @@ pub enum ModeSource {
     Manifest,
     CommandLine,
     /// An operator's `lcm switch`.
-    Word,
+    Override,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -112,13 +112,13 @@ impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum PortNotation {
             Number(u16),
             Text(String),
         }
-        match Written::deserialize(deserializer)? {
-            Written::Number(port) => Ok(port.into()),
-            Written::Text(text) => text.parse().map_err(D::Error::custom),
+        match PortNotation::deserialize(deserializer)? {
+            PortNotation::Number(port) => Ok(port.into()),
+            PortNotation::Text(text) => text.parse().map_err(D::Error::custom),
         }
     }
 }

@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 use crate::model::claim::ClaimFact;
 use crate::model::enclosure::EnclosureFact;
 use crate::model::endpoint::Endpoint;
+use crate::model::holds::{HoldRecord, ModeOverride};
 use crate::model::host::HostIdentity;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
-use crate::model::words::{Said, Switched};
 
-pub use self::history::{Attempts, Estimates, HistoryFact, Report};
+pub use self::history::{Attempts, Estimates, FailureReport, HistoryFact};
 pub use self::instances::{Attribution, InstanceCount, Instances, RuntimeFacts};
 pub use self::marks::Marks;
-pub use self::owner::Owner;
+pub use self::owner::ProcessOwner;
 pub use self::probes::{BusyReading, EngineHealth, ProbeFacts, ProbeReading};
 pub use self::reading::Reading;
 
@@ -77,15 +77,15 @@ pub struct Facts {
     /// What lcm's own store remembers; empty where the store is gone.
     #[serde(default)]
     pub history: BTreeMap<ServiceName, HistoryFact>,
-    /// What operators said, and did not take back.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub words: BTreeMap<ServiceName, Said>,
+    /// Holds of operators, by service.
+    #[serde(rename = "words", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holds: BTreeMap<ServiceName, HoldRecord>,
     /// Reason for which holds can't be read; then none is known of any service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_unknown: Option<String>,
     /// Modes that operators switched to: a world file keeps them for the next command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub switches: Vec<Switched>,
+    pub switches: Vec<ModeOverride>,
     /// Calls that runs of this project committed themselves to and did not make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingCall>,
@@ -110,16 +110,16 @@ impl Facts {
             listeners: Reading::NotAsked,
             probes: BTreeMap::new(),
             history: BTreeMap::new(),
-            words: BTreeMap::new(),
+            holds: BTreeMap::new(),
             holds_unknown: None,
             switches: Vec::new(),
             pending: Vec::new(),
         }
     }
 
-    /// Adds what operators said to what a world file brings along; the later word counts.
-    pub fn heed(&mut self, words: BTreeMap<ServiceName, Said>) {
-        self.words.extend(words);
+    /// Adds holds of operators to those that a world file brings along; the later one counts.
+    pub fn merge_holds(&mut self, holds: BTreeMap<ServiceName, HoldRecord>) {
+        self.holds.extend(holds);
     }
 
     /// Adds what a store remembers to the past that a world file brings along.
@@ -197,7 +197,7 @@ pub struct GpuHolder {
     /// `None`: the driver does not tell.
     #[serde(default)]
     pub memory: Option<Mebibytes>,
-    pub owner: Owner,
+    pub owner: ProcessOwner,
 }
 
 impl GpuHolder {
@@ -223,7 +223,7 @@ pub struct ListenerFact {
     pub pid: Option<i32>,
     #[serde(default)]
     pub program: Option<String>,
-    pub owner: Owner,
+    pub owner: ProcessOwner,
 }
 
 impl ListenerFact {

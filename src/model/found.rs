@@ -12,7 +12,7 @@ use crate::model::size::Mebibytes;
 
 /// A machine, looked at without a manifest.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct MachineSurvey {
     /// Containers, lcm's own trees and GPUs. Nothing was probed.
     pub facts: Facts,
     /// Empty for a recorded world.

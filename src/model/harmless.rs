@@ -161,14 +161,14 @@ enum Piece {
 }
 
 /// What is kept of a text.
-struct Shown {
+struct CleanText {
     text: String,
     /// Joins what was before and what comes next, if that is such a letter too.
     joiner: Option<char>,
     marks: usize,
 }
 
-impl Shown {
+impl CleanText {
     fn push(&mut self, letter: char) {
         if letter.is_ascii() {
             (self.joiner, self.marks) = (None, 0);
@@ -192,8 +192,8 @@ impl Shown {
 }
 
 /// All that is shown goes through here, letter by letter: `keep` writes what it keeps, and makes no text of each.
-fn passed(text: &str, keep: impl Fn(Piece, &mut Shown)) -> String {
-    let mut shown = Shown { text: String::with_capacity(text.len()), joiner: None, marks: 0 };
+fn passed(text: &str, keep: impl Fn(Piece, &mut CleanText)) -> String {
+    let mut shown = CleanText { text: String::with_capacity(text.len()), joiner: None, marks: 0 };
     for line in text.split_inclusive('\n') {
         // A code ends with its line at the latest: one that was cut off must not hide what others wrote below it.
         let mut letters = line.trim_end_matches('\n').chars();

@@ -10,13 +10,13 @@ use crate::model::copies::Copies;
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
+use crate::model::holds::HoldRecord;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::size::Mebibytes;
-use crate::model::words::Said;
 
 /// Behind the name of a container that is put aside while its successor comes up.
 pub const ASIDE_SUFFIX: &str = ".lcm-old";
@@ -34,7 +34,7 @@ pub struct Observed {
     pub orphans: Vec<Orphan>,
     /// Of this project: reported, and nothing else.
     pub claimed: Vec<ClaimFact>,
-    pub gpus: BTreeMap<GpuId, ObservedGpu>,
+    pub gpus: ObservedGpus,
     /// `Err`: why the GPUs could not be read.
     pub gpus_unknown: Option<String>,
     /// Needed ports that somebody holds.
@@ -96,7 +96,7 @@ pub struct ObservedService {
     pub is_asleep: bool,
     pub estimates: Estimates,
     /// What an operator said of it; `state` is seen through it.
-    pub word: Option<Box<Said>>,
+    pub hold: Option<Box<HoldRecord>>,
     /// How often it was brought back of late.
     pub attempts: Option<Box<Attempts>>,
     pub exit: Option<Box<ExitFact>>,
@@ -136,7 +136,7 @@ impl ObservedService {
             grew_back: false,
             is_asleep: false,
             estimates: Estimates::default(),
-            word: None,
+            hold: None,
             attempts: None,
             exit: None,
             is_reported: false,
@@ -270,7 +270,7 @@ pub struct Orphan {
     pub vram: Mebibytes,
     pub ports: BTreeSet<Endpoint>,
     /// An operator's hold on a service of its name.
-    pub word: Option<Box<Said>>,
+    pub hold: Option<Box<HoldRecord>>,
 }
 
 impl Orphan {
@@ -280,6 +280,9 @@ impl Orphan {
         !self.state.is_not_running()
     }
 }
+
+/// GPUs of a host by id.
+pub type ObservedGpus = BTreeMap<GpuId, ObservedGpu>;
 
 #[derive(Clone, Debug)]
 pub struct ObservedGpu {
@@ -312,19 +315,19 @@ impl ObservedGpu {
 
 /// Whether a driver told of these GPUs; else nothing but the manifest vouches for them.
 #[must_use]
-pub fn told_by_a_driver(gpus: &BTreeMap<GpuId, ObservedGpu>) -> bool {
+pub fn told_by_a_driver(gpus: &ObservedGpus) -> bool {
     gpus.values().any(|gpu| gpu.used.is_some() || gpu.unusable().is_some())
 }
 
 /// GPUs that can't be read: one that is not found may be any of them.
-pub fn unreadable(gpus: &BTreeMap<GpuId, ObservedGpu>) -> impl Iterator<Item = &GpuId> {
+pub fn unreadable(gpus: &ObservedGpus) -> impl Iterator<Item = &GpuId> {
     gpus.iter().filter(|(_, gpu)| gpu.unreadable.is_some()).map(|(id, _)| id)
 }
 
 /// The GPU that a thing carries as its placement, by the id that it has now. `gpu-1`, as it is called where only the
 /// manifest knows of it, is index 1 once a driver tells its UUID.
 #[must_use]
-pub fn known_as<'a>(gpus: &'a BTreeMap<GpuId, ObservedGpu>, marked: &str) -> Option<&'a GpuId> {
+pub fn known_as<'a>(gpus: &'a ObservedGpus, marked: &str) -> Option<&'a GpuId> {
     if let Some((id, _)) = gpus.get_key_value(marked) {
         return Some(id);
     }
@@ -336,7 +339,7 @@ pub fn known_as<'a>(gpus: &'a BTreeMap<GpuId, ObservedGpu>, marked: &str) -> Opt
 
 /// `GPU 1`; by its id where the index does not say which.
 #[must_use]
-pub fn called(gpus: &BTreeMap<GpuId, ObservedGpu>, id: &GpuId) -> String {
+pub fn called(gpus: &ObservedGpus, id: &GpuId) -> String {
     let index = gpus.get(id).map(|gpu| gpu.index);
     let alone = gpus.values().filter(|gpu| Some(gpu.index) == index).count() == 1;
     index.filter(|_| alone).map_or_else(|| format!("GPU {id}"), |index| format!("GPU {index}"))

@@ -63,7 +63,8 @@ impl Request {
 /// What of a request a plan keeps, so that it can be made again when it is carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Asked {
+#[schemars(rename = "Asked")]
+pub struct SavedRequest {
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub targets: BTreeSet<ServiceName>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -76,7 +77,7 @@ pub struct Asked {
     pub repack: bool,
 }
 
-impl Asked {
+impl SavedRequest {
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let Request { targets, excludes, strict, prune, repack, .. } = request;
@@ -130,8 +131,8 @@ pub struct Plan {
     pub mode: Option<ModeName>,
     pub goals: Vec<GoalName>,
     /// What narrowed or widened it; not there where nothing did.
-    #[serde(default, skip_serializing_if = "Asked::is_nothing")]
-    pub request: Asked,
+    #[serde(default, skip_serializing_if = "SavedRequest::is_nothing")]
+    pub request: SavedRequest,
     pub host: String,
     /// Digests of the host's ids, which tell it from another of its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,7 +177,7 @@ impl Plan {
             project,
             mode: None,
             goals: Vec::new(),
-            request: Asked::default(),
+            request: SavedRequest::default(),
             host: host.into(),
             host_identity: None,
             engine: None,

@@ -49,7 +49,7 @@ pub struct Case<'a> {
 
 /// Whether a change is legal, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum Legality<'a> {
     Legal,
     /// The lifecycle has no such change, and no rule adds it.
     NoRow,
@@ -71,19 +71,19 @@ pub struct Denial<'a> {
 impl Rules {
     /// Whether a service may be changed from this state to that. To stay as it is, is always legal.
     #[must_use]
-    pub fn judge(&self, case: &Case<'_>, from: State, to: State) -> Verdict<'_> {
+    pub fn judge(&self, case: &Case<'_>, from: State, to: State) -> Legality<'_> {
         if from == to {
-            return Verdict::Legal;
+            return Legality::Legal;
         }
         // Of several, the one that holds longest: the others are no reason to come back earlier.
         let denials = self.deny.iter().filter(|rule| rule.names(from, to)).filter_map(|rule| {
-            let Holds { until } = rule.holds(case)?;
+            let ActiveUntil { until } = rule.holds(case)?;
             Some(Denial { from, to, rule, until, at: case.at })
         });
         match denials.reduce(|longest, other| if other.outlasts(&longest) { other } else { longest }) {
-            Some(denial) => Verdict::Denied(denial),
-            None if self.has(case, from, to) => Verdict::Legal,
-            None => Verdict::NoRow,
+            Some(denial) => Legality::Denied(denial),
+            None if self.has(case, from, to) => Legality::Legal,
+            None => Legality::NoRow,
         }
     }
 
@@ -97,24 +97,24 @@ impl Rules {
 
     /// What stands in the way of a route: the verdict on its first change that is not legal. `None`: all are.
     #[must_use]
-    pub fn judge_route(&self, case: &Case<'_>, route: &[State]) -> Option<Verdict<'_>> {
+    pub fn judge_route(&self, case: &Case<'_>, route: &[State]) -> Option<Legality<'_>> {
         let verdicts = route.windows(2).map(|pair| self.judge(case, pair[0], pair[1]));
-        verdicts.into_iter().find(|verdict| *verdict != Verdict::Legal)
+        verdicts.into_iter().find(|verdict| *verdict != Legality::Legal)
     }
 
     /// What rows or an allowance have from here and a rule forbids, in the order of the states.
     pub fn denials<'a>(&'a self, case: &'a Case<'_>, from: State) -> impl Iterator<Item = Denial<'a>> + 'a {
         let had = State::ALL.into_iter().filter(move |to| self.has(case, from, *to));
         had.filter_map(move |to| match self.judge(case, from, to) {
-            Verdict::Denied(denial) => Some(denial),
-            Verdict::Legal | Verdict::NoRow => None,
+            Legality::Denied(denial) => Some(denial),
+            Legality::Legal | Legality::NoRow => None,
         })
     }
 
     /// The states that may follow from here by rows and rules, in the order of the states.
     pub fn next<'a>(&'a self, case: &'a Case<'_>, from: State) -> impl Iterator<Item = State> + 'a {
         let others = State::ALL.into_iter().filter(move |to| *to != from);
-        others.filter(move |to| self.judge(case, from, *to) == Verdict::Legal)
+        others.filter(move |to| self.judge(case, from, *to) == Legality::Legal)
     }
 }
 
@@ -132,22 +132,24 @@ impl Rule {
     }
 
     /// `None`: it says nothing in this case, since it is of other services, modes or hours.
-    fn holds(&self, case: &Case<'_>) -> Option<Holds> {
+    fn holds(&self, case: &Case<'_>) -> Option<ActiveUntil> {
         let of_service = self.services.is_empty() || self.services.contains(case.service);
         let in_mode = self.modes.is_empty() || case.mode.is_some_and(|mode| self.modes.contains(mode));
         if !(of_service && in_mode) {
             return None;
         }
         match &self.hours {
-            None => Some(Holds { until: None }),
+            None => Some(ActiveUntil { until: None }),
             Some(hours) if !hours.contain(case.at) => None,
-            Some(hours) => Some(Holds { until: hours.end_after(case.at).map(|end| end.to_zoned(hours.zone.clone())) }),
+            Some(hours) => {
+                Some(ActiveUntil { until: hours.end_after(case.at).map(|end| end.to_zoned(hours.zone.clone())) })
+            }
         }
     }
 }
 
 /// A rule speaks; to when.
-struct Holds {
+struct ActiveUntil {
     until: Option<Zoned>,
 }
 
@@ -204,7 +206,7 @@ mod tests {
     use jiff::civil::time;
     use jiff::tz::TimeZoneDatabase;
 
-    use super::{Case, Hours, Rule, Rules, Verdict};
+    use super::{Case, Hours, Legality, Rule, Rules};
     use crate::model::lifecycle::State;
     use crate::model::lifecycle::State::{Busy, Offline, Online, Starting, Stopping, Suspended, Terminated};
     use crate::model::names::{ModeName, ServiceName};
@@ -218,9 +220,9 @@ mod tests {
         let (service, mode) = (ServiceName::from("comfyui"), ModeName::from("video"));
         let at: Timestamp = "2026-11-21T11:00:00Z".parse().expect("a time");
         match rules.judge(&Case { service: &service, mode: Some(&mode), at }, from, to) {
-            Verdict::Legal => "legal".to_owned(),
-            Verdict::NoRow => "no row".to_owned(),
-            Verdict::Denied(denial) => denial.to_string().replace(&format!(" forbids {from} to {to}"), ""),
+            Legality::Legal => "legal".to_owned(),
+            Legality::NoRow => "no row".to_owned(),
+            Legality::Denied(denial) => denial.to_string().replace(&format!(" forbids {from} to {to}"), ""),
         }
     }
 
@@ -279,7 +281,7 @@ mod tests {
         of_mode.modes = BTreeSet::from([ModeName::from("video")]);
         let (rules, service) = (Rules { deny: vec![of_mode], ..Rules::default() }, ServiceName::from("comfyui"));
         let case = Case { service: &service, mode: None, at: Timestamp::UNIX_EPOCH };
-        assert_eq!(rules.judge(&case, Busy, Stopping), Verdict::Legal);
+        assert_eq!(rules.judge(&case, Busy, Stopping), Legality::Legal);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
+use crate::model::capacity::HostCapacity;
 use crate::model::facts::Facts;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
-use crate::model::room::Room;
 
 /// The world at one moment: readings, holds and history as facts, and what they mean for the manifest. Built once per
 /// look.
@@ -32,7 +32,7 @@ pub trait Planner: Sync {
     fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError>;
 
     /// Returns what each GPU has, by the arithmetic of the plan.
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room;
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity;
 }
 
 /// Reason for which there is no plan.

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
 use crate::model::facts::GpuFact;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as, told_by_a_driver, unreadable};
+use crate::model::observed::{
+    ObservedGpus, ObservedService, Ownership, called, known_as, told_by_a_driver, unreadable,
+};
 use crate::model::size::Mebibytes;
 use crate::observe::gpu_refs::resolve;
-
-type Gpus = BTreeMap<GpuId, ObservedGpu>;
 
 /// Warnings, each once.
 pub(super) fn advice(
     (desired, read): (&Desired, &[GpuFact]),
     services: &BTreeMap<ServiceName, ObservedService>,
-    gpus: &Gpus,
+    gpus: &ObservedGpus,
 ) -> Vec<String> {
     let unusable = gpus.iter().filter_map(|(id, gpu)| Some((id, gpu.unusable()?)));
     let mut warnings: Vec<String> =
@@ -38,7 +38,7 @@ pub(super) fn advice(
 }
 
 /// Both figures, where the driver reports another one than the manifest.
-fn overruled(fact: &GpuFact, desired: &Desired, gpus: &Gpus) -> Option<String> {
+fn overruled(fact: &GpuFact, desired: &Desired, gpus: &ObservedGpus) -> Option<String> {
     let one = desired.declared_gpus.iter().find(|one| one.is(&fact.id, fact.index))?;
     let name = called(gpus, &fact.id);
     let (declared, told) = (one.capacity, fact.capacity);
@@ -58,7 +58,7 @@ fn overruled(fact: &GpuFact, desired: &Desired, gpus: &Gpus) -> Option<String> {
 }
 
 /// A declared device that the driver does not list is no GPU of this host.
-fn unknown_devices(desired: &Desired, gpus: &Gpus) -> Vec<String> {
+fn unknown_devices(desired: &Desired, gpus: &ObservedGpus) -> Vec<String> {
     let declared = desired.declared_gpus.iter().map(|gpu| match &gpu.uuid {
         Some(uuid) => (GpuRef::Uuid(uuid.clone()), uuid.clone()),
         None => (GpuRef::Index(gpu.index), gpu.index.to_string()),
@@ -70,7 +70,7 @@ fn unknown_devices(desired: &Desired, gpus: &Gpus) -> Vec<String> {
 }
 
 /// An index is the driver's order, and that may change with the next boot.
-fn by_index(service: &Service, gpus: &Gpus) -> Option<String> {
+fn by_index(service: &Service, gpus: &ObservedGpus) -> Option<String> {
     let refs = match &service.gpu {
         GpuRequest::All(refs) | GpuRequest::Any(refs) => refs,
         GpuRequest::None | GpuRequest::Auto | GpuRequest::Count(_) => return None,
@@ -94,7 +94,7 @@ fn by_index(service: &Service, gpus: &Gpus) -> Option<String> {
 }
 
 /// More than a tenth is no rounding, and what is placed beside it may not find its room.
-fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Gpus) -> Option<String> {
+fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &ObservedGpus) -> Option<String> {
     let ours = match seen.ownership {
         Ownership::Ours | Ownership::Adopted => true,
         Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
@@ -116,7 +116,7 @@ fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Gpus) 
 }
 
 /// A program that picks its GPU itself is not made to do otherwise by another start.
-fn elsewhere(service: &Service, seen: &ObservedService, gpus: &Gpus) -> Option<String> {
+fn elsewhere(service: &Service, seen: &ObservedService, gpus: &ObservedGpus) -> Option<String> {
     let marks = seen.marks.as_ref().filter(|_| seen.state.is_operational())?;
     let placed: Vec<&GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, id)).collect();
     let all = seen.measured.as_ref()?.iter();

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use crate::model::claim::{CLAIMS_MAX, ClaimFact};
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
-use crate::observe::contract::{Observers, View};
+use crate::observe::contract::{ObserverInput, Observers};
 
 /// Claims on this project, by service and thing. A claim on another project is that project's affair.
 pub(super) fn claimed(
-    view: View<'_>,
+    view: ObserverInput<'_>,
     observers: Observers<'_>,
     services: &BTreeMap<ServiceName, ObservedService>,
 ) -> Vec<ClaimFact> {

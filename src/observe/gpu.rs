@@ -11,12 +11,14 @@ use crate::model::desired::{Desired, GpuRequest, Service};
 use crate::model::facts::{GpuFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
+use crate::model::observed::{
+    ObservedGpu, ObservedGpus, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable,
+};
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
-use crate::observe::contract::{Observers, View};
+use crate::observe::contract::{ObserverInput, Observers};
 use crate::observe::gpu_refs::{resolve_all, usable};
-use crate::observe::holders::{self, Own, Party, Share};
+use crate::observe::holders::{self, Party, ProjectHolders, Share};
 
 /// Memory that grows back so soon after an eviction will do so again: the manifest's contract with `evict`.
 const EVICTION_HOLDS: SignedDuration = SignedDuration::from_mins(10);
@@ -29,15 +31,15 @@ const ROUNDING_MAX: Mebibytes = Mebibytes(16);
 
 /// Sets what services and orphans sit on and hold, and returns every GPU with what is foreign on it.
 pub(super) fn settle(
-    view: View<'_>,
+    view: ObserverInput<'_>,
     observers: Observers<'_>,
     services: &mut BTreeMap<ServiceName, ObservedService>,
     orphans: &mut [Orphan],
-) -> BTreeMap<GpuId, ObservedGpu> {
-    let View { facts, desired } = view;
+) -> ObservedGpus {
+    let ObserverInput { facts, desired } = view;
     let read = || facts.gpus.known().into_iter().flatten();
-    let mut gpus: BTreeMap<GpuId, ObservedGpu> = read().map(|fact| (fact.id.clone(), bare(fact, desired))).collect();
-    let shares = holders::shares(view, observers, Own { services, orphans });
+    let mut gpus: ObservedGpus = read().map(|fact| (fact.id.clone(), bare(fact, desired))).collect();
+    let shares = holders::shares(view, observers, ProjectHolders { services, orphans });
     let largest = gpus.values().map(|gpu| gpu.capacity).max().unwrap_or_default();
     for (name, seen) in services.iter_mut() {
         let service = &desired.services[name];
@@ -72,7 +74,7 @@ pub(super) fn settle(
     }
     let others = other_projects(view, observers, &gpus);
     let reservations = &facts.reservations;
-    let tally = Tally { desired, services, orphans, shares: &shares, others: &others, reservations };
+    let tally = GpuTally { desired, services, orphans, shares: &shares, others: &others, reservations };
     for fact in read() {
         let (foreign, holders) = tally.foreign(fact, &gpus[&fact.id]);
         if let Some(gpu) = gpus.get_mut(&fact.id) {
@@ -84,10 +86,7 @@ pub(super) fn settle(
 }
 
 /// The most that one of these GPUs has; `None`: there are none. A mark may state any figure, and nothing takes more.
-fn capacity_most<'a>(
-    ids: impl IntoIterator<Item = &'a GpuId>,
-    gpus: &BTreeMap<GpuId, ObservedGpu>,
-) -> Option<Mebibytes> {
+fn capacity_most<'a>(ids: impl IntoIterator<Item = &'a GpuId>, gpus: &ObservedGpus) -> Option<Mebibytes> {
     ids.into_iter().filter_map(|id| Some(gpus.get(id)?.capacity)).max()
 }
 
@@ -114,12 +113,7 @@ fn bare(fact: &GpuFact, desired: &Desired) -> ObservedGpu {
 
 /// Where a thing sits: as it is marked, and wherever it holds memory. What bears no marks sits where it holds memory,
 /// else where the manifest puts it; else, to be safe, wherever it may be.
-fn gpus_of(
-    service: &Service,
-    seen: &ObservedService,
-    gpus: &BTreeMap<GpuId, ObservedGpu>,
-    share: Option<&Share>,
-) -> BTreeSet<GpuId> {
+fn gpus_of(service: &Service, seen: &ObservedService, gpus: &ObservedGpus, share: Option<&Share>) -> BTreeSet<GpuId> {
     if !seen.holds_room {
         return BTreeSet::new();
     }
@@ -136,13 +130,13 @@ fn gpus_of(
 }
 
 /// The GPUs of its marks; `None`: none of them is known by that name, and no driver was there to ask.
-fn marked(marks: &Marks, gpus: &BTreeMap<GpuId, ObservedGpu>) -> Option<BTreeSet<GpuId>> {
+fn marked(marks: &Marks, gpus: &ObservedGpus) -> Option<BTreeSet<GpuId>> {
     let known = found(marks.placed_on(), gpus);
     (told_by_a_driver(gpus) || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
 }
 
 /// Those that marks name, by the ids that they have now. One that is not found may be any that can't be read.
-fn found<'a>(marked: impl Iterator<Item = &'a str>, gpus: &BTreeMap<GpuId, ObservedGpu>) -> BTreeSet<GpuId> {
+fn found<'a>(marked: impl Iterator<Item = &'a str>, gpus: &ObservedGpus) -> BTreeSet<GpuId> {
     let mut found = BTreeSet::new();
     for id in marked {
         match known_as(gpus, id) {
@@ -157,7 +151,7 @@ fn found<'a>(marked: impl Iterator<Item = &'a str>, gpus: &BTreeMap<GpuId, Obser
 fn by_manifest(
     service: &Service,
     request: &GpuRequest,
-    gpus: &BTreeMap<GpuId, ObservedGpu>,
+    gpus: &ObservedGpus,
     holding: &BTreeSet<GpuId>,
 ) -> BTreeSet<GpuId> {
     let enough = match &service.gpu {
@@ -177,11 +171,7 @@ fn by_manifest(
 }
 
 /// What it holds by the driver, where that tells all of it.
-fn measured(
-    seen: &ObservedService,
-    gpus: &BTreeMap<GpuId, ObservedGpu>,
-    share: Option<&Share>,
-) -> Option<BTreeMap<GpuId, Mebibytes>> {
+fn measured(seen: &ObservedService, gpus: &ObservedGpus, share: Option<&Share>) -> Option<BTreeMap<GpuId, Mebibytes>> {
     let asked = gpus.values().any(|gpu| gpu.used.is_some());
     if !seen.holds_room || !asked || share.is_some_and(|share| !share.untold.is_empty()) {
         return None;
@@ -204,9 +194,9 @@ fn holding(share: Option<&Share>) -> impl Iterator<Item = GpuId> {
 
 /// What services of other lcm projects declared, on each GPU that they were placed on.
 fn other_projects(
-    view: View<'_>,
+    view: ObserverInput<'_>,
     observers: Observers<'_>,
-    gpus: &BTreeMap<GpuId, ObservedGpu>,
+    gpus: &ObservedGpus,
 ) -> BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> {
     let mut others: BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> = BTreeMap::new();
     for marks in observers.iter().flat_map(|observer| observer.other_projects(view)) {
@@ -223,7 +213,7 @@ fn other_projects(
 }
 
 /// All that holds memory or may, for the arithmetic of one GPU after the other.
-struct Tally<'a> {
+struct GpuTally<'a> {
     desired: &'a Desired,
     services: &'a BTreeMap<ServiceName, ObservedService>,
     orphans: &'a [Orphan],
@@ -239,7 +229,7 @@ struct Foreign {
     times: usize,
 }
 
-impl Tally<'_> {
+impl GpuTally<'_> {
     /// What on this GPU is not this manifest's, and who that is.
     fn foreign(&self, fact: &GpuFact, gpu: &ObservedGpu) -> (Mebibytes, Vec<String>) {
         let mut parties = self.parties(fact);

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::facts::{Attribution, GpuHolder, Owner, RuntimeFacts};
+use crate::model::facts::{Attribution, GpuHolder, ProcessOwner, RuntimeFacts};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedService, Orphan, PortHolder};
 use crate::model::size::Mebibytes;
-use crate::observe::contract::{Observers, View};
+use crate::observe::contract::{ObserverInput, Observers};
 use crate::observe::ports;
 
 /// Who may hold memory on a GPU.
@@ -39,13 +39,17 @@ pub(super) struct Share {
 
 /// The things of this project that can hold memory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Own<'a> {
+pub(super) struct ProjectHolders<'a> {
     pub(super) services: &'a BTreeMap<ServiceName, ObservedService>,
     pub(super) orphans: &'a [Orphan],
 }
 
 /// What each party holds, as far as the driver tells.
-pub(super) fn shares(view: View<'_>, observers: Observers<'_>, own: Own<'_>) -> BTreeMap<Party, Share> {
+pub(super) fn shares(
+    view: ObserverInput<'_>,
+    observers: Observers<'_>,
+    own: ProjectHolders<'_>,
+) -> BTreeMap<Party, Share> {
     let register = Register::of(view, observers, own);
     let mut shares: BTreeMap<Party, Share> = BTreeMap::new();
     for gpu in view.facts.gpus.known().into_iter().flatten() {
@@ -71,15 +75,15 @@ pub(super) fn shares(view: View<'_>, observers: Observers<'_>, own: Own<'_>) -> 
 
 /// Who is known by what, looked up once for all holders.
 struct Register<'a> {
-    view: View<'a>,
+    view: ObserverInput<'a>,
     observers: Observers<'a>,
-    own: Own<'a>,
+    own: ProjectHolders<'a>,
     owned: Vec<Attribution>,
     containers: BTreeMap<String, Party>,
 }
 
 impl<'a> Register<'a> {
-    fn of(view: View<'a>, observers: Observers<'a>, own: Own<'a>) -> Self {
+    fn of(view: ObserverInput<'a>, observers: Observers<'a>, own: ProjectHolders<'a>) -> Self {
         let mut containers = BTreeMap::new();
         for orphan in own.orphans.iter().filter(|orphan| orphan.holds_room()) {
             if orphan.instance.name.is_some() {
@@ -100,14 +104,14 @@ impl<'a> Register<'a> {
 
     fn whose(&self, holder: &GpuHolder) -> Party {
         match &holder.owner {
-            Owner::Service { project, service } if *project == self.view.desired.project => {
+            ProcessOwner::Service { project, service } if *project == self.view.desired.project => {
                 self.of_tree(service, holder).unwrap_or_else(|| stranger(holder))
             }
-            Owner::Service { project, service } => {
+            ProcessOwner::Service { project, service } => {
                 Party::Other { project: project.to_string(), service: service.to_string() }
             }
-            Owner::Container(id) => self.of_container(id).unwrap_or_else(|| stranger(holder)),
-            Owner::Stranger => stranger(holder),
+            ProcessOwner::Container(id) => self.of_container(id).unwrap_or_else(|| stranger(holder)),
+            ProcessOwner::Stranger => stranger(holder),
         }
     }
 

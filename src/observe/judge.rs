@@ -8,14 +8,14 @@ use crate::model::lifecycle::State;
 use crate::model::signal::SIGNALS;
 
 /// What running and answering came to.
-pub(crate) struct Verdict {
+pub(crate) struct Assessment {
     pub(crate) state: State,
     pub(crate) detail: String,
     pub(crate) unknown: Option<String>,
     pub(crate) warning: Option<String>,
 }
 
-impl Verdict {
+impl Assessment {
     fn of(state: State, detail: impl Into<String>) -> Self {
         Self { state, detail: detail.into(), unknown: None, warning: None }
     }
@@ -27,7 +27,7 @@ pub(crate) fn running(
     service: &Service,
     started_at: Option<Timestamp>,
     engine: Option<EngineHealth>,
-) -> Verdict {
+) -> Assessment {
     let young = started_at.is_some_and(|started| service.health.may_be_starting(started, facts.observed_at));
     let verdict = match &service.health.probe {
         None | Some(Probe::Runtime) => by_engine(engine, young),
@@ -40,59 +40,61 @@ pub(crate) fn running(
         return failing;
     }
     match facts.probes.get(&service.name).and_then(|probes| probes.busy.as_ref()) {
-        Some(BusyReading::Idle) => Verdict { state: State::Idle, ..verdict },
+        Some(BusyReading::Idle) => Assessment { state: State::Idle, ..verdict },
         Some(BusyReading::Busy(detail)) => {
-            Verdict { state: State::Busy, detail: format!("it is busy: {detail}"), ..verdict }
+            Assessment { state: State::Busy, detail: format!("it is busy: {detail}"), ..verdict }
         }
         None => verdict,
     }
 }
 
 /// What an outside observer said of this very start counts as a failing probe does.
-fn reported(facts: &Facts, service: &Service, started_at: Option<Timestamp>) -> Option<Verdict> {
+fn reported(facts: &Facts, service: &Service, started_at: Option<Timestamp>) -> Option<Assessment> {
     let report = facts.history.get(&service.name)?.report.as_ref()?;
     let is_of_this_start = started_at.is_none_or(|started| report.at >= started);
     let detail = || format!("{} reported at {:.0} that it fails: {}", report.by, report.at, report.error);
-    is_of_this_start.then(|| Verdict::of(State::Error, detail()))
+    is_of_this_start.then(|| Assessment::of(State::Error, detail()))
 }
 
-fn by_engine(engine: Option<EngineHealth>, young: bool) -> Verdict {
+fn by_engine(engine: Option<EngineHealth>, young: bool) -> Assessment {
     match engine {
-        None => Verdict::of(State::Online, "it runs"),
-        Some(EngineHealth::Healthy) => Verdict::of(State::Online, "its own health check passes"),
-        Some(EngineHealth::Starting) => Verdict::of(State::Starting, "its own health check has not passed yet"),
-        Some(EngineHealth::Unhealthy) if young => Verdict::of(State::Starting, "its own health check fails so far"),
-        Some(EngineHealth::Unhealthy) => Verdict::of(State::Error, "its own health check fails"),
+        None => Assessment::of(State::Online, "it runs"),
+        Some(EngineHealth::Healthy) => Assessment::of(State::Online, "its own health check passes"),
+        Some(EngineHealth::Starting) => Assessment::of(State::Starting, "its own health check has not passed yet"),
+        Some(EngineHealth::Unhealthy) if young => Assessment::of(State::Starting, "its own health check fails so far"),
+        Some(EngineHealth::Unhealthy) => Assessment::of(State::Error, "its own health check fails"),
     }
 }
 
-fn by_probe(facts: &Facts, service: &Service, young: bool) -> Verdict {
+fn by_probe(facts: &Facts, service: &Service, young: bool) -> Assessment {
     let reading = facts.probes.get(&service.name).and_then(|probes| probes.health.as_ref());
     match reading {
-        Some(ProbeReading::Passed) => Verdict::of(State::Online, "its health probe passes"),
+        Some(ProbeReading::Passed) => Assessment::of(State::Online, "its health probe passes"),
         Some(ProbeReading::Failed { detail, .. }) if young => {
-            Verdict::of(State::Starting, format!("it does not answer yet: {detail}"))
+            Assessment::of(State::Starting, format!("it does not answer yet: {detail}"))
         }
         Some(ProbeReading::Failed { failures, detail }) if *failures >= service.health.failures => {
-            Verdict::of(State::Error, format!("its health probe fails: {detail}"))
+            Assessment::of(State::Error, format!("its health probe fails: {detail}"))
         }
-        Some(ProbeReading::Failed { detail, .. }) => Verdict {
+        Some(ProbeReading::Failed { detail, .. }) => Assessment {
             warning: Some(format!("{}: one health probe failed: {detail}", service.name)),
-            ..Verdict::of(State::Online, "its health probe passes")
+            ..Assessment::of(State::Online, "its health probe passes")
         },
-        Some(ProbeReading::Unknown(reason)) => Verdict {
+        Some(ProbeReading::Unknown(reason)) => Assessment {
             unknown: Some(format!("its health can't be probed: {reason}")),
-            ..Verdict::of(State::Online, "it runs")
+            ..Assessment::of(State::Online, "it runs")
         },
-        None => Verdict { unknown: Some("it was not probed".to_owned()), ..Verdict::of(State::Online, "it runs") },
+        None => {
+            Assessment { unknown: Some("it was not probed".to_owned()), ..Assessment::of(State::Online, "it runs") }
+        }
     }
 }
 
 /// An error is a `timeout` where lcm itself ended the wait for this start.
-fn timed_out(facts: &Facts, service: &Service, verdict: Verdict) -> Verdict {
+fn timed_out(facts: &Facts, service: &Service, verdict: Assessment) -> Assessment {
     let last = facts.history.get(&service.name);
     if verdict.state == State::Error && last.is_some_and(|last| last.made && last.state == Some(State::Timeout)) {
-        return Verdict { state: State::Timeout, ..verdict };
+        return Assessment { state: State::Timeout, ..verdict };
     }
     verdict
 }

@@ -10,12 +10,12 @@ mod claim;
 pub mod contract;
 mod gpu;
 pub(crate) mod gpu_refs;
+mod hold;
 mod holders;
 pub(crate) mod judge;
 pub(crate) mod orphan;
 mod ports;
 mod surroundings;
-mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,13 +23,13 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Facts, RuntimeFacts};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, ObservedService};
-use crate::observe::contract::{Observers, View};
+use crate::observe::contract::{ObserverInput, Observers};
 
 /// Observes facts for a manifest, by the observers of all runtimes.
 #[must_use]
 pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Observed {
     let facts = &*surroundings::of_this_machine(facts);
-    let view = View { facts, desired };
+    let view = ObserverInput { facts, desired };
     let mut services: BTreeMap<ServiceName, ObservedService> = desired
         .services
         .values()
@@ -45,10 +45,10 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
     let (ports, ports_unknown) = ports::ports(view, observers);
     for (name, seen) in &mut services {
         ports::tell_taken(seen, &desired.services[name], &ports);
-        word::through(seen, facts.words.get(name));
+        hold::through(seen, facts.holds.get(name));
     }
     for orphan in &mut orphans {
-        orphan.word = facts.words.get(&orphan.service).cloned().map(Box::new);
+        orphan.hold = facts.holds.get(&orphan.service).cloned().map(Box::new);
     }
     Observed {
         host: facts.host.clone(),
@@ -79,7 +79,7 @@ fn gpus_unknown(facts: &Facts) -> Option<String> {
     facts.gpus.unknown().map(str::to_owned).or_else(unread)
 }
 
-fn observe_service(view: View<'_>, service: &Service, observers: Observers<'_>) -> ObservedService {
+fn observe_service(view: ObserverInput<'_>, service: &Service, observers: Observers<'_>) -> ObservedService {
     let runtime = &service.workload.runtime;
     let others = || observers.iter().filter(|observer| observer.runtime() != *runtime);
     let own = observers.iter().find(|observer| observer.runtime() == *runtime);
@@ -105,7 +105,7 @@ fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> impl Iterator<
 }
 
 /// Tells what still carries a former name of the project: labels and environments can't change while a thing lives.
-fn former_names(view: View<'_>, observers: Observers<'_>) -> Option<String> {
+fn former_names(view: ObserverInput<'_>, observers: Observers<'_>) -> Option<String> {
     let marks = observers.iter().flat_map(|observer| observer.former_names(view));
     let services: BTreeSet<&str> = marks.map(|marks| marks.service.as_str()).collect();
     (!services.is_empty()).then(|| {

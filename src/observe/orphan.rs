@@ -15,13 +15,13 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::Orphan;
 use crate::model::signal;
 use crate::model::size::Mebibytes;
-use crate::observe::contract::{Observers, View};
+use crate::observe::contract::{ObserverInput, Observers};
 
 /// The most ports that count of one mark: no service publishes as many.
 const PORTS_MAX: usize = 1024;
 
 /// Orphans by service name, then by what they are.
-pub(super) fn orphans(view: View<'_>, observers: Observers<'_>) -> Vec<Orphan> {
+pub(super) fn orphans(view: ObserverInput<'_>, observers: Observers<'_>) -> Vec<Orphan> {
     let mut orphans: Vec<Orphan> = observers.iter().flat_map(|observer| observer.orphans(view)).collect();
     orphans.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
     orphans
@@ -43,7 +43,7 @@ pub(crate) fn orphan(
         gpus: marks.placed_on().map(GpuId::from).collect(),
         vram: Mebibytes::bounded(marks.vram_mib),
         ports: ports(&config["ports"]),
-        word: None,
+        hold: None,
     }
 }
 

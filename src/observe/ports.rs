@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ListenerFact, Owner, Reading};
+use crate::model::facts::{ListenerFact, ProcessOwner, Reading};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Holders, ObservedService, PortHolder};
-use crate::observe::contract::{Observers, View};
+use crate::observe::contract::{ObserverInput, Observers};
 
 /// Holders of the ports that the manifest needs, or why they can't be told.
-pub(super) fn ports(view: View<'_>, observers: Observers<'_>) -> (Holders, Option<String>) {
-    let View { facts, desired } = view;
+pub(super) fn ports(view: ObserverInput<'_>, observers: Observers<'_>) -> (Holders, Option<String>) {
+    let ObserverInput { facts, desired } = view;
     let needed = ports_of(desired, |_| true);
     let mut holders = Holders::default();
     // Those at a remote endpoint are ports of another machine.
@@ -39,13 +39,15 @@ fn ports_of(desired: &Desired, of: impl Fn(&Service) -> bool) -> BTreeSet<u16> {
     services.flat_map(|service| &service.ports).map(|endpoint| endpoint.port).collect()
 }
 
-fn holder(listener: &ListenerFact, view: View<'_>, observers: Observers<'_>) -> PortHolder {
+fn holder(listener: &ListenerFact, view: ObserverInput<'_>, observers: Observers<'_>) -> PortHolder {
     let desired = view.desired;
     match &listener.owner {
-        Owner::Service { project, service } if *project == desired.project => of_service(service, desired),
-        Owner::Service { project, service } => PortHolder::Foreign(format!("service {service} of project {project}")),
-        Owner::Container(id) => of_object(id, view, observers),
-        Owner::Stranger => PortHolder::Foreign(stranger_name(listener)),
+        ProcessOwner::Service { project, service } if *project == desired.project => of_service(service, desired),
+        ProcessOwner::Service { project, service } => {
+            PortHolder::Foreign(format!("service {service} of project {project}"))
+        }
+        ProcessOwner::Container(id) => of_object(id, view, observers),
+        ProcessOwner::Stranger => PortHolder::Foreign(stranger_name(listener)),
     }
 }
 
@@ -73,7 +75,7 @@ fn of_service(service: &ServiceName, desired: &Desired) -> PortHolder {
 }
 
 /// Returns whose an object is, by its id.
-pub(super) fn of_object(id: &str, view: View<'_>, observers: Observers<'_>) -> PortHolder {
+pub(super) fn of_object(id: &str, view: ObserverInput<'_>, observers: Observers<'_>) -> PortHolder {
     let known = observers.iter().find_map(|observer| observer.holder(view, id));
     known.unwrap_or_else(|| PortHolder::Foreign(format!("a container ({})", id.get(..12).unwrap_or(id))))
 }

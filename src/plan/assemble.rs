@@ -6,7 +6,7 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::names::GpuId;
 use crate::model::observed::called;
 use crate::model::plan::{
-    Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, Step,
+    Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, SavedRequest, Step,
 };
 use crate::model::size::Mebibytes;
 use crate::plan::decision::{Decision, Decisions};
@@ -31,13 +31,13 @@ pub(super) fn assemble(
     let given_back = given_back::given_away(context, &decisions);
     let left = left::lines(input, &decisions);
     let pending = pending::lines(input, &steps);
-    let Idle { kept, blocked, held } = idle(input, decisions);
+    let UntouchedServices { kept, blocked, held } = idle(input, decisions);
     Plan {
         format: FORMAT.to_owned(),
         project: input.desired.project.clone(),
         mode: input.desired.mode.clone(),
         goals: input.desired.active_goals().into_iter().collect(),
-        request: Asked::of(input.request),
+        request: SavedRequest::of(input.request),
         host: input.observed.host.clone(),
         host_identity: input.observed.host_identity.clone(),
         engine: input.observed.engine.clone(),
@@ -61,14 +61,14 @@ pub(super) fn assemble(
 
 /// Services that are not touched, by the reason for that.
 #[derive(Default)]
-struct Idle {
+struct UntouchedServices {
     kept: Vec<Kept>,
     blocked: Vec<Blocked>,
     held: Vec<Held>,
 }
 
-fn idle(input: &PlanInput<'_>, decisions: Decisions) -> Idle {
-    let mut idle = Idle::default();
+fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
+    let mut idle = UntouchedServices::default();
     for (number, decision) in decisions.0.into_iter().enumerate() {
         let service = || input.name(number).clone();
         match decision {
@@ -82,7 +82,7 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> Idle {
                 idle.blocked.push(Blocked { service: service(), reason: *blocked });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
-                let said = input.seen(number).word.as_ref().filter(|_| is_hold(reason.code));
+                let said = input.seen(number).hold.as_ref().filter(|_| is_hold(reason.code));
                 let since = said.map(|said| said.since).or_else(|| recover::since(input, number, &reason));
                 idle.held.push(Held { service: service(), reason, by: said.map(|said| said.by.clone()), since });
             }
@@ -123,9 +123,9 @@ fn is_hold(code: ReasonCode) -> bool {
 
 fn orphans(input: &PlanInput<'_>) -> Vec<OrphanLine> {
     let lines = input.observed.orphans.iter().map(|orphan| {
-        let held = || match &orphan.word {
+        let held = || match &orphan.hold {
             Some(hold) => {
-                let (word, whom, name) = (hold.word, hold.by_whom(), &orphan.service);
+                let (word, whom, name) = (hold.kind, hold.by_whom(), &orphan.service);
                 format!("an operator holds it by `lcm {word}` ({whom}); `lcm resume {name}` takes that back")
             }
             None => "an operator may hold it, which is not known now: it is left as it is".to_owned(),

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
+use crate::model::holds::Hold;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
-use crate::model::rules::{Case, Verdict};
-use crate::model::words::Word;
+use crate::model::rules::{Case, Legality};
 use crate::plan::audit_copies;
 use crate::plan::flow::Flow;
 use crate::plan::steps::stop_route;
@@ -111,9 +111,9 @@ impl Audit<'_> {
         for pair in step.route.windows(2) {
             let (from, to) = (pair[0], pair[1]);
             match self.desired.rules.judge(&case, from, to) {
-                Verdict::Legal => {}
-                Verdict::NoRow => findings.push(format!("{}: nothing may go from {from} to {to}", step.id)),
-                Verdict::Denied(denial) => findings.push(format!("{}: {denial}", step.id)),
+                Legality::Legal => {}
+                Legality::NoRow => findings.push(format!("{}: nothing may go from {from} to {to}", step.id)),
+                Legality::Denied(denial) => findings.push(format!("{}: {denial}", step.id)),
             }
         }
     }
@@ -296,15 +296,15 @@ impl Audit<'_> {
             findings.push(format!("{}: whether an operator holds it is not known: {why}", step.id));
         }
         let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
-        let word = self.observed.services.get(&step.service).and_then(|seen| seen.word.as_ref()).map(|said| said.word);
+        let word = self.observed.services.get(&step.service).and_then(|seen| seen.hold.as_ref()).map(|said| said.kind);
         let against = match word {
             None => step.action == Action::Pause,
-            Some(Word::Maintain) => true,
-            Some(Word::Suspend) => step.action != Action::Pause,
-            Some(Word::Terminate) => !matches!(step.action, Action::Stop | Action::Remove),
+            Some(Hold::Maintain) => true,
+            Some(Hold::Suspend) => step.action != Action::Pause,
+            Some(Hold::Terminate) => !matches!(step.action, Action::Stop | Action::Remove),
         };
         if is_own && against {
-            let said = word.map_or("nobody said anything", Word::as_str);
+            let said = word.map_or("nobody said anything", Hold::as_str);
             findings.push(format!("{}: it is against an operator's word ({said})", step.id));
         }
     }

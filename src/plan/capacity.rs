@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryHolder};
 use crate::model::desired::Desired;
 use crate::model::names::GpuId;
 use crate::model::observed::{Observed, Orphan, called};
 use crate::model::plan::Request;
-use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
@@ -17,10 +17,10 @@ use crate::plan::want;
 
 /// Returns every GPU as it is now. Nothing that a plan would change is counted as changed.
 #[must_use]
-pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> Room {
+pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> HostCapacity {
     let wants = want::wants(desired, request);
     let context = PlanContext::new(PlanInput::new(desired, observed, request, &wants));
-    Room { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
+    HostCapacity { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
 }
 
 /// Memory on a GPU that no service can have: reserve, foreign programs and orphans that stay.
@@ -36,15 +36,15 @@ pub(super) fn gpus(
     context: &PlanContext<'_>,
     counts: &dyn Fn(Number) -> bool,
     orphan_counts: &dyn Fn(&Orphan) -> bool,
-) -> BTreeMap<GpuId, GpuRoom> {
+) -> BTreeMap<GpuId, GpuCapacity> {
     let input = &context.input;
-    let mut gpus: BTreeMap<GpuId, GpuRoom> =
+    let mut gpus: BTreeMap<GpuId, GpuCapacity> =
         input.observed.gpus.keys().map(|id| (id.clone(), empty(input, id))).collect();
     let orphans = input.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
     for orphan in orphans {
         for gpu in &orphan.gpus {
             let label = format!("orphan {}", orphan.service);
-            let held = Holder { service: None, label, counts: orphan.vram, measured: None };
+            let held = MemoryHolder { service: None, label, counts: orphan.vram, measured: None };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
@@ -52,7 +52,7 @@ pub(super) fn gpus(
         let seen = input.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
-            let held = Holder { counts: context.held_on(number, gpu), measured, ..holder(input, number) };
+            let held = MemoryHolder { counts: context.held_on(number, gpu), measured, ..holder(input, number) };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
@@ -60,15 +60,15 @@ pub(super) fn gpus(
 }
 
 /// Holder of a service, without any memory yet.
-pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> Holder {
+pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> MemoryHolder {
     let name = input.name(number);
     let label = format!("{name} (priority {})", input.priority(number));
-    Holder { service: Some(name.clone()), label, counts: Mebibytes::ZERO, measured: None }
+    MemoryHolder { service: Some(name.clone()), label, counts: Mebibytes::ZERO, measured: None }
 }
 
-fn empty(input: &PlanInput<'_>, id: &GpuId) -> GpuRoom {
+fn empty(input: &PlanInput<'_>, id: &GpuId) -> GpuCapacity {
     let gpu = &input.observed.gpus[id];
-    GpuRoom {
+    GpuCapacity {
         index: gpu.index,
         called: called(&input.observed.gpus, id),
         capacity: gpu.capacity,

@@ -19,10 +19,10 @@ use crate::plan::summary::ServiceSummary;
 use crate::plan::want::{Want, Wants};
 
 /// Position of a GPU in [`Observed::gpus`].
-pub(super) type Gpu = usize;
+pub(super) type GpuIndex = usize;
 
 /// Position of a GPU request among the distinct ones.
-pub(super) type Ask = usize;
+pub(super) type RequestIndex = usize;
 
 /// Everything that the planner may look at. Services go by their numbers.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct PlanInput<'a> {
     seen: Vec<&'a ObservedService>,
     summaries: Vec<ServiceSummary>,
     /// GPU request of each service.
-    asks: Vec<Ask>,
+    asks: Vec<RequestIndex>,
     /// Distinct GPU requests.
     gpu_requests: Vec<&'a GpuRequest>,
     ports: Rows<Endpoint>,
@@ -65,7 +65,7 @@ impl<'a> PlanInput<'a> {
         // Both are in the order of their names, and every service of the manifest is observed.
         let mut observations = observed.services.iter();
         let mut seen = |name: &ServiceName| observations.find(|(other, _)| *other == name).map(|(_, seen)| seen);
-        let mut known: BTreeMap<&GpuRequest, Ask> = BTreeMap::new();
+        let mut known: BTreeMap<&GpuRequest, RequestIndex> = BTreeMap::new();
         // A service is large: everything that is needed often is copied out of it in one go.
         for (name, service) in &desired.services {
             let seen = seen(name).expect("every service is observed");
@@ -141,7 +141,7 @@ impl<'a> PlanInput<'a> {
     }
 
     /// GPU request of a service, as a position among the distinct ones.
-    pub(super) fn ask(&self, number: Number) -> Ask {
+    pub(super) fn ask(&self, number: Number) -> RequestIndex {
         self.asks[number]
     }
 
@@ -155,12 +155,12 @@ impl<'a> PlanInput<'a> {
         self.ports.of(number)
     }
 
-    pub(super) fn gpu_id(&self, gpu: Gpu) -> &'a GpuId {
+    pub(super) fn gpu_id(&self, gpu: GpuIndex) -> &'a GpuId {
         self.gpu_ids[gpu]
     }
 
     /// Position of a GPU; `None` where it is not observed.
-    pub(super) fn gpu(&self, id: &GpuId) -> Option<Gpu> {
+    pub(super) fn gpu(&self, id: &GpuId) -> Option<GpuIndex> {
         self.gpu_ids.binary_search(&id).ok()
     }
 
@@ -179,7 +179,7 @@ impl<'a> PlanInput<'a> {
     pub(super) fn is_kept_evicted(&self, number: Number) -> bool {
         let seen = self.seen(number);
         seen.holds_room
-            && seen.word.is_none()
+            && seen.hold.is_none()
             && seen.unknown.is_none()
             && seen.state.is_operational()
             && *self.want(number) == Want::Kept

@@ -6,22 +6,22 @@ use jiff::Timestamp;
 
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
+use crate::model::holds::{Hold, HoldRecord};
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Request};
 use crate::model::rules::way::Refusal;
 use crate::model::rules::{Case, Denial, Rules};
-use crate::model::words::{Said, Word};
 
 /// Services as they are observed.
-type Services = BTreeMap<ServiceName, ObservedService>;
+type ObservedServices = BTreeMap<ServiceName, ObservedService>;
 
 /// A hold that forbids a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldService {
     pub service: ServiceName,
-    pub hold: Said,
+    pub hold: HoldRecord,
     pub relation: HeldRelation,
 }
 
@@ -38,7 +38,7 @@ pub enum HeldRelation {
 /// Reason for which a service can't be stopped: a dependent that would be stopped along.
 #[derive(Debug)]
 pub enum DependentBlock<'a> {
-    Held { dependent: &'a ServiceName, hold: &'a Said },
+    Held { dependent: &'a ServiceName, hold: &'a HoldRecord },
     Illegal { dependent: &'a ServiceName, refusal: Refusal<'a> },
 }
 
@@ -56,7 +56,7 @@ pub enum HoldBlock<'a> {
 /// Returns the hold that forbids a start, stop or restart: what an operator holds is neither started nor stopped by one,
 /// and is not taken along by one.
 #[must_use]
-pub fn held_by_operator(desired: &Desired, services: &Services, request: &Request) -> Option<HeldService> {
+pub fn held_by_operator(desired: &Desired, services: &ObservedServices, request: &Request) -> Option<HeldService> {
     let stops = match request.purpose {
         Purpose::Apply | Purpose::Down => return None,
         Purpose::Start => false,
@@ -64,7 +64,7 @@ pub fn held_by_operator(desired: &Desired, services: &Services, request: &Reques
     };
     for name in &request.targets {
         let Some(hold) = hold_of(services, name) else { continue };
-        if hold.word != Word::Terminate || request.purpose != Purpose::Stop {
+        if hold.kind != Hold::Terminate || request.purpose != Purpose::Stop {
             return Some(HeldService { service: name.clone(), hold: hold.clone(), relation: HeldRelation::Named });
         }
     }
@@ -73,7 +73,7 @@ pub fn held_by_operator(desired: &Desired, services: &Services, request: &Reques
         return dependent;
     }
     needed(desired, &request.targets).into_iter().find_map(|service| {
-        let hold = hold_of(services, &service).filter(|hold| hold.word == Word::Terminate)?.clone();
+        let hold = hold_of(services, &service).filter(|hold| hold.kind == Hold::Terminate)?.clone();
         Some(HeldService { service, hold, relation: HeldRelation::Needed })
     })
 }
@@ -82,12 +82,12 @@ pub fn held_by_operator(desired: &Desired, services: &Services, request: &Reques
 #[must_use]
 pub fn held_dependent<'a>(
     desired: &Desired,
-    services: &Services,
+    services: &ObservedServices,
     stopped: impl IntoIterator<Item = &'a ServiceName>,
 ) -> Option<HeldService> {
     let stopped: Vec<&ServiceName> = stopped.into_iter().collect();
     find_dependent(desired, services, &stopped, |base, dependent, seen| {
-        let hold = seen.word.as_deref().filter(|hold| hold.word != Word::Terminate)?.clone();
+        let hold = seen.hold.as_deref().filter(|hold| hold.kind != Hold::Terminate)?.clone();
         Some(HeldService { service: dependent.clone(), hold, relation: HeldRelation::DependsOn(base.clone()) })
     })
 }
@@ -96,12 +96,12 @@ pub fn held_dependent<'a>(
 #[must_use]
 pub fn blocked_dependent<'a>(
     desired: &'a Desired,
-    services: &'a Services,
+    services: &'a ObservedServices,
     name: &'a ServiceName,
     now: Timestamp,
 ) -> Option<DependentBlock<'a>> {
     find_dependent(desired, services, &[name], |_, dependent, seen| {
-        let held = seen.word.as_deref().filter(|hold| hold.word != Word::Terminate);
+        let held = seen.hold.as_deref().filter(|hold| hold.kind != Hold::Terminate);
         if let Some(hold) = held {
             return Some(DependentBlock::Held { dependent, hold });
         }
@@ -130,7 +130,7 @@ pub fn may_hold<'a>(
     (desired, now): (&'a Desired, Timestamp),
     name: &'a ServiceName,
     seen: &'a ObservedService,
-    word: Word,
+    word: Hold,
 ) -> Result<Vec<State>, HoldBlock<'a>> {
     match &seen.ownership {
         Ownership::Foreign { holder } => return Err(HoldBlock::Foreign { holder }),
@@ -142,7 +142,7 @@ pub fn may_hold<'a>(
         return Ok(Vec::new());
     }
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    desired.rules.may_say(&case, word, seen.state).map_err(HoldBlock::Denied)
+    desired.rules.may_hold(&case, word, seen.state).map_err(HoldBlock::Denied)
 }
 
 /// Returns the states that a resume leads a service through; none where its hold was never carried out.
@@ -182,9 +182,9 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
         Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
     let mut commands = if ours && seen.unknown.is_none() { rules.commands(case, seen.state) } else { Vec::new() };
-    let hold = seen.word.as_ref().map(|said| said.word);
+    let hold = seen.hold.as_ref().map(|said| said.kind);
     if let Some(word) = hold {
-        let stops = word == Word::Terminate;
+        let stops = word == Hold::Terminate;
         commands.retain(|command| match *command {
             "start" | "restart" => false,
             "stop" => stops,
@@ -197,14 +197,14 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
     commands
 }
 
-fn hold_of<'a>(services: &'a Services, name: &ServiceName) -> Option<&'a Said> {
-    services.get(name)?.word.as_deref()
+fn hold_of<'a>(services: &'a ObservedServices, name: &ServiceName) -> Option<&'a HoldRecord> {
+    services.get(name)?.hold.as_deref()
 }
 
 /// Returns the first finding about a service that runs and depends on one of these, directly or not.
 fn find_dependent<'a, T>(
     desired: &'a Desired,
-    services: &'a Services,
+    services: &'a ObservedServices,
     stopped: &[&ServiceName],
     judge: impl Fn(&ServiceName, &'a ServiceName, &'a ObservedService) -> Option<T>,
 ) -> Option<T> {

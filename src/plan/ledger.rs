@@ -10,11 +10,11 @@ use crate::plan::steps::Position;
 /// Memory to draw on, per GPU.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    gpus: BTreeMap<GpuId, Account>,
+    gpus: BTreeMap<GpuId, GpuAccount>,
 }
 
 #[derive(Debug, Default)]
-struct Account {
+struct GpuAccount {
     free: Mebibytes,
     /// In plan order.
     stops: Vec<(Position, Mebibytes)>,
@@ -27,7 +27,7 @@ struct Account {
 impl Ledger {
     /// A GPU with what is usable on it and what is taken now; `stops` give theirs back, in plan order.
     pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(Position, Mebibytes)>) {
-        let mut account = Account { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
+        let mut account = GpuAccount { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
         let mut deficit = taken - usable;
         for (step, left) in &mut account.stops {
             if deficit == Mebibytes::ZERO {

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::copies::CopiesChange;
 use crate::model::desired::Service;
 use crate::model::endpoint::Endpoint;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::observed::{ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
-use crate::model::words::Word;
 use crate::plan::copies;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::diff::{changed, settings_changed};
@@ -229,8 +229,8 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
             continue;
         }
         // What an operator maintains or suspends is left as it is, all of it.
-        let word = seen.word.as_ref().map(|said| said.word);
-        let hands_off = seen.state == State::Maintenance || word == Some(Word::Suspend);
+        let word = seen.hold.as_ref().map(|said| said.kind);
+        let hands_off = seen.state == State::Maintenance || word == Some(Hold::Suspend);
         if seen.unknown.is_some() || input.prevented(number).is_some() || hands_off {
             continue;
         }

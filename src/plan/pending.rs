@@ -47,7 +47,7 @@ fn judge(input: &PlanInput<'_>, steps: &[Step], call: &PendingCall) -> Option<(P
     let Some(seen) = input.observed.services.get(service) else {
         return Some((PendingStatus::Dropped, "the manifest does not have its service any more".to_owned()));
     };
-    if let Some(hold) = &seen.word {
+    if let Some(hold) = &seen.hold {
         return Some((PendingStatus::Waiting, format!("the service is held ({})", hold.by_whom())));
     }
     if let Some(reason) = &seen.unknown {

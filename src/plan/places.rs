@@ -1,10 +1,10 @@
 //! Places of services: the sets of GPUs that a GPU request allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::desired::{GpuRef, GpuRequest};
 use crate::model::names::GpuId;
-use crate::model::observed::ObservedGpu;
+use crate::model::observed::{ObservedGpu, ObservedGpus};
 
 /// Sets of GPUs on which a service may be placed.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Places {
 }
 
 /// Returns every set of GPUs that satisfies a request; `Err` is the reason for which there is none.
-pub(super) fn places(gpus: &BTreeMap<GpuId, ObservedGpu>, request: &GpuRequest) -> Result<Places, String> {
+pub(super) fn places(gpus: &ObservedGpus, request: &GpuRequest) -> Result<Places, String> {
     let known = known(gpus);
     let sets = candidates(&known, request)?;
     let listed: BTreeSet<&GpuId> = sets.iter().flatten().collect();
@@ -79,7 +79,7 @@ fn together(set: BTreeSet<GpuId>) -> Result<Vec<BTreeSet<GpuId>>, String> {
 }
 
 /// By index.
-fn known(gpus: &BTreeMap<GpuId, ObservedGpu>) -> Vec<(&GpuId, &ObservedGpu)> {
+fn known(gpus: &ObservedGpus) -> Vec<(&GpuId, &ObservedGpu)> {
     let mut known: Vec<(&GpuId, &ObservedGpu)> = gpus.iter().collect();
     known.sort_by_key(|(id, gpu)| (gpu.index, *id));
     known

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use smol_str::format_smolstr;
 
+use crate::model::holds::{Hold, way};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::plan::{Expect, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
-use crate::model::words::{Word, way};
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::{Number, Numbers};
 
@@ -21,14 +21,14 @@ pub(super) struct Steps<'a> {
     numbers: &'a Numbers<'a>,
     all: Vec<Step>,
     /// By service.
-    own: Vec<Own>,
+    own: Vec<ServiceSteps>,
     /// An orphan may bear the name of a service, so there may be more than one.
     orphans_stops: BTreeMap<ServiceName, Vec<Position>>,
 }
 
 /// The steps of one service.
 #[derive(Clone, Copy, Debug, Default)]
-struct Own {
+struct ServiceSteps {
     stop: Option<Position>,
     remove: Option<Position>,
     start: Option<Position>,
@@ -37,7 +37,7 @@ struct Own {
 
 impl<'a> Steps<'a> {
     pub(super) fn none(numbers: &'a Numbers<'a>) -> Self {
-        let own = vec![Own::default(); numbers.all().len()];
+        let own = vec![ServiceSteps::default(); numbers.all().len()];
         Self { numbers, all: Vec::new(), own, orphans_stops: BTreeMap::new() }
     }
 
@@ -114,7 +114,7 @@ pub(super) fn id(action: Action, service: &ServiceName) -> StepId {
 
 /// A stop that an operator asked for with `terminate` ends elsewhere.
 pub(super) fn stop_route(why: ReasonCode, from: State) -> Option<&'static [State]> {
-    if why == ReasonCode::Terminated { way(Word::Terminate, from) } else { route(Action::Stop, from) }
+    if why == ReasonCode::Terminated { way(Hold::Terminate, from) } else { route(Action::Stop, from) }
 }
 
 /// Step on a service as it is now. No other step waits for it; it frees and takes nothing yet.

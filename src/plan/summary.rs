@@ -19,7 +19,7 @@ pub(super) struct ServiceSummary {
     /// Of all wanted copies, on each GPU that it uses.
     pub(super) vram: Mebibytes,
     pub(super) state: State,
-    pub(super) owner: Owner,
+    pub(super) owner: OwnerKind,
     pub(super) holds_room: bool,
     /// Its state is known.
     pub(super) is_known: bool,
@@ -41,7 +41,7 @@ pub(super) struct ServiceSummary {
 
 /// Owner of a service; [`Ownership`] has the details of a foreign one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum OwnerKind {
     Absent,
     Ours,
     Adopted,
@@ -56,15 +56,15 @@ impl ServiceSummary {
             vram: service.vram_total(),
             state: seen.state,
             owner: match seen.ownership {
-                Ownership::Absent => Owner::Absent,
-                Ownership::Ours => Owner::Ours,
-                Ownership::Adopted => Owner::Adopted,
-                Ownership::Missing { .. } => Owner::Missing,
-                Ownership::Foreign { .. } | Ownership::Renamed { .. } => Owner::Foreign,
+                Ownership::Absent => OwnerKind::Absent,
+                Ownership::Ours => OwnerKind::Ours,
+                Ownership::Adopted => OwnerKind::Adopted,
+                Ownership::Missing { .. } => OwnerKind::Missing,
+                Ownership::Foreign { .. } | Ownership::Renamed { .. } => OwnerKind::Foreign,
             },
             holds_room: seen.holds_room,
             is_known: seen.unknown.is_none(),
-            has_hold: seen.word.is_some(),
+            has_hold: seen.hold.is_some(),
             has_attempts: seen.attempts.is_some(),
             lacks_secret: !service.missing_secrets.is_empty(),
             is_asleep: seen.is_asleep,
@@ -76,6 +76,6 @@ impl ServiceSummary {
 
     /// lcm may stop it.
     pub(super) fn is_ours(self) -> bool {
-        matches!(self.owner, Owner::Ours | Owner::Adopted)
+        matches!(self.owner, OwnerKind::Ours | OwnerKind::Adopted)
     }
 }

@@ -6,7 +6,7 @@ use crate::model::desired::Desired;
 use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
 use crate::reconcile::error::ReconcileError;
-use crate::shared::owner::Owner;
+use crate::shared::owner::ProjectOwner;
 use crate::syntax::Environment;
 
 /// Environment of a cycle, and receiver of its notes. Each note is one line.
@@ -24,7 +24,7 @@ pub trait Caller: Sync {
     fn warn(&self, message: &str);
 
     /// Continues as the owner of a project, before anything of the owner's is read. Returns only where that is refused.
-    fn continue_as(&self, project: &ProjectName, owner: &Owner) -> ReconcileError;
+    fn continue_as(&self, project: &ProjectName, owner: &ProjectOwner) -> ReconcileError;
 
     /// Hides the secrets of a manifest in the caller's log.
     fn hide_secrets_of(&self, desired: &Desired);

@@ -10,7 +10,7 @@ use crate::reconcile::project::Project;
 use crate::shared;
 use crate::store::lock::HostLock;
 use crate::store::memory::MemoryLease;
-use crate::store::{Grant, Holder, Lease, LeaseError, LeaseRequest, Scope};
+use crate::store::{Grant, Lease, LeaseError, LeaseHolder, LeaseRequest, LeaseScope};
 
 /// Takes the host's lock for this command, or reports its holder.
 pub(crate) async fn take(
@@ -19,7 +19,7 @@ pub(crate) async fn take(
     project: &Project,
     patience: Duration,
 ) -> Result<Grant, ReconcileError> {
-    let holder = Holder {
+    let holder = LeaseHolder {
         pid: std::process::id(),
         user: who(caller.environment()),
         command: command.to_owned(),
@@ -41,13 +41,13 @@ async fn acquire(
     lease: &dyn Lease,
     caller: &dyn Caller,
     project: &Project,
-    (holder, patience): (&Holder, Duration),
+    (holder, patience): (&LeaseHolder, Duration),
 ) -> Result<Grant, ReconcileError> {
     // A store that can't be read is reported when the run begins.
     let newest = project.store().newest_token().await.unwrap_or_default();
     let on_wait = |held: &LeaseError| caller.note(&format!("waiting: {held}"));
     let request = LeaseRequest { holder, patience, newest, on_wait: &on_wait };
-    lease.acquire(&Scope::host(), &request).await.map_err(|error| match error {
+    lease.acquire(&LeaseScope::host(), &request).await.map_err(|error| match error {
         LeaseError::Held { .. } => ReconcileError::Locked(error),
         LeaseError::Unusable { .. } | LeaseError::Lost { .. } => ReconcileError::Lock(error.to_string()),
     })

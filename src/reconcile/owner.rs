@@ -18,14 +18,14 @@ use crate::reconcile::caller::Caller;
 use crate::reconcile::error::ReconcileError;
 use crate::reconcile::wire;
 use crate::shared;
-use crate::shared::owner::{Owner, OwnerNote, Owners};
+use crate::shared::owner::{OwnerNote, Owners, ProjectOwner};
 
 /// Group of a user of whom only the number is known: `nogroup` has no rights.
 const NO_GROUP: u32 = 65_534;
 
 /// Right of a command over a project that has an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum OwnerAccess {
     /// The owner alone may go on.
     AsOwner,
     /// `--take-over`: root becomes the owner.
@@ -34,11 +34,11 @@ pub(crate) enum Claim {
 
 /// Replaces this process by one of the owner's where root is about to work on another user's project. The manifest is read
 /// for the project's name alone: all else is the owner's to read. Does not return in that case.
-pub(crate) fn go_on_as_owner(caller: &dyn Caller, manifest: &Path, claim: Claim) -> Result<(), ReconcileError> {
+pub(crate) fn go_on_as_owner(caller: &dyn Caller, manifest: &Path, claim: OwnerAccess) -> Result<(), ReconcileError> {
     let owners = owners(caller);
     // What comes through a pipe can be read once: `admit` refuses it where it is another user's.
     let is_file = fs::metadata(manifest).is_ok_and(|metadata| metadata.is_file());
-    if !geteuid().is_root() || claim == Claim::TakeOver || !owners.are_any() || !is_file {
+    if !geteuid().is_root() || claim == OwnerAccess::TakeOver || !owners.are_any() || !is_file {
         return Ok(());
     }
     let Some(project) = wire::project_name(manifest, caller.environment()) else { return Ok(()) };
@@ -51,23 +51,23 @@ pub(crate) fn admit_by_labels(
     caller: &dyn Caller,
     desired: &Desired,
     uids: &BTreeSet<u32>,
-    claim: Claim,
+    claim: OwnerAccess,
 ) -> Result<(), ReconcileError> {
     let (me, project) = (geteuid(), &desired.project);
     let Some(uid) = uids.first().copied().filter(|_| !uids.contains(&me.as_raw())) else { return Ok(()) };
     match claim {
-        Claim::TakeOver if me.is_root() => Ok(()),
+        OwnerAccess::TakeOver if me.is_root() => Ok(()),
         // What a stream gave is read, and the owner's lcm would find nothing.
-        Claim::AsOwner if me.is_root() && desired.is_streamed => Err(needs_file(project, uid)),
-        Claim::AsOwner if me.is_root() => {
-            Err(caller.continue_as(project, &Owner { uid, gid: NO_GROUP, note: OwnerNote::default() }))
+        OwnerAccess::AsOwner if me.is_root() && desired.is_streamed => Err(needs_file(project, uid)),
+        OwnerAccess::AsOwner if me.is_root() => {
+            Err(caller.continue_as(project, &ProjectOwner { uid, gid: NO_GROUP, note: OwnerNote::default() }))
         }
-        Claim::AsOwner | Claim::TakeOver => Err(owned(project, uid)),
+        OwnerAccess::AsOwner | OwnerAccess::TakeOver => Err(owned(project, uid)),
     }
 }
 
 /// User whose things the present owner takes over, where something of that user's may be left.
-pub(crate) fn previous(owner: &Owner) -> Option<u32> {
+pub(crate) fn previous(owner: &ProjectOwner) -> Option<u32> {
     if owner.uid == geteuid().as_raw() { owner.note.previous } else { Some(owner.uid) }
 }
 
@@ -83,16 +83,20 @@ pub(crate) fn forget_previous(caller: &dyn Caller, project: &ProjectName) -> Res
 }
 
 /// Returns the owner of a project that this command may work on, or refuses it by the owner's name.
-pub(crate) fn admit(caller: &dyn Caller, project: &ProjectName, claim: Claim) -> Result<Option<Owner>, ReconcileError> {
+pub(crate) fn admit(
+    caller: &dyn Caller,
+    project: &ProjectName,
+    claim: OwnerAccess,
+) -> Result<Option<ProjectOwner>, ReconcileError> {
     let me = geteuid();
     match read(&owners(caller), project)? {
         Some(owner) if owner.uid == me.as_raw() => {
-            if claim == Claim::AsOwner {
+            if claim == OwnerAccess::AsOwner {
                 refuse_other_store(caller, project, &owner)?;
             }
             Ok(Some(owner))
         }
-        Some(owner) if me.is_root() && claim == Claim::TakeOver => Ok(Some(owner)),
+        Some(owner) if me.is_root() && claim == OwnerAccess::TakeOver => Ok(Some(owner)),
         Some(owner) if me.is_root() => Err(needs_file(project, owner.uid)),
         Some(owner) => Err(owned(project, owner.uid)),
         None => Ok(None),
@@ -108,7 +112,7 @@ pub(crate) fn require_store(caller: &dyn Caller, project: &ProjectName) -> Resul
 }
 
 /// Holds and history of a project are in one store: another one would know nothing of what was terminated.
-fn refuse_other_store(caller: &dyn Caller, project: &ProjectName, owner: &Owner) -> Result<(), ReconcileError> {
+fn refuse_other_store(caller: &dyn Caller, project: &ProjectName, owner: &ProjectOwner) -> Result<(), ReconcileError> {
     let mine = wire::state_folder(caller.environment());
     let Some(noted) = &owner.note.store else { return Ok(()) };
     // Where it is gone, nothing is left to be asked there.
@@ -130,7 +134,7 @@ fn refuse_other_store(caller: &dyn Caller, project: &ProjectName, owner: &Owner)
 pub(crate) fn claim(
     caller: &dyn Caller,
     desired: &Desired,
-    (claim, before): (Claim, Option<&Owner>),
+    (claim, before): (OwnerAccess, Option<&ProjectOwner>),
     now: Timestamp,
 ) -> Result<(), ReconcileError> {
     let (project, me) = (&desired.project, geteuid().as_raw());
@@ -138,20 +142,20 @@ pub(crate) fn claim(
     let owners = owners(caller);
     let note = note(caller, desired, now);
     let owner = match claim {
-        Claim::AsOwner => owners.claim(project.as_str(), &note).map_err(failed)?,
-        Claim::TakeOver => match read(&owners, project)? {
+        OwnerAccess::AsOwner => owners.claim(project.as_str(), &note).map_err(failed)?,
+        OwnerAccess::TakeOver => match read(&owners, project)? {
             Some(owner) => owner,
             None => owners.claim(project.as_str(), &note).map_err(failed)?,
         },
     };
     let previous = previous(&owner);
-    if owner.uid != me && (claim == Claim::AsOwner || before.is_none_or(|before| before.uid != owner.uid)) {
+    if owner.uid != me && (claim == OwnerAccess::AsOwner || before.is_none_or(|before| before.uid != owner.uid)) {
         return Err(owned(project, owner.uid));
     }
     // A stream does not take the place of the file that manages the project.
-    let is_kept = claim == Claim::AsOwner && is_named_in_stream(desired) && owner.note.manifest.is_some();
+    let is_kept = claim == OwnerAccess::AsOwner && is_named_in_stream(desired) && owner.note.manifest.is_some();
     let is_current = is_kept || owner.note.manifest.as_deref() == Some(desired.named_in.as_path());
-    let moves = claim == Claim::TakeOver || other_checkout(Some(&owner), desired).is_none();
+    let moves = claim == OwnerAccess::TakeOver || other_checkout(Some(&owner), desired).is_none();
     if owner.uid == me && (is_current || !moves) && owner.note.store == note.store {
         return Ok(());
     }
@@ -162,7 +166,7 @@ pub(crate) fn claim(
 
 /// Returns why running services are left as they are: a manifest of the same project in another folder manages them, and is
 /// still there.
-pub(crate) fn other_checkout(owner: Option<&Owner>, desired: &Desired) -> Option<String> {
+pub(crate) fn other_checkout(owner: Option<&ProjectOwner>, desired: &Desired) -> Option<String> {
     let (mine, other) = (&desired.named_in, owner?.note.manifest.as_ref()?);
     // A stream is read as a file of the current folder would be.
     if is_named_in_stream(desired) && mine.parent() == other.parent() {
@@ -210,7 +214,7 @@ fn owners(caller: &dyn Caller) -> Owners {
     Owners::beside(&shared::lock(caller.environment()))
 }
 
-fn read(owners: &Owners, project: &ProjectName) -> Result<Option<Owner>, ReconcileError> {
+fn read(owners: &Owners, project: &ProjectName) -> Result<Option<ProjectOwner>, ReconcileError> {
     owners.read(project.as_str()).map_err(|error| unknown(project, &error))
 }
 

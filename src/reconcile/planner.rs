@@ -2,10 +2,10 @@
 
 use tracing::{debug, info};
 
+use crate::model::capacity::HostCapacity;
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
 use crate::model::plan::{Plan, Request};
-use crate::model::room::Room;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::runtime::registry::observe;
 
@@ -29,7 +29,7 @@ impl Planner for ManifestPlanner<'_> {
         if findings.is_empty() { Ok(plan) } else { Err(PlanError::Unsound(findings)) }
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         crate::plan::capacity(self.desired, &snapshot.observed, request)
     }
 }

@@ -7,41 +7,41 @@ use std::time::Instant;
 use tracing::info;
 
 use crate::host::elapsed::elapsed_ms;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::Facts;
+use crate::model::holds::{Holds, ModeOverride};
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::model::snapshot::{Planner as _, Snapshot};
-use crate::model::words::{Switched, Words};
-use crate::observe::contract::View;
+use crate::observe::contract::ObserverInput;
 use crate::reconcile::caller::Caller;
 use crate::reconcile::error::{OpenError, ReconcileError};
-use crate::reconcile::owner::Claim;
+use crate::reconcile::owner::OwnerAccess;
 use crate::reconcile::planner::ManifestPlanner;
 use crate::reconcile::wire::{self, Simulated};
 use crate::reconcile::{files, owner, wanted};
 use crate::runtime::Driver;
 use crate::runtime::registry::OBSERVERS;
 use crate::runtime::world;
-use crate::shared::owner::Owner;
-use crate::store::memory::Memory;
+use crate::shared::owner::ProjectOwner;
+use crate::store::memory::MemoryStore;
 use crate::store::sqlite::Sqlite;
 use crate::store::{
-    Attempts as _, Entry, Holds as _, Journal as _, PendingChange, Recalled, Store, StoreError, recall,
+    AttemptStore as _, HoldStore as _, Journal as _, JournalEntry, PendingChange, Recalled, Store, StoreError, recall,
 };
 
 /// Project that a cycle works on.
 pub(crate) struct Project {
     pub(crate) desired: Desired,
     /// The word that the mode follows, where it follows one.
-    pub(crate) switched: Option<Switched>,
+    pub(crate) switched: Option<ModeOverride>,
     /// The manifest has outlived the mode override: its own mode is another one since.
     outlived: bool,
     world: Environs,
     store: StoreBackend,
-    claim: Claim,
-    owner: Option<Owner>,
+    claim: OwnerAccess,
+    owner: Option<ProjectOwner>,
     /// This cycle sets the mode override that it follows.
     sets_mode: bool,
 }
@@ -56,20 +56,21 @@ enum Environs {
 enum StoreBackend {
     Disk(Sqlite),
     /// For a simulated world.
-    Memory(Box<Memory>),
+    Memory(Box<MemoryStore>),
 }
 
 /// Opens a project in the mode that an operator switched to, where one did.
 pub(crate) async fn open(
     caller: &dyn Caller,
     manifest: &Path,
-    choice: &Choice,
+    choice: &ModeSelection,
     world: Option<&Path>,
-    claim: Claim,
+    claim: OwnerAccess,
 ) -> Result<Project, OpenError> {
     // Which mode counts stands in the store, and which store, in the manifest.
     let mut project =
-        open_in_own_mode(caller, manifest, &Choice { mode_optional: true, ..choice.clone() }, world, claim).await?;
+        open_in_own_mode(caller, manifest, &ModeSelection { mode_optional: true, ..choice.clone() }, world, claim)
+            .await?;
     project.follow(caller, manifest, choice).await?;
     Ok(project)
 }
@@ -78,9 +79,9 @@ pub(crate) async fn open(
 pub(crate) async fn open_in_own_mode(
     caller: &dyn Caller,
     manifest: &Path,
-    choice: &Choice,
+    choice: &ModeSelection,
     world: Option<&Path>,
-    claim: Claim,
+    claim: OwnerAccess,
 ) -> Result<Project, OpenError> {
     // A simulated world is a file of the caller's own.
     if world.is_none() {
@@ -108,9 +109,9 @@ pub(crate) async fn open_in_own_mode(
 }
 
 /// The manifest, with what the claim on the project makes of other lcm's things.
-fn claimed(desired: Desired, claim: Claim, owner: Option<&Owner>) -> Desired {
+fn claimed(desired: Desired, claim: OwnerAccess, owner: Option<&ProjectOwner>) -> Desired {
     let previous_owner = owner.and_then(owner::previous);
-    Desired { take_over: claim == Claim::TakeOver, previous_owner, ..desired }
+    Desired { take_over: claim == OwnerAccess::TakeOver, previous_owner, ..desired }
 }
 
 /// Opens a world file. Its holds and attempts become the store of the simulation, so that they can be taken back.
@@ -121,16 +122,16 @@ async fn simulated(
 ) -> Result<(Environs, StoreBackend), ReconcileError> {
     caller.say("SIMULATED: the world is a file, and the machine is neither asked nor touched");
     let mut facts = read_world(path)?;
-    let memory = Memory::default();
+    let memory = MemoryStore::default();
     let unusable = |error: StoreError| ReconcileError::Store(error.to_string());
-    for (service, said) in std::mem::take(&mut facts.words) {
+    for (service, said) in std::mem::take(&mut facts.holds) {
         memory.set_hold(&desired.project, &service, Some(&said)).await.map_err(unusable)?;
     }
     // The newest: worlds of an earlier lcm have one for each entry file.
     let switched = std::mem::take(&mut facts.switches).into_iter().max_by_key(|switched| switched.since);
     memory.set_mode_override(&desired.project, switched.as_ref()).await.map_err(unusable)?;
     let pending = PendingChange { add: &std::mem::take(&mut facts.pending), ..PendingChange::default() };
-    memory.write(&Entry { pending, ..Entry::of(&desired.project) }).await.map_err(unusable)?;
+    memory.write(&JournalEntry { pending, ..JournalEntry::of(&desired.project) }).await.map_err(unusable)?;
     for (service, past) in &mut facts.history {
         if let Some(attempts) = past.attempts.take() {
             memory.set_attempts(&desired.project, service, Some(&attempts)).await.map_err(unusable)?;
@@ -145,7 +146,7 @@ async fn simulated(
 
 impl Project {
     /// Takes the mode from the mode override, where the caller names none.
-    async fn follow(&mut self, caller: &dyn Caller, manifest: &Path, choice: &Choice) -> Result<(), OpenError> {
+    async fn follow(&mut self, caller: &dyn Caller, manifest: &Path, choice: &ModeSelection) -> Result<(), OpenError> {
         // A store that can't be read is told of when the facts are read.
         let mode = self.mode_kept().await.unwrap_or_default();
         match mode.filter(|_| !self.desired.entry_is_choice) {
@@ -161,7 +162,8 @@ impl Project {
             return Ok(());
         }
         let word = self.switched.as_ref().map(|switched| switched.mode.clone());
-        let loaded = wire::load(manifest, caller.environment(), &Choice { word, ..choice.clone() });
+        let loaded =
+            wire::load(manifest, caller.environment(), &ModeSelection { mode_override: word, ..choice.clone() });
         match (loaded, self.switched.take()) {
             (Ok(desired), switched) => {
                 caller.hide_secrets_of(&desired);
@@ -180,13 +182,13 @@ impl Project {
 
     /// Returns whether this entry file is the one that the mode override was set with, or that one is gone: another checkout's own
     /// mode says nothing of it.
-    fn is_set_by_this_file(&self, switched: &Switched) -> bool {
+    fn is_set_by_this_file(&self, switched: &ModeOverride) -> bool {
         switched.entry == self.entry() || !Path::new(&switched.entry).is_file()
     }
 
     /// From now on the mode is an operator's, for this command at least.
-    pub(crate) fn switch(&mut self, switched: Switched) {
-        self.desired.mode_source = ModeSource::Word;
+    pub(crate) fn switch(&mut self, switched: ModeOverride) {
+        self.desired.mode_source = ModeSource::Override;
         self.switched = Some(switched);
         self.sets_mode = true;
     }
@@ -236,8 +238,8 @@ impl Project {
     /// Reason for which running services are left as they are: another checkout manages them.
     pub(crate) fn other_checkout(&self) -> Option<String> {
         match self.claim {
-            Claim::AsOwner => owner::other_checkout(self.owner.as_ref(), &self.desired),
-            Claim::TakeOver => None,
+            OwnerAccess::AsOwner => owner::other_checkout(self.owner.as_ref(), &self.desired),
+            OwnerAccess::TakeOver => None,
         }
     }
 
@@ -253,7 +255,7 @@ impl Project {
     fn admit_by_labels(&self, caller: &dyn Caller, facts: &Facts) -> Result<(), ReconcileError> {
         match (&self.world, &self.owner) {
             (Environs::Machine(_), None) => {
-                let view = View { facts, desired: &self.desired };
+                let view = ObserverInput { facts, desired: &self.desired };
                 let uids = OBSERVERS.iter().flat_map(|observer| observer.owner_uids(view)).collect();
                 owner::admit_by_labels(caller, &self.desired, &uids, self.claim)
             }
@@ -303,7 +305,7 @@ impl Project {
     }
 
     /// The mode that an operator has switched to.
-    pub(crate) async fn mode_override(&self) -> Result<Option<Switched>, ReconcileError> {
+    pub(crate) async fn mode_override(&self) -> Result<Option<ModeOverride>, ReconcileError> {
         let deaf = |error: StoreError| {
             format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
         };
@@ -311,7 +313,7 @@ impl Project {
     }
 
     /// As the store has it, under the present name or a former one.
-    async fn mode_kept(&self) -> Result<Option<Switched>, StoreError> {
+    async fn mode_kept(&self) -> Result<Option<ModeOverride>, StoreError> {
         let mut kept = None;
         for project in self.names() {
             kept = self.store().holds(project).await?.mode.or(kept);
@@ -397,7 +399,7 @@ impl Project {
 
     /// Two machines that change one project would undo each other's work.
     pub(crate) fn refuse_other_hosts(&self, facts: &Facts) -> Result<(), ReconcileError> {
-        let view = View { facts, desired: &self.desired };
+        let view = ObserverInput { facts, desired: &self.desired };
         let Some(other) = OBSERVERS.iter().find_map(|observer| observer.on_other_host(view)) else { return Ok(()) };
         Err(ReconcileError::OtherHost(format!(
             "project {} at this shared engine is managed by lcm on host {}, which made container {}; nothing was \
@@ -413,8 +415,8 @@ impl Project {
         let Environs::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
         facts.remember(self.store().last_known(&self.desired.project).await.unwrap_or_default());
-        let Words { services, mode } = self.store().holds(&self.desired.project).await.unwrap_or_default();
-        (facts.words, facts.switches) = (services, mode.into_iter().collect());
+        let Holds { services, mode } = self.store().holds(&self.desired.project).await.unwrap_or_default();
+        (facts.holds, facts.switches) = (services, mode.into_iter().collect());
         facts.pending = self.store().pending(&self.desired.project).await.unwrap_or_default();
         caller
             .write_world(path, &facts)
@@ -423,7 +425,7 @@ impl Project {
 }
 
 /// Returns the note on a mode override that no longer holds.
-fn outlived(switched: &Switched, own_mode: Option<&ModeName>) -> String {
+fn outlived(switched: &ModeOverride, own_mode: Option<&ModeName>) -> String {
     let named = |mode: Option<&ModeName>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {mode}`"));
     format!(
         "the switch to mode {} ({}) no longer holds: the manifest had {} then, and has {} now; the next apply drops it",

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::holds::HoldRecord;
 use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, Request};
 use crate::model::snapshot::{Planner as _, Proposal, Snapshot};
-use crate::model::words::Said;
 use crate::plan::judge_commands;
 use crate::reconcile::caller::Caller;
 use crate::reconcile::error::ReconcileError;
@@ -23,16 +23,22 @@ pub(crate) struct Cycle<'a> {
 }
 
 /// Returns the plan for the world as it is now. `holds`: taken for kept.
-pub(crate) async fn propose(cycle: Cycle<'_>, holds: BTreeMap<ServiceName, Said>) -> Result<Proposal, ReconcileError> {
+pub(crate) async fn propose(
+    cycle: Cycle<'_>,
+    holds: BTreeMap<ServiceName, HoldRecord>,
+) -> Result<Proposal, ReconcileError> {
     let snapshot = look(cycle, holds).await?;
     propose_for(cycle, snapshot)
 }
 
 /// Returns a snapshot that a plan can be made for. `holds`: taken for kept.
-pub(super) async fn look(cycle: Cycle<'_>, holds: BTreeMap<ServiceName, Said>) -> Result<Snapshot, ReconcileError> {
+pub(super) async fn look(
+    cycle: Cycle<'_>,
+    holds: BTreeMap<ServiceName, HoldRecord>,
+) -> Result<Snapshot, ReconcileError> {
     let Cycle { caller, project, request, .. } = cycle;
     let mut facts = project.facts(caller).await?;
-    facts.heed(holds);
+    facts.merge_holds(holds);
     let snapshot = project.planner().observe(facts);
     project.refuse_other_hosts(&snapshot.facts)?;
     project.refuse_if_all_unknown(&snapshot, request)?;

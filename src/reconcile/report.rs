@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::apply::{Interrupt, Outcome};
+use crate::apply::{Interrupt, RunResult};
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::reconcile::approval::ApprovedBy;
 
@@ -14,7 +14,7 @@ pub struct RunReport {
     pub began: Timestamp,
     pub ended: Timestamp,
     pub approved_by: ApprovedBy,
-    pub outcome: Outcome,
+    pub outcome: RunResult,
     pub status: RunStatus,
     /// Time that the steps took; `None`: there was nothing to do.
     pub took_ms: Option<u64>,
@@ -52,13 +52,13 @@ impl RunStatus {
 
     /// Returns how a run ended.
     #[must_use]
-    pub fn of_outcome(outcome: &Outcome) -> Self {
+    pub fn of_outcome(outcome: &RunResult) -> Self {
         let interrupted = outcome.interrupted.map(Self::of_interrupt);
         // A refusal in a later round comes after changes: then it is a failure.
         let refused = outcome.refused.is_some().then_some(match outcome {
-            Outcome { lock_lost: true, .. } => Self::LockLost,
-            Outcome { changed: true, .. } => Self::Failed,
-            Outcome { .. } => Self::Refused,
+            RunResult { lock_lost: true, .. } => Self::LockLost,
+            RunResult { changed: true, .. } => Self::Failed,
+            RunResult { .. } => Self::Refused,
         });
         let failed = (!outcome.failures.is_empty()).then_some(Self::Failed);
         let left = outcome.last_plan.iter().flat_map(Self::of_what_is_left);

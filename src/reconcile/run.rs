@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::apply::{self, Context, Interrupt, Options, Outcome, RecordedSnapshot};
+use crate::apply::{self, Interrupt, Options, RecordedSnapshot, RunContext, RunResult};
 use crate::model::converged::Converged;
 use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
@@ -22,7 +22,7 @@ use crate::reconcile::proposal::{self, Cycle};
 use crate::reconcile::report::{RunReport, RunStatus};
 use crate::reconcile::{lock, one_shot, run_notices, wire};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Author, Grant, Journal as _, Run, RunBegun, RunEnd, StoreError};
+use crate::store::{Author, Grant, Journal as _, RunBegun, RunEnd, RunRecord, StoreError};
 
 /// Command that a run carries out.
 #[derive(Clone, Copy)]
@@ -134,7 +134,7 @@ pub(crate) async fn carry_out(
         warnings: plan.warnings.clone(),
         undone,
     };
-    let Outcome { done, skipped, failures, .. } = &report.outcome;
+    let RunResult { done, skipped, failures, .. } = &report.outcome;
     let run_id = report.run.as_str();
     info!(target: "reconcile", run = run_id, status = ?report.status, done, skipped, failed = failures.len(), "run ended");
     listener.ended(&report);
@@ -162,7 +162,7 @@ async fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), Reconcile
 }
 
 /// Takes note of what is left: nothing of the previous owner's, or nothing at all.
-fn settle_owner(run: &ActiveRun<'_>, outcome: &Outcome) -> Result<(), ReconcileError> {
+fn settle_owner(run: &ActiveRun<'_>, outcome: &RunResult) -> Result<(), ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
     let Some(plan) = &outcome.last_plan else { return Ok(()) };
     if outcome.failures.is_empty() && plan.steps.is_empty() {
@@ -186,10 +186,10 @@ async fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
     }
 }
 
-fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -> Outcome {
+fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -> RunResult {
     let (project, mode) = (plan.project.clone(), plan.mode.clone());
     listener.event(Event::new(run.cycle.project.driver().now(), EventKind::Run { project, mode }));
-    Outcome {
+    RunResult {
         changed: false,
         done: 0,
         skipped: 0,
@@ -202,14 +202,14 @@ fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -
     }
 }
 
-async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn RunListener) -> Outcome {
+async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn RunListener) -> RunResult {
     let Cycle { project, request, saved, .. } = run.cycle;
     let Proposal { snapshot, plan } = approval.proposal();
     let earlier = project.store().pending(&project.desired.project).await.unwrap_or_default();
     let planner = project.planner();
     let orphans = &snapshot.observed.orphans;
     let orphans = orphans.iter().map(|orphan| (orphan.service.clone(), orphan.stop.clone())).collect();
-    let context = Context {
+    let context = RunContext {
         driver: project.driver(),
         store: project.store(),
         store_told: &run.store_told,
@@ -267,16 +267,16 @@ fn record_cut_off(run: &ActiveRun<'_>) -> CutOff {
     let (record, exit_code, token) = (run_of(run), run.command.exit_code, run.lock.token());
     Box::new(move |interrupt| {
         let (end, exit_code) = (end_of(Some(interrupt)), exit_code(RunStatus::of_interrupt(interrupt)));
-        let record = Run { ended: Timestamp::now(), end, exit_code, ..record };
+        let record = RunRecord { ended: Timestamp::now(), end, exit_code, ..record };
         // One that can't be recorded is recorded by the next run, as killed.
         Box::pin(async move { drop(store.record_run(token, &record, &[]).await) })
     })
 }
 
 /// Returns the run as it is recorded, before anything is known of its end.
-fn run_of(run: &ActiveRun<'_>) -> Run {
+fn run_of(run: &ActiveRun<'_>) -> RunRecord {
     let desired = &run.cycle.project.desired;
-    Run {
+    RunRecord {
         id: run.author.run.clone(),
         manifest: desired.entry.display().to_string(),
         project: desired.project.clone(),
@@ -300,7 +300,7 @@ fn end_of(interrupt: Option<Interrupt>) -> RunEnd {
     }
 }
 
-fn first_error(outcome: &Outcome) -> Option<String> {
+fn first_error(outcome: &RunResult) -> Option<String> {
     let failure = outcome.failures.first();
     // `stop:ollama` is `stop ollama` to people.
     let error = failure.map(|failure| format!("{}: {}", failure.step.to_string().replacen(':', " ", 1), failure.error));
@@ -310,7 +310,7 @@ fn first_error(outcome: &Outcome) -> Option<String> {
 /// Records the end of a run, with what notifiers are to be told of it.
 async fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
     let Cycle { project, request, .. } = run.cycle;
-    let record = Run {
+    let record = RunRecord {
         ended: report.ended,
         end: end_of(report.outcome.interrupted),
         exit_code: (run.command.exit_code)(report.status),

@@ -7,13 +7,13 @@ use crate::model::pending::{self, TRIES_MAX};
 use crate::model::plan::{Purpose, Request};
 use crate::reconcile::project::Project;
 use crate::reconcile::report::RunStatus;
-use crate::store::{KILLED_EXIT_CODE, Run, RunBegun, RunNotice, StoreError, ToldMode};
+use crate::store::{KILLED_EXIT_CODE, NotifiedMode, RunBegun, RunNotice, RunRecord, StoreError};
 
 /// Returns the notices of a run that has ended.
 pub(crate) async fn of_end(
     project: &Project,
     request: &Request,
-    run: &Run,
+    run: &RunRecord,
     status: RunStatus,
 ) -> Result<Vec<RunNotice>, StoreError> {
     let payload = |hook| RunPayload {
@@ -47,13 +47,13 @@ pub(crate) async fn of_end(
 /// The event of a mode that a notifier does not know of yet.
 async fn mode_changed(
     project: &Project,
-    run: &Run,
+    run: &RunRecord,
     digest: &str,
     payload: RunPayload,
 ) -> Result<Option<RunPayload>, StoreError> {
     let store = project.store();
     let told = store.told_mode(&run.project, digest).await?;
-    if told.as_ref().is_some_and(|ToldMode(told)| *told == payload.mode) {
+    if told.as_ref().is_some_and(|NotifiedMode(told)| *told == payload.mode) {
         return Ok(None);
     }
     // One that is new is not told of what was so before it, nor of no mode at all.
@@ -61,7 +61,7 @@ async fn mode_changed(
         store.set_told_mode(&run.project, digest, payload.mode.as_ref()).await?;
         return Ok(None);
     }
-    Ok(Some(RunPayload { from_mode: told.and_then(|ToldMode(told)| told), ..payload }))
+    Ok(Some(RunPayload { from_mode: told.and_then(|NotifiedMode(told)| told), ..payload }))
 }
 
 /// Returns the notices of a run that was killed.

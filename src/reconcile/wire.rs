@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::host::program::environment;
 use crate::host::state;
-use crate::manifest::{self, Choice};
+use crate::manifest::{self, ModeSelection};
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
@@ -61,7 +61,7 @@ pub(crate) fn home(environment: &Environment) -> PathBuf {
 }
 
 /// Reads a manifest.
-pub(crate) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
+pub(crate) fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> Result<Desired, Problems> {
     manifest::load(entry, environment, choice)
 }
 

@@ -17,7 +17,7 @@ const PARTS: [(&str, &str, Paint); 4] = [
 
 /// What is on a GPU at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts {
+pub struct BarParts {
     pub capacity: Mebibytes,
     pub foreign: Mebibytes,
     /// All that counts, foreign memory with it.
@@ -25,7 +25,7 @@ pub struct Parts {
     pub reserve: Mebibytes,
 }
 
-impl Parts {
+impl BarParts {
     /// What one more service may have.
     #[must_use]
     pub fn free(&self) -> Mebibytes {
@@ -41,7 +41,7 @@ impl Parts {
 
 /// `[▒████████████·········-]`
 #[must_use]
-pub fn bar(parts: Parts, style: Style) -> String {
+pub fn bar(parts: BarParts, style: Style) -> String {
     let cells = cells(parts);
     let painted = PARTS.iter().zip(cells).map(|((sign, _, paint), count)| style.paint(*paint, &sign.repeat(count)));
     format!("[{}]", painted.collect::<String>())
@@ -55,7 +55,7 @@ pub fn legend(style: Style) -> String {
 }
 
 /// So many for each part, and together all: whatever is more than nothing has one at least.
-fn cells(parts: Parts) -> [usize; 4] {
+fn cells(parts: BarParts) -> [usize; 4] {
     let amounts = [parts.foreign, parts.used - parts.foreign, parts.free(), parts.reserve];
     // Where a GPU holds more than it has, the bar is as long as all of it.
     let whole = parts.capacity.max(amounts.iter().copied().sum()).0.max(1);
@@ -73,12 +73,12 @@ fn cells(parts: Parts) -> [usize; 4] {
 
 #[cfg(test)]
 mod tests {
-    use super::{CELLS, Parts, bar, cells};
+    use super::{BarParts, CELLS, bar, cells};
     use crate::model::size::Mebibytes;
     use crate::report::style::Style;
 
-    fn parts(foreign: u64, used: u64, reserve: u64) -> Parts {
-        Parts {
+    fn parts(foreign: u64, used: u64, reserve: u64) -> BarParts {
+        BarParts {
             capacity: Mebibytes(24_576),
             foreign: Mebibytes(foreign),
             used: Mebibytes(used),
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn nothing_is_over_where_nobody_knows_how_much_there_is() {
         assert_eq!(parts(0, 30_000, 1_024).over(), Mebibytes(6_448));
-        assert_eq!(Parts { capacity: Mebibytes::ZERO, ..parts(0, 30_000, 1_024) }.over(), Mebibytes::ZERO);
+        assert_eq!(BarParts { capacity: Mebibytes::ZERO, ..parts(0, 30_000, 1_024) }.over(), Mebibytes::ZERO);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::report::fold::columns;
-use crate::report::size::Size;
+use crate::report::size::TerminalSize;
 
 /// Lines at the bottom of one terminal.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Bottom {
     /// `send` writes to the terminal; `size` asks for its size at each drawing.
     pub(super) fn on(
         send: impl Fn(&str) + Send + Sync + 'static,
-        size: impl Fn() -> Size + Send + Sync + 'static,
+        size: impl Fn() -> TerminalSize + Send + Sync + 'static,
     ) -> Self {
         let terminal = Terminal { doors: Arc::new((Box::new(send), Box::new(size))), drawing: Arc::default() };
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
@@ -61,12 +61,12 @@ impl Bottom {
 /// terminal would break too; here each line ends instead.
 #[derive(Clone)]
 struct Terminal {
-    doors: Arc<(Write, Ask)>,
+    doors: Arc<(Write, SizeQuery)>,
     drawing: Arc<Mutex<Drawing>>,
 }
 
 type Write = Box<dyn Fn(&str) + Send + Sync>;
-type Ask = Box<dyn Fn() -> Size + Send + Sync>;
+type SizeQuery = Box<dyn Fn() -> TerminalSize + Send + Sync>;
 
 /// What stands there, and what is about to be sent.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ struct Drawing {
 
 impl Drawing {
     /// What takes all lines away, by the rows that they take at this size.
-    fn take_erasure(&mut self, size: Size) -> String {
+    fn take_erasure(&mut self, size: TerminalSize) -> String {
         let rows_of = |line: &String| columns(line).div_ceil(size.columns.max(1)).max(1);
         let rows: usize = std::mem::take(&mut self.stand).iter().map(rows_of).sum();
         if rows == 0 { String::new() } else { format!("\u{1b}[{rows}A\r\u{1b}[J") }
@@ -92,7 +92,7 @@ impl Terminal {
         self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self) -> TerminalSize {
         (self.doors.1)()
     }
 }
@@ -169,7 +169,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::Bottom;
-    use crate::report::size::Size;
+    use crate::report::size::TerminalSize;
 
     #[test]
     fn each_drawing_is_sent_at_once_and_erases_the_one_before() {
@@ -178,7 +178,7 @@ mod tests {
         let (into, of) = (Arc::clone(&sent), Arc::clone(&columns));
         let bottom = Bottom::on(
             move |text| into.lock().expect("sound").push(text.to_owned()),
-            move || Size { rows: 24, columns: *of.lock().expect("sound") },
+            move || TerminalSize { rows: 24, columns: *of.lock().expect("sound") },
         );
         let taken = || std::mem::take(&mut *sent.lock().expect("sound"));
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();

@@ -3,11 +3,11 @@
 
 use crate::model::harmless;
 use crate::report::output::Output;
-use crate::report::problems::{Checked, CheckedFile, Problem, Severity};
+use crate::report::problems::{CheckedFile, CheckedManifests, ProblemEntry, ProblemSeverity};
 
 /// Each problem, and each warning of what is valid, as one annotation.
 #[must_use]
-pub fn annotations(checked: &Checked) -> Output {
+pub fn annotations(checked: &CheckedManifests) -> Output {
     let of_file = |file: &CheckedFile| {
         let problems = file.problems.iter().map(|problem| annotation(&file.file, problem));
         problems.chain(file.warnings.iter().map(|text| warning(&file.file, text))).collect::<String>()
@@ -16,10 +16,10 @@ pub fn annotations(checked: &Checked) -> Output {
 }
 
 /// `::error file=lcm.yaml,line=3,col=5,title=lcm%3A%3Aunknown_key::message`
-fn annotation(entry: &str, problem: &Problem) -> String {
+fn annotation(entry: &str, problem: &ProblemEntry) -> String {
     let level = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
+        ProblemSeverity::Error => "error",
+        ProblemSeverity::Warning => "warning",
     };
     let place = match &problem.place {
         None => format!("file={}", property(entry)),
@@ -47,20 +47,20 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::annotations;
-    use crate::report::problems::{Checked, CheckedFile, Place, Problem, Severity};
+    use crate::report::problems::{CheckedFile, CheckedManifests, ProblemEntry, ProblemLocation, ProblemSeverity};
 
     fn told(file: &str, message: &str, help: &str) -> String {
-        let problem = Problem {
-            severity: Severity::Error,
+        let problem = ProblemEntry {
+            severity: ProblemSeverity::Error,
             code: "lcm::manifest::unknown_key".to_owned(),
             message: message.to_owned(),
             label: "here".to_owned(),
             help: Some(help.to_owned()),
-            place: Some(Place { file: file.to_owned(), line: 3, column: 5 }),
+            place: Some(ProblemLocation { file: file.to_owned(), line: 3, column: 5 }),
             related: Vec::new(),
         };
         let file = CheckedFile { file: file.to_owned(), valid: false, problems: vec![problem], warnings: Vec::new() };
-        annotations(&Checked::new(vec![file])).to_string()
+        annotations(&CheckedManifests::new(vec![file])).to_string()
     }
 
     #[test]

@@ -20,12 +20,12 @@ use crate::model::plan::{Plan, Purpose};
 use crate::report::history::{self, CallLine, History, OpenRun, RunLine, TransitionLine};
 use crate::report::metrics::{self, Beside};
 use crate::report::output::Output;
-use crate::report::problems::{Checked, CheckedFile, Place, Problem, Related, Severity};
+use crate::report::problems::{CheckedFile, CheckedManifests, ProblemEntry, ProblemLocation, ProblemSeverity, Related};
 use crate::report::status::{self, Outlooks, Status};
 use crate::report::style::Style;
 use crate::report::tests::{switch, view};
-use crate::report::text::{self, Setting};
-use crate::report::view::{Origin, Standing, View};
+use crate::report::text::{self, TextOptions};
+use crate::report::view::{Freshness, PlanOrigin, PlanView};
 use crate::report::{github, html, json, markdown, mermaid};
 
 /// What some reader takes for its own.
@@ -91,11 +91,11 @@ fn hostile() -> impl Strategy<Value = Vec<String>> {
 }
 
 /// The way to a text in a document, by keys and positions.
-type Way = Vec<String>;
+type DocumentPath = Vec<String>;
 
 /// Ways to all values that may be any text.
-fn texts<T: Serialize + DeserializeOwned>(of: &T) -> Vec<Way> {
-    fn walk(value: &Value, way: &mut Way, found: &mut Vec<Way>) {
+fn texts<T: Serialize + DeserializeOwned>(of: &T) -> Vec<DocumentPath> {
+    fn walk(value: &Value, way: &mut DocumentPath, found: &mut Vec<DocumentPath>) {
         match value {
             Value::String(_) => found.push(way.clone()),
             Value::Array(items) => {
@@ -126,13 +126,13 @@ fn texts<T: Serialize + DeserializeOwned>(of: &T) -> Vec<Way> {
     found
 }
 
-fn pointer(way: &Way) -> String {
+fn pointer(way: &DocumentPath) -> String {
     let steps = way.iter().map(|step| step.replace('~', "~0").replace('/', "~1"));
     steps.fold(String::new(), |pointer, step| pointer + "/" + &step)
 }
 
 /// The same with each text replaced: equal ones by equal ones, so that names go on naming.
-fn with_texts<T: Serialize + DeserializeOwned>(of: &T, put: impl Fn(usize, &Way) -> String) -> T {
+fn with_texts<T: Serialize + DeserializeOwned>(of: &T, put: impl Fn(usize, &DocumentPath) -> String) -> T {
     let mut document = serde_json::to_value(of).expect("JSON");
     let mut before: Vec<String> = Vec::new();
     for way in texts(of) {
@@ -210,8 +210,8 @@ fn check_json<T: Serialize>(of: &T) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn saved<'a>(plan: &'a Plan, standing: &'a Standing) -> View<'a> {
-    View { plan, purpose: Purpose::Apply, origin: Origin::Saved(standing) }
+fn saved<'a>(plan: &'a Plan, standing: &'a Freshness) -> PlanView<'a> {
+    PlanView { plan, purpose: Purpose::Apply, origin: PlanOrigin::Saved(standing) }
 }
 
 /// All fields that may hold something do.
@@ -354,11 +354,11 @@ fn history_of(text: &str) -> [History; 2] {
     ]
 }
 
-fn checked_of(text: &str) -> Checked {
+fn checked_of(text: &str) -> CheckedManifests {
     let text = || text.to_owned();
-    let place = || Place { file: text(), line: 1, column: 2 };
-    let problem = |place: Option<Place>| Problem {
-        severity: Severity::Error,
+    let place = || ProblemLocation { file: text(), line: 1, column: 2 };
+    let problem = |place: Option<ProblemLocation>| ProblemEntry {
+        severity: ProblemSeverity::Error,
         code: "lcm::manifest::type".to_owned(),
         message: text(),
         label: text(),
@@ -367,7 +367,7 @@ fn checked_of(text: &str) -> Checked {
         place,
     };
     let problems = vec![problem(None), problem(Some(place()))];
-    Checked::new(vec![CheckedFile { file: text(), valid: false, problems, warnings: vec![text()] }])
+    CheckedManifests::new(vec![CheckedFile { file: text(), valid: false, problems, warnings: vec![text()] }])
 }
 
 proptest! {
@@ -376,9 +376,9 @@ proptest! {
     #[test]
     fn a_plan_is_harmless_in_every_form(hostile in hostile()) {
         let plans = both(&full(), &hostile);
-        let standing = Standing::Stale(vec![format!("- {}", hostile[0])]);
-        check_texts(|dirty, style| text::plan(view(&plans[usize::from(dirty)], Purpose::Apply), Setting { verbose: true, style }))?;
-        check_texts(|dirty, style| text::plan(saved(&plans[usize::from(dirty)], &standing), Setting { verbose: false, style }))?;
+        let standing = Freshness::Stale(vec![format!("- {}", hostile[0])]);
+        check_texts(|dirty, style| text::plan(view(&plans[usize::from(dirty)], Purpose::Apply), TextOptions { verbose: true, style }))?;
+        check_texts(|dirty, style| text::plan(saved(&plans[usize::from(dirty)], &standing), TextOptions { verbose: false, style }))?;
         check_json(&plans[1])?;
         prop_assert_eq!(&serde_json::from_str::<Plan>(&json::document(&plans[1])).expect("a plan"), &plans[1]);
         check_markdown(|dirty| markdown::plan(view(&plans[usize::from(dirty)], Purpose::Apply)))?;

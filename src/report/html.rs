@@ -18,7 +18,7 @@ use crate::model::plan::Placement;
 use crate::report::output::Output;
 use crate::report::table::counted;
 use crate::report::timeline::{Timeline, timeline};
-use crate::report::view::{self, NotDone, Standing, View};
+use crate::report::view::{self, Freshness, NotDone, PlanView};
 
 use escape::{code, prose, text};
 
@@ -28,7 +28,7 @@ const SCRIPT: &str = include_str!("html/page.js");
 
 /// The whole page, ending in a newline.
 #[must_use]
-pub fn plan(view: View<'_>) -> Output {
+pub fn plan(view: PlanView<'_>) -> Output {
     let plan = view.plan;
     let line = timeline(plan);
     Output::new(filled(|place| match place {
@@ -78,7 +78,7 @@ fn policy() -> String {
 }
 
 /// The result of the plan in short, and a sentence more about it.
-fn headline(view: View<'_>) -> (String, Option<String>) {
+fn headline(view: PlanView<'_>) -> (String, Option<String>) {
     if !view.plan.is_idle() {
         return (view::summary(view.plan), None);
     }
@@ -92,7 +92,7 @@ fn capital(sentence: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn lede(view: View<'_>) -> Markup {
+fn lede(view: PlanView<'_>) -> Markup {
     let bounded = view.plan.placement == Placement::Bounded && !view.plan.steps.is_empty();
     let bounded = bounded.then(|| "The placing is sound, but not proven to be the best.".to_owned());
     let sentences: Vec<String> = headline(view).1.into_iter().chain(bounded).collect();
@@ -109,7 +109,7 @@ fn lede(view: View<'_>) -> Markup {
 }
 
 /// The plan's mode and goals, its host, and the moment of which it is.
-fn parts(view: View<'_>) -> Markup {
+fn parts(view: PlanView<'_>) -> Markup {
     let at = view.plan.observed_at;
     html! {
         @for part in view.parts().iter().skip(1) { li { (prose(part)) } }
@@ -118,12 +118,12 @@ fn parts(view: View<'_>) -> Markup {
 }
 
 /// The worth of a saved plan by now.
-fn standing(view: View<'_>) -> Markup {
+fn standing(view: PlanView<'_>) -> Markup {
     let Some((_, standing)) = view.saved() else { return Markup::default() };
     let class = match standing {
-        Standing::Holds => "holds",
-        Standing::Stale(_) => "stale",
-        Standing::Unknown(_) => "unknown",
+        Freshness::Holds => "holds",
+        Freshness::Stale(_) => "stale",
+        Freshness::Unknown(_) => "unknown",
     };
     html! {
         div.standing.(class) {
@@ -134,7 +134,7 @@ fn standing(view: View<'_>) -> Markup {
 }
 
 /// The time line, the memory below it on the same axis, and the panel of each step.
-fn steps(view: View<'_>, line: &Timeline) -> Markup {
+fn steps(view: PlanView<'_>, line: &Timeline) -> Markup {
     let plan = view.plan;
     html! {
         @if !plan.steps.is_empty() {
@@ -155,7 +155,7 @@ fn steps(view: View<'_>, line: &Timeline) -> Markup {
     }
 }
 
-fn not_done(view: View<'_>) -> Markup {
+fn not_done(view: PlanView<'_>) -> Markup {
     html! {
         (section("pending", "Pending calls", &view::pending(view.plan)))
         (section("left", "Left running", &view::left_running(view.plan)))
@@ -198,7 +198,7 @@ fn table(title: &str, lines: &[NotDone]) -> Markup {
     }
 }
 
-fn warnings(view: View<'_>) -> Markup {
+fn warnings(view: PlanView<'_>) -> Markup {
     html! {
         @if !view.plan.warnings.is_empty() {
             section aria-labelledby="warnings" {
@@ -214,7 +214,7 @@ fn items(sentences: &[String]) -> Markup {
 }
 
 /// Services as they should be; folded where there is something else to read.
-fn kept(view: View<'_>) -> Markup {
+fn kept(view: PlanView<'_>) -> Markup {
     let lines = view::kept(view.plan);
     html! {
         @if !lines.is_empty() {

@@ -14,7 +14,7 @@ use crate::model::hooks::{HookPayload, RunPayload};
 use crate::model::plan::Plan;
 use crate::report::history::History;
 use crate::report::output::Output;
-use crate::report::problems::Checked;
+use crate::report::problems::CheckedManifests;
 use crate::report::status::Status;
 
 /// A whole document, for people to read too; ends in a newline.
@@ -104,7 +104,7 @@ pub fn world_schema(instances: impl FnOnce(&mut SchemaGenerator) -> Map<String, 
 /// What `lcm validate --format json` says.
 #[must_use]
 pub fn problems_schema() -> Value {
-    schema::<Checked>("lcm.problems/1")
+    schema::<CheckedManifests>("lcm.problems/1")
 }
 
 /// Described as it is written, not as it is read: what may be left out when reading is always there.

@@ -15,7 +15,7 @@ use crate::report::output::Output;
 use crate::report::table::figure;
 use crate::report::view::entry::{self, Entry};
 use crate::report::view::memory::gpu_name;
-use crate::report::view::{self, NotDone, View};
+use crate::report::view::{self, NotDone, PlanView};
 
 use escape::{code, fenced, prose};
 
@@ -44,7 +44,7 @@ const MORE_BYTES_MAX: usize = 200;
 
 /// The whole comment, ending in a newline.
 #[must_use]
-pub fn plan(view: View<'_>) -> Output {
+pub fn plan(view: PlanView<'_>) -> Output {
     let plan = view.plan;
     let mark = mark(plan);
     let mut comment = Comment { text: head(view), bytes_max: BYTES_MAX - mark.len(), how: how(view) };
@@ -138,12 +138,12 @@ impl Comment {
     }
 }
 
-fn how(view: View<'_>) -> &'static str {
+fn how(view: PlanView<'_>) -> &'static str {
     if view.saved().is_some() { "`lcm show -v`" } else { "`lcm plan -v`" }
 }
 
 /// The summary, then whose plan it is.
-fn head(view: View<'_>) -> String {
+fn head(view: PlanView<'_>) -> String {
     let parts: Vec<String> = view.parts().iter().map(|part| prose(part)).collect();
     let mut head = format!("**{}**\n\n{}\n", prose(view.headline().trim_end_matches('.')), parts.join(" · "));
     if head.len() > HEAD_BYTES_MAX {

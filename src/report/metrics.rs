@@ -15,7 +15,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::report::output::Output;
-use crate::report::status::{GoalLine, GpuLine, LastRun, ServiceLine, Status};
+use crate::report::status::{GoalLine, GpuStatus, LastRun, ServiceLine, Status};
 
 /// What a status does not hold.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ struct Series {
 }
 
 /// What can be told of one GPU in bytes.
-type Amount = fn(&GpuLine) -> Option<Mebibytes>;
+type Amount = fn(&GpuStatus) -> Option<Mebibytes>;
 
 /// The whole exposition: the same status gives the same bytes.
 #[must_use]
@@ -150,8 +150,8 @@ fn of_gpus(status: &Status) -> Vec<Metric> {
         ("lcm_gpu_memory_used_bytes", "What counts as taken, foreign memory with it.", |gpu| Some(gpu.used_mib)),
         ("lcm_gpu_memory_free_bytes", "What one more service may have.", |gpu| Some(gpu.free_mib)),
     ];
-    let labels = |gpu: &GpuLine| vec![("gpu", gpu.id.as_str().to_owned()), ("index", gpu.index.to_string())];
-    let of_each = |value: &dyn Fn(&GpuLine) -> Option<String>| {
+    let labels = |gpu: &GpuStatus| vec![("gpu", gpu.id.as_str().to_owned()), ("index", gpu.index.to_string())];
+    let of_each = |value: &dyn Fn(&GpuStatus) -> Option<String>| {
         let series = status.gpus.iter().filter_map(|gpu| value(gpu).map(|value| Series { labels: labels(gpu), value }));
         series.collect::<Vec<_>>()
     };

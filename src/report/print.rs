@@ -15,13 +15,13 @@ use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 use crate::report::bottom::Bottom;
 use crate::report::output::Output;
-pub use crate::report::size::Size;
+pub use crate::report::size::TerminalSize;
 
 /// A process has one terminal, and these lines move on it.
 static MOVING: Mutex<Option<Bottom>> = Mutex::new(None);
 
 /// And it has one second screen.
-static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+static TAKEN: Mutex<Option<SavedTerminal>> = Mutex::new(None);
 
 /// Lines of the log that wait until the second screen is left, the newest last.
 static WAITING: Mutex<VecDeque<Output>> = Mutex::new(VecDeque::new());
@@ -46,7 +46,7 @@ pub struct Screen {
 }
 
 /// What has to be put back.
-struct Taken {
+struct SavedTerminal {
     write: fn(&str) -> io::Result<()>,
     /// How keys were echoed: typed ones would stand in what is drawn.
     echo: Option<Termios>,
@@ -65,7 +65,7 @@ impl Screen {
             silent.local_modes.remove(LocalModes::ECHO);
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &silent);
         }
-        *taken = Some(Taken { write, echo });
+        *taken = Some(SavedTerminal { write, echo });
         let _ = write(ENTER);
         Self { write }
     }
@@ -94,7 +94,7 @@ pub fn leave_screen() {
                 continue;
             }
         };
-        if let Some(Taken { write, echo }) = taken.take() {
+        if let Some(SavedTerminal { write, echo }) = taken.take() {
             let _ = write(LEAVE);
             let waiting = std::mem::take(&mut *WAITING.lock().unwrap_or_else(PoisonError::into_inner));
             waiting.iter().for_each(note);
@@ -108,7 +108,7 @@ pub fn leave_screen() {
 
 /// Whether somebody still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub enum ReaderState {
     There,
     Gone,
 }
@@ -119,18 +119,18 @@ pub fn data(text: &Output) -> io::Result<()> {
 }
 
 /// The same, for whoever goes on writing as long as somebody reads.
-pub fn stream(text: &Output) -> io::Result<Reader> {
+pub fn stream(text: &Output) -> io::Result<ReaderState> {
     write_out(text)
 }
 
-fn write_out(text: &str) -> io::Result<Reader> {
+fn write_out(text: &str) -> io::Result<ReaderState> {
     let written = above(|| {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
     });
     match written {
-        Ok(()) => Ok(Reader::There),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Ok(()) => Ok(ReaderState::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ReaderState::Gone),
         Err(error) => Err(error),
     }
 }
@@ -168,15 +168,15 @@ fn send(text: &str) {
 
 /// Of the terminal that narration goes to.
 #[must_use]
-pub fn size() -> Size {
+pub fn size() -> TerminalSize {
     size_of(io::stderr()).unwrap_or_default()
 }
 
 /// Of the terminal that this is, where it is one and tells.
 #[must_use]
-pub fn size_of(stream: impl AsFd) -> Option<Size> {
+pub fn size_of(stream: impl AsFd) -> Option<TerminalSize> {
     let told = termios::tcgetwinsize(stream).ok()?;
-    let size = Size { rows: told.ws_row.into(), columns: told.ws_col.into() };
+    let size = TerminalSize { rows: told.ws_row.into(), columns: told.ws_col.into() };
     Some(size).filter(|size| size.rows > 0 && size.columns > 0)
 }
 

@@ -9,14 +9,14 @@ pub const FORMAT: &str = "lcm.problems/1";
 
 /// Manifests that were checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Checked {
+pub struct CheckedManifests {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     /// As they were named, in that order.
     pub files: Vec<CheckedFile>,
 }
 
-impl Checked {
+impl CheckedManifests {
     #[must_use]
     pub fn new(files: Vec<CheckedFile>) -> Self {
         Self { format: FORMAT.to_owned(), files }
@@ -29,14 +29,15 @@ pub struct CheckedFile {
     /// As it is shown: what is not UTF-8 in its name is U+FFFD.
     pub file: String,
     pub valid: bool,
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ProblemEntry>,
     /// Of a manifest that is valid.
     pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Problem {
-    pub severity: Severity,
+#[schemars(rename = "Problem")]
+pub struct ProblemEntry {
+    pub severity: ProblemSeverity,
     /// `lcm::manifest::unknown_key`: stable, and what `lcm explain` takes.
     pub code: String,
     pub message: String,
@@ -44,20 +45,22 @@ pub struct Problem {
     pub label: String,
     pub help: Option<String>,
     /// `null`: it is about no place in a file.
-    pub place: Option<Place>,
+    pub place: Option<ProblemLocation>,
     /// Further places that belong to it.
     pub related: Vec<Related>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+#[schemars(rename = "Severity")]
+pub enum ProblemSeverity {
     Error,
     Warning,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Place {
+#[schemars(rename = "Place")]
+pub struct ProblemLocation {
     /// As it is shown.
     pub file: String,
     /// From 1.
@@ -68,6 +71,6 @@ pub struct Place {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Related {
-    pub place: Place,
+    pub place: ProblemLocation,
     pub label: String,
 }

@@ -15,14 +15,14 @@ use std::sync::{Mutex, PoisonError};
 use crate::model::event::Event;
 use crate::report::json;
 use crate::report::output::Output;
-use crate::report::print::{self, Reader};
+use crate::report::print::{self, ReaderState};
 use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
 /// Where the events of a run are shown.
 #[derive(Debug)]
 pub struct Progress {
-    shown: Shown,
+    shown: ProgressDisplay,
     streams: Mutex<Vec<Stream>>,
 }
 
@@ -39,7 +39,7 @@ pub enum Show {
 }
 
 #[derive(Debug)]
-enum Shown {
+enum ProgressDisplay {
     Bars(bars::Bars),
     Lines(Style, Mutex<waits::Waits>),
     Nothing,
@@ -57,9 +57,9 @@ impl Progress {
     #[must_use]
     pub fn new(show: Show, style: Style, copy: Option<File>) -> Self {
         let shown = match show {
-            Show::Bars => Shown::Bars(bars::Bars::new(style)),
-            Show::Lines => Shown::Lines(style, Mutex::default()),
-            Show::Json | Show::Nothing => Shown::Nothing,
+            Show::Bars => ProgressDisplay::Bars(bars::Bars::new(style)),
+            Show::Lines => ProgressDisplay::Lines(style, Mutex::default()),
+            Show::Json | Show::Nothing => ProgressDisplay::Nothing,
         };
         let stdout = (show == Show::Json).then_some(Stream::Stdout);
         let streams = stdout.into_iter().chain(copy.map(Stream::File)).collect();
@@ -69,15 +69,15 @@ impl Progress {
     /// Shows one event.
     pub fn tell(&self, event: &Event) {
         match &self.shown {
-            Shown::Bars(bars) => bars.tell(event),
-            Shown::Lines(style, waits) => {
+            ProgressDisplay::Bars(bars) => bars.tell(event),
+            ProgressDisplay::Lines(style, waits) => {
                 let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
                 waits.tell(event);
                 for line in lines::lines(event, &waits, *style) {
                     print::note(&sentence(&line, *style));
                 }
             }
-            Shown::Nothing => {}
+            ProgressDisplay::Nothing => {}
         }
         self.record(event);
     }
@@ -94,17 +94,17 @@ impl Progress {
     /// Says to people what is no event.
     pub fn remark(&self, text: &str) {
         match &self.shown {
-            Shown::Bars(bars) => bars.remark(text),
-            Shown::Lines(style, _) => print::note(&sentence(text, *style)),
-            Shown::Nothing => {}
+            ProgressDisplay::Bars(bars) => bars.remark(text),
+            ProgressDisplay::Lines(style, _) => print::note(&sentence(text, *style)),
+            ProgressDisplay::Nothing => {}
         }
     }
 
     /// Takes what moves off the screen.
     pub fn finish(&self) {
         match &self.shown {
-            Shown::Bars(bars) => bars.finish(),
-            Shown::Lines(..) | Shown::Nothing => {}
+            ProgressDisplay::Bars(bars) => bars.finish(),
+            ProgressDisplay::Lines(..) | ProgressDisplay::Nothing => {}
         }
     }
 }
@@ -115,11 +115,11 @@ impl Stream {
     fn takes(&mut self, line: &Output) -> bool {
         let (whereto, written) = match self {
             Self::Stdout => ("to stdout", print::stream(line)),
-            Self::File(file) => ("down", file.write_all(line.as_bytes()).map(|()| Reader::There)),
+            Self::File(file) => ("down", file.write_all(line.as_bytes()).map(|()| ReaderState::There)),
         };
         let why = match written {
-            Ok(Reader::There) => return true,
-            Ok(Reader::Gone) => "nobody reads them".to_owned(),
+            Ok(ReaderState::There) => return true,
+            Ok(ReaderState::Gone) => "nobody reads them".to_owned(),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => "nobody reads them".to_owned(),
             Err(error) => error.to_string(),
         };

@@ -12,7 +12,7 @@ use crate::report::metrics::Beside;
 use crate::report::status::{FORMAT, Outlooks, ServiceLine, Status};
 use crate::report::style::Style;
 use crate::report::tests::{empty, gpu, reason, step, view};
-use crate::report::text::Setting;
+use crate::report::text::TextOptions;
 use crate::report::{html, json, markdown, mermaid, metrics, status, text};
 
 /// One service scaled down, one scaled up after that, and one updated.
@@ -62,7 +62,7 @@ fn looked_at() -> Status {
 #[test]
 fn text_shows_copies() {
     let plan = plan();
-    assert_snapshot!(text::plan(view(&plan, Purpose::Apply), Setting { verbose: true, style: Style::PLAIN }));
+    assert_snapshot!(text::plan(view(&plan, Purpose::Apply), TextOptions { verbose: true, style: Style::PLAIN }));
 }
 
 #[test]

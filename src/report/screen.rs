@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use crate::report::fold::{columns, cut_off};
-use crate::report::print::Size;
+use crate::report::print::TerminalSize;
 use crate::report::style::{Paint, Style};
 use crate::report::table::counted;
 
@@ -16,14 +16,14 @@ use crate::report::table::counted;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     lines: Vec<String>,
-    size: Size,
+    size: TerminalSize,
 }
 
 impl Frame {
     /// The text, below it what went wrong, and a line that is always there. Of a text that is too long the beginning
     /// shows, and how much is below it; of a line that is too long, too.
     #[must_use]
-    pub fn new(text: &str, wrong: &str, foot: &str, size: Size, style: Style) -> Self {
+    pub fn new(text: &str, wrong: &str, foot: &str, size: TerminalSize, style: Style) -> Self {
         let all: Vec<&str> = text.lines().collect();
         let room = Self::room(wrong, size);
         let shown = if all.len() > room { room.saturating_sub(1) } else { all.len() };
@@ -42,14 +42,14 @@ impl Frame {
 
     /// Lines that a text may have, beside what went wrong, so that all of it shows.
     #[must_use]
-    pub fn room(wrong: &str, size: Size) -> usize {
+    pub fn room(wrong: &str, size: TerminalSize) -> usize {
         // The foot, and the empty line before it.
         size.rows.saturating_sub(2 + wrong.lines().count().min(wrong_max(size)))
     }
 }
 
 /// What went wrong leaves half of the screen to what is known.
-fn wrong_max(size: Size) -> usize {
+fn wrong_max(size: TerminalSize) -> usize {
     size.rows / 2
 }
 
@@ -85,10 +85,10 @@ fn put(row: usize, line: &str) -> String {
 mod tests {
     use super::{Frame, changes};
     use crate::report::fold::columns;
-    use crate::report::print::Size;
+    use crate::report::print::TerminalSize;
     use crate::report::style::{Paint, Style};
 
-    const SIZE: Size = Size { rows: 8, columns: 20 };
+    const SIZE: TerminalSize = TerminalSize { rows: 8, columns: 20 };
 
     fn frame(text: &str) -> Frame {
         Frame::new(text, "", "every 2s", SIZE, Style::PLAIN)
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_resize_draws_all_anew() {
         let first = frame("a\nb\n");
-        let wider = Frame { size: Size { columns: 30, ..SIZE }, ..first.clone() };
+        let wider = Frame { size: TerminalSize { columns: 30, ..SIZE }, ..first.clone() };
         assert_eq!(changes(Some(&first), &wider), changes(None, &wider));
     }
 
@@ -137,7 +137,9 @@ mod tests {
         assert_eq!(tall.lines[7], "every 2s");
         for rows in 0..4 {
             assert!(
-                Frame::new(&lines(9), "a\nb\nc\n", "foot", Size { rows, columns: 20 }, Style::PLAIN).lines.len()
+                Frame::new(&lines(9), "a\nb\nc\n", "foot", TerminalSize { rows, columns: 20 }, Style::PLAIN)
+                    .lines
+                    .len()
                     <= rows
             );
         }

@@ -2,13 +2,13 @@
 
 /// Size of a terminal, in letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub struct TerminalSize {
     pub rows: usize,
     pub columns: usize,
 }
 
 /// Size of a terminal that does not tell.
-impl Default for Size {
+impl Default for TerminalSize {
     fn default() -> Self {
         Self { rows: 24, columns: 80 }
     }

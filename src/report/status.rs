@@ -6,7 +6,7 @@ mod next;
 mod text;
 
 pub use document::{
-    BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuLine, LastRun, OrphanLine, ServiceLine, Status, WordLine,
+    BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuStatus, HoldLine, LastRun, OrphanStatus, ServiceLine, Status,
 };
 pub use next::{Outlook, Outlooks};
 pub use text::{text, within};

@@ -10,15 +10,19 @@ use crate::model::plan::{
     Blocked, Expect, GpuLine, Held, Kept, Left, OrphanLine, Plan, Purpose, Reason, ReasonCode, Step,
 };
 use crate::model::size::Mebibytes;
-use crate::report::view::{Looked, Origin, View};
+use crate::report::view::{InspectedCounts, PlanOrigin, PlanView};
 
-pub(crate) static LOOKED: LazyLock<Looked> = LazyLock::new(|| {
-    Looked::of(&[(3, "container", "containers"), (2, "process tree", "process trees"), (1, "GPU", "GPUs")])
+pub(crate) static LOOKED: LazyLock<InspectedCounts> = LazyLock::new(|| {
+    InspectedCounts::of(&[(3, "container", "containers"), (2, "process tree", "process trees"), (1, "GPU", "GPUs")])
 });
 
 /// As a plan is seen that was made from the manifest's own mode.
-pub(crate) fn view(plan: &Plan, purpose: Purpose) -> View<'_> {
-    View { plan, purpose, origin: Origin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &LOOKED } }
+pub(crate) fn view(plan: &Plan, purpose: Purpose) -> PlanView<'_> {
+    PlanView {
+        plan,
+        purpose,
+        origin: PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &LOOKED },
+    }
 }
 
 pub(crate) fn reason(code: ReasonCode, message: &str) -> Reason {

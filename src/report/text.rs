@@ -14,16 +14,16 @@ use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
 use crate::report::view::entry::{self, Group};
-use crate::report::view::{self, View};
+use crate::report::view::{self, PlanView};
 
-use blocks::Row;
+use blocks::ServiceRow;
 
 /// All but the first line and the last ones stand in by this.
 const BLOCK_INDENT: usize = 2;
 
 /// How a plan's text is set.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub struct TextOptions {
     /// Whole routes, and what is kept, line by line.
     pub verbose: bool,
     pub style: Style,
@@ -31,8 +31,8 @@ pub struct Setting {
 
 /// The whole text, ending in a newline.
 #[must_use]
-pub fn plan(view: View<'_>, setting: Setting) -> Output {
-    let (plan, Setting { style, .. }) = (view.plan, setting);
+pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
+    let (plan, TextOptions { style, .. }) = (view.plan, setting);
     let mut sheet = Sheet::new();
     if let Some((made, _)) = view.saved() {
         sheet.line(format!("Saved plan, {made}.")).gap();
@@ -73,7 +73,7 @@ pub fn plan(view: View<'_>, setting: Setting) -> Output {
 }
 
 /// `lcm plan · studio · mode video (manifest) · goals narrate · host box · engine … 20.10`; broken between its parts.
-fn head(view: View<'_>, style: Style) -> Vec<String> {
+fn head(view: PlanView<'_>, style: Style) -> Vec<String> {
     let mut lines = vec![view.command().to_owned()];
     for part in view.parts() {
         let part = harmless::line(&part);
@@ -87,14 +87,14 @@ fn head(view: View<'_>, style: Style) -> Vec<String> {
 }
 
 /// What goes, what changes, what comes, what is kept, and what is not done.
-fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
-    let (plan, Setting { style, verbose }) = (view.plan, setting);
-    let mut rows: Vec<Row> = Vec::new();
+fn rows(view: PlanView<'_>, setting: TextOptions) -> Vec<ServiceRow> {
+    let (plan, TextOptions { style, verbose }) = (view.plan, setting);
+    let mut rows: Vec<ServiceRow> = Vec::new();
     for entry in entry::entries(plan) {
         let (symbol, paint) = entry.kind.symbol();
         let named = Cell::new(entry.service.to_string()).paint(Paint::Strong);
         let verb = Cell::new(format!("{symbol} {}", entry.kind.verb())).paint(paint);
-        rows.push(Row {
+        rows.push(ServiceRow {
             group: entry.kind.group(),
             cells: [verb, named],
             route: harmless::line(&entry.route(verbose)),
@@ -110,7 +110,7 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
     let pending = view::pending(plan).into_iter().map(|line| (Group::Pending, Paint::Warn, line));
     for (group, paint, line) in pending.chain(kept).chain(left).chain(in_the_way) {
         let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
-        rows.push(Row {
+        rows.push(ServiceRow {
             group,
             cells: [verb, Cell::new(&line.service)],
             route: line.state.map_or("", State::as_str).to_owned(),

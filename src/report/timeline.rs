@@ -18,18 +18,18 @@ pub(super) const OTHER_DRAWN_MS: u64 = 5_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Timeline {
     /// One a step, in the plan's order.
-    pub(super) spans: Vec<Span>,
+    pub(super) spans: Vec<StepSpan>,
     /// When the last one ends.
     pub(super) end_ms: u64,
     /// From each step to those that wait for it, by position.
     pub(super) edges: Vec<(usize, usize)>,
     /// One a GPU, in the plan's order.
-    pub(super) gpus: Vec<Vec<Level>>,
+    pub(super) gpus: Vec<Vec<MemoryLevel>>,
 }
 
 /// From when until when a step is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct StepSpan {
     pub(super) begin_ms: u64,
     pub(super) end_ms: u64,
     /// Whether an earlier run tells how long it takes; else it is drawn as long as any.
@@ -38,7 +38,7 @@ pub(super) struct Span {
 
 /// What a GPU holds for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Level {
+pub(super) struct MemoryLevel {
     pub(super) from_ms: u64,
     pub(super) until_ms: u64,
     pub(super) used: Mebibytes,
@@ -64,11 +64,13 @@ pub(super) fn edges(plan: &Plan) -> Vec<(usize, usize)> {
     steps().flat_map(needs).collect()
 }
 
-fn spans(steps: &[Step], edges: &[(usize, usize)]) -> Vec<Span> {
+fn spans(steps: &[Step], edges: &[(usize, usize)]) -> Vec<StepSpan> {
     let took = |step: &Step| step.estimate_ms.unwrap_or_else(|| drawn_ms(step.action));
     // A plan of lcm's own has no cycle. In a file that somebody else wrote, what waits for itself begins at once.
-    let mut spans: Vec<Span> =
-        steps.iter().map(|step| Span { begin_ms: 0, end_ms: took(step), told: step.estimate_ms.is_some() }).collect();
+    let mut spans: Vec<StepSpan> = steps
+        .iter()
+        .map(|step| StepSpan { begin_ms: 0, end_ms: took(step), told: step.estimate_ms.is_some() })
+        .collect();
     let (mut waiting, mut after) = (vec![0_usize; steps.len()], vec![Vec::new(); steps.len()]);
     for (from, to) in edges {
         waiting[*to] += 1;
@@ -105,31 +107,31 @@ fn drawn_ms(action: Action) -> u64 {
 }
 
 /// A step takes memory when it begins, and gives memory back when it ends.
-fn levels(plan: &Plan, spans: &[Span], end_ms: u64, gpu: &GpuId, before: Mebibytes) -> Vec<Level> {
+fn levels(plan: &Plan, spans: &[StepSpan], end_ms: u64, gpu: &GpuId, before: Mebibytes) -> Vec<MemoryLevel> {
     let mut changes: BTreeMap<u64, (Mebibytes, Mebibytes)> = BTreeMap::new();
     for (step, span) in plan.steps.iter().zip(spans) {
         changes.entry(span.begin_ms).or_default().1 += step.takes_on(gpu);
         changes.entry(span.end_ms).or_default().0 += step.frees_on(gpu);
     }
-    let mut levels = vec![Level { from_ms: 0, until_ms: end_ms, used: before }];
+    let mut levels = vec![MemoryLevel { from_ms: 0, until_ms: end_ms, used: before }];
     for (at, (freed, taken)) in changes {
         let last = levels.len() - 1;
         // What is given back at a moment is there for what begins at it.
         let used = (levels[last].used - freed) + taken;
         if used != levels[last].used {
             levels[last].until_ms = at;
-            levels.push(Level { from_ms: at, until_ms: end_ms, used });
+            levels.push(MemoryLevel { from_ms: at, until_ms: end_ms, used });
         }
     }
     // One that lasts no time is not seen; but the last one stays, for it is what the plan comes to.
     let last = levels.len() - 1;
-    let lasts = |(at, level): &(usize, Level)| *at == last || level.from_ms < level.until_ms;
+    let lasts = |(at, level): &(usize, MemoryLevel)| *at == last || level.from_ms < level.until_ms;
     levels.into_iter().enumerate().filter(lasts).map(|(_, level)| level).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, OTHER_DRAWN_MS, START_DRAWN_MS, Span, timeline};
+    use super::{MemoryLevel, OTHER_DRAWN_MS, START_DRAWN_MS, StepSpan, timeline};
     use crate::model::lifecycle::{Action, State};
     use crate::model::plan::{GpuLine, Plan, ReasonCode, Step};
     use crate::model::size::Mebibytes;
@@ -146,12 +148,12 @@ mod tests {
         Plan { steps, gpus: vec![before], ..empty() }
     }
 
-    fn span(begin_ms: u64, end_ms: u64) -> Span {
-        Span { begin_ms, end_ms, told: true }
+    fn span(begin_ms: u64, end_ms: u64) -> StepSpan {
+        StepSpan { begin_ms, end_ms, told: true }
     }
 
-    fn level(from_ms: u64, until_ms: u64, used: u64) -> Level {
-        Level { from_ms, until_ms, used: Mebibytes(used) }
+    fn level(from_ms: u64, until_ms: u64, used: u64) -> MemoryLevel {
+        MemoryLevel { from_ms, until_ms, used: Mebibytes(used) }
     }
 
     #[test]

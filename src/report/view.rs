@@ -10,39 +10,39 @@ pub(super) mod memory;
 use jiff::Timestamp;
 
 use crate::model::desired::ModeSource;
+use crate::model::holds::ModeOverride;
 use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose, ReasonCode};
-use crate::model::words::Switched;
 use crate::report::table::{counted, listed};
 
-pub use looked::Looked;
+pub use looked::InspectedCounts;
 
 /// A plan, and what is known of it besides.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct PlanView<'a> {
     pub plan: &'a Plan,
     pub purpose: Purpose,
-    pub origin: Origin<'a>,
+    pub origin: PlanOrigin<'a>,
 }
 
 /// Where a plan comes from.
 #[derive(Clone, Copy, Debug)]
-pub enum Origin<'a> {
+pub enum PlanOrigin<'a> {
     /// Made for whoever reads it, from the world as it is.
     Now {
         mode_source: ModeSource,
         /// The word that the mode follows, where it follows one.
-        switched: Option<&'a Switched>,
-        looked: &'a Looked,
+        switched: Option<&'a ModeOverride>,
+        looked: &'a InspectedCounts,
     },
     /// Read from a file.
-    Saved(&'a Standing),
+    Saved(&'a Freshness),
 }
 
 /// What a saved plan is worth by now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Freshness {
     /// Planning again now gives the same steps.
     Holds,
     /// It does not; what differs, a line each.
@@ -51,7 +51,7 @@ pub enum Standing {
     Unknown(String),
 }
 
-impl Standing {
+impl Freshness {
     /// In one sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
@@ -74,12 +74,12 @@ impl Standing {
     }
 }
 
-impl<'a> View<'a> {
+impl<'a> PlanView<'a> {
     /// When and where a saved plan was made, and what it is worth by now; nothing of one that was made just now.
-    pub(super) fn saved(&self) -> Option<(String, &'a Standing)> {
+    pub(super) fn saved(&self) -> Option<(String, &'a Freshness)> {
         match self.origin {
-            Origin::Now { .. } => None,
-            Origin::Saved(standing) => Some((made(self.plan.observed_at, &self.plan.host), standing)),
+            PlanOrigin::Now { .. } => None,
+            PlanOrigin::Saved(standing) => Some((made(self.plan.observed_at, &self.plan.host), standing)),
         }
     }
 
@@ -112,11 +112,11 @@ impl<'a> View<'a> {
 
     fn mode(&self) -> String {
         let source = match self.origin {
-            Origin::Saved(_) => "saved plan".to_owned(),
-            Origin::Now { mode_source: ModeSource::Manifest, .. } => "manifest".to_owned(),
-            Origin::Now { mode_source: ModeSource::CommandLine, .. } => "command line".to_owned(),
-            Origin::Now { mode_source: ModeSource::Word, switched, .. } => {
-                switched.map_or_else(|| "switched".to_owned(), Switched::by_whom)
+            PlanOrigin::Saved(_) => "saved plan".to_owned(),
+            PlanOrigin::Now { mode_source: ModeSource::Manifest, .. } => "manifest".to_owned(),
+            PlanOrigin::Now { mode_source: ModeSource::CommandLine, .. } => "command line".to_owned(),
+            PlanOrigin::Now { mode_source: ModeSource::Override, switched, .. } => {
+                switched.map_or_else(|| "switched".to_owned(), ModeOverride::by_whom)
             }
         };
         self.plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))
@@ -125,16 +125,16 @@ impl<'a> View<'a> {
     /// A mode that an operator switched to is told with whose it is, also where there is nothing to do.
     fn switched_mode(&self) -> Option<String> {
         match self.origin {
-            Origin::Now { switched: Some(_), .. } => Some(self.mode()),
-            Origin::Now { switched: None, .. } | Origin::Saved(_) => None,
+            PlanOrigin::Now { switched: Some(_), .. } => Some(self.mode()),
+            PlanOrigin::Now { switched: None, .. } | PlanOrigin::Saved(_) => None,
         }
     }
 
     /// What it was made from: `looked at 3 containers and 1 GPU`; a file does not tell.
     fn looked(&self) -> Option<String> {
         match self.origin {
-            Origin::Now { looked, .. } => Some(looked.to_string()),
-            Origin::Saved(_) => None,
+            PlanOrigin::Now { looked, .. } => Some(looked.to_string()),
+            PlanOrigin::Saved(_) => None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::model::facts::{Attribution, Facts, PathFact, ProbeReading, ProcessFac
 use crate::model::found::Discovered;
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
-use crate::runtime::{LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 /// Driver of one runtime.
 #[async_trait]
@@ -34,14 +34,14 @@ pub trait Runtime: Any + Send + Sync {
     async fn record(&self, _: &ProjectName) {}
 
     /// Reads one service as it is at this moment, without probing it.
-    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError>;
 
     /// Reads the same, and what belongs to the service by processes and ports, of one moment.
     async fn inspect_owned(
         &self,
         project: &ProjectName,
         service: &Service,
-    ) -> Result<(Look, Vec<Attribution>), DriverError> {
+    ) -> Result<(Inspection, Vec<Attribution>), DriverError> {
         Ok((self.inspect(project, service).await?, Vec::new()))
     }
 
@@ -62,7 +62,7 @@ pub trait Runtime: Any + Send + Sync {
     }
 
     /// Ends it and all that it started; returns when nothing of it is left.
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError>;
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError>;
 
     /// Freezes it: it keeps what it holds.
     async fn pause(&self, _: &Pause<'_>) -> Result<(), DriverError> {

@@ -23,15 +23,15 @@ use crate::model::facts::{
     Attribution, BusyReading, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, ProcessFact, Reading,
     RuntimeFacts,
 };
-use crate::model::found::{Discovered, Found};
+use crate::model::found::{Discovered, MachineSurvey};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::reservation::ReservationFact;
-use crate::observe::contract::{Running as Observed, View};
+use crate::observe::contract::{ObserverInput, RunningInstance as Observed};
 use crate::runtime::contract::{ProcessReader, Runtime, RuntimeReading};
-use crate::runtime::registration::Connection;
+use crate::runtime::registration::DriverContext;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES};
-use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 mod inquiry;
 mod listeners;
@@ -63,7 +63,7 @@ impl fmt::Debug for Machine {
 }
 
 /// Something that appears to run.
-struct Running<'a> {
+struct RunningService<'a> {
     service: &'a Service,
     instance: Instance,
     started_at: Option<Timestamp>,
@@ -73,21 +73,21 @@ impl Machine {
     /// `environment` is lcm's own; `shim_program` is an lcm, `/proc/self/exe` for lcm itself. Nothing is asked yet.
     #[must_use]
     pub fn new(desired: &Desired, environment: &BTreeMap<String, String>, shim_program: &Path) -> Self {
-        Self::connected(&Connection { desired, environment, shim_program, discovers: false })
+        Self::connected(&DriverContext { desired, environment, shim_program, discovers: false })
     }
 
     /// Reads all that runs on the machine, without a manifest: whoever started it.
-    pub async fn discover(environment: &BTreeMap<String, String>, shim_program: &Path) -> Found {
+    pub async fn discover(environment: &BTreeMap<String, String>, shim_program: &Path) -> MachineSurvey {
         let desired = Desired::plain(ProjectName::new("none"), []);
-        let machine = Self::connected(&Connection { desired: &desired, environment, shim_program, discovers: true });
+        let machine = Self::connected(&DriverContext { desired: &desired, environment, shim_program, discovers: true });
         let facts = machine.survey(&desired).await;
         let mut discovered = Discovered::default();
         discovered.extend(join_all(machine.runtimes.iter().map(|runtime| runtime.discover(&facts))).await);
-        Found { facts, discovered }
+        MachineSurvey { facts, discovered }
     }
 
-    fn connected(connection: &Connection<'_>) -> Self {
-        let Connection { desired, environment, shim_program, discovers } = *connection;
+    fn connected(connection: &DriverContext<'_>) -> Self {
+        let DriverContext { desired, environment, shim_program, discovers } = *connection;
         let gpus = Gpus::new(environment);
         Self {
             project: desired.project.clone(),
@@ -179,7 +179,12 @@ impl Machine {
         stream::iter(asked).buffer_unordered(PROBES_MAX).collect().await
     }
 
-    async fn ask(&self, running: Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> (ServiceName, ProbeFacts) {
+    async fn ask(
+        &self,
+        running: RunningService<'_>,
+        listeners: &[ListenerFact],
+        now: Timestamp,
+    ) -> (ServiceName, ProbeFacts) {
         let busy = async {
             match &running.service.busy {
                 Some(_) => Some(self.busy(running.service, &running.instance).await),
@@ -191,8 +196,13 @@ impl Machine {
     }
 
     /// Up to so many failures in a row as make it unhealthy; one will do while it may still be starting.
-    async fn health(&self, running: &Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> Option<ProbeReading> {
-        let Running { service, instance, .. } = running;
+    async fn health(
+        &self,
+        running: &RunningService<'_>,
+        listeners: &[ListenerFact],
+        now: Timestamp,
+    ) -> Option<ProbeReading> {
+        let RunningService { service, instance, .. } = running;
         service.health.probe.as_ref()?;
         let tries = if is_young(running, now) { 1 } else { service.health.failures.max(1) };
         let mut count = 0;
@@ -236,7 +246,7 @@ impl Driver for Machine {
         }
     }
 
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.runtime(&service.workload.runtime)?.inspect(project, service).await
     }
 
@@ -261,7 +271,7 @@ impl Driver for Machine {
         self.runtime(&service.workload.runtime)?.restore(project, service).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         self.runtime(&stop.instance.runtime)?.stop(stop).await?;
         // A reservation of what is gone is stale: it counts for no one, and the next start clears it away.
         let _ = reservations::end(&self.environment, stop.project, stop.service);
@@ -350,14 +360,14 @@ fn owned(facts: &Facts) -> Vec<Attribution> {
 }
 
 /// The instance of a service, if it appears to run and is not another's.
-fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<Running<'a>> {
+fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<RunningService<'a>> {
     let own = OBSERVERS.iter().find(|observer| observer.runtime() == service.workload.runtime)?;
-    let Observed { instance, started_at } = own.running(View { facts, desired }, service)?;
-    Some(Running { service, instance, started_at })
+    let Observed { instance, started_at } = own.running(ObserverInput { facts, desired }, service)?;
+    Some(RunningService { service, instance, started_at })
 }
 
 /// Whether a failing probe means no more than that it is not up yet.
-fn is_young(running: &Running<'_>, now: Timestamp) -> bool {
+fn is_young(running: &RunningService<'_>, now: Timestamp) -> bool {
     running.started_at.is_some_and(|started_at| running.service.health.may_be_starting(started_at, now))
 }
 

@@ -21,7 +21,7 @@ use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::secret::Masker;
-use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 /// A driver behind a masker.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         listeners,
         probes,
         history,
-        words,
+        holds: words,
         holds_unknown,
         switches,
         pending,
@@ -186,7 +186,7 @@ impl<D: Driver> Driver for Masked<D> {
         self.driver.record(project).await;
     }
 
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.logged("look", Some(&service.name), self.driver.look(project, service)).await
     }
 
@@ -206,7 +206,7 @@ impl<D: Driver> Driver for Masked<D> {
         self.logged("restore", Some(&service.name), self.driver.restore(project, service)).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         self.logged("stop", Some(stop.service), self.driver.stop(stop)).await
     }
 

@@ -54,7 +54,7 @@ pub trait Driver: Send + Sync {
     async fn record(&self, project: &ProjectName);
 
     /// One service as it is at this moment, without probing it.
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError>;
 
     /// Everything that a start needs and that needs no room: image, executable, folders. Changes nothing that runs.
     async fn prepare(&self, service: &Service) -> Result<(), DriverError>;
@@ -70,7 +70,7 @@ pub trait Driver: Send + Sync {
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError>;
 
     /// Ends it and all that it started; returns when nothing of it is left.
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError>;
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError>;
 
     /// Freezes it and all that it started: it keeps what it holds. Returns when nothing of it runs any more.
     async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError>;
@@ -136,10 +136,10 @@ pub trait Driver: Send + Sync {
 
 /// What is there of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Inspection {
     /// The thing that runs or is left.
     pub instance: Option<Instance>,
-    pub life: Life,
+    pub life: RunState,
     /// Container only: an older self stands aside.
     pub previous: bool,
     /// The hash that it carries, where it carries one.
@@ -149,12 +149,12 @@ pub struct Look {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum RunState {
     Absent,
     /// Created, or ended before: not running.
     Ended(Option<ExitFact>),
     /// Its first process ended badly and others of its tree are still there.
-    Crippled(ExitFact),
+    Degraded(ExitFact),
     Running,
     Suspended,
 }
@@ -178,7 +178,7 @@ impl<'a> Start<'a> {
 
 /// Parameters of a stop.
 #[derive(Clone, Copy, Debug)]
-pub struct Stop<'a> {
+pub struct StopRequest<'a> {
     pub project: &'a ProjectName,
     pub service: &'a ServiceName,
     pub instance: &'a Instance,
@@ -216,14 +216,14 @@ pub struct Logged {
 }
 
 /// Returns the reason for which this is not that instance, up and running.
-pub(crate) fn not_alive(look: &Look, instance: &Instance) -> Option<String> {
+pub(crate) fn not_alive(look: &Inspection, instance: &Instance) -> Option<String> {
     if look.instance.as_ref() != Some(instance) {
         return Some("it is not there any more".to_owned());
     }
     match &look.life {
-        Life::Running => None,
-        Life::Suspended => Some("it is suspended".to_owned()),
-        Life::Crippled(_) => Some("its first process has ended".to_owned()),
-        Life::Ended(_) | Life::Absent => Some("it has ended".to_owned()),
+        RunState::Running => None,
+        RunState::Suspended => Some("it is suspended".to_owned()),
+        RunState::Degraded(_) => Some("its first process has ended".to_owned()),
+        RunState::Ended(_) | RunState::Absent => Some("it has ended".to_owned()),
     }
 }

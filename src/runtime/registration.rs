@@ -24,14 +24,14 @@ pub struct Registration {
     /// Programs that lcm executes itself as for this runtime.
     pub helpers: &'static [HelperProgram],
     /// Makes its driver for one manifest. Nothing is asked yet.
-    pub connect: fn(&Connection<'_>) -> Box<dyn Runtime>,
+    pub connect: fn(&DriverContext<'_>) -> Box<dyn Runtime>,
     /// Plays it in a simulation.
     pub(crate) sim: &'static dyn SimulatedRuntime,
 }
 
 /// What a driver is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Connection<'a> {
+pub struct DriverContext<'a> {
     pub desired: &'a Desired,
     /// lcm's own environment.
     pub environment: &'a BTreeMap<String, String>,

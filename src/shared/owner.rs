@@ -23,7 +23,7 @@ const CLAIM_TRIES: u32 = 3;
 
 /// Owner of one project.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct ProjectOwner {
     pub uid: u32,
     pub gid: u32,
     /// Empty where it can't be read.
@@ -86,13 +86,13 @@ impl Owners {
     }
 
     /// Reads the owner of a project; `None`: it has none.
-    pub fn read(&self, project: &str) -> io::Result<Option<Owner>> {
+    pub fn read(&self, project: &str) -> io::Result<Option<ProjectOwner>> {
         let Some(folder) = SharedFolder::open(&self.folder)? else { return Ok(None) };
         Ok(folder.read(&segment(project), BYTES_MAX)?.map(owner))
     }
 
     /// Makes the present user the owner, unless there is one; returns the owner.
-    pub fn claim(&self, project: &str, note: &OwnerNote) -> io::Result<Owner> {
+    pub fn claim(&self, project: &str, note: &OwnerNote) -> io::Result<ProjectOwner> {
         let folder = SharedFolder::make(&self.folder)?;
         let name = segment(project);
         for _ in 0..CLAIM_TRIES {
@@ -122,10 +122,10 @@ impl Owners {
     }
 }
 
-fn owner(file: SharedFile) -> Owner {
+fn owner(file: SharedFile) -> ProjectOwner {
     let SharedFile { uid, gid, bytes } = file;
     let note: OwnerNote = serde_json::from_slice(&bytes).unwrap_or_default();
-    Owner { uid, gid, note: if note.format == FORMAT { note.sane() } else { OwnerNote::default() } }
+    ProjectOwner { uid, gid, note: if note.format == FORMAT { note.sane() } else { OwnerNote::default() } }
 }
 
 fn bytes(note: &OwnerNote) -> io::Result<Vec<u8>> {

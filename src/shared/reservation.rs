@@ -88,7 +88,7 @@ impl Reservation {
 
 /// A reservation's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ReservationFile {
     pub name: String,
     pub uid: u32,
     pub reservation: Reservation,
@@ -122,7 +122,7 @@ impl Reservations {
     }
 
     /// Reads the reservations of one user, or of all: of each the first of so many names that its files bear.
-    pub fn read(&self, of: Option<u32>) -> io::Result<Vec<Entry>> {
+    pub fn read(&self, of: Option<u32>) -> io::Result<Vec<ReservationFile>> {
         let Some(folder) = SharedFolder::open(&self.folder)? else { return Ok(Vec::new()) };
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         let mut names = folder.names(NAMES_MAX + 1)?;
@@ -147,7 +147,7 @@ impl Reservations {
             let Ok(Some(file)) = folder.read(&name, BYTES_MAX) else { continue };
             let Ok(reservation) = serde_json::from_slice::<Reservation>(&file.bytes) else { continue };
             if file.uid == uid && reservation.format == FORMAT {
-                entries.push(Entry { name, uid, reservation });
+                entries.push(ReservationFile { name, uid, reservation });
             }
         }
         Ok(entries)

@@ -14,7 +14,7 @@ use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
 use crate::model::size::Mebibytes;
 use crate::runtime::masked::{Masked, mask_facts};
-use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 impl Masked<Sim> {
     /// Returns the facts of the simulated world, masked, for its file.
@@ -40,7 +40,7 @@ impl Driver for Sim {
     /// A simulated world has no marks that others could forge.
     async fn record(&self, _: &ProjectName) {}
 
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         let mut world = self.machine.lock();
         world.serve(project);
         world.learn(service);
@@ -70,7 +70,7 @@ impl Driver for Sim {
         runtime_of(&service.workload.runtime)?.restore(&self.machine, project, service).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         self.end(stop).await
     }
 

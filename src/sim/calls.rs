@@ -3,7 +3,7 @@
 use super::Sim;
 use crate::host::calls::{HookCall, HookResult};
 use crate::model::hooks::Payload;
-use crate::sim::{Call, Reply};
+use crate::sim::{RecordedCall, Reply};
 
 /// What an answer says where nobody said what it should be.
 const NOTHING_RUN: &str = "simulated: nothing was run or asked";
@@ -16,7 +16,7 @@ impl Sim {
 
     /// All calls so far, in the order in which they began.
     #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<RecordedCall> {
         self.machine.lock().calls.clone()
     }
 
@@ -27,7 +27,7 @@ impl Sim {
             // Of events of whole runs there is nothing to learn about a service.
             if let Payload::Change(change) = call.payload {
                 let (at, what) = (self.machine.time(), what.clone());
-                world.calls.push(Call { at, what, payload: change.clone(), answered: false });
+                world.calls.push(RecordedCall { at, what, payload: change.clone(), answered: false });
             }
             (world.calls.len().saturating_sub(1), world.replies.get(&what).cloned())
         };

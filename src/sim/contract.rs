@@ -8,29 +8,40 @@ use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
 use crate::runtime::{DriverError, Start};
 use crate::sim::instances::SimulatedInstances;
-use crate::sim::machine::Machine;
+use crate::sim::machine::SimulatedMachine;
 
 /// Effects of one runtime on a simulated machine. A stop, a pause and a scale are the same for all runtimes.
 #[async_trait]
 pub(crate) trait SimulatedRuntime: SimulatedInstances {
     /// Brings a service up, creating its instance first where needed.
-    async fn start(&self, machine: &Machine, start: &Start<'_>) -> Result<Instance, DriverError>;
+    async fn start(&self, machine: &SimulatedMachine, start: &Start<'_>) -> Result<Instance, DriverError>;
 
     /// Removes the previous revision.
-    async fn settle(&self, _: &Machine, _: &ProjectName, _: &Service) -> Result<(), DriverError> {
+    async fn settle(&self, _: &SimulatedMachine, _: &ProjectName, _: &Service) -> Result<(), DriverError> {
         Ok(())
     }
 
     /// Starts the previous revision again, in place of the new one. `false`: there was none.
-    async fn restore(&self, _: &Machine, _: &ProjectName, _: &Service) -> Result<bool, DriverError> {
+    async fn restore(&self, _: &SimulatedMachine, _: &ProjectName, _: &Service) -> Result<bool, DriverError> {
         Ok(false)
     }
 
     /// Changes settings of a running instance in place.
-    async fn update(&self, _: &Machine, _: &ProjectName, _: &Service, _: &Instance) -> Result<(), DriverError> {
+    async fn update(
+        &self,
+        _: &SimulatedMachine,
+        _: &ProjectName,
+        _: &Service,
+        _: &Instance,
+    ) -> Result<(), DriverError> {
         Err(DriverError::Refused(format!("the runtime `{}` can't update a service", self.name())))
     }
 
     /// Removes a stopped instance that lcm created.
-    async fn remove(&self, machine: &Machine, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;
+    async fn remove(
+        &self,
+        machine: &SimulatedMachine,
+        project: &ProjectName,
+        instance: &Instance,
+    ) -> Result<(), DriverError>;
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::lives::KILLED;
-use super::world::{End, Life, World, key_of};
+use super::world::{InstanceLife, ScheduledEnd, World, key_of};
 use super::{Deed, Sim, runtime_of};
 use crate::model::instance::Instance;
 use crate::model::size::Mebibytes;
-use crate::runtime::{DriverError, Start, Stop};
+use crate::runtime::{DriverError, Start, StopRequest};
 
 impl Sim {
     pub(super) async fn bring_up(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
@@ -27,7 +27,7 @@ impl Sim {
         runtime_of(&service.workload.runtime)?.start(&self.machine, start).await
     }
 
-    pub(super) async fn end(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    pub(super) async fn end(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         let key = key_of(stop.instance);
         let ends_at = self
             .machine
@@ -57,7 +57,12 @@ impl Sim {
 
 impl World {
     /// Sets the end of what runs; `None`: it had ended.
-    fn end_after(&mut self, stop: &Stop<'_>, takes: Duration, killed: bool) -> Result<Option<Instant>, DriverError> {
+    fn end_after(
+        &mut self,
+        stop: &StopRequest<'_>,
+        takes: Duration,
+        killed: bool,
+    ) -> Result<Option<Instant>, DriverError> {
         let key = key_of(stop.instance);
         if !self.is_alive(key) {
             return Ok(None);
@@ -65,10 +70,10 @@ impl World {
         let runtime = self.runtime(&stop.instance.runtime)?;
         let at = Instant::now() + takes;
         let exit = if killed { KILLED } else { runtime.exit_of_stop() };
-        let end = End { at, exit, leaves_children: false };
+        let end = ScheduledEnd { at, exit, leaves_children: false };
         let began = self.began;
         runtime.set_stopping(&mut self.facts, key);
-        let life = self.lives.entry(key.to_owned()).or_insert_with(|| Life {
+        let life = self.lives.entry(key.to_owned()).or_insert_with(|| InstanceLife {
             service: stop.service.clone(),
             since: began,
             gpus: Vec::new(),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::world::{Alive, World};
-use crate::model::facts::{GpuFact, GpuHolder, Owner, Reading};
+use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner, Reading};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::Start;
-use crate::sim::memory::{Claim, Evicted, Ghost, Visit};
+use crate::sim::memory::{Evicted, Ghost, MemoryClaim, Visit};
 use crate::sim::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 
 impl World {
@@ -34,13 +34,13 @@ impl World {
     }
 
     /// It begins to take its memory. What does not fit beside all that is held and promised, must not be begun.
-    pub(super) fn claim(&mut self, key: &str, start: &Start<'_>, owner: Owner, pid: i32) {
+    pub(super) fn claim(&mut self, key: &str, start: &Start<'_>, owner: ProcessOwner, pid: i32) {
         let (service, now) = (start.service, Instant::now());
         self.judge_start(key, start);
         let behaviour = self.behaviour(&service.name);
         self.memory.evicted.remove(key);
         self.memory.woken.remove(key);
-        let claim = Claim {
+        let claim = MemoryClaim {
             owner,
             pid,
             program: self.program(service),
@@ -118,7 +118,7 @@ impl World {
                 continue;
             }
             for holder in gpu.holders.iter_mut().filter(|holder| is_its(holder)) {
-                holder.owner = Owner::Stranger;
+                holder.owner = ProcessOwner::Stranger;
                 GpuHolder::ENDED.clone_into(&mut holder.program);
                 if !behaviour.leaks {
                     self.memory.ghosts.push(Ghost { until, gpu: gpu.id.clone(), pid: holder.pid });
@@ -145,7 +145,7 @@ impl World {
             ghosts.into_iter().chain(visits.map(|visit| (visit.intrusion.gpu.clone(), visit.pid))).collect()
         };
         for (gpu, pid) in over {
-            self.set(&gpu, pid, Mebibytes::ZERO, &Owner::Stranger, "");
+            self.set(&gpu, pid, Mebibytes::ZERO, &ProcessOwner::Stranger, "");
         }
         let due = self.memory.evicted.iter_mut().filter(|(_, evicted)| evicted.at <= moment && !evicted.done);
         let due: Vec<_> = due
@@ -160,7 +160,7 @@ impl World {
         for visit in self.memory.visits.clone() {
             if visit.from == moment {
                 let Intrusion { gpu, program, memory, .. } = &visit.intrusion;
-                self.set(gpu, visit.pid, *memory, &Owner::Stranger, program);
+                self.set(gpu, visit.pid, *memory, &ProcessOwner::Stranger, program);
             }
         }
         for (key, claim) in self.memory.claims.clone() {
@@ -192,7 +192,14 @@ impl World {
     }
 
     /// A process holds so much from now on, or as much of it as there is: returns that. `None`: nobody measures.
-    fn set(&mut self, gpu: &GpuId, pid: i32, memory: Mebibytes, owner: &Owner, program: &str) -> Option<Mebibytes> {
+    fn set(
+        &mut self,
+        gpu: &GpuId,
+        pid: i32,
+        memory: Mebibytes,
+        owner: &ProcessOwner,
+        program: &str,
+    ) -> Option<Mebibytes> {
         let gpu = self.facts.gpus.known_mut()?.iter_mut().find(|fact| fact.id == *gpu)?;
         let used = gpu.used?;
         let position = gpu.holders.iter().position(|holder| holder.pid == pid && holder.owner == *owner);

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::model::desired::Service;
-use crate::model::facts::{ExitFact, Facts, GpuHolder, Marks, Owner};
+use crate::model::facts::{ExitFact, Facts, GpuHolder, Marks, ProcessOwner};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, RuntimeName, ServiceName};
-use crate::runtime::{DriverError, Look};
+use crate::runtime::{DriverError, Inspection};
 
 /// Instances of one runtime in the facts of a simulation. An instance is named by its id.
 pub(crate) trait SimulatedInstances: Send + Sync {
@@ -25,13 +25,13 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     fn has_id(&self, facts: &Facts, id: &str) -> bool;
 
     /// Reads a service of this runtime, but its copies.
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Look, DriverError>;
+    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError>;
 
     /// Returns an instance of a service that runs here, whichever runtime the manifest gives the service.
     fn stray(&self, view: ProjectView<'_>, service: &ServiceName) -> Option<Instance>;
 
     /// Returns true if the owner of a listener is this service.
-    fn owns(&self, view: ProjectView<'_>, service: &Service, owner: &Owner) -> bool {
+    fn owns(&self, view: ProjectView<'_>, service: &Service, owner: &ProcessOwner) -> bool {
         is_service(view, service, owner)
     }
 
@@ -39,7 +39,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     fn foreign(&self, view: ProjectView<'_>, service: &ServiceName, id: &str) -> Option<String>;
 
     /// Returns how an instance appears as a holder of GPU memory; `None`: it is not there.
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder>;
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder>;
 
     /// Returns the program that a service's processes and listeners show.
     fn program(&self, service: &Service) -> String;
@@ -61,7 +61,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     fn replace_spec(&self, facts: &mut Facts, id: &str, spec: &str) -> Option<String>;
 
     /// Marks an instance as running.
-    fn set_running(&self, _: &mut Facts, _: &Begun<'_>) {}
+    fn set_running(&self, _: &mut Facts, _: &NewInstance<'_>) {}
 
     fn set_paused(&self, facts: &mut Facts, id: &str, paused: bool);
 
@@ -70,7 +70,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
 
     /// Records an exit. Returns the owner whose listeners close; `None`: no such instance, or others of its processes
     /// keep them.
-    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, leaves_children: bool) -> Option<Owner>;
+    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, leaves_children: bool) -> Option<ProcessOwner>;
 
     /// Returns the running instances whose health the runtime checks.
     fn self_checked(&self, _: &Facts) -> Vec<String> {
@@ -82,10 +82,10 @@ pub(crate) trait SimulatedInstances: Send + Sync {
 }
 
 /// Returns true if an owner is a service by the project's and its own name.
-pub(crate) fn is_service(view: ProjectView<'_>, service: &Service, owner: &Owner) -> bool {
+pub(crate) fn is_service(view: ProjectView<'_>, service: &Service, owner: &ProcessOwner) -> bool {
     match owner {
-        Owner::Service { project, service: name } => project == view.project && *name == service.name,
-        Owner::Container(_) | Owner::Stranger => false,
+        ProcessOwner::Service { project, service: name } => project == view.project && *name == service.name,
+        ProcessOwner::Container(_) | ProcessOwner::Stranger => false,
     }
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct LivingInstance<'a> {
 
 /// Start of an instance that has just come about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun<'a> {
+pub(crate) struct NewInstance<'a> {
     pub(crate) id: &'a str,
     pub(crate) service: &'a Service,
     pub(crate) at: Timestamp,
@@ -122,15 +122,15 @@ pub(crate) struct Begun<'a> {
 
 /// Instance as a holder of GPU memory and ports.
 #[derive(Clone, Debug)]
-pub(crate) struct Holder {
-    pub(crate) owner: Owner,
+pub(crate) struct SimulatedHolder {
+    pub(crate) owner: ProcessOwner,
     /// Its first process, where the runtime shows its processes.
     pub(crate) pid: Option<i32>,
     /// All its processes, where the owner has other instances too.
     pub(crate) pids: Option<Vec<i32>>,
 }
 
-impl Holder {
+impl SimulatedHolder {
     /// Returns true if the instance is this holder of memory.
     pub(crate) fn is(&self, holder: &GpuHolder) -> bool {
         holder.owner == self.owner && self.pids.as_ref().is_none_or(|pids| pids.contains(&holder.pid))

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::instances::Begun;
-use super::world::{End, Life, World, key_of};
+use super::instances::NewInstance;
+use super::world::{InstanceLife, ScheduledEnd, World, key_of};
 use crate::model::desired::Service;
 use crate::model::endpoint::Protocol;
-use crate::model::facts::{ExitFact, ListenerFact, Owner};
+use crate::model::facts::{ExitFact, ListenerFact, ProcessOwner};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::{DriverError, Start};
@@ -31,19 +31,19 @@ impl World {
         let start = &Start { gpus: fixed.as_deref().unwrap_or(start.gpus), ..*start };
         let death = behaviour.dies_while_loading.then_some(behaviour.loading / 2).or(behaviour.dies_after);
         let exit = ExitFact { code: Some(EXIT_OF_DEATH), signal: None, at: None };
-        let end = death.map(|after| End { at: now + after, exit, leaves_children: behaviour.leaves_children });
+        let end = death.map(|after| ScheduledEnd { at: now + after, exit, leaves_children: behaviour.leaves_children });
         let (gpus, vram) = (start.gpus.to_vec(), service.vram);
-        let life = Life { service: name.clone(), since: now, gpus, vram, well: false, end };
+        let life = InstanceLife { service: name.clone(), since: now, gpus, vram, well: false, end };
         self.lives.insert(key.to_owned(), life);
         self.facts.probes.remove(name);
         let healthy = self.answers(key, name);
         if let Some(runtime) = runtime {
-            runtime.set_running(&mut self.facts, &Begun { id: key, service, at, healthy });
+            runtime.set_running(&mut self.facts, &NewInstance { id: key, service, at, healthy });
         }
         let holder = self.holder(key);
         let pid = holder.as_ref().and_then(|holder| holder.pid);
         let owner = holder.map_or_else(
-            || Owner::Service { project: start.project.clone(), service: name.clone() },
+            || ProcessOwner::Service { project: start.project.clone(), service: name.clone() },
             |holder| holder.owner,
         );
         self.listen(service, &owner);
@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    fn listen(&mut self, service: &Service, owner: &Owner) {
+    fn listen(&mut self, service: &Service, owner: &ProcessOwner) {
         let program = self.program(service);
         let Some(listeners) = self.facts.listeners.known_mut() else { return };
         // Listeners are told of TCP alone.

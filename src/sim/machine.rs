@@ -13,7 +13,7 @@ use crate::runtime::DriverError;
 
 /// World of a simulation, with its clock.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(crate) struct SimulatedMachine {
     world: Mutex<World>,
     clock: Clock,
     crashed: Notify,
@@ -28,7 +28,7 @@ pub(super) enum Clock {
     Frozen(Timestamp),
 }
 
-impl Machine {
+impl SimulatedMachine {
     pub(super) fn new(world: World, clock: Clock) -> Self {
         Self { world: Mutex::new(world), clock, crashed: Notify::new() }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::facts::Owner;
+use crate::model::facts::ProcessOwner;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
@@ -38,9 +38,9 @@ pub struct Intrusion {
 
 /// What will become of memory, beside what the facts say of it.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct SimulatedMemory {
     /// By the instance's key.
-    pub(super) claims: BTreeMap<String, Claim>,
+    pub(super) claims: BTreeMap<String, MemoryClaim>,
     /// What each evicted thing is down to, or will be, by the instance's key.
     pub(super) evicted: BTreeMap<String, Evicted>,
     pub(super) ghosts: Vec<Ghost>,
@@ -59,8 +59,8 @@ pub(super) struct Memory {
 
 /// What something that runs takes on each of its GPUs.
 #[derive(Clone, Debug)]
-pub(super) struct Claim {
-    pub(super) owner: Owner,
+pub(super) struct MemoryClaim {
+    pub(super) owner: ProcessOwner,
     pub(super) pid: i32,
     pub(super) program: String,
     pub(super) gpus: Vec<GpuId>,
@@ -98,7 +98,7 @@ pub(super) struct Visit {
     pub(super) intrusion: Intrusion,
 }
 
-impl Memory {
+impl SimulatedMemory {
     pub(super) fn new(moment: Instant) -> Self {
         Self {
             claims: BTreeMap::new(),
@@ -122,7 +122,7 @@ impl Memory {
 
     /// When something happens next by itself.
     pub(super) fn moments(&self) -> impl Iterator<Item = Instant> {
-        let claims = self.claims.values().flat_map(Claim::moments);
+        let claims = self.claims.values().flat_map(MemoryClaim::moments);
         let sleeps = self.claims.values().flat_map(|claim| claim.sleeps.iter().map(|(at, _)| *at));
         let visits = self.visits.iter().flat_map(|visit| [visit.from, visit.until]);
         let evicted = self.evicted.values().map(|evicted| evicted.at);
@@ -131,7 +131,7 @@ impl Memory {
 
     /// What a thing would hold by now, if there were room for it: the last that was asked of it, or that it did by
     /// itself, counts.
-    pub(super) fn wants(&self, key: &str, claim: &Claim) -> Mebibytes {
+    pub(super) fn wants(&self, key: &str, claim: &MemoryClaim) -> Mebibytes {
         let wants = claim.wants(self.moment);
         let evicted = self.evicted.get(key).map(|evicted| (evicted.at, Some(evicted.to)));
         let woken = self.woken.get(key).map(|at| (*at, None));
@@ -144,9 +144,9 @@ impl Memory {
         self.claims.contains_key(key)
     }
 
-    pub(super) fn take_up(&mut self, key: &str, claim: Claim) {
+    pub(super) fn take_up(&mut self, key: &str, claim: MemoryClaim) {
         // Its memory stays as it is until it gives some back.
-        let claim = Claim { settled: Some(claim.wants(self.moment)), ..claim };
+        let claim = MemoryClaim { settled: Some(claim.wants(self.moment)), ..claim };
         self.claims.insert(key.to_owned(), claim);
     }
 
@@ -160,7 +160,7 @@ impl Memory {
     }
 }
 
-impl Claim {
+impl MemoryClaim {
     pub(super) fn wants(&self, at: Instant) -> Mebibytes {
         let reached = self.moments().filter(|moment| *moment <= at).count() as u128;
         let steps = self.moments().count() as u128;

@@ -32,9 +32,9 @@ pub use self::behaviour::{Behaviour, Sleep};
 use self::contract::SimulatedRuntime;
 pub use self::deed::{Crash, Deed, Effect};
 use self::instances::SimulatedInstances;
-use self::machine::{Clock, Machine};
+use self::machine::{Clock, SimulatedMachine};
 pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
-pub use self::reply::{Call, Reply};
+pub use self::reply::{RecordedCall, Reply};
 pub use self::rollout::Rollout;
 use self::world::World;
 use crate::model::facts::{Facts, HistoryFact, Reading};
@@ -46,7 +46,7 @@ use crate::runtime::registry::RUNTIMES;
 /// A simulated machine.
 #[derive(Debug)]
 pub struct Sim {
-    machine: Machine,
+    machine: SimulatedMachine,
 }
 
 impl Sim {
@@ -70,7 +70,7 @@ impl Sim {
             facts.listeners = Reading::Known(Vec::new());
         }
         let instances = RUNTIMES.iter().map(|runtime| -> &'static dyn SimulatedInstances { runtime.sim });
-        Self { machine: Machine::new(World::new(facts, instances.collect()), clock) }
+        Self { machine: SimulatedMachine::new(World::new(facts, instances.collect()), clock) }
     }
 
     /// Says how a service behaves.

@@ -10,7 +10,7 @@ use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::model::workload::Origin;
-use crate::runtime::{DriverError, Life, Look};
+use crate::runtime::{DriverError, Inspection, RunState};
 
 impl Sim {
     pub(super) fn read_all(&self, desired: &Desired) -> Facts {
@@ -73,15 +73,15 @@ impl World {
         }
     }
 
-    pub(super) fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    pub(super) fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         let look = self.runtime(&service.workload.runtime)?.look(self.view(project), service)?;
-        Ok(Look { copies: self.copies_of(&service.name), ..look })
+        Ok(Inspection { copies: self.copies_of(&service.name), ..look })
     }
 
     /// Whatever runs of the service, under whichever name and runtime it was made.
     pub(super) fn running(&self, project: &ProjectName, service: &Service) -> Option<Instance> {
         let look = self.look(project, service).ok()?;
-        if matches!(look.life, Life::Running | Life::Crippled(_)) {
+        if matches!(look.life, RunState::Running | RunState::Degraded(_)) {
             return look.instance;
         }
         // An instance of the runtime that the service had before, then one under an earlier name.

@@ -16,7 +16,7 @@ pub struct Reply {
 
 /// One call that lcm made.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Call {
+pub struct RecordedCall {
     pub at: Timestamp,
     /// As it shows: `./warm.sh`.
     pub what: String,

@@ -3,10 +3,10 @@
 
 use tokio::time::Instant;
 
-use super::memory::Claim;
+use super::memory::MemoryClaim;
 use super::world::{Alive, World, key_of};
 use super::{Deed, Sim};
-use crate::model::facts::{GpuHolder, Owner};
+use crate::model::facts::{GpuHolder, ProcessOwner};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::runtime::{DriverError, Start};
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    fn found_claim(&self, thing: &Alive, service: &ServiceName) -> Claim {
+    fn found_claim(&self, thing: &Alive, service: &ServiceName) -> MemoryClaim {
         let is_its = self.is_holder_of(&thing.key);
         let gpus = self.facts.gpus.known().into_iter().flatten();
         let holder: Option<&GpuHolder> = gpus.flat_map(|gpu| &gpu.holders).find(|holder| is_its(holder));
@@ -64,12 +64,12 @@ impl World {
             None => match self.holder(&thing.key) {
                 Some(holder) => (holder.owner, holder.pid.unwrap_or(FOUND_PID)),
                 // What is alive is a holder to its runtime.
-                None => (Owner::Stranger, FOUND_PID),
+                None => (ProcessOwner::Stranger, FOUND_PID),
             },
         };
         let declared = thing.holds.first().map(|(_, declared)| *declared).unwrap_or_default();
         let behaviour = self.behaviour(service);
-        Claim {
+        MemoryClaim {
             owner,
             pid,
             program: service.to_string(),

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::behaviour::Behaviour;
 use super::deed::{Crash, Deed, Effect};
-use super::instances::{Holder, LivingInstance, ProjectView, SimulatedInstances};
+use super::instances::{LivingInstance, ProjectView, SimulatedHolder, SimulatedInstances};
 use super::marks::{declared, salt_of};
-use super::memory::Memory;
-use super::reply::{Call, Reply};
+use super::memory::SimulatedMemory;
+use super::reply::{RecordedCall, Reply};
 use super::rollout::PlayedCopies;
 use crate::model::desired::Service;
 use crate::model::facts::{ExitFact, Facts, Marks, ProbeReading};
@@ -28,7 +28,7 @@ pub(crate) struct World {
     pub(super) runtimes: Runtimes,
     pub(super) behaviours: BTreeMap<ServiceName, Behaviour>,
     /// What was started here, by the instance's key.
-    pub(super) lives: BTreeMap<String, Life>,
+    pub(super) lives: BTreeMap<String, InstanceLife>,
     /// Services by the names of the existing objects that the manifest gives them.
     pub(super) adopted: BTreeMap<String, ServiceName>,
     pub(super) log: Vec<Effect>,
@@ -37,7 +37,7 @@ pub(crate) struct World {
     /// lcm was killed: nothing is done any more.
     pub(super) down: bool,
     pub(super) began: Instant,
-    pub(super) memory: Memory,
+    pub(super) memory: SimulatedMemory,
     pub(super) project: Option<ProjectName>,
     /// Former names of the project.
     pub(super) aliases: BTreeSet<ProjectName>,
@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(super) take_over: bool,
     /// How calls go, by what is called.
     pub(super) replies: BTreeMap<String, Reply>,
-    pub(super) calls: Vec<Call>,
+    pub(super) calls: Vec<RecordedCall>,
     /// Copies of services whose runtime runs several.
     pub(super) copies: BTreeMap<ServiceName, PlayedCopies>,
     counter: u64,
@@ -53,7 +53,7 @@ pub(crate) struct World {
 
 /// What is known of a thing beyond its facts.
 #[derive(Clone, Debug)]
-pub(super) struct Life {
+pub(super) struct InstanceLife {
     pub(super) service: ServiceName,
     pub(super) since: Instant,
     pub(super) gpus: Vec<GpuId>,
@@ -61,11 +61,11 @@ pub(super) struct Life {
     /// An older self that was put back: what ails the newer one is not its own.
     pub(super) well: bool,
     /// When it will end, and how.
-    pub(super) end: Option<End>,
+    pub(super) end: Option<ScheduledEnd>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct End {
+pub(super) struct ScheduledEnd {
     pub(super) at: Instant,
     pub(super) exit: ExitFact,
     /// Others of its tree live on.
@@ -107,7 +107,7 @@ impl World {
             crash: None,
             down: false,
             began: Instant::now(),
-            memory: Memory::new(Instant::now()),
+            memory: SimulatedMemory::new(Instant::now()),
             project: None,
             aliases: BTreeSet::new(),
             take_over: false,
@@ -185,7 +185,7 @@ impl World {
 
     fn pass(&mut self, now: Instant) {
         self.memory.moment = now;
-        let due: Vec<(String, Life)> = self
+        let due: Vec<(String, InstanceLife)> = self
             .lives
             .iter()
             .filter(|(_, life)| life.end.as_ref().is_some_and(|end| end.at <= now))
@@ -258,7 +258,7 @@ impl World {
     }
 
     /// How an instance appears as a holder of memory.
-    pub(super) fn holder(&self, key: &str) -> Option<Holder> {
+    pub(super) fn holder(&self, key: &str) -> Option<SimulatedHolder> {
         self.runtimes.0.iter().find_map(|runtime| runtime.holder(&self.facts, key))
     }
 

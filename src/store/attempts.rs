@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::error::StoreError;
-use crate::model::facts::{self, Report};
+use crate::model::facts::{self, FailureReport};
 use crate::model::names::{ProjectName, ServiceName};
 
 /// Attempts and reports of a store: the newest of each service.
 #[async_trait]
-pub trait Attempts: Send + Sync {
+pub trait AttemptStore: Send + Sync {
     /// Returns the attempts of each service of a project that has any.
     async fn attempts(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError>;
 
@@ -28,6 +28,6 @@ pub trait Attempts: Send + Sync {
         &self,
         project: &ProjectName,
         service: &ServiceName,
-        report: Option<&Report>,
+        report: Option<&FailureReport>,
     ) -> Result<(), StoreError>;
 }

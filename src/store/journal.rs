@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::error::StoreError;
 use super::lease::FencingToken;
-use super::record::{Called, Measure, Run, RunBegun, RunNotice, ToldMode, Transition};
+use super::record::{Called, Measure, NotifiedMode, RunBegun, RunNotice, RunRecord, Transition};
 use crate::model::converged::Converged;
 use crate::model::facts::HistoryFact;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
@@ -28,16 +28,18 @@ pub const CONVERGED_MAX: usize = 10;
 pub trait Journal: Send + Sync {
     /// Records one state change.
     async fn record(&self, transition: &Transition) -> Result<(), StoreError> {
-        self.write(&Entry { transition: Some(transition), ..Entry::of(&transition.project) }).await.map(drop)
+        self.write(&JournalEntry { transition: Some(transition), ..JournalEntry::of(&transition.project) })
+            .await
+            .map(drop)
     }
 
     /// Records the result of one call of a hook or notifier.
     async fn record_call(&self, call: &Called) -> Result<(), StoreError> {
-        self.write(&Entry { call: Some(call), ..Entry::of(&call.project) }).await.map(drop)
+        self.write(&JournalEntry { call: Some(call), ..JournalEntry::of(&call.project) }).await.map(drop)
     }
 
     /// Writes all parts of an entry in one transaction; returns the ids of the pending calls that it adds.
-    async fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError>;
+    async fn write(&self, entry: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError>;
 
     /// Moves all records of a project, of every concern, to another name. Where both names have a record, the one under
     /// `to` stays.
@@ -66,10 +68,10 @@ pub trait Journal: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// Records the end of a run, whether or not its begin was recorded, together with the notices about it.
-    async fn record_run(&self, token: FencingToken, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError>;
+    async fn record_run(&self, token: FencingToken, run: &RunRecord, notices: &[RunNotice]) -> Result<(), StoreError>;
 
     /// Returns the run that ended last, whether or not it changed anything.
-    async fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError>;
+    async fn last_run(&self, project: &ProjectName) -> Result<Option<RunRecord>, StoreError>;
 
     /// Returns the notices of runs that are still to be delivered, the oldest first.
     async fn run_notices(&self, project: &ProjectName) -> Result<Vec<RunNotice>, StoreError>;
@@ -79,7 +81,7 @@ pub trait Journal: Send + Sync {
     async fn settle_run_notices(&self, project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError>;
 
     /// Returns the mode that a notifier was last informed of, by the digest of its call; `None`: of none yet.
-    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError>;
+    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError>;
 
     /// Records the mode that a notifier was informed of.
     async fn set_told_mode(
@@ -105,14 +107,14 @@ pub trait Journal: Send + Sync {
 
 /// Parts of one transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct JournalEntry<'a> {
     pub project: &'a ProjectName,
     pub transition: Option<&'a Transition>,
     pub call: Option<&'a Called>,
     pub pending: PendingChange<'a>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> JournalEntry<'a> {
     /// An entry without parts.
     #[must_use]
     pub fn of(project: &'a ProjectName) -> Self {

@@ -16,9 +16,9 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Name of what a lease covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Scope(String);
+pub struct LeaseScope(String);
 
-impl Scope {
+impl LeaseScope {
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.to_owned())
@@ -31,7 +31,7 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for LeaseScope {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(&self.0)
     }
@@ -59,7 +59,7 @@ impl fmt::Display for FencingToken {
 
 /// Holder of a lease, for messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub struct LeaseHolder {
     pub pid: u32,
     pub user: String,
     pub command: String,
@@ -67,7 +67,7 @@ pub struct Holder {
     pub project: String,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for LeaseHolder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pid, user, command, since, project } = self;
         write!(formatter, "`{command}` of {user} (pid {pid}, project {project}), since {since:.0}")
@@ -91,7 +91,7 @@ impl fmt::Display for Process {
 #[expect(missing_debug_implementations, reason = "a closure has nothing to show")]
 #[derive(Clone, Copy)]
 pub struct LeaseRequest<'a> {
-    pub holder: &'a Holder,
+    pub holder: &'a LeaseHolder,
     /// Longest wait for the present holder; 0: none.
     pub patience: Duration,
     /// Newest token that the caller's records have; the grant's is greater.
@@ -105,7 +105,7 @@ pub struct LeaseRequest<'a> {
 pub trait Lease: Send + Sync {
     /// Acquires the lease of a scope. A holder is waited for as long as the request allows; a future that is dropped
     /// acquires nothing, or releases it at once.
-    async fn acquire(&self, scope: &Scope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError>;
+    async fn acquire(&self, scope: &LeaseScope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError>;
 }
 
 /// Lease that is held. Dropping it releases the lease.
@@ -142,7 +142,7 @@ impl Grant {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     #[error("another lcm holds {lease}: {}", name_holder(holder.as_deref(), *process))]
-    Held { lease: String, holder: Option<Box<Holder>>, process: Option<Process> },
+    Held { lease: String, holder: Option<Box<LeaseHolder>>, process: Option<Process> },
     #[error("{lease} was removed or replaced while it was held")]
     Lost { lease: String },
     #[error("{lease} can't be used: {reason}")]
@@ -150,7 +150,7 @@ pub enum LeaseError {
 }
 
 /// The holder's own line, and the process that the kernel names where that is another one.
-fn name_holder(holder: Option<&Holder>, process: Option<Process>) -> String {
+fn name_holder(holder: Option<&LeaseHolder>, process: Option<Process>) -> String {
     match (holder, process) {
         (Some(holder), Some(process)) if i64::from(holder.pid) != i64::from(process.pid) => {
             format!("{holder}; its socket is held by {process}")

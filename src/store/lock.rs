@@ -15,7 +15,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::lease::{FencingToken, Grant, Guard, Holder, Lease, LeaseError, LeaseRequest, Scope, acquire_in_time};
+use super::lease::{
+    FencingToken, Grant, Guard, Lease, LeaseError, LeaseHolder, LeaseRequest, LeaseScope, acquire_in_time,
+};
 use crate::files::host_wide;
 use crate::model::harmless;
 
@@ -53,8 +55,8 @@ impl HostLock {
 #[async_trait]
 impl Lease for HostLock {
     /// The kernel's calls and the short pauses between them are made off the runtime's threads.
-    async fn acquire(&self, scope: &Scope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
-        if *scope != Scope::host() {
+    async fn acquire(&self, scope: &LeaseScope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
+        if *scope != LeaseScope::host() {
             return Err(LeaseError::Unusable {
                 lease: name(&self.path),
                 reason: format!("it covers the host, not {scope}"),
@@ -77,14 +79,14 @@ impl Lease for HostLock {
 
 /// The lock, held until this is dropped or the process ends. The file stays.
 #[derive(Debug)]
-struct Held {
+struct LockGuard {
     path: PathBuf,
     file: File,
     /// Closed before the file is unlocked: the next holder must find both free.
     socket: Option<UnixListener>,
 }
 
-impl Guard for Held {
+impl Guard for LockGuard {
     /// Proves that the locked file is still the one at its path: the one that any other lcm would lock.
     fn check(&self) -> Result<(), LeaseError> {
         match is_at(&self.file, &self.path) {
@@ -95,7 +97,7 @@ impl Guard for Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for LockGuard {
     fn drop(&mut self) {
         drop(self.socket.take());
         // Emptied first, so that no message names a holder that has released it.
@@ -114,7 +116,7 @@ fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> LeaseError {
 }
 
 /// Takes the lock if it is free.
-fn try_take(path: &Path, holder: &Holder, newest: FencingToken) -> Result<Grant, LeaseError> {
+fn try_take(path: &Path, holder: &LeaseHolder, newest: FencingToken) -> Result<Grant, LeaseError> {
     let io_error = |error: io::Error| unusable(path, &error);
     for _ in 0..REPLACED_MAX {
         let mut file = host_wide::open_or_make(path).map_err(io_error)?;
@@ -131,7 +133,7 @@ fn try_take(path: &Path, holder: &Holder, newest: FencingToken) -> Result<Grant,
             continue;
         }
         let socket = bind(path)?;
-        let mut lock = Held { path: path.to_owned(), file, socket: Some(socket) };
+        let mut lock = LockGuard { path: path.to_owned(), file, socket: Some(socket) };
         // Where the file is another user's and only readable, the lock holds all the same, without a name in it.
         if host_wide::has_one_name(&lock.file) {
             let _ = write_holder(&mut lock.file, holder);
@@ -168,7 +170,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+fn write_holder(file: &mut File, holder: &LeaseHolder) -> io::Result<()> {
     let mut line = serde_json::to_vec(holder)?;
     line.push(b'\n');
     file.set_len(0)?;
@@ -176,7 +178,7 @@ fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
     file.write_all(&line)
 }
 
-fn read_holder(file: &mut File) -> Option<Holder> {
+fn read_holder(file: &mut File) -> Option<LeaseHolder> {
     for attempt in 0..HOLDER_TRIES {
         if attempt > 0 {
             std::thread::sleep(HOLDER_PAUSE);
@@ -185,7 +187,7 @@ fn read_holder(file: &mut File) -> Option<Holder> {
         file.seek(SeekFrom::Start(0)).ok()?;
         let read = file.take(HOLDER_BYTES_MAX).read_to_string(&mut text);
         if read.is_ok()
-            && let Ok(holder) = serde_json::from_str::<Holder>(&text)
+            && let Ok(holder) = serde_json::from_str::<LeaseHolder>(&text)
         {
             return Some(made_harmless(holder));
         }
@@ -194,9 +196,9 @@ fn read_holder(file: &mut File) -> Option<Holder> {
 }
 
 /// Every user may write the file, and this goes to a terminal.
-fn made_harmless(holder: Holder) -> Holder {
+fn made_harmless(holder: LeaseHolder) -> LeaseHolder {
     let clean = |text: String| harmless::line(&text);
-    Holder {
+    LeaseHolder {
         user: clean(holder.user),
         command: clean(holder.command),
         project: clean(holder.project),

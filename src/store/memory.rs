@@ -9,31 +9,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::attempts::Attempts;
+use super::attempts::AttemptStore;
 use super::error::StoreError;
-use super::holds::Holds;
-use super::journal::{CONVERGED_MAX, Entry, Journal, PENDING_MAX, PendingChange};
+use super::holds::HoldStore;
+use super::journal::{CONVERGED_MAX, Journal, JournalEntry, PENDING_MAX, PendingChange};
 use super::lease::FencingToken;
-use super::past::{self, Change, Reading};
-use super::record::{Called, KILLED_EXIT_CODE, Measure, Run, RunBegun, RunEnd, RunNotice, ToldMode, Transition};
+use super::past::{self, Change, MeasureReading};
+use super::record::{
+    Called, KILLED_EXIT_CODE, Measure, NotifiedMode, RunBegun, RunEnd, RunNotice, RunRecord, Transition,
+};
 use crate::model::converged::Converged;
-use crate::model::facts::{self, HistoryFact, Report};
+use crate::model::facts::{self, FailureReport, HistoryFact};
+use crate::model::holds::{HoldRecord, Holds, ModeOverride};
 use crate::model::hooks::RunEvent;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
-use crate::model::words::{Said, Switched, Words};
 
 /// Records of one command.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct MemoryStore {
     transitions: Mutex<Vec<Transition>>,
     measures: Mutex<Vec<Measure>>,
-    runs: Mutex<Vec<Run>>,
-    words: Mutex<Words>,
+    runs: Mutex<Vec<RunRecord>>,
+    words: Mutex<Holds>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), facts::Attempts>>,
-    reports: Mutex<BTreeMap<(ProjectName, ServiceName), Report>>,
+    reports: Mutex<BTreeMap<(ProjectName, ServiceName), FailureReport>>,
     run_notices: Mutex<Notices>,
-    told_modes: Mutex<BTreeMap<String, ToldMode>>,
+    told_modes: Mutex<BTreeMap<String, NotifiedMode>>,
     converged: Mutex<Vec<Converged>>,
     calls: Mutex<Vec<Called>>,
     begun: Mutex<Vec<RunBegun>>,
@@ -71,7 +73,7 @@ impl Pending {
     }
 }
 
-impl Memory {
+impl MemoryStore {
     /// All changes so far, the oldest first.
     #[must_use]
     pub fn transitions(&self) -> Vec<Transition> {
@@ -85,7 +87,7 @@ impl Memory {
     }
 }
 
-impl Memory {
+impl MemoryStore {
     /// All calls of hooks and notifiers so far, the oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<Called> {
@@ -93,7 +95,7 @@ impl Memory {
     }
 }
 
-impl Memory {
+impl MemoryStore {
     /// Refuses a record of a run under an older token than the newest.
     fn fence(&self, token: FencingToken) -> Result<(), StoreError> {
         let mut newest = lock(&self.newest_token);
@@ -104,7 +106,7 @@ impl Memory {
         Ok(())
     }
 
-    fn end_run(&self, run: &Run) {
+    fn end_run(&self, run: &RunRecord) {
         lock(&self.begun).retain(|begun| begun.id != run.id);
         lock(&self.runs).push(run.clone());
     }
@@ -112,7 +114,7 @@ impl Memory {
     fn add_notices(&self, added: &[RunNotice]) {
         for notice in added {
             if notice.payload.hook == RunEvent::ModeChanged {
-                let mode = ToldMode(notice.payload.mode.clone());
+                let mode = NotifiedMode(notice.payload.mode.clone());
                 lock(&self.told_modes).insert(notice.notifier.clone(), mode);
             }
             let mut notices = lock(&self.run_notices);
@@ -124,8 +126,8 @@ impl Memory {
 }
 
 #[async_trait]
-impl Journal for Memory {
-    async fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+impl Journal for MemoryStore {
+    async fn write(&self, entry: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError> {
         lock(&self.transitions).extend(entry.transition.cloned());
         lock(&self.calls).extend(entry.call.cloned());
         Ok(lock(&self.pending).change(entry.pending))
@@ -173,7 +175,8 @@ impl Journal for Memory {
             let changed = lock(&self.transitions).iter().any(|transition| transition.author.run == id);
             let (end, exit_code, first_error) = (RunEnd::Killed, KILLED_EXIT_CODE, None);
             let ended = began;
-            let run = Run { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error };
+            let run =
+                RunRecord { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error };
             self.end_run(&run);
         }
         self.add_notices(notices);
@@ -213,7 +216,8 @@ impl Journal for Memory {
         let changes =
             changes.map(|transition| Change { service: transition.service, to: transition.to, made: transition.made });
         let measures = self.measures().into_iter().filter(|measure| measure.project == *project);
-        let readings = measures.map(|measure| Reading { at: measure.at, service: measure.service, what: measure.what });
+        let readings =
+            measures.map(|measure| MeasureReading { at: measure.at, service: measure.service, what: measure.what });
         let mut known = past::known(changes, readings);
         for ((_, service), attempts) in lock(&self.attempts).iter().filter(|((of, _), _)| of == project) {
             known.entry(service.clone()).or_default().attempts = Some(attempts.clone());
@@ -224,18 +228,18 @@ impl Journal for Memory {
         Ok(known)
     }
 
-    async fn record_run(&self, token: FencingToken, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError> {
+    async fn record_run(&self, token: FencingToken, run: &RunRecord, notices: &[RunNotice]) -> Result<(), StoreError> {
         self.fence(token)?;
         self.end_run(run);
         self.add_notices(notices);
         Ok(())
     }
 
-    async fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
+    async fn last_run(&self, project: &ProjectName) -> Result<Option<RunRecord>, StoreError> {
         Ok(lock(&self.runs).iter().rev().find(|run| run.project == *project).cloned())
     }
 
-    async fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
+    async fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError> {
         Ok(lock(&self.told_modes).get(notifier).cloned())
     }
 
@@ -245,7 +249,7 @@ impl Journal for Memory {
         notifier: &str,
         mode: Option<&ModeName>,
     ) -> Result<(), StoreError> {
-        lock(&self.told_modes).insert(notifier.to_owned(), ToldMode(mode.cloned()));
+        lock(&self.told_modes).insert(notifier.to_owned(), NotifiedMode(mode.cloned()));
         Ok(())
     }
 
@@ -266,9 +270,9 @@ impl Journal for Memory {
 }
 
 #[async_trait]
-impl Holds for Memory {
+impl HoldStore for MemoryStore {
     /// One command knows one project: the words are its own.
-    async fn holds(&self, _project: &ProjectName) -> Result<Words, StoreError> {
+    async fn holds(&self, _project: &ProjectName) -> Result<Holds, StoreError> {
         Ok(lock(&self.words).clone())
     }
 
@@ -276,7 +280,7 @@ impl Holds for Memory {
         &self,
         _project: &ProjectName,
         service: &ServiceName,
-        said: Option<&Said>,
+        said: Option<&HoldRecord>,
     ) -> Result<(), StoreError> {
         let services = &mut lock(&self.words).services;
         match said {
@@ -286,14 +290,18 @@ impl Holds for Memory {
         Ok(())
     }
 
-    async fn set_mode_override(&self, _project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
+    async fn set_mode_override(
+        &self,
+        _project: &ProjectName,
+        switched: Option<&ModeOverride>,
+    ) -> Result<(), StoreError> {
         lock(&self.words).mode = switched.cloned();
         Ok(())
     }
 }
 
 #[async_trait]
-impl Attempts for Memory {
+impl AttemptStore for MemoryStore {
     async fn attempts(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
         let all = lock(&self.attempts);
         let of_project = all.iter().filter(|((of, _), _)| of == project);
@@ -304,7 +312,7 @@ impl Attempts for Memory {
         &self,
         project: &ProjectName,
         service: &ServiceName,
-        report: Option<&Report>,
+        report: Option<&FailureReport>,
     ) -> Result<(), StoreError> {
         let key = (project.clone(), service.clone());
         match report {

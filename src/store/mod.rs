@@ -2,7 +2,6 @@
 //! In go records of runs and decisions of operators, out come facts for the planner and lines for `lcm history`.
 //! Deliberately not here: decisions. Without the store a plan has other estimates, holds and budgets, and no fewer services.
 
-pub mod asked;
 mod attempts;
 #[cfg(test)]
 mod contract;
@@ -14,18 +13,20 @@ mod lease;
 pub mod lock;
 pub mod memory;
 mod past;
+pub mod query;
 mod recall;
 mod record;
 pub mod sqlite;
 pub mod stats;
 
-pub use attempts::Attempts;
+pub use attempts::AttemptStore;
 pub use error::StoreError;
 pub use handle::Store;
-pub use holds::Holds;
-pub use journal::{CONVERGED_MAX, Entry, Journal, PendingChange};
-pub use lease::{FencingToken, Grant, Guard, Holder, Lease, LeaseError, LeaseRequest, Process, Scope};
+pub use holds::HoldStore;
+pub use journal::{CONVERGED_MAX, Journal, JournalEntry, PendingChange};
+pub use lease::{FencingToken, Grant, Guard, Lease, LeaseError, LeaseHolder, LeaseRequest, LeaseScope, Process};
 pub use recall::{Recalled, recall};
 pub use record::{
-    Author, Called, KILLED_EXIT_CODE, Measure, Measured, Run, RunBegun, RunEnd, RunNotice, ToldMode, Transition,
+    Author, Called, KILLED_EXIT_CODE, Measure, Measured, NotifiedMode, RunBegun, RunEnd, RunNotice, RunRecord,
+    Transition,
 };

@@ -32,7 +32,7 @@ pub(super) struct Change {
 
 /// One measure, as a store hands it out.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(super) struct MeasureReading {
     pub(super) at: Timestamp,
     pub(super) service: ServiceName,
     pub(super) what: Measured,
@@ -42,7 +42,7 @@ pub(super) struct Reading {
 /// was made, and is past with the next that is made. `readings`: the oldest first.
 pub(super) fn known(
     changes: impl IntoIterator<Item = Change>,
-    readings: impl IntoIterator<Item = Reading>,
+    readings: impl IntoIterator<Item = MeasureReading>,
 ) -> BTreeMap<ServiceName, HistoryFact> {
     let mut known: BTreeMap<ServiceName, HistoryFact> = BTreeMap::new();
     for Change { service, to, made } in changes {
@@ -54,7 +54,7 @@ pub(super) fn known(
         }
     }
     let mut measured: BTreeMap<ServiceName, Kinds> = BTreeMap::new();
-    for Reading { at, service, what } in readings {
+    for MeasureReading { at, service, what } in readings {
         let kinds = measured.entry(service).or_default();
         match what {
             Measured::Ready { took_ms } => kinds.ready_ms.push(took_ms),
@@ -105,15 +105,15 @@ pub(super) fn ranked(times_ms: &[u64], rank: impl FnOnce(usize) -> usize) -> Opt
 mod tests {
     use jiff::Timestamp;
 
-    use super::{Change, Reading, known};
+    use super::{Change, MeasureReading, known};
     use crate::model::facts::{Estimates, HistoryFact};
     use crate::model::lifecycle::State;
     use crate::model::size::Mebibytes;
     use crate::store::Measured;
 
-    fn reading(second: i64, what: Measured) -> Reading {
+    fn reading(second: i64, what: Measured) -> MeasureReading {
         let at = Timestamp::from_second(second).expect("in range");
-        Reading { at, service: "a".into(), what }
+        MeasureReading { at, service: "a".into(), what }
     }
 
     fn of_starts(times_ms: &[u64]) -> Option<u64> {

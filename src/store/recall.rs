@@ -3,8 +3,8 @@
 use super::error::StoreError;
 use super::handle::Store;
 use crate::model::facts::Facts;
+use crate::model::holds::Holds;
 use crate::model::names::ProjectName;
-use crate::model::words::Words;
 
 /// Success of a reading, by what depends on it.
 #[must_use]
@@ -26,8 +26,8 @@ pub async fn recall<'a>(
     let mut recalled = Recalled { holds: Ok(()), journal: Ok(()) };
     for project in names {
         match store.holds(project).await {
-            Ok(Words { services, mode }) => {
-                facts.heed(services);
+            Ok(Holds { services, mode }) => {
+                facts.merge_holds(services);
                 facts.switches = mode.into_iter().chain(std::mem::take(&mut facts.switches)).take(1).collect();
             }
             Err(error) => recalled.holds = recalled.holds.and(Err(error)),

@@ -95,7 +95,7 @@ pub struct RunBegun {
 
 /// One apply or down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct RunRecord {
     /// As in [`Author`].
     pub id: String,
     /// The entry file.
@@ -157,4 +157,4 @@ pub struct RunNotice {
 
 /// Mode that a notifier was informed of; `None`: the manifest had none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToldMode(pub Option<ModeName>);
+pub struct NotifiedMode(pub Option<ModeName>);

@@ -8,7 +8,7 @@ use std::fmt;
 use crate::syntax::Environment;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::{Sources, Span};
-use crate::syntax::tree::{Kind, Node, Scalar, Value};
+use crate::syntax::tree::{Node, Scalar, ScalarKind, Value};
 
 /// Bytes that variables put into one value: the kernel passes no longer one to a process (`MAX_ARG_STRLEN`).
 const VALUE_BYTES_MAX: usize = 128 << 10;
@@ -104,7 +104,7 @@ impl Interpolation<'_> {
     /// `false`: it has no value.
     fn value(&mut self, node: &mut Node) -> bool {
         match &mut node.value {
-            Value::Scalar(scalar) if scalar.kind == Kind::String && scalar.text.contains('$') => {
+            Value::Scalar(scalar) if scalar.kind == ScalarKind::String && scalar.text.contains('$') => {
                 self.scalar(scalar, node.span)
             }
             Value::Null | Value::Scalar(_) => true,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// A stretch of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     /// As the user named it, or relative to the folder lcm was called in.
     pub file: PathBuf,
     /// In bytes.
@@ -18,7 +18,7 @@ pub struct Place {
     pub column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}:{}", self.file.display(), self.line, self.column)
     }

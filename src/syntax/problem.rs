@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::model::secret::Masker;
-use crate::syntax::place::Place;
+use crate::syntax::place::SourceLocation;
 use crate::syntax::source::Sources;
 
 /// All that is wrong with a manifest; never empty in an `Err`. The files stay with it, so that it can be rendered.
@@ -43,9 +43,9 @@ pub struct Problem {
     /// What stands under the underlined place.
     pub label: String,
     pub help: Option<String>,
-    pub place: Option<Place>,
+    pub place: Option<SourceLocation>,
     /// Further places, each with its own label: the first definition of a name that is defined twice.
-    pub related: Vec<(Place, String)>,
+    pub related: Vec<(SourceLocation, String)>,
 }
 
 impl Problem {
@@ -71,7 +71,7 @@ impl Problem {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
-    pub(crate) fn at(mut self, place: Place, label: impl Into<String>) -> Self {
+    pub(crate) fn at(mut self, place: SourceLocation, label: impl Into<String>) -> Self {
         self.place = Some(place);
         self.label = label.into();
         self
@@ -82,7 +82,7 @@ impl Problem {
         self
     }
 
-    pub(crate) fn also(mut self, place: Place, label: impl Into<String>) -> Self {
+    pub(crate) fn also(mut self, place: SourceLocation, label: impl Into<String>) -> Self {
         self.related.push((place, label.into()));
         self
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::syntax::fault::Fault;
 use crate::syntax::problem::Problem;
-use crate::syntax::reader::Reader;
+use crate::syntax::reader::NodeReader;
 use crate::syntax::source::Sources;
 use crate::syntax::tree::Node;
 
@@ -23,7 +23,7 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
     for _ in 0..FAULTS_MAX {
-        let error = match T::deserialize(Reader { node: root }) {
+        let error = match T::deserialize(NodeReader { node: root }) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };

@@ -8,24 +8,26 @@ use serde::de::{
 
 use crate::syntax::located::{LIST, LOCATED, WORD};
 use crate::syntax::read_error::{ReadError, empty, wrong_type};
-use crate::syntax::tree::{Entry, Kind, Node, Scalar, Value};
+use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value};
 
 /// A node as serde sees it.
 #[derive(Clone, Copy)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct NodeReader<'a> {
     pub node: &'a Node,
 }
 
 /// Where a number or a boolean is wanted, a variable may stand for it.
-fn kind_wanted(scalar: &Scalar) -> Kind {
+fn kind_wanted(scalar: &Scalar) -> ScalarKind {
     match scalar.kind {
-        Kind::String if scalar.interpolated && scalar.text.parse::<i64>().is_ok() => Kind::Integer,
-        Kind::String if scalar.interpolated && ["true", "false"].contains(&scalar.text.as_str()) => Kind::Bool,
+        ScalarKind::String if scalar.interpolated && scalar.text.parse::<i64>().is_ok() => ScalarKind::Integer,
+        ScalarKind::String if scalar.interpolated && ["true", "false"].contains(&scalar.text.as_str()) => {
+            ScalarKind::Bool
+        }
         kind => kind,
     }
 }
 
-impl Reader<'_> {
+impl NodeReader<'_> {
     fn refuse<T>(self, expected: &str) -> Result<T, ReadError> {
         let fault = match self.node.value {
             Value::Null => empty(),
@@ -34,20 +36,25 @@ impl Reader<'_> {
         Err(ReadError::new(fault).at(self.node.span))
     }
 
-    fn scalar<'de, V: Visitor<'de>>(self, scalar: &Scalar, kind: Kind, visitor: V) -> Result<V::Value, ReadError> {
+    fn scalar<'de, V: Visitor<'de>>(
+        self,
+        scalar: &Scalar,
+        kind: ScalarKind,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         let text = scalar.text.as_str();
         match kind {
-            Kind::Bool => visitor.visit_bool(text.eq_ignore_ascii_case("true")),
-            Kind::Integer => match (text.parse::<u64>(), text.parse::<i64>()) {
+            ScalarKind::Bool => visitor.visit_bool(text.eq_ignore_ascii_case("true")),
+            ScalarKind::Integer => match (text.parse::<u64>(), text.parse::<i64>()) {
                 (Ok(number), _) => visitor.visit_u64(number),
                 (Err(_), Ok(number)) => visitor.visit_i64(number),
                 (Err(_), Err(_)) => self.refuse("a whole number in decimal digits"),
             },
-            Kind::Float => match text.parse() {
+            ScalarKind::Float => match text.parse() {
                 Ok(number) => visitor.visit_f64(number),
                 Err(_) => visitor.visit_str(text),
             },
-            Kind::String => visitor.visit_str(text),
+            ScalarKind::String => visitor.visit_str(text),
         }
         .map_err(|error| error.at(self.node.span))
     }
@@ -69,7 +76,7 @@ impl Reader<'_> {
     }
 }
 
-impl<'de> Deserializer<'de> for Reader<'_> {
+impl<'de> Deserializer<'de> for NodeReader<'_> {
     type Error = ReadError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -83,7 +90,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::Scalar(scalar) if scalar.kind == Kind::String => self.scalar(scalar, Kind::String, visitor),
+            Value::Scalar(scalar) if scalar.kind == ScalarKind::String => {
+                self.scalar(scalar, ScalarKind::String, visitor)
+            }
             Value::Null | Value::Scalar(_) | Value::List(_) | Value::Map(_) => self.refuse("a string"),
         }
     }
@@ -120,11 +129,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         match (name, &self.node.value) {
-            (LOCATED, _) => visitor.visit_seq(Located { node: self.node, next: 0 }),
+            (LOCATED, _) => visitor.visit_seq(LocatedFields { node: self.node, next: 0 }),
             (LIST, Value::Null) => self.refuse("a list"),
-            (LIST, Value::Scalar(_) | Value::Map(_)) => visitor.visit_seq(Alone(Some(self.node))),
+            (LIST, Value::Scalar(_) | Value::Map(_)) => visitor.visit_seq(SingleItem(Some(self.node))),
             (WORD, Value::Null) => self.refuse("a value"),
-            (WORD, Value::Scalar(scalar)) => self.scalar(scalar, Kind::String, visitor),
+            (WORD, Value::Scalar(scalar)) => self.scalar(scalar, ScalarKind::String, visitor),
             (LIST | WORD, _) => self.deserialize_any(visitor),
             (_, _) => visitor.visit_newtype_struct(self),
         }
@@ -158,8 +167,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::Scalar(scalar) if scalar.kind == Kind::String => {
-                visitor.visit_enum(Word(&scalar.text)).map_err(|error| error.at(self.node.span))
+            Value::Scalar(scalar) if scalar.kind == ScalarKind::String => {
+                visitor.visit_enum(VariantName(&scalar.text)).map_err(|error| error.at(self.node.span))
             }
             Value::Null | Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
                 self.refuse(&format!("one of {}", variants.join(", ")))
@@ -177,9 +186,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 }
 
 /// A word as the name of a variant.
-struct Word<'a>(&'a str);
+struct VariantName<'a>(&'a str);
 
-impl<'de> EnumAccess<'de> for Word<'_> {
+impl<'de> EnumAccess<'de> for VariantName<'_> {
     type Error = ReadError;
     type Variant = Self;
 
@@ -190,7 +199,7 @@ impl<'de> EnumAccess<'de> for Word<'_> {
 }
 
 /// Only words without contents are variants here.
-impl<'de> VariantAccess<'de> for Word<'_> {
+impl<'de> VariantAccess<'de> for VariantName<'_> {
     type Error = ReadError;
 
     fn unit_variant(self) -> Result<(), ReadError> {
@@ -221,23 +230,23 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
         let Some(node) = self.items.get(self.next) else { return Ok(None) };
         self.next += 1;
-        seed.deserialize(Reader { node }).map(Some).map_err(|error| error.below(self.next - 1))
+        seed.deserialize(NodeReader { node }).map(Some).map_err(|error| error.below(self.next - 1))
     }
 }
 
 /// One value that stands for a list of one.
-struct Alone<'a>(Option<&'a Node>);
+struct SingleItem<'a>(Option<&'a Node>);
 
-impl<'de> SeqAccess<'de> for Alone<'_> {
+impl<'de> SeqAccess<'de> for SingleItem<'_> {
     type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        self.0.take().map(|node| seed.deserialize(Reader { node })).transpose()
+        self.0.take().map(|node| seed.deserialize(NodeReader { node })).transpose()
     }
 }
 
 struct Entries<'a> {
-    entries: &'a [Entry],
+    entries: &'a [MapEntry],
     next: usize,
 }
 
@@ -247,9 +256,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
         let Some(entry) = self.entries.get(self.next) else { return Ok(None) };
         self.next += 1;
-        let scalar = Scalar { text: entry.key.clone(), kind: Kind::String, interpolated: false };
+        let scalar = Scalar { text: entry.key.clone(), kind: ScalarKind::String, interpolated: false };
         let node = Node::new(entry.key_span, Value::Scalar(scalar));
-        seed.deserialize(Reader { node: &node })
+        seed.deserialize(NodeReader { node: &node })
             .map(Some)
             .map_err(|error| error.at(entry.key_span).below(self.next - 1))
     }
@@ -259,7 +268,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let entry = &self.entries[position];
         // An empty value has no place of its own.
         let null_span = matches!(entry.value.value, Value::Null).then_some(entry.key_span);
-        seed.deserialize(Reader { node: &entry.value }).map_err(|mut error| {
+        seed.deserialize(NodeReader { node: &entry.value }).map_err(|mut error| {
             if let (Some(span), true) = (null_span, error.path.is_empty()) {
                 error.span = Some(span);
             }
@@ -269,12 +278,12 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 }
 
 /// A node as [`crate::syntax::located::Located`] reads it.
-struct Located<'a> {
+struct LocatedFields<'a> {
     node: &'a Node,
     next: usize,
 }
 
-impl<'de> SeqAccess<'de> for Located<'_> {
+impl<'de> SeqAccess<'de> for LocatedFields<'_> {
     type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
@@ -291,7 +300,7 @@ impl<'de> SeqAccess<'de> for Located<'_> {
                 let number: UsizeDeserializer<ReadError> = number.into_deserializer();
                 seed.deserialize(number).map(Some)
             }
-            None => seed.deserialize(Reader { node }).map(Some),
+            None => seed.deserialize(NodeReader { node }).map(Some),
         }
     }
 }

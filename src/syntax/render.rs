@@ -7,11 +7,11 @@ use std::fmt;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
 use crate::model::harmless;
-use crate::syntax::place::Place;
+use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::{Problem, Problems, Severity};
 use crate::syntax::source::Sources;
 
-use self::excerpt::Excerpt;
+use self::excerpt::SourceExcerpt;
 
 impl Problems {
     /// All problems one after the other, `width` columns wide, with an empty line between.
@@ -23,7 +23,7 @@ impl Problems {
         let mut text = String::new();
         for problem in &self.0 {
             // Writing to a string can't fail; a problem that can't be drawn is told in one line.
-            if handler.render_report(&mut text, &Shown::new(problem, &self.1)).is_err() {
+            if handler.render_report(&mut text, &RenderedProblem::new(problem, &self.1)).is_err() {
                 text.push_str(&problem.to_string());
             }
             text.push('\n');
@@ -35,17 +35,17 @@ impl Problems {
 
 /// One problem, or one of its further places in another file, with the text that it stands in.
 #[derive(Debug)]
-struct Shown {
+struct RenderedProblem {
     message: String,
     code: Option<&'static str>,
     severity: miette::Severity,
     help: Option<String>,
     /// The text, with its places underlined.
-    source: Option<Excerpt>,
-    elsewhere: Vec<Shown>,
+    source: Option<SourceExcerpt>,
+    elsewhere: Vec<RenderedProblem>,
 }
 
-impl Shown {
+impl RenderedProblem {
     fn new(problem: &Problem, sources: &Sources) -> Self {
         let here = problem.place.as_ref().map(|place| &place.file);
         let (near, far): (Vec<_>, Vec<_>) = problem.related.iter().partition(|(place, _)| Some(&place.file) == here);
@@ -80,24 +80,24 @@ impl Shown {
     }
 }
 
-fn excerpt(place: &Place, labels: Vec<LabeledSpan>, sources: &Sources) -> Option<Excerpt> {
+fn excerpt(place: &SourceLocation, labels: Vec<LabeledSpan>, sources: &Sources) -> Option<SourceExcerpt> {
     let source = sources.by_path(&place.file)?;
-    Some(Excerpt::new(harmless::line(&place.file.display().to_string()), &source.text, labels))
+    Some(SourceExcerpt::new(harmless::line(&place.file.display().to_string()), &source.text, labels))
 }
 
-fn underline(place: &Place, label: &str) -> LabeledSpan {
+fn underline(place: &SourceLocation, label: &str) -> LabeledSpan {
     LabeledSpan::new(Some(harmless::line(label)), place.offset, place.length)
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for RenderedProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Shown {}
+impl std::error::Error for RenderedProblem {}
 
-impl Diagnostic for Shown {
+impl Diagnostic for RenderedProblem {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.code.map(|code| Box::new(code) as Box<dyn fmt::Display>)
     }

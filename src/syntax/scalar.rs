@@ -41,9 +41,9 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// An amount of memory or disk, in bytes: `20GB` is 20·10⁹, `20GiB` is 20·2³⁰.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Size(pub u64);
+pub(crate) struct ByteSize(pub u64);
 
-impl Size {
+impl ByteSize {
     fn parse(text: &str) -> Result<Self, Fault> {
         let wrong = |message: String| Fault::new("lcm::manifest::size", message, "a size with its unit is wanted");
         let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
@@ -143,7 +143,7 @@ impl Period {
 
 /// A string, or a number or boolean as it is written: for commands and environments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Word(pub String);
+pub(crate) struct ScalarText(pub String);
 
 /// Takes a scalar as it is written; the second says what is wanted.
 pub(crate) struct WordVisitor<T>(pub(crate) fn(&str) -> Result<T, Fault>, pub(crate) &'static str);
@@ -160,7 +160,7 @@ impl<T> Visitor<'_> for WordVisitor<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for Size {
+impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a size like `20GB`"))
     }
@@ -172,14 +172,14 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
-impl<'de> Deserialize<'de> for Word {
+impl<'de> Deserialize<'de> for ScalarText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let keep = |text: &str| Ok(Self(text.to_owned()));
         deserializer.deserialize_newtype_struct(WORD, WordVisitor(keep, "a string, a number or a boolean"))
     }
 }
 
-impl JsonSchema for Size {
+impl JsonSchema for ByteSize {
     fn schema_name() -> Cow<'static, str> {
         "Size".into()
     }
@@ -210,9 +210,9 @@ impl JsonSchema for Period {
 }
 
 /// A project's name, for the schema alone.
-pub(crate) struct ProjectName;
+pub(crate) struct ProjectNameText;
 
-impl JsonSchema for ProjectName {
+impl JsonSchema for ProjectNameText {
     fn inline_schema() -> bool {
         true
     }
@@ -226,7 +226,7 @@ impl JsonSchema for ProjectName {
     }
 }
 
-impl JsonSchema for Word {
+impl JsonSchema for ScalarText {
     fn inline_schema() -> bool {
         true
     }
@@ -244,7 +244,7 @@ impl JsonSchema for Word {
 mod tests {
     use std::time::Duration;
 
-    use super::{NAME_LENGTH_MAX, PERIOD_MAX, Period, SIZE_MAX, Size, is_name};
+    use super::{ByteSize, NAME_LENGTH_MAX, PERIOD_MAX, Period, SIZE_MAX, is_name};
 
     #[test]
     fn sizes() {
@@ -258,19 +258,19 @@ mod tests {
             ("2TB", 2_000_000_000_000),
             ("0KB", 0),
         ] {
-            assert_eq!(Size::parse(text).map(|size| size.0), Ok(bytes), "{text}");
+            assert_eq!(ByteSize::parse(text).map(|size| size.0), Ok(bytes), "{text}");
         }
         for text in ["20", "", "GB", "20gb", "20G", "-1GB", "1.GB", "1,5GB", "20GBGB", "99999999999TB", "1e3GB", "٣GB"]
         {
-            assert!(Size::parse(text).is_err(), "{text}");
+            assert!(ByteSize::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Size::parse("20").unwrap_err().message, "`20` has no unit");
+        assert_eq!(ByteSize::parse("20").unwrap_err().message, "`20` has no unit");
         for text in ["20G", "20gb", "20 Gb", "20gib"] {
-            let help = Size::parse(text).unwrap_err().help.unwrap_or_default();
+            let help = ByteSize::parse(text).unwrap_err().help.unwrap_or_default();
             assert_eq!(help, "write `20GB` (powers of 1000) or `20GiB` (of 1024)", "{text}");
         }
         for text in ["20X", "20Gx", "20é"] {
-            let help = Size::parse(text).unwrap_err().help.unwrap_or_default();
+            let help = ByteSize::parse(text).unwrap_err().help.unwrap_or_default();
             assert!(help.starts_with("write a number"), "{text}: {help}");
         }
     }
@@ -304,12 +304,12 @@ mod tests {
             let message = Period::parse(text).expect_err(text).message;
             assert_eq!(message, format!("`{text}` is too long"));
         }
-        assert_eq!(Size::parse("1048576TiB").map(|size| size.0), Ok(SIZE_MAX));
+        assert_eq!(ByteSize::parse("1048576TiB").map(|size| size.0), Ok(SIZE_MAX));
         let digits = "9".repeat(500);
         for text in ["1048577TiB", "18446744073709551615GB", "1152921504606847KB", &format!("{digits}GB")] {
-            assert!(Size::parse(text).expect_err(text).message.ends_with("is too large"), "{text}");
+            assert!(ByteSize::parse(text).expect_err(text).message.ends_with("is too large"), "{text}");
         }
-        assert!(Size::parse(&format!("1.{digits}GB")).is_err());
+        assert!(ByteSize::parse(&format!("1.{digits}GB")).is_err());
         assert!(is_name(&"a".repeat(NAME_LENGTH_MAX)) && !is_name(&"a".repeat(NAME_LENGTH_MAX + 1)));
     }
 

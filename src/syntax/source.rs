@@ -1,11 +1,11 @@
 //! The files of a manifest, and stretches of them. A [`Span`] is small enough to sit on every value; it becomes a
-//! [`Place`], with line and column, only where something is wrong.
+//! [`SourceLocation`], with line and column, only where something is wrong.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::model::converged::FileText;
 use crate::model::secret::Masker;
-use crate::syntax::place::Place;
+use crate::syntax::place::SourceLocation;
 
 /// One file, as read.
 #[derive(Clone, Debug)]
@@ -66,17 +66,17 @@ impl Sources {
     }
 
     /// In the order in which files were read; places outside all files come first.
-    pub(crate) fn order(&self, place: Option<&Place>) -> (Option<usize>, usize) {
+    pub(crate) fn order(&self, place: Option<&SourceLocation>) -> (Option<usize>, usize) {
         let file = place.and_then(|place| self.0.iter().position(|source| source.path == place.file));
         (file, place.map_or(0, |place| place.offset))
     }
 
-    pub(crate) fn place(&self, span: Span) -> Place {
+    pub(crate) fn place(&self, span: Span) -> SourceLocation {
         let source = self.get(span.file);
         let offset = span.offset.min(source.text.len());
         let line = source.line_starts.partition_point(|start| *start <= offset).max(1);
         let before = source.text.get(source.line_starts[line - 1]..offset).unwrap_or_default();
-        Place {
+        SourceLocation {
             file: source.path.clone(),
             offset,
             length: span.length,

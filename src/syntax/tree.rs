@@ -18,11 +18,11 @@ pub(crate) enum Value {
     Scalar(Scalar),
     List(Vec<Node>),
     /// In the order of the file.
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct MapEntry {
     pub key: String,
     pub key_span: Span,
     pub value: Node,
@@ -32,13 +32,13 @@ pub(crate) struct Entry {
 pub(crate) struct Scalar {
     /// As it is written in the file, or, of a string, what is meant by it.
     pub text: String,
-    pub kind: Kind,
+    pub kind: ScalarKind,
     /// A variable was put in: it may stand for a number, and in an environment it is a secret.
     pub interpolated: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ScalarKind {
     Bool,
     Integer,
     Float,
@@ -63,7 +63,7 @@ impl Node {
     }
 
     /// Nothing for anything but a map.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[MapEntry] {
         match &self.value {
             Value::Map(entries) => entries,
             Value::Null | Value::Scalar(_) | Value::List(_) => &[],
@@ -81,7 +81,7 @@ impl Node {
     /// Strings in a list, or the one that stands for a list of one; what is neither is left out.
     pub(crate) fn strings(&self) -> Vec<(&str, Span)> {
         match &self.value {
-            Value::Scalar(Scalar { text, kind: Kind::String, .. }) => vec![(text, self.span)],
+            Value::Scalar(Scalar { text, kind: ScalarKind::String, .. }) => vec![(text, self.span)],
             Value::List(items) => {
                 items.iter().filter(|item| matches!(item.value, Value::Scalar(_))).flat_map(Node::strings).collect()
             }
@@ -96,9 +96,9 @@ impl Node {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map".to_owned(),
             Value::Scalar(scalar) => match scalar.kind {
-                Kind::Bool => format!("`{}`", scalar.text),
-                Kind::Integer | Kind::Float => format!("the number `{}`", scalar.text),
-                Kind::String => "a string".to_owned(),
+                ScalarKind::Bool => format!("`{}`", scalar.text),
+                ScalarKind::Integer | ScalarKind::Float => format!("the number `{}`", scalar.text),
+                ScalarKind::String => "a string".to_owned(),
             },
         }
     }
@@ -151,7 +151,7 @@ impl Node {
         for entry in entries {
             match merged.iter_mut().find(|other| other.key == entry.key) {
                 Some(other) => {
-                    *other = Entry { value: entry.value.clone().over(&other.value), ..entry.clone() };
+                    *other = MapEntry { value: entry.value.clone().over(&other.value), ..entry.clone() };
                 }
                 None => merged.push(entry.clone()),
             }

@@ -8,7 +8,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned};
 
 use crate::syntax::problem::Problem;
 use crate::syntax::source::{Sources, Span};
-use crate::syntax::tree::{Entry, Kind, Node, Scalar, Value};
+use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value};
 
 /// A thousand services with a hundred keys and values each. What aliases repeat has bounds of its own, which end alias
 /// bombs within 100 ms.
@@ -22,18 +22,18 @@ const SCALAR_BYTES_MAX: usize = 4 << 20;
 
 /// What the files of one manifest may still hold, all together.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct SizeBudget {
     nodes: usize,
     scalar_bytes: usize,
 }
 
-impl Default for Budget {
+impl Default for SizeBudget {
     fn default() -> Self {
         Self { nodes: NODES_MAX, scalar_bytes: SCALAR_BYTES_MAX }
     }
 }
 
-impl Budget {
+impl SizeBudget {
     fn spend(&mut self, node: &Node) {
         let (nodes, bytes) = node.size();
         self.nodes = self.nodes.saturating_sub(nodes);
@@ -43,20 +43,25 @@ impl Budget {
 
 /// Reads one file of `sources`. `None`: it is no YAML at all; otherwise each key that stands twice is a problem, and
 /// its first value counts.
-pub(crate) fn parse(sources: &Sources, file: usize, budget: &mut Budget, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(crate) fn parse(
+    sources: &Sources,
+    file: usize,
+    budget: &mut SizeBudget,
+    problems: &mut Vec<Problem>,
+) -> Option<Node> {
     let node = parse_within(sources, file, *budget, problems)?;
     budget.spend(&node);
     Some(node)
 }
 
-fn parse_within(sources: &Sources, file: usize, budget: Budget, problems: &mut Vec<Problem>) -> Option<Node> {
+fn parse_within(sources: &Sources, file: usize, budget: SizeBudget, problems: &mut Vec<Problem>) -> Option<Node> {
     let text = &sources.get(file).text;
     let raw = match read(text, budget, DuplicateKeyPolicy::Error) {
         Ok(raw) => raw,
         Err(error @ Error::DuplicateMappingKey { .. }) => match read(text, budget, DuplicateKeyPolicy::LastWins) {
             Ok(raw) => {
                 let before = problems.len();
-                let node = Planter { sources, file, problems }.plant(raw);
+                let node = NodeBuilder { sources, file, problems }.plant(raw);
                 // `1` and `0x1` are one key to the reader, and only it can tell.
                 if problems.len() == before {
                     problems.push(explain(sources, file, &error));
@@ -73,10 +78,10 @@ fn parse_within(sources: &Sources, file: usize, budget: Budget, problems: &mut V
             return None;
         }
     };
-    Some(Planter { sources, file, problems }.plant(raw))
+    Some(NodeBuilder { sources, file, problems }.plant(raw))
 }
 
-fn read(text: &str, left: Budget, duplicate_keys: DuplicateKeyPolicy) -> Result<Raw, Error> {
+fn read(text: &str, left: SizeBudget, duplicate_keys: DuplicateKeyPolicy) -> Result<Raw, Error> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         with_snippet: false,
@@ -170,24 +175,24 @@ type Raw = Spanned<RawValue>;
 enum RawValue {
     Null,
     String(String),
-    Other(Kind),
+    Other(ScalarKind),
     List(Vec<Raw>),
     Map(Vec<(Spanned<String>, Raw)>),
 }
 
 /// Turns raw values into nodes, with spans in bytes and duplicate keys told.
-struct Planter<'a> {
+struct NodeBuilder<'a> {
     sources: &'a Sources,
     file: usize,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Planter<'_> {
+impl NodeBuilder<'_> {
     fn plant(&mut self, raw: Raw) -> Node {
         let mut span = self.span(raw.defined);
         let value = match raw.value {
             RawValue::Null => Value::Null,
-            RawValue::String(text) => Value::Scalar(Scalar { text, kind: Kind::String, interpolated: false }),
+            RawValue::String(text) => Value::Scalar(Scalar { text, kind: ScalarKind::String, interpolated: false }),
             RawValue::Other(kind) => {
                 let text = &self.sources.get(self.file).text[span.offset..span.offset + span.length];
                 // Quotes are there only under an explicit tag: `!!int "5"`.
@@ -204,7 +209,7 @@ impl Planter<'_> {
     }
 
     fn map(&mut self, pairs: Vec<(Spanned<String>, Raw)>, span: &mut Span) -> Value {
-        let mut entries: Vec<Entry> = Vec::with_capacity(pairs.len());
+        let mut entries: Vec<MapEntry> = Vec::with_capacity(pairs.len());
         let mut known: BTreeMap<String, Span> = BTreeMap::new();
         for (key, raw) in pairs {
             let key_span = self.span(key.defined);
@@ -217,7 +222,7 @@ impl Planter<'_> {
                 );
             } else {
                 known.insert(key.value.clone(), key_span);
-                entries.push(Entry { key: key.value, key_span, value });
+                entries.push(MapEntry { key: key.value, key_span, value });
             }
         }
         // A map without braces has no mark of its own: its first key stands for it.
@@ -259,19 +264,19 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<RawValue, E> {
-        Ok(RawValue::Other(Kind::Bool))
+        Ok(RawValue::Other(ScalarKind::Bool))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<RawValue, E> {
-        Ok(RawValue::Other(Kind::Integer))
+        Ok(RawValue::Other(ScalarKind::Integer))
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<RawValue, E> {
-        Ok(RawValue::Other(Kind::Integer))
+        Ok(RawValue::Other(ScalarKind::Integer))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<RawValue, E> {
-        Ok(RawValue::Other(Kind::Float))
+        Ok(RawValue::Other(ScalarKind::Float))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<RawValue, E> {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::lifecycle::State;
-use lcm::store::asked::Asked;
+use lcm::store::query::HistoryQuery;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{Author, Journal as _, Transition};
 use tokio::runtime::{Builder, Runtime};
@@ -118,12 +118,12 @@ fn question_ms(folder: &Path, end: Timestamp, rank: f64) -> f64 {
     let times = (0..QUESTIONS).map(|turn| {
         let turn = i64::try_from(turn).expect("small");
         let until = end - SignedDuration::from_hours(24 * (turn % (DAYS - 2)));
-        let asked = Asked {
+        let asked = HistoryQuery {
             services: [format!("service-{:02}", turn % SERVICES).as_str().into()].into(),
             states: [State::Online].into(),
             since: Some(until - SignedDuration::from_hours(24)),
             until: Some(until),
-            ..Asked::all("studio".into())
+            ..HistoryQuery::all("studio".into())
         };
         timed(|| assert!(!now(Sqlite::at(folder).transitions(&asked)).expect("read").is_empty()))
     });

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lcm::manifest::{Choice, load};
+use lcm::manifest::{ModeSelection, load};
 use regex_lite::Regex;
 use serde_json::Value;
 use similar::TextDiff;
@@ -155,7 +155,7 @@ impl World {
     }
 
     fn services(&self) -> Vec<String> {
-        let choice = Choice { mode_optional: true, ..Choice::default() };
+        let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
         let desired = load(&self.folder.join("lcm.yaml"), &BTreeMap::new(), &choice);
         let desired = desired.unwrap_or_else(|problems| panic!("{problems}"));
         desired.services.keys().map(ToString::to_string).collect()

@@ -10,18 +10,18 @@ use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use lcm::model::converged::{Converged, FileText};
-use lcm::model::facts::{Attempts, Report};
+use lcm::model::facts::{Attempts, FailureReport};
+use lcm::model::holds::{Hold, HoldRecord, ModeOverride};
 use lcm::model::hooks::{FORMAT, HookPayload, Point, RunEvent, RunPayload};
 use lcm::model::lifecycle::State;
 use lcm::model::names::ProjectName;
 use lcm::model::pending::{Due, PendingCall};
 use lcm::model::size::Mebibytes;
-use lcm::model::words::{Said, Switched, Word};
-use lcm::store::memory::Memory;
+use lcm::store::memory::MemoryStore;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{
-    Author, Entry, FencingToken, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, RunNotice, Store, StoreError,
-    Transition,
+    Author, FencingToken, JournalEntry, Measure, Measured, PendingChange, RunBegun, RunEnd, RunNotice, RunRecord,
+    Store, StoreError, Transition,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -73,7 +73,7 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
         1 => {
             let calls: Vec<PendingCall> = (0..how % 3).map(|at| call(number, which.wrapping_add(at), how)).collect();
             let pending = PendingChange { add: &calls, ..PendingChange::default() };
-            store.write(&Entry { pending, ..Entry::of(&project) }).await.map(drop)
+            store.write(&JournalEntry { pending, ..JournalEntry::of(&project) }).await.map(drop)
         }
         2 => {
             let pending = store.pending(&project).await?;
@@ -85,7 +85,8 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
                 _ => PendingChange { tried: &ids, ..PendingChange::default() },
             };
             let made = transition(number, &run, which, how);
-            store.write(&Entry { transition: Some(&made), pending, ..Entry::of(&project) }).await.map(drop)
+            let entry = JournalEntry { transition: Some(&made), pending, ..JournalEntry::of(&project) };
+            store.write(&entry).await.map(drop)
         }
         3 => {
             store
@@ -104,7 +105,7 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
                 .await
         }
         4 => {
-            let run = Run {
+            let run = RunRecord {
                 id: run.clone(),
                 manifest: "/x/lcm.yaml".to_owned(),
                 project,
@@ -122,8 +123,8 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
         }
         5 => close_killed(store, number, how).await,
         6 => {
-            let word = Word::ALL[usize::from(how) % Word::ALL.len()];
-            let said = Said { word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
+            let word = Hold::ALL[usize::from(how) % Hold::ALL.len()];
+            let said = HoldRecord { kind: word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
             store.set_hold(&project, &service, is_on.then_some(&said)).await
         }
         kind => keep(store, number, (kind, which, how)).await,
@@ -149,7 +150,7 @@ async fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -
             let entry = format!("/x{}/lcm.yaml", which % 2);
             let own_mode = Some("voice".into());
             let switched =
-                Switched { mode: "video".into(), entry, own_mode, by: by(), since: at(number), reason: None };
+                ModeOverride { mode: "video".into(), entry, own_mode, by: by(), since: at(number), reason: None };
             store.set_mode_override(&project, is_on.then_some(&switched)).await
         }
         8 => {
@@ -157,7 +158,7 @@ async fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -
             store.set_attempts(&project, &service, is_on.then_some(&attempts)).await
         }
         9 => {
-            let report = Report { error: "no answer".to_owned(), by: by(), at: at(number) };
+            let report = FailureReport { error: "no answer".to_owned(), by: by(), at: at(number) };
             store.set_report(&project, &service, is_on.then_some(&report)).await
         }
         10 => {
@@ -279,7 +280,7 @@ fn holds(operations: &[Operation], kills: &[usize]) {
     let memory = Path::new("/dev/shm");
     let within = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
     let folder = tempfile::tempdir_in(within).expect("a folder");
-    let model = Memory::default();
+    let model = MemoryStore::default();
     let mut views = vec![now(view(&model))];
     for (number, operation) in operations.iter().enumerate() {
         now(carry_out(&model, number, *operation)).expect("in memory");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lcm::model::lifecycle::State;
-use lcm::store::asked::Asked;
+use lcm::store::query::HistoryQuery;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{Author, Journal as _, Transition};
 use rusqlite::Connection;
@@ -111,8 +111,8 @@ pub(crate) fn loses_no_acknowledged_record() {
         let said = Writer::start(folder.path(), Some(next)).kill_after(1 + lines, more);
         let acknowledged = said.last().and_then(|last| last.parse::<u64>().ok()).map_or(next, |last| last + 1);
 
-        let found =
-            now(Sqlite::at(folder.path()).transitions(&Asked::all("studio".into()))).expect("it opens, and is read");
+        let found = now(Sqlite::at(folder.path()).transitions(&HistoryQuery::all("studio".into())))
+            .expect("it opens, and is read");
         let numbers: Vec<u64> = found.iter().map(|one| one.reason.parse().expect("a number")).collect();
         let count = u64::try_from(numbers.len()).expect("small");
         assert!(count >= acknowledged, "round {round}: {count} records, and {acknowledged} were acknowledged");
@@ -142,7 +142,7 @@ pub(crate) fn a_migration_is_repeated() {
         }
         // The next lcm comes by.
         let store = Sqlite::at(folder.path());
-        let old = now(store.transitions(&Asked::all("studio".into()))).expect("read");
+        let old = now(store.transitions(&HistoryQuery::all("studio".into()))).expect("read");
         assert_eq!(old.len(), usize::try_from(OLD_ROWS).expect("small"), "round {round}");
         now(store.record(&change(1))).expect("brought up, and written");
         assert_sound(folder.path());

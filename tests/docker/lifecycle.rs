@@ -12,17 +12,17 @@ use lcm::model::secret::Secret;
 use lcm::model::spec::Spec;
 use lcm::runtime::docker::facts::ContainerState;
 use lcm::runtime::docker::intent::{ContainerSpec, ExistingContainer, GpuAccess, Ulimit};
-use lcm::runtime::{Life, Pause, Stop};
+use lcm::runtime::{Pause, RunState, StopRequest};
 
 pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
-    assert_eq!(bench.life(&web).await, Life::Absent);
+    assert_eq!(bench.life(&web).await, RunState::Absent);
     bench.engine.prepare(&bench.project, &web).await.expect("prepared");
     let instance = bench.start(&web).await.expect("started");
 
     let look = bench.look(&web).await;
-    assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
+    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
     assert_eq!(look.spec.as_deref(), Some(web.spec.hash()));
     let fact = bench.fact(&web).await;
     let marks = fact.marks.expect("marks");
@@ -34,14 +34,14 @@ pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
     bench.stop(&web, &instance).await.expect("stopped");
     bench.stop(&web, &instance).await.expect("one that has ended is fine");
     match bench.life(&web).await {
-        Life::Ended(Some(exit)) => assert_eq!((exit.code, exit.at.is_some()), (Some(0), true)),
+        RunState::Ended(Some(exit)) => assert_eq!((exit.code, exit.at.is_some()), (Some(0), true)),
         other => panic!("{other:?}"),
     }
     assert_eq!(bench.start(&web).await.as_ref(), Ok(&instance), "the same one again");
     bench.engine.remove(&bench.project, &instance).await.expect_err("it runs");
     bench.stop(&web, &instance).await.expect("stopped");
     bench.engine.remove(&bench.project, &instance).await.expect("removed");
-    assert_eq!(bench.life(&web).await, Life::Absent);
+    assert_eq!(bench.life(&web).await, RunState::Absent);
     bench.engine.remove(&bench.project, &instance).await.expect("one that is gone is fine");
     bench.stop(&web, &instance).await.expect("one that is gone is fine");
 }
@@ -54,7 +54,7 @@ pub(crate) async fn an_existing_container_is_started_and_stopped() {
     let bench = Bench::new();
     let name = format!("{}-existing", bench.project);
     let service = existing(&name);
-    assert_eq!(bench.life(&service).await, Life::Absent);
+    assert_eq!(bench.life(&service).await, RunState::Absent);
     let missing = bench.engine.prepare(&bench.project, &service).await.expect_err("missing").to_string();
     assert!(missing.contains(&name) && missing.contains("does not exist"), "{missing}");
     assert!(bench.start(&service).await.expect_err("missing").contains("does not exist"));
@@ -98,7 +98,7 @@ pub(crate) async fn a_restart_policy_does_not_bring_back_what_was_stopped() {
         let instance = bench.start(&service).await.expect("started");
         until("it came back", || async { inspected(&name, ".RestartCount") != "0" }).await;
         bench.stop(&service, &instance).await.expect("stopped");
-        assert!(matches!(bench.life(&service).await, Life::Ended(_)));
+        assert!(matches!(bench.life(&service).await, RunState::Ended(_)));
         assert_eq!(inspected(&name, ".State.Restarting"), "false");
     }
 }
@@ -145,11 +145,11 @@ pub(crate) async fn a_paused_container_goes_on_or_is_stopped() {
     let pause = Pause { project: &bench.project, service: &web.name, instance: &instance };
     bench.engine.pause(&pause).await.expect("paused");
     bench.engine.pause(&pause).await.expect("one that is paused is fine");
-    assert_eq!(bench.life(&web).await, Life::Suspended);
+    assert_eq!(bench.life(&web).await, RunState::Suspended);
     assert_eq!(bench.fact(&web).await.state, ContainerState::Paused);
     bench.engine.unpause(&pause).await.expect("unpaused");
     bench.engine.unpause(&pause).await.expect("one that goes on is fine");
-    assert_eq!(bench.life(&web).await, Life::Running);
+    assert_eq!(bench.life(&web).await, RunState::Running);
     bench.engine.pause(&pause).await.expect("paused");
     bench.stop(&web, &instance).await.expect("stopped");
     assert_eq!(bench.fact(&web).await.exit_code, Some(0), "it could still end in peace");
@@ -160,7 +160,7 @@ pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_remove
     let (bench, other) = (Bench::new(), Bench::new());
     let theirs = other.serving("web", &[]);
     let instance = other.start(&theirs).await.expect("started");
-    let stop = Stop {
+    let stop = StopRequest {
         project: &bench.project,
         service: &theirs.name,
         instance: &instance,
@@ -172,14 +172,14 @@ pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_remove
     bench.engine.remove(&bench.project, &instance).await.expect_err("not ours");
     let pause = Pause { project: &bench.project, service: &theirs.name, instance: &instance };
     bench.engine.pause(&pause).await.expect_err("not ours");
-    assert_eq!(other.life(&theirs).await, Life::Running);
+    assert_eq!(other.life(&theirs).await, RunState::Running);
 
     let named = existing(theirs.object().expect("a container").as_str());
-    assert_eq!(bench.life(&named).await, Life::Absent, "nothing of ours");
+    assert_eq!(bench.life(&named).await, RunState::Absent, "nothing of ours");
     bench.start(&named).await.expect_err("not ours");
     let gone = lcm::runtime::docker::instance(id(&instance)[..12].to_owned(), "");
     other.stop(&theirs, &gone).await.expect("the beginning of an id is no id");
-    assert_eq!(other.life(&theirs).await, Life::Running);
+    assert_eq!(other.life(&theirs).await, RunState::Running);
 }
 
 pub(crate) async fn ports_devices_networks_and_labels_are_checked_before_anything_starts() {
@@ -270,7 +270,7 @@ pub(crate) async fn gpus_are_asked_for_by_id() {
     bench.start_on(&asking, &gpus).await.expect_err("no such GPU");
     let fact = bench.fact(&asking).await;
     assert_eq!(fact.state, ContainerState::Created);
-    assert_eq!(bench.life(&asking).await, Life::Ended(None));
+    assert_eq!(bench.life(&asking).await, RunState::Ended(None));
     let requests = inspected(&fact.id, ".HostConfig.DeviceRequests");
     assert!(requests.contains(r#""DeviceIDs":["GPU-00000000-0000-0000-0000-00000000beef","1"]"#), "{requests}");
     assert!(requests.contains(r#""Driver":"nvidia""#) && requests.contains(r#"[["gpu"]]"#), "{requests}");

@@ -4,7 +4,7 @@ use crate::bench::{Bench, docker, id, inspected, own};
 use lcm::model::desired::Service;
 use lcm::model::instance::Instance;
 use lcm::model::names::{GpuId, ObjectName};
-use lcm::runtime::Life;
+use lcm::runtime::RunState;
 use lcm::runtime::docker::intent::{DockerSpec, GpuAccess, PullPolicy};
 
 /// Started and stopped, as the plan does before it starts a changed one.
@@ -46,7 +46,7 @@ pub(crate) async fn a_changed_spec_puts_the_old_one_aside_until_settled() {
     assert!(!bench.look(&second).await.previous);
     bench.engine.settle(&bench.project, &second).await.expect("settling twice is fine");
     assert!(!bench.engine.restore(&bench.project, &second).await.expect("nothing to restore"));
-    assert_eq!(bench.life(&second).await, Life::Running);
+    assert_eq!(bench.life(&second).await, RunState::Running);
 }
 
 pub(crate) async fn restore_brings_the_old_one_back() {
@@ -56,7 +56,7 @@ pub(crate) async fn restore_brings_the_old_one_back() {
     let new = bench.start(&second).await.expect("started");
     assert!(bench.engine.restore(&bench.project, &second).await.expect("restored"));
     let look = bench.look(&second).await;
-    assert_eq!((look.life, look.previous, look.instance), (Life::Running, false, Some(old.clone())));
+    assert_eq!((look.life, look.previous, look.instance), (RunState::Running, false, Some(old.clone())));
     assert_eq!(name_of(&old), first.object().expect("a container").as_str());
     docker(&["inspect", "--type", "container", id(&new)]).expect_err("the new one is gone");
 }
@@ -70,7 +70,7 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
     assert!(error.contains("/no/such/program"), "{error}");
     let look = bench.look(&second).await;
     assert_eq!((look.instance, look.previous), (Some(old.clone()), false));
-    assert!(matches!(look.life, Life::Ended(_)));
+    assert!(matches!(look.life, RunState::Ended(_)));
     assert_eq!(
         bench
             .facts(&[&second])
@@ -82,7 +82,7 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
         "nothing is left of the new one"
     );
     assert!(bench.engine.restore(&bench.project, &second).await.expect("restored"), "and it can be started again");
-    assert_eq!(bench.life(&second).await, Life::Running);
+    assert_eq!(bench.life(&second).await, RunState::Running);
 
     let alone = Service { name: "alone".into(), ..broken(&bench) };
     let Some(DockerSpec::Created(mut container)) = alone.workload.spec::<DockerSpec>().cloned() else {
@@ -91,7 +91,7 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
     container.name = ObjectName::new(format!("{}-alone", bench.project));
     let alone = own("alone", *container);
     bench.start(&alone).await.expect_err("it can't run");
-    assert_eq!(bench.life(&alone).await, Life::Ended(None), "with none to go back to it stays, and tells why");
+    assert_eq!(bench.life(&alone).await, RunState::Ended(None), "with none to go back to it stays, and tells why");
     assert!(!bench.engine.restore(&bench.project, &alone).await.expect("there was none"));
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
     // Renamed, and the new one was not made; then the manifest went back.
     docker(&["rename", id(&old), &format!("{name}.lcm-old")]).expect("renamed");
     let look = bench.look(&first).await;
-    assert_eq!((look.life, look.previous), (Life::Absent, true));
+    assert_eq!((look.life, look.previous), (RunState::Absent, true));
     bench.engine.settle(&bench.project, &first).await.expect("settled");
     assert!(bench.look(&first).await.previous, "the only one there is stays");
     assert_eq!(bench.start(&first).await.as_ref(), Ok(&old));
@@ -127,7 +127,7 @@ pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
     let name = web.object().expect("a container").as_str();
     let made = bench.stranger(name, &[], &[]);
     let created = inspected(&made, ".State");
-    assert_eq!(bench.life(&web).await, Life::Absent);
+    assert_eq!(bench.life(&web).await, RunState::Absent);
     let refused = bench.start(&web).await.expect_err("a stranger's");
     assert!(refused.contains(name) && refused.contains("was not made by lcm"), "{refused}");
     let unfit = bench.engine.prepare(&bench.project, &web).await.expect_err("known beforehand").to_string();
@@ -180,5 +180,5 @@ pub(crate) async fn an_image_that_cannot_be_had_is_named_and_the_old_one_runs_on
     let error = bench.engine.prepare(&bench.project, &with(PullPolicy::Never)).await.expect_err("not here").to_string();
     assert!(error.contains("pull_policy: never"), "{error}");
     assert_eq!(bench.look(&web).await.instance, Some(instance));
-    assert_eq!(bench.life(&web).await, Life::Running);
+    assert_eq!(bench.life(&web).await, RunState::Running);
 }

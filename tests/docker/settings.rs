@@ -11,7 +11,7 @@ use lcm::model::names::RuntimeName;
 use lcm::runtime::docker::facts::ContainerFact;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::intent::GpuAccess;
-use lcm::runtime::docker::settings::{Difference, Settings};
+use lcm::runtime::docker::settings::{ContainerSettings, Difference};
 
 /// What of a running service differs from the manifest, by the engine.
 async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
@@ -22,7 +22,7 @@ async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
     facts.paths = lcm::host::paths::of_runtime(&desired, &RuntimeName::known("docker"));
     facts.docker_mut().containers = Reading::Known(bench.facts(&[service]).await);
     let marks = fact.marks.as_ref().expect("marks");
-    let expected = Settings::expected(service, marks, &facts).expect("a container of lcm's own");
+    let expected = ContainerSettings::expected(service, marks, &facts).expect("a container of lcm's own");
     fact.settings.as_ref().expect("it was inspected").differences(&expected)
 }
 

@@ -14,13 +14,13 @@ use crate::server::static_server;
 use crate::world::VARIABLE;
 use lcm::model::desired::{Desired, GpuRequest, Service, StopPolicy};
 use lcm::model::environment::EnvValue;
-use lcm::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading};
+use lcm::model::facts::{Facts, GpuFact, GpuHolder, ProcessOwner, Reading};
 use lcm::model::instance::Instance;
 use lcm::model::names::{GpuId, ProjectName, ServiceName};
 use lcm::model::size::Mebibytes;
 use lcm::runtime::machine::Machine;
 use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
-use lcm::runtime::{Driver as _, Start, Stop};
+use lcm::runtime::{Driver as _, Start, StopRequest};
 
 /// Longer than anything takes on a loaded machine; only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -149,13 +149,13 @@ pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
         let Reading::Known(read) = &facts.gpus else { panic!("{:?}", facts.gpus) };
         let [ref foreign] = read[0].holders[..] else { panic!("{read:?}") };
         assert_eq!((foreign.pid, foreign.memory), (stranger.pid(), Some(Mebibytes(1_024))));
-        assert_eq!((foreign.program.as_str(), &foreign.owner), ("model_server", &Owner::Stranger));
+        assert_eq!((foreign.program.as_str(), &foreign.owner), ("model_server", &ProcessOwner::Stranger));
         let [ref ours] = read[1].holders[..] else { panic!("{read:?}") };
-        let owner = Owner::Service { project: desired.project.clone(), service: model.name.clone() };
+        let owner = ProcessOwner::Service { project: desired.project.clone(), service: model.name.clone() };
         assert_eq!((ours.memory, &ours.owner), (Some(Mebibytes(2_048)), &owner), "on the GPU that it was given");
     }
 
-    let stop = Stop {
+    let stop = StopRequest {
         project: &desired.project,
         service: &model.name,
         instance: &instance,
@@ -258,7 +258,7 @@ pub(crate) async fn a_container_holds() {
     until("it holds its memory", || gpus.world().used_mib("GPU-0") == 2_048);
     let facts = machine.survey(&desired).await;
     let [ref holder] = first_of(&facts).holders[..] else { panic!("{:?}", facts.gpus) };
-    assert_eq!(holder.owner, Owner::Container(bench::id(&instance).to_owned()));
+    assert_eq!(holder.owner, ProcessOwner::Container(bench::id(&instance).to_owned()));
     assert_eq!((holder.program.as_str(), holder.memory), ("model_server", Some(Mebibytes(2_048))));
     assert!(holder.pid > 1, "its number on the host, not the one inside");
     let GpuHolder { pid, .. } = holder;

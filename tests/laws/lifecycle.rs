@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use lcm::model::lifecycle::{Action, ROUTES, ROWS, State};
 use lcm::model::names::ServiceName;
-use lcm::model::rules::{Case, Rules, Verdict};
+use lcm::model::rules::{Case, Legality, Rules};
 
 #[test]
 fn legal_changes_are_the_reference_and_three_to_scaling() {
@@ -34,7 +34,7 @@ fn each_pair_is_legal_or_refused_as_the_rows_say() {
             assert_eq!(from.may_become(to), legal, "{from} to {to}");
             assert_eq!(from.next().any(|next| next == to), legal, "{from} to {to}");
             assert_eq!(rules.next(&case, from).any(|next| next == to), legal, "{from} to {to}");
-            let verdict = if legal || from == to { Verdict::Legal } else { Verdict::NoRow };
+            let verdict = if legal || from == to { Legality::Legal } else { Legality::NoRow };
             assert_eq!(rules.judge(&case, from, to), verdict, "{from} to {to}");
         }
     }

@@ -1,6 +1,6 @@
 //! Containers that somebody else made use the GPUs that they were made with, wherever lcm would rather have them.
 
-use lcm::model::facts::{GpuHolder, Owner, Reading};
+use lcm::model::facts::{GpuHolder, ProcessOwner, Reading};
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::facts::DockerReading as _;
@@ -102,7 +102,7 @@ fn one_that_runs_counts_where_it_is_measured() {
     assert!(lines.starts_with("blocked b [no_room]"), "it may load on either yet: {lines}");
     house.sim.meddle(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[1];
-        let (memory, owner) = (Some(Mebibytes(14 << 10)), Owner::Container("e".repeat(64)));
+        let (memory, owner) = (Some(Mebibytes(14 << 10)), ProcessOwner::Container("e".repeat(64)));
         gpu.used = memory;
         gpu.holders.push(GpuHolder { pid: 4711, program: "x".to_owned(), memory, owner });
     });

@@ -2,7 +2,7 @@
 //! blocked by name, and all else goes on.
 
 use lcm::model::enclosure::EnclosureFact;
-use lcm::model::facts::{ListenerFact, Owner, Reading};
+use lcm::model::facts::{ListenerFact, ProcessOwner, Reading};
 use lcm::model::plan::Request;
 use lcm::runtime::docker::facts::DockerReading as _;
 
@@ -83,7 +83,7 @@ fn the_gpus_and_ports_of_another_machines_engine_are_not_this_hosts() {
     let house = House::new(MIXED);
     house.sim.meddle(|facts| {
         facts.docker_mut().elsewhere = Some("it is reached over the network".to_owned());
-        let (program, owner) = (Some("python3".to_owned()), Owner::Stranger);
+        let (program, owner) = (Some("python3".to_owned()), ProcessOwner::Stranger);
         facts.listeners =
             Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
     });

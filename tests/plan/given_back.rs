@@ -2,10 +2,10 @@
 //! less, and else blocked with the arithmetic.
 
 use lcm::model::facts::{ProbeFacts, ProbeReading};
+use lcm::model::holds::Hold;
 use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Purpose, Request, Step};
 use lcm::model::size::Mebibytes;
-use lcm::model::words::Word;
 use lcm::plan::audit;
 use lcm::runtime::registry::observe;
 use lcm::sim::{Behaviour, Sleep};
@@ -172,7 +172,7 @@ fn one_that_gave_memory_back_by_itself_is_as_one_that_was_evicted() {
     house.sim.meddle(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
         gpu.used = Some(Mebibytes(19 << 10));
-        let owner = lcm::model::facts::Owner::Stranger;
+        let owner = lcm::model::facts::ProcessOwner::Stranger;
         let (pid, program, memory) = (9, "game".to_owned(), Some(Mebibytes(18 << 10)));
         gpu.holders.push(lcm::model::facts::GpuHolder { pid, program, memory, owner });
     });
@@ -223,7 +223,7 @@ fn what_loads_or_is_not_known_to_answer_counts_in_full() {
 #[test]
 fn nothing_is_woken_that_an_operator_holds() {
     let house = evicted(1);
-    house.say("coder", Some(Word::Maintain));
+    house.say("coder", Some(Hold::Maintain));
     assert_lines(&house.plan("talk"), "held coder [maintenance]");
 }
 

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
-use lcm::manifest::{Choice, load};
+use lcm::apply::{OnFailure, Options, RunContext, RunResult, apply};
+use lcm::manifest::{ModeSelection, load};
+use lcm::model::capacity::HostCapacity;
 use lcm::model::desired::Desired;
 use lcm::model::facts::Facts;
+use lcm::model::holds::{Hold, HoldRecord};
 use lcm::model::plan::{Plan, Request};
-use lcm::model::room::Room;
 use lcm::model::snapshot::{PlanError, Planner, Snapshot};
-use lcm::model::words::{Said, Word};
 use lcm::plan::{audit, plan};
 use lcm::runtime::Driver as _;
 use lcm::runtime::registry::observe;
 use lcm::sim::Sim;
-use lcm::store::memory::Memory;
-use lcm::store::{Author, Holds as _, Journal as _, Transition};
+use lcm::store::memory::MemoryStore;
+use lcm::store::{Author, HoldStore as _, Journal as _, Transition};
 
 #[path = "../support/schema.rs"]
 mod schema;
@@ -29,7 +29,7 @@ mod schema;
 pub(crate) struct House {
     folder: tempfile::TempDir,
     pub(crate) sim: Sim,
-    pub(crate) store: Memory,
+    pub(crate) store: MemoryStore,
 }
 
 impl House {
@@ -37,7 +37,7 @@ impl House {
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let observed_at: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
-        let house = Self { folder, sim: Sim::new(Facts::empty("box", observed_at)), store: Memory::default() };
+        let house = Self { folder, sim: Sim::new(Facts::empty("box", observed_at)), store: MemoryStore::default() };
         house.rewrite(manifest);
         house
     }
@@ -53,7 +53,7 @@ impl House {
     }
 
     pub(crate) fn desired_with(&self, mode: Option<&str>, environment: &BTreeMap<String, String>) -> Desired {
-        let choice = Choice { mode: mode.map(Into::into), ..Choice::default() };
+        let choice = ModeSelection { mode: mode.map(Into::into), ..ModeSelection::default() };
         load(&self.folder.path().join("lcm.yaml"), environment, &choice).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
@@ -82,15 +82,15 @@ impl House {
         let mut facts = self.sim.observe(desired).await;
         facts.history = self.store.last_known(&desired.project).await.expect("a memory");
         facts.pending = self.store.pending(&desired.project).await.expect("a memory");
-        facts.heed(self.store.holds(&desired.project).await.expect("a memory").services);
+        facts.merge_holds(self.store.holds(&desired.project).await.expect("a memory").services);
         facts
     }
 
     /// Kim says it, or takes back whatever was said.
-    pub(crate) fn say(&self, service: &str, word: Option<Word>) {
+    pub(crate) fn say(&self, service: &str, word: Option<Hold>) {
         let since: Timestamp = "2026-01-02T02:00:00Z".parse().expect("a time");
         let metadata = BTreeMap::from([("ticket".to_owned(), "7".to_owned())]);
-        let said = word.map(|word| Said { word, by: "kim".to_owned(), since, reason: None, metadata });
+        let said = word.map(|word| HoldRecord { kind: word, by: "kim".to_owned(), since, reason: None, metadata });
         let (project, service) = ("studio".into(), service.into());
         // Also while something else goes on.
         let kept = self.store.set_hold(&project, &service, said.as_ref()).now_or_never();
@@ -103,11 +103,11 @@ impl House {
     }
 
     /// Applies a mode, which must converge: the next plan has no steps.
-    pub(crate) fn apply(&self, mode: &str) -> Outcome {
+    pub(crate) fn apply(&self, mode: &str) -> RunResult {
         self.apply_for(&self.desired(Some(mode)), &Request::default())
     }
 
-    pub(crate) fn apply_for(&self, desired: &Desired, request: &Request) -> Outcome {
+    pub(crate) fn apply_for(&self, desired: &Desired, request: &Request) -> RunResult {
         let outcome = self.try_apply(desired, request);
         let failures: Vec<&String> = outcome.failures.iter().map(|failure| &failure.error).collect();
         assert!(failures.is_empty(), "{failures:?}");
@@ -116,7 +116,7 @@ impl House {
         outcome
     }
 
-    pub(crate) fn try_apply(&self, desired: &Desired, request: &Request) -> Outcome {
+    pub(crate) fn try_apply(&self, desired: &Desired, request: &Request) -> RunResult {
         self.apply_while(desired, request, async {})
     }
 
@@ -126,7 +126,7 @@ impl House {
         desired: &Desired,
         request: &Request,
         beside: impl Future<Output = ()>,
-    ) -> Outcome {
+    ) -> RunResult {
         let applied = async {
             let first = think(desired, &self.facts(desired).await, request).expect("an audited plan");
             let options = Options {
@@ -138,7 +138,7 @@ impl House {
             };
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
             let earlier = self.store.pending(&desired.project).await.expect("it is in memory");
-            let context = Context {
+            let context = RunContext {
                 driver: &self.sim,
                 store: &self.store,
                 store_told: &AtomicBool::new(false),
@@ -182,7 +182,7 @@ impl Planner for Twice<'_> {
         think(self.desired, &snapshot.facts, request).map_err(|findings| PlanError::Unsound(vec![findings]))
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         lcm::plan::capacity(self.desired, &snapshot.observed, request)
     }
 }

@@ -1,12 +1,12 @@
 //! A switch never leaves less than there was because of something known beforehand: what the new mode merely does not
 //! name runs on while something wanted can't start, unless what can start needs its memory or port.
 
-use lcm::apply::Outcome;
-use lcm::model::facts::{GpuHolder, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
+use lcm::apply::RunResult;
+use lcm::model::facts::{GpuHolder, ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
+use lcm::model::holds::Hold;
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
 use lcm::model::size::Mebibytes;
-use lcm::model::words::Word;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::sim::Behaviour;
 
@@ -53,7 +53,7 @@ fn plan(house: &House, mode: &str, request: &Request) -> Plan {
     house.plan_for(&house.desired(Some(mode)), request)
 }
 
-fn apply(house: &House, mode: &str) -> Outcome {
+fn apply(house: &House, mode: &str) -> RunResult {
     house.try_apply(&house.desired(Some(mode)), &Request::default())
 }
 
@@ -64,7 +64,8 @@ fn left(plan: &Plan) -> Vec<&str> {
 fn squat(house: &House) {
     house.sim.meddle(|facts| {
         let program = Some("python3".to_owned());
-        let listener = ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner: Owner::Stranger };
+        let listener =
+            ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner: ProcessOwner::Stranger };
         let Reading::Known(listeners) = &mut facts.listeners else { panic!("ports are known") };
         listeners.push(listener);
         let health = Some(ProbeReading::Passed);
@@ -81,7 +82,7 @@ fn foreign(house: &House) {
             pid: 4712,
             program: "blender".to_owned(),
             memory: Some(Mebibytes(4 << 10)),
-            owner: Owner::Stranger,
+            owner: ProcessOwner::Stranger,
         };
         facts.gpus.known_mut().expect("GPUs")[0].holders.push(holder);
     });
@@ -187,7 +188,7 @@ fn force_stops_it_all_and_strict_nothing() {
 #[test]
 fn what_is_held_makes_nothing_wait() {
     let house = house(PLAIN, "");
-    house.say("new", Some(Word::Terminate));
+    house.say("new", Some(Hold::Terminate));
     assert_lines(
         &house.plan("new"),
         "stop:side [not_in_mode] 1024 on GPU-0

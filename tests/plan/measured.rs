@@ -1,6 +1,6 @@
 //! Memory as a driver measures it: what counts for a service, what is foreign, and what people are told.
 
-use lcm::model::facts::{GpuHolder, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
+use lcm::model::facts::{GpuHolder, ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
@@ -33,7 +33,7 @@ fn holds(house: &House, gpu: usize, memory: Option<u64>) {
 }
 
 fn stranger(pid: i32, program: &str, memory: u64) -> GpuHolder {
-    GpuHolder { pid, program: program.to_owned(), memory: Some(Mebibytes(memory)), owner: Owner::Stranger }
+    GpuHolder { pid, program: program.to_owned(), memory: Some(Mebibytes(memory)), owner: ProcessOwner::Stranger }
 }
 
 /// Strangers come to the first GPU.
@@ -153,7 +153,7 @@ fn a_stranger_in_a_services_place_is_foreign_memory() {
     let house = driven_house(MANIFEST, &[0]);
     house.sim.meddle(|facts| {
         let program = Some("python3".to_owned());
-        let owner = Owner::Stranger;
+        let owner = ProcessOwner::Stranger;
         facts.listeners =
             Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];

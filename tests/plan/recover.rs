@@ -5,16 +5,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::desired::{Desired, Recover};
 use lcm::model::facts::{Attempts, ExitFact};
+use lcm::model::holds::Hold;
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
-use lcm::model::words::Word;
 use lcm::plan::audit;
 use lcm::runtime::Driver as _;
 use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::process::facts::TreeFact;
 use lcm::runtime::registry::observe;
 use lcm::sim::Behaviour;
-use lcm::store::Attempts as _;
+use lcm::store::AttemptStore as _;
 
 use crate::house::{House, assert_lines, block_on, text};
 
@@ -339,7 +339,7 @@ fn the_audit_knows_the_budgets() {
 #[test]
 fn what_an_operator_holds_keeps_what_it_depends_on() {
     let house = house("all");
-    house.say("web", Some(Word::Maintain));
+    house.say("web", Some(Hold::Maintain));
     falls_sick(&house, "big");
     tried(&house, "big", 3, 1);
     assert_short(

@@ -1,6 +1,6 @@
 //! GPUs and ports as room: first fit, victims, moves, foreign memory, and the arithmetic of a refusal.
 
-use lcm::model::facts::{ListenerFact, Owner};
+use lcm::model::facts::{ListenerFact, ProcessOwner};
 use lcm::model::plan::Request;
 
 use crate::house::{House, assert_lines, text};
@@ -156,7 +156,7 @@ fn a_strangers_port_blocks_and_names_the_stranger() {
             address: None,
             pid: Some(4711),
             program: Some("python3".to_owned()),
-            owner: Owner::Stranger,
+            owner: ProcessOwner::Stranger,
         };
         facts.listeners.known_mut().expect("listeners").push(stranger);
     });
@@ -204,7 +204,7 @@ fn a_stranger_on_another_address_is_in_nobodys_way() {
         address: Some(address.parse().expect("an address")),
         pid: Some(4711),
         program: Some("python3".to_owned()),
-        owner: Owner::Stranger,
+        owner: ProcessOwner::Stranger,
     };
     house.sim.meddle(|facts| facts.listeners.known_mut().expect("listeners").push(listen("127.0.0.9")));
     let plan = house.plan("apart");

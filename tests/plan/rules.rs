@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use lcm::model::holds::Hold;
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
-use lcm::model::words::Word;
 use lcm::plan::audit;
 use lcm::runtime::registry::observe;
 
@@ -292,7 +292,7 @@ fn an_operators_word_is_held_to_the_rules_by_its_own_way() {
     let way = |rules: &str| {
         let house = house(rules);
         house.apply("low");
-        house.say("low", Some(Word::Terminate));
+        house.say("low", Some(Hold::Terminate));
         let plan = plan(&house, "low");
         house.apply("low");
         plan

@@ -6,7 +6,7 @@ use lcm::model::lifecycle::Action;
 use lcm::model::plan::{Plan, Request};
 use lcm::runtime::docker::facts::ContainerState;
 use lcm::runtime::docker::facts::DockerReading as _;
-use lcm::runtime::docker::settings::Settings;
+use lcm::runtime::docker::settings::ContainerSettings;
 use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::process::facts::{HeldFact, HeldPath};
 use lcm::sim::Behaviour;
@@ -45,11 +45,11 @@ fn path(real: &str, id: &str) -> PathFact {
     PathFact { real: real.to_owned(), id: id.to_owned() }
 }
 
-fn change(house: &House, change: impl FnOnce(&mut Settings)) {
+fn change(house: &House, change: impl FnOnce(&mut ContainerSettings)) {
     house.sim.meddle(|facts| change(settings(facts)));
 }
 
-fn settings(facts: &mut Facts) -> &mut Settings {
+fn settings(facts: &mut Facts) -> &mut ContainerSettings {
     let containers = facts.docker_mut().containers.known_mut().expect("containers");
     containers[0].settings.as_mut().expect("real settings")
 }
@@ -65,7 +65,7 @@ fn diff(plan: &Plan) -> &str {
 
 #[test]
 fn what_an_engine_can_change_is_mended_in_place() {
-    type Change = fn(&mut Settings);
+    type Change = fn(&mut ContainerSettings);
     let cases: [(&str, Change, &str); 5] = [
         ("restart policy", |real| real.restart = "always".to_owned(), "-restart policy: always\n+restart policy: no"),
         ("limit PidsLimit", |real| drop(real.limits.insert("PidsLimit".into(), "50".into())), "-limit PidsLimit: 50"),
@@ -91,7 +91,7 @@ fn what_an_engine_can_change_is_mended_in_place() {
 
 #[test]
 fn what_no_engine_can_change_is_made_anew() {
-    type Change = fn(&mut Settings);
+    type Change = fn(&mut ContainerSettings);
     let cases: [(Change, &str); 7] = [
         (
             |real| drop(real.mounts.insert("/conf".into(), "/srv/r0/conf:ro".into())),

@@ -1,7 +1,7 @@
 //! A process or container that is not the project's and holds a port of a service: it is not the service, though it answers
 //! as that would. It blocks the start by name, and is never touched.
 
-use lcm::model::facts::{ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
+use lcm::model::facts::{ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
 use lcm::model::lifecycle::State;
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Purpose, Request};
@@ -22,7 +22,7 @@ const RUNS: [&str; 2] =
     ["process: { command: [a] }", "docker: { image: \"a:1\", gpu_access: none, ports: [\"9000:9000\"] }"];
 const TAKEN: &str = "blocked a [port_taken] port 9000 is held by python3 (pid 4711), which lcm does not touch";
 
-fn squat(house: &House, owner: &Owner) {
+fn squat(house: &House, owner: &ProcessOwner) {
     house.sim.meddle(|facts| {
         let program = Some("python3".to_owned());
         let owner = owner.clone();
@@ -34,7 +34,7 @@ fn squat(house: &House, owner: &Owner) {
     });
 }
 
-fn squatted(run: &str, owner: &Owner) -> House {
+fn squatted(run: &str, owner: &ProcessOwner) -> House {
     let house = House::new(&manifest(run));
     squat(&house, owner);
     house
@@ -43,13 +43,13 @@ fn squatted(run: &str, owner: &Owner) -> House {
 #[test]
 fn what_answers_in_a_services_place_blocks_by_name() {
     for run in RUNS {
-        let house = squatted(run, &Owner::Stranger);
+        let house = squatted(run, &ProcessOwner::Stranger);
         assert_lines(&house.plan("on"), TAKEN);
         let lines = house.plan("all");
         assert!(lines.contains(TAKEN) && lines.contains("blocked c [dependency]"), "{run}: {lines}");
         assert!(lines.contains("start:b"), "what it has nothing to do with goes on: {run}: {lines}");
     }
-    let owner = Owner::Service { project: "elsewhere".into(), service: "a".into() };
+    let owner = ProcessOwner::Service { project: "elsewhere".into(), service: "a".into() };
     assert_lines(
         &squatted(RUNS[0], &owner).plan("on"),
         "blocked a [port_taken] port 9000 is held by service a of project elsewhere, which lcm does not touch",
@@ -60,14 +60,14 @@ fn what_answers_in_a_services_place_blocks_by_name() {
 fn the_port_of_a_proxy_is_none_that_the_service_needs() {
     let manifest = manifest(RUNS[0]).replace("9000/\"", "9000/\", listener: any");
     let house = House::new(&manifest);
-    squat(&house, &Owner::Stranger);
+    squat(&house, &ProcessOwner::Stranger);
     assert_lines(&house.plan("on"), "start:a [wanted_by_mode] 16384 on gpu-0");
 }
 
 #[test]
 fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
     for run in RUNS {
-        let house = squatted(run, &Owner::Stranger);
+        let house = squatted(run, &ProcessOwner::Stranger);
         let desired = house.desired(Some("on"));
         let seen = observe(&house.look(&desired), &desired).services.remove(&ServiceName::new("a")).expect("a");
         assert!(seen.detail.ends_with("; port 9000 is held by python3 (pid 4711)"), "{run}: {}", seen.detail);
@@ -79,7 +79,7 @@ fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
 #[test]
 fn where_nothing_wants_the_port_it_is_left_alone() {
     for run in RUNS {
-        assert_lines(&squatted(run, &Owner::Stranger).plan("off"), "");
+        assert_lines(&squatted(run, &ProcessOwner::Stranger).plan("off"), "");
     }
 }
 
@@ -88,7 +88,7 @@ fn what_is_ours_still_goes_on_down() {
     let house = House::new(&manifest(RUNS[1]));
     house.apply("on");
     house.apply("off");
-    squat(&house, &Owner::Stranger);
+    squat(&house, &ProcessOwner::Stranger);
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     let plan = text(&house.plan_for(&house.desired(Some("on")), &down));
     assert!(plan.contains("remove:a [requested]"), "{plan}");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use lcm::model::facts::{ProbeReading, Reading};
+use lcm::model::holds::Hold;
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
-use lcm::model::words::Word;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::registry::observe;
@@ -41,7 +41,7 @@ fn state(house: &House, service: &str) -> State {
 #[test]
 fn what_is_maintained_is_left_as_it_is_by_every_mode() {
     let house = painting();
-    house.say("painter", Some(Word::Maintain));
+    house.say("painter", Some(Hold::Maintain));
     let held = "held painter [maintenance]";
     assert_lines(&house.plan("paint"), held);
     // What it depends on is not stopped beneath it.
@@ -58,7 +58,7 @@ fn what_is_maintained_is_left_as_it_is_by_every_mode() {
 fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
     let house = House::new(&STUDIO.replace("priority: 50", "priority: 500"));
     house.apply("paint");
-    house.say("painter", Some(Word::Maintain));
+    house.say("painter", Some(Hold::Maintain));
     assert_lines(
         &house.plan("write"),
         "blocked writer [no_room] it needs 19 074 MiB (priority 500); GPU 0 has 24 576 − 1 908 encoder (priority 60) − 17 167 painter (priority 100) = 5 501
@@ -69,7 +69,7 @@ fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
 #[test]
 fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_started() {
     let house = painting();
-    house.say("painter", Some(Word::Maintain));
+    house.say("painter", Some(Hold::Maintain));
     house.sim.meddle(|facts| {
         let failed = ProbeReading::Failed { failures: 9, detail: "it answers 503".to_owned() };
         facts.probes.entry("painter".into()).or_default().health = Some(failed);
@@ -90,19 +90,19 @@ fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_star
 #[test]
 fn an_engine_that_does_not_answer_takes_no_word_away() {
     let house = painting();
-    house.say("encoder", Some(Word::Maintain));
+    house.say("encoder", Some(Hold::Maintain));
     house.sim.meddle(|facts| facts.docker_mut().containers = Reading::Unknown("no engine".to_owned()));
     assert!(house.plan("paint").contains("held encoder [maintenance]"), "{}", house.plan("paint"));
-    house.say("encoder", Some(Word::Terminate));
+    house.say("encoder", Some(Hold::Terminate));
     assert!(house.plan("paint").contains("held encoder [terminated]"), "{}", house.plan("paint"));
-    house.say("encoder", Some(Word::Suspend));
+    house.say("encoder", Some(Hold::Suspend));
     assert!(house.plan("paint").contains("held encoder [suspended]"), "{}", house.plan("paint"));
 }
 
 #[test]
 fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
     let house = painting();
-    house.say("painter", Some(Word::Suspend));
+    house.say("painter", Some(Hold::Suspend));
     assert_lines(&house.plan("paint"), "pause:painter [suspended]");
     house.apply("paint");
     assert_eq!(state(&house, "painter"), State::Suspended);
@@ -113,7 +113,7 @@ fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
     // A container likewise; one that has ended meanwhile is not brought up for it.
     house.say("painter", None);
     house.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("asked")[0].suspended = false);
-    house.say("encoder", Some(Word::Suspend));
+    house.say("encoder", Some(Hold::Suspend));
     assert_lines(&house.plan("paint"), "pause:encoder [suspended]");
     house.apply("paint");
     house.sim.meddle(|facts| {
@@ -126,7 +126,7 @@ fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
 #[test]
 fn what_is_starting_or_ill_is_not_paused_yet() {
     let house = painting();
-    house.say("painter", Some(Word::Suspend));
+    house.say("painter", Some(Hold::Suspend));
     house.sim.set_behaviour("painter", Behaviour { never_healthy: true, ..Behaviour::default() });
     assert_lines(&house.plan("paint"), "held painter [suspended]");
 }
@@ -134,7 +134,7 @@ fn what_is_starting_or_ill_is_not_paused_yet() {
 #[test]
 fn what_is_terminated_is_stopped_with_what_depends_on_it_and_stays_off() {
     let house = painting();
-    house.say("encoder", Some(Word::Terminate));
+    house.say("encoder", Some(Hold::Terminate));
     let after = "blocked painter [dependency] encoder, which it depends on, is kept off by an operator";
     assert_lines(
         &house.plan("paint"),
@@ -163,13 +163,13 @@ fn what_is_terminated_is_stopped_with_what_depends_on_it_and_stays_off() {
 #[test]
 fn a_wish_to_start_does_not_stop_what_is_to_be_off() {
     let house = painting();
-    house.say("painter", Some(Word::Terminate));
+    house.say("painter", Some(Hold::Terminate));
     let start = Request { purpose: Purpose::Start, targets: ["encoder".into()].into(), ..Request::default() };
     assert_lines(&house.plan_with("paint", &start), "held painter [terminated]");
 }
 
 /// Stops the painter for a second, and then the encoder.
-fn resting_while(house: &House, word: Word) -> lcm::apply::Outcome {
+fn resting_while(house: &House, word: Hold) -> lcm::apply::RunResult {
     house.sim.set_behaviour("painter", Behaviour { stop_takes: Duration::from_secs(1), ..Behaviour::default() });
     let desired = house.desired(Some("rest"));
     house.apply_while(&desired, &Request::default(), async {
@@ -181,19 +181,19 @@ fn resting_while(house: &House, word: Word) -> lcm::apply::Outcome {
 #[test]
 fn a_word_that_comes_meanwhile_is_heard_before_the_next_step() {
     let house = painting();
-    let outcome = resting_while(&house, Word::Maintain);
+    let outcome = resting_while(&house, Hold::Maintain);
     assert_eq!((outcome.done, outcome.skipped, outcome.failures.len()), (1, 1, 0));
     assert_eq!(outcome.last_plan.expect("a plan").held.len(), 1);
     assert_eq!(state(&house, "encoder"), State::Maintenance);
 
     let house = painting();
-    let outcome = resting_while(&house, Word::Suspend);
+    let outcome = resting_while(&house, Hold::Suspend);
     // The stop was stale, and the next round paused it.
     assert_eq!((outcome.done, outcome.failures.len()), (2, 0));
     assert_eq!(state(&house, "encoder"), State::Suspended);
 
     let house = painting();
-    let outcome = resting_while(&house, Word::Terminate);
+    let outcome = resting_while(&house, Hold::Terminate);
     assert_eq!((outcome.done, outcome.failures.len()), (2, 0));
     assert_eq!(state(&house, "encoder"), State::Terminated);
 }
@@ -201,7 +201,7 @@ fn a_word_that_comes_meanwhile_is_heard_before_the_next_step() {
 #[test]
 fn a_word_that_is_taken_back_meanwhile_is_not_carried_out() {
     let house = painting();
-    house.say("encoder", Some(Word::Terminate));
+    house.say("encoder", Some(Hold::Terminate));
     house.sim.set_behaviour("painter", Behaviour { stop_takes: Duration::from_secs(1), ..Behaviour::default() });
     let desired = house.desired(Some("paint"));
     let outcome = house.apply_while(&desired, &Request::default(), async {
@@ -226,7 +226,7 @@ fn a_word_that_comes_while_a_busy_one_is_waited_for_is_heard() {
     let desired = house.desired(Some("rest"));
     let outcome = house.apply_while(&desired, &Request::default(), async {
         tokio::time::sleep(work / 2).await;
-        house.say("painter", Some(Word::Maintain));
+        house.say("painter", Some(Hold::Maintain));
     });
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert_eq!(state(&house, "painter"), State::Maintenance);
@@ -237,7 +237,7 @@ fn a_word_that_comes_while_a_busy_one_is_waited_for_is_heard() {
 #[test]
 fn what_is_suspended_is_left_as_it_is_when_all_goes() {
     let house = painting();
-    house.say("painter", Some(Word::Suspend));
+    house.say("painter", Some(Hold::Suspend));
     house.apply("paint");
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     assert_lines(&house.plan_with("paint", &down), "held painter [suspended]");

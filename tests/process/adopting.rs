@@ -8,7 +8,7 @@ use lcm::model::facts::ProcessFact;
 use lcm::model::names::ProjectName;
 use lcm::runtime::contract::Runtime as _;
 use lcm::runtime::process::intent::PidFile;
-use lcm::runtime::{DriverError, Life};
+use lcm::runtime::{DriverError, RunState};
 use rustix::process::geteuid;
 
 use crate::support::{Bench, Stranger, lives, process_of, write};
@@ -22,7 +22,7 @@ async fn a_pid_file_names_a_service() {
     let mut service = bench.service("web", "exec sleep 600");
     process_of(&mut service).pid_file = Some(PidFile { path: path.clone(), matching: "sleep 600".to_owned() });
     let look = bench.look(&service).await;
-    assert_eq!(look.life, Life::Running);
+    assert_eq!(look.life, RunState::Running);
     let tree = bench.tree(&service).await;
     assert!(tree.adopted && tree.started_at.is_some());
     assert_eq!(tree.members[0].pid, stranger.pid());
@@ -32,7 +32,7 @@ async fn a_pid_file_names_a_service() {
     assert_eq!(bench.start(&service).await, instance, "it runs already");
     bench.stop(&service, &instance).await;
     assert!(!lives(stranger.pid()));
-    assert_eq!(bench.look(&service).await.life, Life::Absent);
+    assert_eq!(bench.look(&service).await.life, RunState::Absent);
 }
 
 #[tokio::test]
@@ -46,22 +46,22 @@ async fn a_pid_file_that_lies_names_nothing() {
         service.clone()
     };
     write(&path, &stranger.pid().to_string());
-    assert_eq!(bench.look(&name("another program")).await.life, Life::Absent);
-    assert_eq!(bench.look(&name("sleep")).await.life, Life::Running);
+    assert_eq!(bench.look(&name("another program")).await.life, RunState::Absent);
+    assert_eq!(bench.look(&name("sleep")).await.life, RunState::Running);
 
     // Written long before that process was started: the pid was another's then.
     let file = std::fs::File::options().write(true).open(&path).expect("the file");
     file.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).expect("set back");
-    assert_eq!(bench.look(&name("sleep")).await.life, Life::Absent);
+    assert_eq!(bench.look(&name("sleep")).await.life, RunState::Absent);
     write(&path, "no pid");
-    assert_eq!(bench.look(&name("sleep")).await.life, Life::Absent);
+    assert_eq!(bench.look(&name("sleep")).await.life, RunState::Absent);
 
     if geteuid().is_root() {
         let other = Stranger::sleep(|command| {
             command.uid(65534);
         });
         write(&path, &other.pid().to_string());
-        assert_eq!(bench.look(&name("sleep")).await.life, Life::Absent, "it is another user's");
+        assert_eq!(bench.look(&name("sleep")).await.life, RunState::Absent, "it is another user's");
         let error =
             bench.processes.adopt(&bench.desired(&[&service]), &service.name, other.pid()).expect_err("not ours");
         assert!(error.to_string().contains("user 65534's"), "{error}");
@@ -76,10 +76,10 @@ async fn an_operator_may_say_what_a_service_is() {
     let adopted = bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
     assert_eq!(adopted.pid, stranger.pid());
     let look = bench.look(&service).await;
-    assert_eq!((look.life, look.spec), (Life::Running, None));
+    assert_eq!((look.life, look.spec), (RunState::Running, None));
     let instance = look.instance.expect("it is there");
     drop(stranger);
-    assert_eq!(bench.look(&service).await.life, Life::Absent, "it was adopted until its end");
+    assert_eq!(bench.look(&service).await.life, RunState::Absent, "it was adopted until its end");
     bench.stop(&service, &instance).await;
 }
 
@@ -117,7 +117,7 @@ async fn what_is_a_service_already_or_nothing_at_all_is_not_adopted() {
     };
     assert!(adopt(gone).is_err() && adopt(1).is_err());
     assert!(adopt(i32::try_from(std::process::id()).expect("a pid")).is_err(), "lcm itself is no service");
-    assert_eq!(bench.look(&other).await.life, Life::Absent);
+    assert_eq!(bench.look(&other).await.life, RunState::Absent);
 }
 
 fn refused(result: Result<ProcessFact, DriverError>, reason: &str) {
@@ -147,7 +147,7 @@ async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_o
         refused(adopt(desired, &two, child), &format!("it comes from process {} (sh), which is {whose}", parent.pid()));
     }
     adopt(&desired, &one, parent.pid()).expect("it is its own already");
-    assert_eq!(bench.look(&two).await.life, Life::Absent);
+    assert_eq!(bench.look(&two).await.life, RunState::Absent);
     let id = bench.look(&one).await.instance.expect("it is there");
     let members: Vec<i32> = bench.tree(&one).await.members.iter().map(|member| member.pid).collect();
     bench.stop(&one, &id).await;

@@ -8,7 +8,7 @@ use crate::probing::{get, machine};
 use crate::server;
 use crate::support::{Bench, PATIENCE};
 use lcm::model::desired::{Busy, BusyProbe, DeclaredGpu, Probe, Service};
-use lcm::model::facts::{BusyReading, Owner, ProbeReading, Reading};
+use lcm::model::facts::{BusyReading, ProbeReading, ProcessOwner, Reading};
 use lcm::model::size::Mebibytes;
 use lcm::runtime::Driver as _;
 use lcm::runtime::docker::facts::DockerReading as _;
@@ -38,7 +38,7 @@ async fn one_picture_holds_all_that_was_asked_for() {
         let mut service = bench.service("ended", "exit 0");
         service.health.probe = Some(Probe::Exec(vec!["true".to_owned()]));
         bench.start(&service).await;
-        bench.until(&service, |life| matches!(life, lcm::runtime::Life::Ended(_))).await;
+        bench.until(&service, |life| matches!(life, lcm::runtime::RunState::Ended(_))).await;
         service
     };
     let mut desired = bench.desired(&[&web, &sick, &young, &ended]);
@@ -57,7 +57,7 @@ async fn one_picture_holds_all_that_was_asked_for() {
     let Reading::Known(listeners) = facts.listeners.clone() else { panic!("they can be read") };
     assert_eq!(listeners.len(), 1);
     assert_eq!((listeners[0].port, listeners[0].pid.is_some()), (port, true));
-    let owner = Owner::Service { project: bench.project.clone(), service: web.name.clone() };
+    let owner = ProcessOwner::Service { project: bench.project.clone(), service: web.name.clone() };
     assert_eq!(listeners[0].owner, owner);
     let Reading::Known(trees) = &facts.processes().trees else { panic!("they can be read") };
     let ours = trees.iter().filter(|tree| tree.marks.project == bench.project.as_str());
@@ -145,5 +145,5 @@ async fn what_does_not_run_is_not_asked_though_its_port_is_held() {
     let facts = machine(&bench, &[&service]).observe(&bench.desired(&[&service])).await;
     assert!(facts.probes.is_empty(), "{:?}", facts.probes);
     let listeners = facts.listeners.known().expect("listeners");
-    assert!(listeners.iter().any(|listener| listener.port == port && listener.owner == Owner::Stranger));
+    assert!(listeners.iter().any(|listener| listener.port == port && listener.owner == ProcessOwner::Stranger));
 }

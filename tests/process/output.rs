@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lcm::model::desired::Probe;
 use lcm::model::facts::ProbeReading;
-use lcm::runtime::{Driver as _, Life};
+use lcm::runtime::{Driver as _, RunState};
 use rustix::process::Signal;
 
 use crate::probing::machine;
@@ -43,7 +43,7 @@ async fn all_ways_to_open_its_output_append_and_keep_their_order() {
                 : > /dev/stdout; echo ten";
     let service = bench.service("web", line);
     bench.start(&service).await;
-    bench.until(&service, |life| matches!(life, Life::Ended(_))).await;
+    bench.until(&service, |life| matches!(life, RunState::Ended(_))).await;
     assert_eq!(log_of(&bench, "web"), "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n");
 }
 
@@ -53,7 +53,7 @@ async fn all_that_it_wrote_is_in_the_log_once_its_end_is_known() {
     // A part of it holds the pipe open after the end of its first process.
     let service = bench.service("web", "sleep 600 & head -c 900000 /dev/zero | tr '\\0' x; echo end; exit 3");
     let instance = bench.start(&service).await;
-    bench.until(&service, |life| !matches!(life, Life::Running)).await;
+    bench.until(&service, |life| !matches!(life, RunState::Running)).await;
     let log = log_of(&bench, "web");
     assert!(log.len() == 900_004 && log.ends_with("xend\n"), "{} bytes", log.len());
     bench.stop(&service, &instance).await;
@@ -99,7 +99,7 @@ async fn without_shim_and_standby_it_runs_on_and_the_next_look_relays_what_waits
     }
     write(&bench.path("go"), "");
     let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)), "no SIGPIPE ended it");
+    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)), "no SIGPIPE ended it");
     bench.line_of("written").await;
     until_logged(&bench, "web", "x\ndone\n").await;
     assert_eq!(log_of(&bench, "web").len(), 3_000_006, "nothing of it is lost");

@@ -9,7 +9,7 @@ use lcm::model::claim::{ClaimFact, Claimant};
 use lcm::model::desired::Service;
 use lcm::model::facts::Reading;
 use lcm::runtime::process::facts::LostShim;
-use lcm::runtime::{Life, Start};
+use lcm::runtime::{RunState, Start};
 use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ async fn an_upgrade_of_the_binary_loses_and_doubles_nothing() {
     fs::remove_file(&binary).expect("removed");
     copy_lcm(&binary);
     let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
+    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
     assert_eq!(bench.start(&service).await, instance, "there is no second copy");
     bench.stop(&service, &instance).await;
     bench.assert_empty();
@@ -98,7 +98,7 @@ async fn a_shim_that_records_nothing_is_recorded_by_a_changing_run() {
     bench.processes.record(&bench.project).await;
     recorded(&bench, &service, child).await;
     kill_shim(&bench, &service).await;
-    assert_eq!(bench.look(&service).await.life, Life::Running);
+    assert_eq!(bench.look(&service).await.life, RunState::Running);
     bench.stop(&service, &instance).await;
     assert!(!lives(child));
     bench.assert_empty();
@@ -198,7 +198,7 @@ async fn an_environment_alone_makes_no_process_roots_service() {
     assert!(claims[0].sentence().contains("an environment proves nothing"), "{}", claims[0].sentence());
     bench.stop(&service, &instance).await;
     assert!(lives(forged.pid()));
-    assert_eq!(bench.look(&service).await.life, Life::Ended(seen.exit.or(bench.tree(&service).await.exit)));
+    assert_eq!(bench.look(&service).await.life, RunState::Ended(seen.exit.or(bench.tree(&service).await.exit)));
     let again = bench.start(&service).await;
     assert_ne!(again, instance, "what claims to be it does not keep it from starting");
     bench.stop(&service, &again).await;
@@ -213,7 +213,7 @@ async fn a_command_line_of_a_shim_without_its_lock_is_a_claim() {
     let mut command = std::process::Command::new("sh");
     command.args(["__shim", "--project", bench.project.as_str(), "--service", "web"]).current_dir(bench.folder.path());
     let forged = Stranger(command.spawn().expect("sh runs"));
-    assert_eq!(bench.look(&service).await.life, Life::Absent);
+    assert_eq!(bench.look(&service).await.life, RunState::Absent);
     let claims = claims(&bench).await;
     assert_eq!(claimed_pids(&claims), [forged.pid()]);
     assert!(claims[0].sentence().contains("holds no lock"), "{}", claims[0].sentence());

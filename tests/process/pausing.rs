@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Bench, wait_for};
 use lcm::model::desired::Service;
 use lcm::model::instance::Instance;
-use lcm::runtime::{DriverError, Life, Pause};
+use lcm::runtime::{DriverError, Pause, RunState};
 
 /// The letter of its state; `None`: it is gone.
 fn state(pid: i32) -> Option<char> {
@@ -35,7 +35,7 @@ async fn double_forks_are_frozen_and_go_on() {
     let grandchild: i32 = bench.line_of("grandchild").await.parse().expect("a pid");
     bench.pause(&service, &instance).await.expect("frozen");
     bench.pause(&service, &instance).await.expect("what is frozen stays so");
-    assert_eq!(bench.look(&service).await.life, Life::Suspended);
+    assert_eq!(bench.look(&service).await.life, RunState::Suspended);
     assert_eq!(state(grandchild), Some('T'));
     let members = bench.tree(&service).await.members;
     assert!(members.len() >= 5 && members.iter().all(|member| state(member.pid) == Some('T')), "{members:?}");
@@ -43,7 +43,7 @@ async fn double_forks_are_frozen_and_go_on() {
     let beats = || fs::read_to_string(bench.path("beats")).unwrap_or_default().len();
     let before = beats();
     bench.unpause(&service, &instance).await.expect("it goes on");
-    assert_eq!(bench.look(&service).await.life, Life::Running);
+    assert_eq!(bench.look(&service).await.life, RunState::Running);
     wait_for("a beat", || (beats() > before).then_some(())).await;
     bench.pause(&service, &instance).await.expect("frozen");
     bench.stop(&service, &instance).await;
@@ -64,10 +64,10 @@ async fn what_forks_while_it_is_frozen_is_frozen_as_well() {
     bench.pause(&service, &instance).await.expect("frozen");
     let frozen = bench.marked();
     assert!(frozen.len() > 2, "{frozen:?}");
-    assert_eq!(bench.look(&service).await.life, Life::Suspended);
+    assert_eq!(bench.look(&service).await.life, RunState::Suspended);
     // What slipped through would be gone after one of so many looks, or have forked.
     for _ in 0..20 {
-        assert_eq!(bench.look(&service).await.life, Life::Suspended);
+        assert_eq!(bench.look(&service).await.life, RunState::Suspended);
         assert_eq!(bench.marked(), frozen);
     }
     bench.unpause(&service, &instance).await.expect("it goes on");
@@ -86,7 +86,7 @@ async fn a_parent_that_waits_for_its_childs_exec_does_not_keep_the_tree_from_fre
     bench.line_of("ready").await;
     for _ in 0..20 {
         bench.pause(&service, &instance).await.expect("frozen");
-        assert_eq!(bench.look(&service).await.life, Life::Suspended);
+        assert_eq!(bench.look(&service).await.life, RunState::Suspended);
         bench.unpause(&service, &instance).await.expect("it goes on");
     }
     bench.stop(&service, &instance).await;
@@ -104,6 +104,6 @@ async fn another_start_than_the_one_seen_is_left_alone() {
     let second = bench.start(&service).await;
     let refused = bench.pause(&service, &first).await.expect_err("another one").to_string();
     assert!(refused.contains("started anew"), "{refused}");
-    assert_eq!(bench.look(&service).await.life, Life::Running);
+    assert_eq!(bench.look(&service).await.life, RunState::Running);
     bench.stop(&service, &second).await;
 }

@@ -9,7 +9,7 @@ use lcm::model::names::GpuId;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
 use lcm::runtime::process::drive::Processes;
-use lcm::runtime::{DriverError, Life, Start};
+use lcm::runtime::{DriverError, RunState, Start};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
@@ -19,17 +19,17 @@ use crate::support::{Bench, kill, lives, pids, process_of, salt, set, set_secret
 async fn a_service_starts_runs_and_stops() {
     let bench = Bench::new();
     let service = bench.service("web", "echo one; echo two >&2; echo > said; exec sleep 600");
-    assert_eq!(bench.look(&service).await.life, Life::Absent);
+    assert_eq!(bench.look(&service).await.life, RunState::Absent);
     bench.processes.prepare(&service).await.expect("all it needs is there");
     let instance = bench.start(&service).await;
     let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
+    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
     assert_eq!(look.spec.as_deref(), Some(service.spec.hash()));
     bench.line_of("said").await;
     bench.stop(&service, &instance).await;
     bench.assert_empty();
     let look = bench.look(&service).await;
-    let Life::Ended(Some(ExitFact { code: None, signal: Some(15), at: Some(_) })) = look.life else {
+    let RunState::Ended(Some(ExitFact { code: None, signal: Some(15), at: Some(_) })) = look.life else {
         panic!("TERM ended it, not {:?}", look.life);
     };
     let log = bench.processes.log_since_start(&bench.project, &service.name, 1000).await.expect("a log");
@@ -48,7 +48,7 @@ async fn the_environment_is_the_same_from_everywhere() {
     let gpus = [GpuId::new("gpu-1")];
     let start = Start { project: &bench.project, service: &service, gpus: &gpus, indices: &[] };
     let instance = bench.processes.start(&start).await.expect("it starts");
-    bench.until(&service, |life| matches!(life, Life::Ended(_))).await;
+    bench.until(&service, |life| matches!(life, RunState::Ended(_))).await;
 
     let output = bench.processes.log_since_start(&bench.project, &service.name, 100_000).await.expect("a log");
     let mut environment: BTreeMap<&str, &str> =
@@ -89,7 +89,7 @@ async fn a_program_that_parses_integers_is_told_its_gpus_by_index() {
     let gpus = [GpuId::new("GPU-8f1e4f6a-0b1c-4a5e-9d7f-2c3b4a5d6e7f"), GpuId::new("GPU-3b1f")];
     let start = Start { project: &bench.project, service: &service, gpus: &gpus, indices: &[3, 1] };
     bench.processes.start(&start).await.expect("it starts");
-    bench.until(&service, |life| matches!(life, Life::Ended(_))).await;
+    bench.until(&service, |life| matches!(life, RunState::Ended(_))).await;
     let log = bench.processes.log_since_start(&bench.project, &service.name, 1000).await.expect("a log");
     assert_eq!(log, "3,1 PCI_BUS_ID\n");
 }
@@ -141,19 +141,19 @@ async fn how_it_ended_is_known() {
     let bench = Bench::new();
     let failing = bench.service("failing", "exit 3");
     bench.start(&failing).await;
-    let look = bench.until(&failing, |life| matches!(life, Life::Ended(_))).await;
-    assert!(matches!(look.life, Life::Ended(Some(ExitFact { code: Some(3), signal: None, .. }))), "{look:?}");
+    let look = bench.until(&failing, |life| matches!(life, RunState::Ended(_))).await;
+    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { code: Some(3), signal: None, .. }))), "{look:?}");
 
     let killed = bench.service("killed", "exec sleep 600");
     bench.start(&killed).await;
     kill(bench.tree(&killed).await.members[0].pid, Signal::KILL);
-    let look = bench.until(&killed, |life| matches!(life, Life::Ended(_))).await;
-    assert!(matches!(look.life, Life::Ended(Some(ExitFact { code: None, signal: Some(9), .. }))), "{look:?}");
+    let look = bench.until(&killed, |life| matches!(life, RunState::Ended(_))).await;
+    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { code: None, signal: Some(9), .. }))), "{look:?}");
 
     // A new start has not ended as the last one did.
     let instance = bench.start(&killed).await;
     let look = bench.look(&killed).await;
-    assert_eq!((look.life, look.instance), (Life::Running, Some(instance)));
+    assert_eq!((look.life, look.instance), (RunState::Running, Some(instance)));
 }
 
 #[tokio::test]
@@ -163,13 +163,13 @@ async fn a_tree_that_lost_its_first_process_is_crippled_unless_that_left_on_purp
     bench.start(&daemon).await;
     let crippled = bench.service("crippled", "sleep 600 & exit 7");
     let instance = bench.start(&crippled).await;
-    let look = bench.until(&crippled, |life| !matches!(life, Life::Running)).await;
-    assert!(matches!(look.life, Life::Crippled(ExitFact { code: Some(7), .. })), "{look:?}");
+    let look = bench.until(&crippled, |life| !matches!(life, RunState::Running)).await;
+    assert!(matches!(look.life, RunState::Degraded(ExitFact { code: Some(7), .. })), "{look:?}");
     let start = Start { project: &bench.project, service: &crippled, gpus: &[], indices: &[] };
     let error = bench.processes.start(&start).await.expect_err("not beside what is left");
     assert!(matches!(&error, DriverError::Refused(text) if text.contains("sleep (pid ")), "{error}");
     bench.stop(&crippled, &instance).await;
-    assert_eq!(bench.look(&daemon).await.life, Life::Running);
+    assert_eq!(bench.look(&daemon).await.life, RunState::Running);
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn a_pid_file_is_there_while_the_first_process_runs() {
     let first = bench.tree(&service).await.members[0].pid;
     kill(first, Signal::KILL);
     wait_for("the end of the file", || (!file.exists()).then_some(())).await;
-    bench.until(&service, |life| !matches!(life, Life::Running)).await;
+    bench.until(&service, |life| !matches!(life, RunState::Running)).await;
     drop(instance);
     let instance = bench.start(&service).await;
     write(&file, "1\n");

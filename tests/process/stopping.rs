@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use lcm::model::facts::ExitFact;
-use lcm::runtime::{DriverError, Life};
+use lcm::runtime::{DriverError, RunState};
 use rustix::process::Signal;
 
 use crate::support::{Bench, PATIENCE, Stranger, kill, lives, set, wait_for};
@@ -32,7 +32,7 @@ async fn double_forks_that_ignore_term_leave_nothing() {
     assert!(!members.into_iter().any(lives));
     bench.assert_empty();
     let look = bench.look(&service).await;
-    assert!(matches!(look.life, Life::Ended(Some(ExitFact { signal: Some(9), .. }))), "{look:?}");
+    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { signal: Some(9), .. }))), "{look:?}");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn the_signal_is_the_manifests_and_reaches_every_process() {
     let instance = bench.start(&service).await;
     let error = bench.try_stop(&service, &instance).await.expect_err("there is no such signal");
     assert!(error.to_string().contains("FETCH"), "{error}");
-    assert_eq!(bench.look(&service).await.life, Life::Running);
+    assert_eq!(bench.look(&service).await.life, RunState::Running);
 }
 
 #[tokio::test]
@@ -78,10 +78,10 @@ async fn a_suspended_tree_ends_by_its_signal() {
     for member in &members {
         kill(member.pid, Signal::STOP);
     }
-    bench.until(&service, |life| *life == Life::Suspended).await;
+    bench.until(&service, |life| *life == RunState::Suspended).await;
     bench.stop(&service, &instance).await;
     let look = bench.look(&service).await;
-    assert!(matches!(look.life, Life::Ended(Some(ExitFact { signal: Some(15), .. }))), "{look:?}");
+    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { signal: Some(15), .. }))), "{look:?}");
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_service_may_have_its_own_way_to_stop() {
     let seen = fs::read_to_string(bench.path("seen")).expect("its environment");
     assert!(!seen.contains("LCM_"), "it is no member of the service: {seen}");
     let look = bench.look(&service).await;
-    assert!(matches!(look.life, Life::Ended(Some(ExitFact { code: Some(0), .. }))), "{look:?}");
+    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { code: Some(0), .. }))), "{look:?}");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_way_to_stop_that_fails_falls_back_on_the_signal() {
     let instance = bench.start(&service).await;
     bench.stop(&service, &instance).await;
     let look = bench.look(&service).await;
-    assert!(matches!(look.life, Life::Ended(Some(ExitFact { signal: Some(15), .. }))), "{look:?}");
+    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { signal: Some(15), .. }))), "{look:?}");
 }
 
 #[tokio::test]
@@ -121,14 +121,14 @@ async fn what_was_not_meant_is_left_alone() {
     let earlier = lcm::runtime::process::instance("0123456789abcdef0123456789abcdef".to_owned());
     let error = bench.try_stop(&service, &earlier).await.expect_err("that one is not there any more");
     assert!(matches!(error, DriverError::Refused(_)), "{error}");
-    assert_eq!(bench.look(&service).await.life, Life::Running);
+    assert_eq!(bench.look(&service).await.life, RunState::Running);
 
     // A pid that another process has by now.
     let stranger = Stranger::sleep(|_| {});
     let adopted = lcm::runtime::process::instance(format!("{}:1", stranger.pid()));
     bench.stop(&service, &adopted).await;
     assert!(lives(stranger.pid()));
-    assert_eq!(bench.look(&service).await.life, Life::Running);
+    assert_eq!(bench.look(&service).await.life, RunState::Running);
     bench.stop(&service, &instance).await;
     bench.stop(&service, &instance).await;
 }

@@ -15,7 +15,7 @@ use lcm::model::spec::Spec;
 use lcm::runtime::process::drive::Processes;
 use lcm::runtime::process::facts::TreeFact;
 use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
-use lcm::runtime::{Life, Look, Start, Stop};
+use lcm::runtime::{Inspection, RunState, Start, StopRequest};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for any machine that does its work at all; nothing passes by waiting it out.
@@ -83,7 +83,7 @@ impl Bench {
         self.processes.start(&start).await.expect("it starts")
     }
 
-    pub(crate) async fn look(&self, service: &Service) -> Look {
+    pub(crate) async fn look(&self, service: &Service) -> Inspection {
         self.processes.look(&self.project, service).await.expect("it can be looked at")
     }
 
@@ -101,7 +101,7 @@ impl Bench {
         service: &Service,
         instance: &Instance,
     ) -> Result<(), lcm::runtime::DriverError> {
-        let stop = Stop {
+        let stop = StopRequest {
             project: &self.project,
             service: &service.name,
             instance,
@@ -112,7 +112,7 @@ impl Bench {
     }
 
     /// Waits until it has come to this.
-    pub(crate) async fn until(&self, service: &Service, life: impl Fn(&Life) -> bool) -> Look {
+    pub(crate) async fn until(&self, service: &Service, life: impl Fn(&RunState) -> bool) -> Inspection {
         let begun = Instant::now();
         loop {
             let look = self.look(service).await;

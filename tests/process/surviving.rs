@@ -3,7 +3,7 @@
 use std::fs;
 
 use lcm::model::facts::Reading;
-use lcm::runtime::{Life, Start};
+use lcm::runtime::{RunState, Start};
 use rustix::process::Signal;
 
 use crate::support::{Bench, kill, lives, process_of, wait_for};
@@ -17,7 +17,7 @@ async fn a_tree_whose_shim_was_killed_is_still_ours() {
     kill(shim.pid, Signal::KILL);
     wait_for("the shim's end", || (!lives(shim.pid)).then_some(())).await;
     let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
+    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
     assert_eq!(bench.start(&service).await, instance, "it is not started anew for that");
     bench.stop(&service, &instance).await;
     bench.assert_empty();
@@ -31,7 +31,7 @@ async fn a_tree_whose_notes_are_gone_is_still_ours() {
     wait_for("both processes", || (bench.marked().len() == 3).then_some(())).await;
     fs::remove_dir_all(bench.path("state")).expect("removed");
     let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
+    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
     assert_eq!(look.spec.as_deref(), Some(service.spec.hash()));
     let log = bench.processes.log_since_start(&bench.project, &service.name, 100).await.expect("it writes on");
     assert_eq!(log, "ready\n");
@@ -39,7 +39,7 @@ async fn a_tree_whose_notes_are_gone_is_still_ours() {
     assert_eq!(bench.tree(&service).await.members.len(), 2);
     bench.stop(&service, &instance).await;
     bench.assert_empty();
-    assert_eq!(bench.look(&service).await.life, Life::Absent);
+    assert_eq!(bench.look(&service).await.life, RunState::Absent);
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
+use lcm::apply::{OnFailure, Options, RunContext, RunResult, apply};
+use lcm::model::capacity::HostCapacity;
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Service, StopPolicy};
 use lcm::model::event::EventKind;
 use lcm::model::facts::Facts;
@@ -13,7 +14,6 @@ use lcm::model::lifecycle::Action;
 use lcm::model::names::{GpuId, ObjectName, ServiceName};
 use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Request};
-use lcm::model::room::Room;
 use lcm::model::size::Mebibytes;
 use lcm::model::snapshot::{PlanError, Planner, Snapshot};
 use lcm::model::workload::Origin;
@@ -25,7 +25,7 @@ use lcm::runtime::docker::intent::DockerSpec;
 use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::registry::observe;
 use lcm::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
-use lcm::store::memory::Memory;
+use lcm::store::memory::MemoryStore;
 use lcm::store::{Author, Journal as _};
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
@@ -43,12 +43,12 @@ pub(crate) struct Bench {
     began: Facts,
     /// Who has a fault, or had one.
     struck: Mutex<BTreeSet<ServiceName>>,
-    pub(crate) store: Memory,
+    pub(crate) store: MemoryStore,
 }
 
 /// A run, and how many plans it took.
 pub(crate) struct Ran {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: RunResult,
     pub(crate) rounds: usize,
 }
 
@@ -62,7 +62,7 @@ impl Planner for Bench {
         self.plan_of(&snapshot.observed, request)
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         lcm::plan::capacity(&self.desired, &snapshot.observed, request)
     }
 }
@@ -85,7 +85,7 @@ impl Bench {
             sim,
             draft: draft.clone(),
             began: facts,
-            store: Memory::default(),
+            store: MemoryStore::default(),
             struck: Mutex::default(),
         };
         bench.lift();
@@ -161,7 +161,7 @@ impl Bench {
             release_timeout: Duration::from_mins(1),
         };
         let earlier = self.store.pending(&self.desired.project).await.expect("it is in memory");
-        let context = Context {
+        let context = RunContext {
             driver: &self.sim,
             store: &self.store,
             store_told: &AtomicBool::new(false),

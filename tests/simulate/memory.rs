@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lcm::model::desired::Desired;
-use lcm::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, Reading};
+use lcm::model::facts::{Facts, GpuFact, GpuHolder, Marks, ProcessOwner, Reading};
 use lcm::model::names::GpuId;
 use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::facts::ContainerState;
@@ -168,7 +168,7 @@ pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
         let habit = index.and_then(|index| memory.habits.get(index));
         Mebibytes(habit.map_or(marked, |habit| marked * habit.takes_percent / 100))
     };
-    let of_tree = |marks: &Marks| Owner::Service {
+    let of_tree = |marks: &Marks| ProcessOwner::Service {
         project: marks.project.as_str().into(),
         service: marks.service.as_str().into(),
     };
@@ -190,7 +190,7 @@ pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
             }
             (None, None) => continue,
         };
-        seated.push((Owner::Container(container.id.clone()), pid, gpus, part(&service, marked)));
+        seated.push((ProcessOwner::Container(container.id.clone()), pid, gpus, part(&service, marked)));
     }
     for (owner, pid, on, share) in seated {
         for fact in gpus.iter_mut().filter(|fact| on.split(',').any(|id| id == fact.id.as_str())) {

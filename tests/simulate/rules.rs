@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lcm::model::lifecycle::{ROWS, State};
-use lcm::model::rules::{Case, Rule, Rules, Verdict};
+use lcm::model::rules::{Case, Legality, Rule, Rules};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
 
@@ -57,7 +57,7 @@ pub(crate) fn broken(bench: &Bench) -> Vec<String> {
     let made = bench.store.transitions().into_iter().filter(|transition| transition.made);
     let denied = made.filter(|transition| {
         let case = Case { service: &transition.service, mode: bench.desired.mode.as_ref(), at: transition.at };
-        bench.desired.rules.judge(&case, transition.from, transition.to) != Verdict::Legal
+        bench.desired.rules.judge(&case, transition.from, transition.to) != Legality::Legal
     });
     denied.map(|transition| format!("{}: {} to {}", transition.service, transition.from, transition.to)).collect()
 }

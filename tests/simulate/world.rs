@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::desired::{Desired, Service};
-use lcm::model::facts::{ExitFact, Facts, ListenerFact, Marks, Owner, ProbeFacts, ProbeReading, ProcessFact, Reading};
+use lcm::model::facts::{
+    ExitFact, Facts, ListenerFact, Marks, ProbeFacts, ProbeReading, ProcessFact, ProcessOwner, Reading,
+};
 use lcm::model::observed::ASIDE_SUFFIX;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::facts::{ContainerFact, ContainerState};
@@ -102,13 +104,13 @@ impl World {
             Found::Crippled => tree.exit = Some(ExitFact { code: Some(1), signal: None, at: None }),
             Found::OtherRuntime => {
                 let container = self.container("earlier", index, ContainerState::Running, Some(tree.marks), false);
-                self.listen(service, &Owner::Container(container.id.clone()));
+                self.listen(service, &ProcessOwner::Container(container.id.clone()));
                 self.containers.push(container);
                 return;
             }
         }
         if !tree.members.is_empty() {
-            self.listen(service, &Owner::Service { project: PROJECT.into(), service: service.name.clone() });
+            self.listen(service, &ProcessOwner::Service { project: PROJECT.into(), service: service.name.clone() });
         }
         self.trees.push(tree);
     }
@@ -143,13 +145,13 @@ impl World {
             Found::OtherRuntime => {
                 let tree = self.tree(marks.clone(), false);
                 self.trees.push(tree);
-                self.listen(service, &Owner::Service { project: PROJECT.into(), service: service.name.clone() });
+                self.listen(service, &ProcessOwner::Service { project: PROJECT.into(), service: service.name.clone() });
                 return;
             }
         };
         for mut container in all {
             if holds_ports(container.state) {
-                self.listen(service, &Owner::Container(container.id.clone()));
+                self.listen(service, &ProcessOwner::Container(container.id.clone()));
                 container.ports =
                     service.ports.iter().copied().filter(|port| self.owns(port.port, &container.id)).collect();
             }
@@ -175,7 +177,7 @@ impl World {
         let own = service.object().expect("a container").as_str();
         let container = self.container(own, index, state, None, draft.found == Found::Starting);
         if holds_ports(state) {
-            self.listen(service, &Owner::Container(container.id.clone()));
+            self.listen(service, &ProcessOwner::Container(container.id.clone()));
         }
         self.containers.push(container);
     }
@@ -210,7 +212,7 @@ impl World {
                         address: None,
                         pid: Some(4711),
                         program,
-                        owner: Owner::Stranger,
+                        owner: ProcessOwner::Stranger,
                     });
                 }
             }
@@ -234,7 +236,7 @@ impl World {
             let mut fact = self.container(&format!("x{index}"), index, state, Some(marks), false);
             fact.ports = free.into_iter().map(Into::into).collect();
             self.containers.push(fact.clone());
-            Owner::Container(fact.id)
+            ProcessOwner::Container(fact.id)
         } else {
             let (project, service) = (project.into(), marks.service.as_str().into());
             let mut tree = self.tree(marks, false);
@@ -242,7 +244,7 @@ impl World {
                 tree.members.clear();
             }
             self.trees.push(tree);
-            Owner::Service { project, service }
+            ProcessOwner::Service { project, service }
         };
         if let Some(port) = free {
             self.listeners.push(ListenerFact { port, address: None, pid: None, program: None, owner });
@@ -322,7 +324,7 @@ impl World {
     }
 
     /// Each port has one listener: whoever came first.
-    fn listen(&mut self, service: &Service, owner: &Owner) {
+    fn listen(&mut self, service: &Service, owner: &ProcessOwner) {
         for port in &service.ports {
             if self.taken.insert(port.port) {
                 let (port, address, owner) = (port.port, port.address, owner.clone());
@@ -332,7 +334,7 @@ impl World {
     }
 
     fn owns(&self, port: u16, id: &str) -> bool {
-        self.listeners.iter().any(|one| one.port == port && one.owner == Owner::Container(id.to_owned()))
+        self.listeners.iter().any(|one| one.port == port && one.owner == ProcessOwner::Container(id.to_owned()))
     }
 }
 

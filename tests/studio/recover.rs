@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lcm::store::Attempts as _;
+use lcm::store::AttemptStore as _;
 use lcm::store::sqlite::Sqlite;
 use serde_json::Value;
 

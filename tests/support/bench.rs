@@ -17,7 +17,7 @@ use lcm::model::workload::Workload;
 use lcm::runtime::docker::drive::{Engine, connect};
 use lcm::runtime::docker::facts::ContainerFact;
 use lcm::runtime::docker::intent::{ContainerSpec, GpuAccess};
-use lcm::runtime::{Life, Look, Start, Stop};
+use lcm::runtime::{Inspection, RunState, Start, StopRequest};
 use serde_json::json;
 
 use crate::image;
@@ -88,7 +88,7 @@ impl Bench {
             log.map_or(true, |text| text.contains("listening on"))
         })
         .await;
-        let stop = Stop {
+        let stop = StopRequest {
             project: &self.project,
             service: &service.name,
             instance,
@@ -98,11 +98,11 @@ impl Bench {
         self.engine.stop(&stop).await.map_err(|error| error.to_string())
     }
 
-    pub(crate) async fn look(&self, service: &Service) -> Look {
+    pub(crate) async fn look(&self, service: &Service) -> Inspection {
         self.engine.look(&self.project, service).await.expect("a look")
     }
 
-    pub(crate) async fn life(&self, service: &Service) -> Life {
+    pub(crate) async fn life(&self, service: &Service) -> RunState {
         self.look(service).await.life
     }
 

@@ -9,12 +9,12 @@ use super::memory::{Need, Shortfall, capacity_for, is_measured, shortfall};
 use crate::apply::run::{
     ReservationState, Run, StartReservation, StepError, WaitError, needed_stops, poll_interval, spoken,
 };
+use crate::model::capacity::HostCapacity;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, ReasonCode, Step};
-use crate::model::room::Room;
-use crate::runtime::Life;
+use crate::runtime::RunState;
 
 /// Obstacle to an admission.
 struct AdmissionBlock {
@@ -135,7 +135,7 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
     if let Some(error) = there {
         return Err(AdmissionBlock { error, retry: Retry::Maybe });
     }
-    let Some(room): Option<Room> = room else { return Ok(MemoryProof::NotNeeded) };
+    let Some(room): Option<HostCapacity> = room else { return Ok(MemoryProof::NotNeeded) };
     match shortfall(&room, need, &reservations) {
         None if is_measured(&room, need.gpus) => Ok(MemoryProof::Measured),
         None => Ok(MemoryProof::Unproven),
@@ -182,8 +182,8 @@ async fn still_there(run: &Run<'_>, plan: &Plan, step: &Step) -> Option<StepErro
             }
         };
         let is_there = match look.life {
-            Life::Running | Life::Suspended | Life::Crippled(_) => true,
-            Life::Absent | Life::Ended(_) => false,
+            RunState::Running | RunState::Suspended | RunState::Degraded(_) => true,
+            RunState::Absent | RunState::Ended(_) => false,
         };
         if is_there {
             return Some(StepError::new(ReasonCode::NoRoom, format!("{} still runs", stop.service)));

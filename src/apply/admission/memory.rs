@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use crate::apply::run::{Context, ReservationState, Run, StartReservation};
+use crate::apply::run::{ReservationState, Run, RunContext, StartReservation};
+use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryHolder};
 use crate::model::desired::Service;
 use crate::model::facts::{ProbeFacts, ProbeReading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Plan, Request};
-use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::Snapshot;
 
@@ -39,14 +39,18 @@ pub(in crate::apply) enum Shortfall {
 }
 
 /// Returns the capacity of each GPU at this moment. A service that may be evicted counts in full, because it is not probed.
-pub(in crate::apply) async fn capacity_now(run: &Run<'_>) -> Room {
-    let Context { driver, planner, desired, request, .. } = run.context;
+pub(in crate::apply) async fn capacity_now(run: &Run<'_>) -> HostCapacity {
+    let RunContext { driver, planner, desired, request, .. } = run.context;
     planner.capacity(&planner.observe(driver.survey(desired).await), request)
 }
 
 /// Returns the capacity as [`capacity_now`] does, for a step of this plan: memory that the plan does not reserve any more is
 /// not reserved here either. Where that is too little, services that look evicted or asleep are probed first.
-pub(in crate::apply) async fn capacity_for(run: &Run<'_>, plan: &Plan, is_enough: impl Fn(&Room) -> bool) -> Room {
+pub(in crate::apply) async fn capacity_for(
+    run: &Run<'_>,
+    plan: &Plan,
+    is_enough: impl Fn(&HostCapacity) -> bool,
+) -> HostCapacity {
     let given_back = plan.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect();
     let request = Request { given_back, ..run.context.request.clone() };
     let planner = run.context.planner;
@@ -87,7 +91,7 @@ async fn probe_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceNa
 
 /// Returns the shortfall of memory, if there is one.
 pub(in crate::apply) fn shortfall(
-    room: &Room,
+    room: &HostCapacity,
     need: &Need<'_>,
     reservations: &BTreeMap<ServiceName, StartReservation>,
 ) -> Option<Shortfall> {
@@ -111,8 +115,8 @@ pub(in crate::apply) fn shortfall(
 }
 
 /// Returns the reason for which a GPU can't be read for now, though it may exist.
-pub(in crate::apply) fn unreadable(room: &Room, id: &GpuId) -> Option<String> {
-    let why = |gpu: &GpuRoom| Some(format!("{} can't be used for now: {}", gpu.called, gpu.unreadable.as_ref()?));
+pub(in crate::apply) fn unreadable(room: &HostCapacity, id: &GpuId) -> Option<String> {
+    let why = |gpu: &GpuCapacity| Some(format!("{} can't be used for now: {}", gpu.called, gpu.unreadable.as_ref()?));
     match room.gpus.get(id) {
         Some(gpu) => why(gpu),
         None => room.gpus.values().find_map(why).map(|why| format!("GPU {id} is not found, and {why}")),
@@ -120,13 +124,13 @@ pub(in crate::apply) fn unreadable(room: &Room, id: &GpuId) -> Option<String> {
 }
 
 /// True where a driver measures the free memory of all these GPUs.
-pub(in crate::apply) fn is_measured(room: &Room, gpus: &[GpuId]) -> bool {
+pub(in crate::apply) fn is_measured(room: &HostCapacity, gpus: &[GpuId]) -> bool {
     gpus.iter().all(|id| room.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
 }
 
 fn shortfall_on(
     id: &GpuId,
-    gpu: &GpuRoom,
+    gpu: &GpuCapacity,
     need: &Need<'_>,
     reservations: &BTreeMap<ServiceName, StartReservation>,
 ) -> Option<Shortfall> {
@@ -145,22 +149,22 @@ fn shortfall_on(
     Some(Shortfall::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
 }
 
-fn has_room(gpu: &GpuRoom, need: &Need<'_>) -> bool {
+fn has_room(gpu: &GpuCapacity, need: &Need<'_>) -> bool {
     u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
 }
 
 /// True where the memory would suffice once the loading services are done. Until then, memory that they have taken already
 /// counts several times: as theirs, as used, and as foreign.
-fn passes(counted: &GpuRoom, others: &[(&ServiceName, &StartReservation)], need: &Need<'_>) -> bool {
+fn passes(counted: &GpuCapacity, others: &[(&ServiceName, &StartReservation)], need: &Need<'_>) -> bool {
     let (loading, rest): (Vec<_>, Vec<_>) =
         others.iter().copied().partition(|(_, reservation)| reservation.state == ReservationState::Loading);
     let theirs: Mebibytes = loading.iter().map(|(_, reservation)| reservation.amount).sum();
-    let done = GpuRoom { foreign: counted.foreign - theirs, ..counted.clone() };
+    let done = GpuCapacity { foreign: counted.foreign - theirs, ..counted.clone() };
     !loading.is_empty() && has_room(&done, need) && as_a_whole(counted, &rest).is_some_and(|gpu| has_room(&gpu, need))
 }
 
 /// Counts services that this run has placed on other GPUs only by their measured memory here.
-fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
+fn without(gpu: &GpuCapacity, elsewhere: &[&ServiceName]) -> GpuCapacity {
     let mut gpu = gpu.clone();
     for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.iter().any(|name| holder.is(name))) {
         holder.counts = holder.measured.unwrap_or_default();
@@ -169,7 +173,7 @@ fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
 }
 
 /// Counts each reservation in full until a reading shows its service, and then for the part that is not measured yet.
-fn with_promises(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)]) -> GpuRoom {
+fn with_promises(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReservation)]) -> GpuCapacity {
     let mut gpu = gpu.clone();
     for (name, reservation) in
         reservations.iter().filter(|(_, reservation)| reservation.state == ReservationState::Loading)
@@ -184,8 +188,8 @@ fn with_promises(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation
 
 /// Counts a GPU whose driver measures the used memory, but not by process: the part of a reservation that is taken already
 /// is unknown, so that the whole reservation counts beside the used memory. `None`: no driver measures.
-fn as_a_whole(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)]) -> Option<GpuRoom> {
-    let used = Holder {
+fn as_a_whole(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReservation)]) -> Option<GpuCapacity> {
+    let used = MemoryHolder {
         service: None,
         label: "used (the driver does not say by whom)".to_owned(),
         counts: gpu.used?,
@@ -194,10 +198,10 @@ fn as_a_whole(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)])
     let reservations = reservations.iter().filter(|(_, reservation)| reservation.state != ReservationState::Settled);
     let reservations = reservations.map(|(name, reservation)| promised(name, reservation));
     let holders = [used].into_iter().chain(reservations).collect();
-    Some(GpuRoom { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
+    Some(GpuCapacity { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
 }
 
-fn promised(name: &ServiceName, reservation: &StartReservation) -> Holder {
+fn promised(name: &ServiceName, reservation: &StartReservation) -> MemoryHolder {
     let label = format!("promised to {name}");
-    Holder { service: Some(name.clone()), label, counts: reservation.amount, measured: None }
+    MemoryHolder { service: Some(name.clone()), label, counts: reservation.amount, measured: None }
 }

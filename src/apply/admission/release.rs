@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::apply::run::{Run, StepError, WaitError, poll_interval, spoken};
 use crate::model::desired::Service;
-use crate::model::facts::{Attribution, Facts, GpuFact, GpuHolder, Owner, Reading, RuntimeFacts};
+use crate::model::facts::{Attribution, Facts, GpuFact, GpuHolder, ProcessOwner, Reading, RuntimeFacts};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{ReasonCode, Step};
-use crate::runtime::Life;
+use crate::runtime::RunState;
 
 /// A driver that is being reloaded answers a moment later. A broken one does not recover, and is often the reason for the
 /// stop, which therefore goes on.
@@ -21,7 +21,7 @@ const READING_PAUSE: Duration = Duration::from_secs(1);
 /// Readings of a service before its stop: afterwards the owner of a port or of a GPU entry is unknown.
 pub(in crate::apply) struct BeforeStop {
     name: ServiceName,
-    owner: Owner,
+    owner: ProcessOwner,
     on_gpus: OnGpus,
     /// Foreign process that held one of its ports before the stop.
     port_holder: Option<String>,
@@ -43,7 +43,7 @@ struct Programs {
 }
 
 impl OnGpus {
-    async fn of(run: &Run<'_>, step: &Step, owner: &Owner, instance: &Instance) -> Self {
+    async fn of(run: &Run<'_>, step: &Step, owner: &ProcessOwner, instance: &Instance) -> Self {
         let mut readings = 1;
         loop {
             let facts = run.context.driver.survey(run.context.desired).await;
@@ -82,7 +82,7 @@ impl OnGpus {
 }
 
 impl Programs {
-    fn of(gpus: &[GpuFact], owner: &Owner, others: &BTreeSet<i32>) -> Self {
+    fn of(gpus: &[GpuFact], owner: &ProcessOwner, others: &BTreeSet<i32>) -> Self {
         let mut programs = Self::default();
         for gpu in gpus {
             for holder in gpu.holders.iter().filter(|holder| holder.owner == *owner && !others.contains(&holder.pid)) {
@@ -113,7 +113,7 @@ impl BeforeStop {
                 None => None,
             }
         };
-        let owner = Owner::of(&desired.project, &step.service, instance);
+        let owner = ProcessOwner::of(&desired.project, &step.service, instance);
         // A plan that was made while the GPUs could not be read does not say which it is on.
         let is_on_none = step.gpus.is_empty() && service.is_some_and(|service| !service.wants_gpu());
         let on_gpus = async {
@@ -178,8 +178,8 @@ async fn left_outside(
         match look {
             Ok(look) if look.instance.as_ref() != Some(instance) => {}
             Ok(look) => match look.life {
-                Life::Absent | Life::Ended(_) => {}
-                Life::Running | Life::Suspended | Life::Crippled(_) => {
+                RunState::Absent | RunState::Ended(_) => {}
+                RunState::Running | RunState::Suspended | RunState::Degraded(_) => {
                     return Some("it runs again or still".to_owned());
                 }
             },
@@ -220,7 +220,7 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Opt
         return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
     }
     // A process of another owner under the same pid is another process.
-    let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == Owner::Stranger;
+    let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == ProcessOwner::Stranger;
     for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {
         for holder in gpu.holders.iter().filter(is_its) {
             if let Some(program) = programs.by_pid.get(&holder.pid) {
@@ -233,7 +233,7 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Opt
 }
 
 /// Returns the processes of surplus copies: they have the same service name, and this stop does not end them.
-fn other_trees(facts: &Facts, owner: &Owner, instance: &Instance) -> BTreeSet<i32> {
+fn other_trees(facts: &Facts, owner: &ProcessOwner, instance: &Instance) -> BTreeSet<i32> {
     let owned = facts.instances.all().flat_map(RuntimeFacts::owned);
     let is_another = |one: &Attribution| one.owner == *owner && one.instance.as_ref().is_some_and(|of| of != instance);
     owned.filter(is_another).flat_map(|one| one.pids).collect()

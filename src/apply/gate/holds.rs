@@ -2,9 +2,9 @@
 //! that a step planned before a hold is not carried out against it.
 
 use crate::apply::run::Run;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Purpose, ReasonCode, Step};
-use crate::model::words::Word;
 
 /// Returns the reason for which the holds of this moment forbid the step, if they do.
 pub(super) async fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
@@ -23,12 +23,12 @@ pub(super) async fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
         }
     };
     let Some(hold) = hold else { return withdrawn(step) };
-    let permits = match hold.word {
-        Word::Maintain => false,
-        Word::Suspend => step.action == Action::Pause,
-        Word::Terminate => matches!(step.action, Action::Stop | Action::Remove),
+    let permits = match hold.kind {
+        Hold::Maintain => false,
+        Hold::Suspend => step.action == Action::Pause,
+        Hold::Terminate => matches!(step.action, Action::Stop | Action::Remove),
     };
-    (!permits).then(|| format!("an operator said {} meanwhile ({})", hold.word, hold.by_whom()))
+    (!permits).then(|| format!("an operator said {} meanwhile ({})", hold.kind, hold.by_whom()))
 }
 
 /// A step that only a hold asked for is not carried out once the hold is withdrawn.

@@ -3,7 +3,7 @@
 use super::holds;
 use crate::apply::run::{Run, StepOutcome};
 use crate::model::plan::Step;
-use crate::model::rules::Verdict;
+use crate::model::rules::Legality;
 
 /// Returns the outcome of a step that a hold or rule forbids by now, though it did not when the plan was made. Called
 /// before the step changes anything, and again after each wait before that.
@@ -14,8 +14,8 @@ pub(in crate::apply) async fn forbidden(run: &Run<'_>, step: &Step) -> Option<St
 fn by_rule(run: &Run<'_>, step: &Step) -> Option<String> {
     let rules = &run.context.desired.rules;
     match rules.judge_route(&run.rule_case(&step.service), &step.route) {
-        Some(Verdict::Denied(denial)) => Some(denial.to_string()),
-        Some(Verdict::NoRow) => Some("the lifecycle has no such way by now".to_owned()),
-        Some(Verdict::Legal) | None => None,
+        Some(Legality::Denied(denial)) => Some(denial.to_string()),
+        Some(Legality::NoRow) => Some("the lifecycle has no such way by now".to_owned()),
+        Some(Legality::Legal) | None => None,
     }
 }

@@ -6,7 +6,7 @@ use crate::model::event::{CallOutcome, EventKind};
 use crate::model::harmless;
 use crate::model::hooks::HookPayload;
 use crate::model::names::ServiceName;
-use crate::store::{Called, Entry, PendingChange};
+use crate::store::{Called, JournalEntry, PendingChange};
 
 /// Half of what is kept of one output comes from its beginning, half from its end: an error is told in a line or two,
 /// and a thousand calls come to four megabytes.
@@ -39,7 +39,7 @@ pub(in crate::apply) async fn report(run: &Run<'_>, report: CallReport<'_>, pend
         error: error.clone(),
         output: output.clone(),
     };
-    let entry = Entry { call: Some(&called), pending, ..Entry::of(&payload.project) };
+    let entry = JournalEntry { call: Some(&called), pending, ..JournalEntry::of(&payload.project) };
     let added = run.context.store.write(&entry).await.unwrap_or_else(|error| {
         run.store_failed(&error);
         Vec::new()

@@ -20,7 +20,7 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::StepId;
 use crate::model::pending::{Due, PendingCall, digest};
 use crate::model::plan::{PendingLine, PendingStatus, Plan, Purpose, ReasonCode, Step};
-use crate::store::{Entry, PendingChange, StoreError};
+use crate::store::{JournalEntry, PendingChange, StoreError};
 
 /// Returns a call in the form in which it is recorded.
 pub(in crate::apply) fn recorded(
@@ -200,7 +200,7 @@ async fn write(run: &Run<'_>, pending: PendingChange<'_>) -> Result<Vec<u64>, St
     if add.is_empty() && due.is_empty() && done.is_empty() && tried.is_empty() {
         return Ok(Vec::new());
     }
-    run.context.store.write(&Entry { pending, ..Entry::of(&run.context.desired.project) }).await
+    run.context.store.write(&JournalEntry { pending, ..JournalEntry::of(&run.context.desired.project) }).await
 }
 
 /// Makes the calls that the plan reports as due, and drops those that the plan drops. A cancelled run leaves the rest on

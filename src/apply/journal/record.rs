@@ -7,13 +7,13 @@ use super::payload::{payload, point_of};
 use super::pending::{self, NoticeRecord};
 use crate::apply::run::{Notice, Owed, Run, is_of_previous, is_of_service};
 use crate::model::event::EventKind;
+use crate::model::holds::HoldRecord;
 use crate::model::hooks::{HookPayload, When};
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::Step;
-use crate::model::words::Said;
-use crate::store::{Entry, PendingChange, Transition};
+use crate::store::{JournalEntry, PendingChange, Transition};
 
 /// Position of one service on the route of one step.
 pub(in crate::apply) struct Cursor<'r, 'a> {
@@ -172,7 +172,7 @@ impl ChangeNotices {
             return Vec::new();
         }
         let pending = PendingChange { add: &add, due: &due, ..PendingChange::default() };
-        let entry = Entry { transition, pending, ..Entry::of(&run.context.desired.project) };
+        let entry = JournalEntry { transition, pending, ..JournalEntry::of(&run.context.desired.project) };
         run.context.store.write(&entry).await.unwrap_or_else(|error| {
             run.store_failed(&error);
             Vec::new()
@@ -194,6 +194,6 @@ impl ChangeNotices {
 
 /// Returns the metadata of the hold on a service, for the history.
 fn hold_metadata(run: &Run<'_>, service: &ServiceName) -> BTreeMap<String, String> {
-    let metadata = |hold: &Said| hold.metadata.clone();
+    let metadata = |hold: &HoldRecord| hold.metadata.clone();
     run.ledger().holds.get(service).map(metadata).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::context::{Context, Interrupt};
+use super::context::{Interrupt, RunContext};
 
 /// Longest time without an event: CI systems end a silent job after minutes, people lose patience after seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub(in crate::apply) struct RunClock {
 }
 
 impl RunClock {
-    pub(super) fn new(context: &Context<'_>) -> Self {
+    pub(super) fn new(context: &RunContext<'_>) -> Self {
         let (began, timeout) = (Instant::now(), context.options.timeout);
         Self {
             began,

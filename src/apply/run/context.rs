@@ -18,7 +18,7 @@ use crate::store::{Author, Store};
 /// Everything that a run works with.
 #[expect(missing_debug_implementations, reason = "closures and trait objects have nothing to show")]
 #[derive(Clone, Copy)]
-pub struct Context<'a> {
+pub struct RunContext<'a> {
     pub driver: &'a dyn Driver,
     pub store: &'a dyn Store,
     /// True once a store failure has been reported: it is reported once.
@@ -78,7 +78,7 @@ pub enum Interrupt {
 
 /// Result of a run.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RunResult {
     /// At least one thing was changed.
     pub changed: bool,
     pub done: u32,

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::clock::{RunClock, millis};
-use super::context::Context;
+use super::context::RunContext;
 use super::ledger::RunLedger;
 use super::notices::NoticeChannel;
 use crate::model::event::{Event, EventKind, Stage, StageTime};
@@ -19,7 +19,7 @@ use crate::model::secret::Masker;
 
 /// One apply, as its steps see it.
 pub(in crate::apply) struct Run<'a> {
-    pub(in crate::apply) context: Context<'a>,
+    pub(in crate::apply) context: RunContext<'a>,
     pub(in crate::apply) clock: RunClock,
     /// Admissions are proved one at a time.
     pub(in crate::apply) admission: tokio::sync::Mutex<()>,
@@ -34,7 +34,7 @@ pub(in crate::apply) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(in crate::apply) fn new(context: Context<'a>) -> Self {
+    pub(in crate::apply) fn new(context: RunContext<'a>) -> Self {
         Self {
             context,
             clock: RunClock::new(&context),

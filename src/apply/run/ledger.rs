@@ -11,12 +11,12 @@ use super::reservation::StartReservation;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Stage, StageTime};
 use crate::model::facts::Attempts;
+use crate::model::holds::HoldRecord;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Reason, Step};
 use crate::model::size::Mebibytes;
-use crate::model::words::Said;
 
 #[derive(Debug, Default)]
 pub(in crate::apply) struct RunLedger {
@@ -60,7 +60,7 @@ pub(in crate::apply) struct RunLedger {
     /// Services that a plan of this run stops and starts again.
     pub(in crate::apply) restarting: BTreeSet<ServiceName>,
     /// Operator holds, as last read.
-    pub(in crate::apply) holds: BTreeMap<ServiceName, Said>,
+    pub(in crate::apply) holds: BTreeMap<ServiceName, HoldRecord>,
     /// Recorded calls of steps under way.
     pub(in crate::apply) committed: BTreeMap<StepId, Vec<Commitment>>,
     /// Pending calls of earlier runs that this run has dealt with.

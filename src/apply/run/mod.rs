@@ -14,7 +14,7 @@ mod poll;
 mod reservation;
 mod subject;
 
-pub use self::context::{Context, Failure, Interrupt, OnFailure, Options, Outcome};
+pub use self::context::{Failure, Interrupt, OnFailure, Options, RunContext, RunResult};
 
 pub(super) use self::clock::{Cancelled, millis, spoken};
 pub(super) use self::commitment::Commitment;

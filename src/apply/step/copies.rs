@@ -18,10 +18,10 @@ use crate::model::event::Stage;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, ReasonCode, Step};
-use crate::runtime::{DriverError, Life, Look};
+use crate::runtime::{DriverError, Inspection, RunState};
 
 /// One rollout under way.
-struct Rollout<'a> {
+struct CopiesRollout<'a> {
     run: &'a Run<'a>,
     step: &'a Step,
     service: &'a Service,
@@ -44,7 +44,7 @@ pub(in crate::apply) async fn roll_out(run: &Run<'_>, plan: &Plan, step: &Step) 
     let Some(change) = step.copies else {
         return StepOutcome::Stale("the plan names no number of copies".to_owned());
     };
-    let rollout = Rollout { run, step, service, instance, change };
+    let rollout = CopiesRollout { run, step, service, instance, change };
     match rollout.readiness().await {
         Ok(true) => {}
         Ok(false) => return StepOutcome::NotNeeded,
@@ -69,7 +69,7 @@ pub(in crate::apply) async fn roll_out(run: &Run<'_>, plan: &Plan, step: &Step) 
     rollout.carry_out().await
 }
 
-impl Rollout<'_> {
+impl CopiesRollout<'_> {
     /// `false`: it is done already. `Err`: outcome of a step that is not carried out.
     async fn readiness(&self) -> Result<bool, StepOutcome> {
         let look = self.run.clock.unless_cancelled(self.look()).await.map_err(StepOutcome::Cancelled)?;
@@ -82,17 +82,17 @@ impl Rollout<'_> {
         Ok(restores || !self.is_done(&look))
     }
 
-    async fn look(&self) -> Result<Look, DriverError> {
+    async fn look(&self) -> Result<Inspection, DriverError> {
         self.run.context.driver.look(&self.run.context.desired.project, self.service).await
     }
 
     /// It runs, and is the instance that the plan names.
-    fn runs(&self, look: &Look) -> bool {
-        look.life == Life::Running && look.instance.as_ref() == Some(self.instance)
+    fn runs(&self, look: &Inspection) -> bool {
+        look.life == RunState::Running && look.instance.as_ref() == Some(self.instance)
     }
 
     /// All copies are there, ready, and of the spec that the step rolls out.
-    fn is_done(&self, look: &Look) -> bool {
+    fn is_done(&self, look: &Inspection) -> bool {
         let is_of_spec = || look.spec.as_ref().is_none_or(|carried| self.service.spec.has_hash(carried));
         look.copies.is_some_and(|copies| copies.is_settled(self.change.to)) && (!self.rolls_forward() || is_of_spec())
     }
@@ -141,7 +141,7 @@ impl Rollout<'_> {
     /// Waits until all copies are as wanted. The deadline of a start counts from the last copy that came up.
     async fn settled(&self) -> Result<(), RolloutError> {
         let (run, time_max) = (self.run, self.service.health.start_time_max());
-        let mut progress = Progress::new();
+        let mut progress = CopiesProgress::new();
         run.stage(self.step, Stage::Health, None);
         loop {
             let asked_at = Instant::now();
@@ -208,14 +208,14 @@ impl Rollout<'_> {
 }
 
 /// Copies as last seen, and since when.
-struct Progress {
+struct CopiesProgress {
     detail: String,
     since: Instant,
     seen: Option<Copies>,
     best: (u32, u32),
 }
 
-impl Progress {
+impl CopiesProgress {
     fn new() -> Self {
         Self { detail: "its copies are not reported".to_owned(), since: Instant::now(), seen: None, best: (0, 0) }
     }

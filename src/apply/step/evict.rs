@@ -7,10 +7,10 @@ use crate::apply::admission::memory::{capacity_now, unreadable};
 use crate::apply::gate::expect::{check_expectation, of_stop};
 use crate::apply::journal::measure;
 use crate::apply::run::{Run, StepError, StepOutcome, poll_interval, spoken};
+use crate::model::capacity::{GpuCapacity, HostCapacity};
 use crate::model::event::Stage;
 use crate::model::names::ServiceName;
 use crate::model::plan::{ReasonCode, Step};
-use crate::model::room::{GpuRoom, Room};
 use crate::model::size::Mebibytes;
 
 pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
@@ -69,7 +69,7 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome 
 }
 
 /// Describes the memory that it still holds beyond `resident`, or the reason for which that is unknown.
-fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
+fn left(room: &HostCapacity, step: &Step, resident: Mebibytes) -> Option<String> {
     if let Some(reason) = &room.unknown {
         return Some(format!("what it holds can't be told: {reason}"));
     }
@@ -90,7 +90,7 @@ fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
 }
 
 /// Returns the measured memory of a service: zero where the driver measures every process and none is its own.
-fn held(gpu: &GpuRoom, service: &ServiceName) -> Option<Mebibytes> {
+fn held(gpu: &GpuCapacity, service: &ServiceName) -> Option<Mebibytes> {
     match gpu.holders.iter().find(|holder| holder.is(service)) {
         Some(holder) => holder.measured,
         None => gpu.told.then_some(Mebibytes::ZERO),

@@ -10,7 +10,7 @@ use crate::model::desired::{Health, Service};
 use crate::model::facts::{ExitFact, ProbeReading};
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
-use crate::runtime::{DriverError, Life, Look};
+use crate::runtime::{DriverError, Inspection, RunState};
 
 /// Reason for which a wait for health ended without it.
 #[derive(Debug)]
@@ -94,7 +94,11 @@ impl SuccessStreak {
 }
 
 /// Checks that the instance still runs. An inspection that fails proves nothing.
-fn alive(look: Result<Look, DriverError>, instance: &Instance, streak: &mut SuccessStreak) -> Result<(), HealthError> {
+fn alive(
+    look: Result<Inspection, DriverError>,
+    instance: &Instance,
+    streak: &mut SuccessStreak,
+) -> Result<(), HealthError> {
     let look = match look {
         Ok(look) => look,
         Err(error) => {
@@ -103,15 +107,15 @@ fn alive(look: Result<Look, DriverError>, instance: &Instance, streak: &mut Succ
         }
     };
     let (state, error) = match look.life {
-        Life::Running if look.instance.as_ref() == Some(instance) => return Ok(()),
-        Life::Running => (State::Failed, "another of it runs in its place".to_owned()),
-        Life::Absent => (State::Failed, "it is gone".to_owned()),
-        Life::Ended(exit) => (State::Failed, format!("it ended while it was starting{}", status(exit.as_ref()))),
-        Life::Crippled(exit) => {
+        RunState::Running if look.instance.as_ref() == Some(instance) => return Ok(()),
+        RunState::Running => (State::Failed, "another of it runs in its place".to_owned()),
+        RunState::Absent => (State::Failed, "it is gone".to_owned()),
+        RunState::Ended(exit) => (State::Failed, format!("it ended while it was starting{}", status(exit.as_ref()))),
+        RunState::Degraded(exit) => {
             let status = status(Some(&exit));
             (State::Error, format!("its first process ended while it was starting{status}; others are left"))
         }
-        Life::Suspended => (State::Error, "somebody suspended it while it was starting".to_owned()),
+        RunState::Suspended => (State::Error, "somebody suspended it while it was starting".to_owned()),
     };
     Err(HealthError::Final { state, error })
 }

@@ -10,7 +10,7 @@ use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
 use crate::model::size::Mebibytes;
 use crate::model::workload::{Capability, Origin};
-use crate::runtime::{Life, Stop};
+use crate::runtime::{RunState, StopRequest};
 
 /// Prospect of restoring the previous revision.
 pub(in crate::apply) enum Restorable<'p> {
@@ -72,13 +72,18 @@ async fn stop_newer(run: &Run<'_>, step: &Step, service: &Service) -> Result<(),
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     let look = driver.look(project, service).await.map_err(|error| error.to_string())?;
     let instance = match look.life {
-        Life::Running | Life::Suspended | Life::Crippled(_) => look.instance,
-        Life::Absent | Life::Ended(_) => None,
+        RunState::Running | RunState::Suspended | RunState::Degraded(_) => look.instance,
+        RunState::Absent | RunState::Ended(_) => None,
     };
     let Some(instance) = instance else { return Ok(()) };
     let before = BeforeStop::of(run, step, Some(service), &instance).await;
-    let stop =
-        Stop { project, service: &service.name, instance: &instance, policy: &service.stop, definition: Some(service) };
+    let stop = StopRequest {
+        project,
+        service: &service.name,
+        instance: &instance,
+        policy: &service.stop,
+        definition: Some(service),
+    };
     driver.stop(&stop).await.map_err(|error| error.to_string())?;
     released(run, Some(service), &instance, &before).await.map_err(message)
 }

@@ -23,7 +23,7 @@ use crate::model::hooks::Point;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::plan::{ReasonCode, Step};
-use crate::runtime::{Life, Stop};
+use crate::runtime::{RunState, StopRequest};
 
 /// Grace of an orphan without a stop policy: the default of container engines.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
@@ -121,8 +121,13 @@ async fn end(
     cursor.walk_while_it_runs().await;
     run.stage(step, Stage::Stop, None);
     run.ledger().changed = true;
-    let stop =
-        Stop { project: &desired.project, service: &step.service, instance, policy: &policy, definition: service };
+    let stop = StopRequest {
+        project: &desired.project,
+        service: &step.service,
+        instance,
+        policy: &policy,
+        definition: service,
+    };
     if let Err(error) = driver.stop(&stop).await {
         cursor.go(State::Error, &error.to_string()).await;
         return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string()));
@@ -193,7 +198,7 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
         }
         // A service that has ended meanwhile answers no probe, and would be waited for until the timeout.
         if let Ok(look) = driver.look(project, service).await
-            && matches!(look.life, Life::Absent | Life::Ended(_))
+            && matches!(look.life, RunState::Absent | RunState::Ended(_))
         {
             return Ok(());
         }

@@ -11,20 +11,20 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::forgetful::Forgetful;
-use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
+use crate::apply::{Interrupt, OnFailure, Options, RunContext, RunResult, apply};
 use crate::model::call::Call;
+use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryHolder};
 use crate::model::copies::CopiesChange;
 use crate::model::desired::{
     Busy, BusyProbe, Condition, DeclaredGpu, Dependency, Desired, Evict, GpuRequest, Health, Probe, Service,
     StopPolicy, Wake,
 };
 use crate::model::event::{Event, EventKind, Stage};
-use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, ProcessFact, Reading};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, ProcessFact, ProcessOwner, Reading};
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Step};
-use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::model::spec::Spec;
@@ -34,7 +34,7 @@ use crate::runtime::process::facts::ProcessReading as _;
 use crate::runtime::process::facts::TreeFact;
 use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use crate::sim::{Behaviour, Deed, Sim};
-use crate::store::memory::Memory;
+use crate::store::memory::MemoryStore;
 use crate::store::{Author, Store};
 
 #[path = "../../../tests/support/schema.rs"]
@@ -45,7 +45,7 @@ pub(super) const PROJECT: &str = "studio";
 pub(super) struct Bench {
     pub(super) desired: Desired,
     pub(super) sim: Sim,
-    pub(super) store: Memory,
+    pub(super) store: MemoryStore,
     pub(super) options: Options,
     /// Only the first plan was agreed to.
     pub(super) approved: bool,
@@ -54,7 +54,7 @@ pub(super) struct Bench {
     pub(super) thoughts: Mutex<VecDeque<Plan>>,
     pub(super) requests: Mutex<Vec<Request>>,
     /// What the GPUs have in later rounds; none, when they are used up.
-    pub(super) rooms: Mutex<VecDeque<Room>>,
+    pub(super) rooms: Mutex<VecDeque<HostCapacity>>,
     /// How they wish to be stopped.
     pub(super) orphans: BTreeMap<ServiceName, StopPolicy>,
     /// Nothing can be written down.
@@ -81,7 +81,7 @@ impl Planner for Bench {
         Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         let seen = || crate::plan::capacity(&self.desired, &snapshot.observed, request);
         lock(&self.rooms).pop_front().unwrap_or_else(seen)
     }
@@ -98,7 +98,7 @@ impl Bench {
         Self {
             desired,
             sim: Sim::new(facts),
-            store: Memory::default(),
+            store: MemoryStore::default(),
             options: Options {
                 parallelism: 4,
                 on_failure: OnFailure::Continue,
@@ -127,7 +127,7 @@ impl Bench {
             pid,
             program: (*service).to_owned(),
             memory: Some(Mebibytes(*memory)),
-            owner: Owner::Service { project: PROJECT.into(), service: (*service).into() },
+            owner: ProcessOwner::Service { project: PROJECT.into(), service: (*service).into() },
         });
         let gpu = GpuFact {
             id: GpuId::from("gpu-0"),
@@ -162,11 +162,11 @@ impl Bench {
         self.sim.set_behaviour(service, behaviour);
     }
 
-    pub(super) async fn apply(&self, steps: Vec<Step>) -> Outcome {
+    pub(super) async fn apply(&self, steps: Vec<Step>) -> RunResult {
         self.apply_plan(plan(steps)).await
     }
 
-    pub(super) async fn apply_plan(&self, first: Plan) -> Outcome {
+    pub(super) async fn apply_plan(&self, first: Plan) -> RunResult {
         let forgetful = Forgetful { hides_holds: self.hides_holds };
         let store: &dyn Store = if self.forgets { &forgetful } else { &self.store };
         let events = |event: Event| {
@@ -186,7 +186,7 @@ impl Bench {
         let number = self.applies.fetch_add(1, Ordering::Relaxed);
         let author = Author { by: String::new(), run: format!("run-{number}") };
         let earlier = store.pending(&self.desired.project).await.unwrap_or_default();
-        let context = Context {
+        let context = RunContext {
             driver: &self.sim,
             store,
             store_told: &AtomicBool::new(false),
@@ -435,8 +435,8 @@ fn tree(service: &Service) -> TreeFact {
 }
 
 /// GPU 0 of this size in MiB, and who is on it.
-pub(super) fn room(capacity: u64, holders: Vec<Holder>) -> Room {
-    let gpu = GpuRoom {
+pub(super) fn room(capacity: u64, holders: Vec<MemoryHolder>) -> HostCapacity {
+    let gpu = GpuCapacity {
         index: 0,
         called: "GPU 0".to_owned(),
         capacity: Mebibytes(capacity),
@@ -449,5 +449,5 @@ pub(super) fn room(capacity: u64, holders: Vec<Holder>) -> Room {
         unreadable: None,
         holders,
     };
-    Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
+    HostCapacity { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
 }

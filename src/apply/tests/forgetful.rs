@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::model::converged::Converged;
-use crate::model::facts::{self, HistoryFact, Report};
+use crate::model::facts::{self, FailureReport, HistoryFact};
+use crate::model::holds::{HoldRecord, Holds, ModeOverride};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
-use crate::model::words::{Said, Switched, Words};
 use crate::store::{
-    Attempts, Entry, FencingToken, Holds, Journal, Measure, Run, RunBegun, RunNotice, StoreError, ToldMode,
+    AttemptStore, FencingToken, HoldStore, Journal, JournalEntry, Measure, NotifiedMode, RunBegun, RunNotice,
+    RunRecord, StoreError,
 };
 
 /// A store on a full disk, which can be read unless it hides holds.
@@ -27,7 +28,7 @@ impl Forgetful {
 
 #[async_trait]
 impl Journal for Forgetful {
-    async fn write(&self, _: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+    async fn write(&self, _: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError> {
         Self::full()
     }
 
@@ -67,15 +68,15 @@ impl Journal for Forgetful {
         Self::full()
     }
 
-    async fn record_run(&self, _: FencingToken, _: &Run, _: &[RunNotice]) -> Result<(), StoreError> {
+    async fn record_run(&self, _: FencingToken, _: &RunRecord, _: &[RunNotice]) -> Result<(), StoreError> {
         Self::full()
     }
 
-    async fn last_run(&self, _: &ProjectName) -> Result<Option<Run>, StoreError> {
+    async fn last_run(&self, _: &ProjectName) -> Result<Option<RunRecord>, StoreError> {
         Self::full()
     }
 
-    async fn told_mode(&self, _: &ProjectName, _: &str) -> Result<Option<ToldMode>, StoreError> {
+    async fn told_mode(&self, _: &ProjectName, _: &str) -> Result<Option<NotifiedMode>, StoreError> {
         Self::full()
     }
 
@@ -97,27 +98,27 @@ impl Journal for Forgetful {
 }
 
 #[async_trait]
-impl Holds for Forgetful {
-    async fn holds(&self, _: &ProjectName) -> Result<Words, StoreError> {
-        if self.hides_holds { Self::full() } else { Ok(Words::default()) }
+impl HoldStore for Forgetful {
+    async fn holds(&self, _: &ProjectName) -> Result<Holds, StoreError> {
+        if self.hides_holds { Self::full() } else { Ok(Holds::default()) }
     }
 
-    async fn set_hold(&self, _: &ProjectName, _: &ServiceName, _: Option<&Said>) -> Result<(), StoreError> {
+    async fn set_hold(&self, _: &ProjectName, _: &ServiceName, _: Option<&HoldRecord>) -> Result<(), StoreError> {
         Self::full()
     }
 
-    async fn set_mode_override(&self, _: &ProjectName, _: Option<&Switched>) -> Result<(), StoreError> {
+    async fn set_mode_override(&self, _: &ProjectName, _: Option<&ModeOverride>) -> Result<(), StoreError> {
         Self::full()
     }
 }
 
 #[async_trait]
-impl Attempts for Forgetful {
+impl AttemptStore for Forgetful {
     async fn attempts(&self, _: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
         Self::full()
     }
 
-    async fn set_report(&self, _: &ProjectName, _: &ServiceName, _: Option<&Report>) -> Result<(), StoreError> {
+    async fn set_report(&self, _: &ProjectName, _: &ServiceName, _: Option<&FailureReport>) -> Result<(), StoreError> {
         Self::full()
     }
 

@@ -72,7 +72,7 @@ impl Bench {
 
     /// What this notifier has taken: `a: offline to starting`.
     pub(super) fn heard(&self, word: &str) -> Vec<String> {
-        let calls: Vec<sim::Call> =
+        let calls: Vec<sim::RecordedCall> =
             self.sim.calls().into_iter().filter(|call| call.answered && call.what == word).collect();
         calls
             .iter()

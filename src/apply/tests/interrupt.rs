@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::bench::{Bench, loads_in, service, start, stop};
-use crate::apply::{Interrupt, Outcome};
+use crate::apply::{Interrupt, RunResult};
 use crate::model::plan::Step;
 use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn interrupted(bench: &Bench, after: Duration, steps: Vec<Step>) -> (Outcome, Duration) {
+async fn interrupted(bench: &Bench, after: Duration, steps: Vec<Step>) -> (RunResult, Duration) {
     let interrupt = async {
         sleep(after).await;
         bench.interrupt.send_replace(Some(Interrupt::Interrupted));

@@ -4,11 +4,11 @@ use futures_util::FutureExt as _;
 use std::time::Duration;
 
 use super::bench::{Bench, busy, evict, evictable, loads_in, room, service, start, stop, wait_for};
+use crate::model::capacity::{HostCapacity, MemoryHolder};
 use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::StepId;
 use crate::model::plan::{Purpose, Step};
-use crate::model::room::{Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::sim::Behaviour;
 use crate::store::{Journal as _, Measured};
@@ -74,8 +74,8 @@ async fn a_surplus_copy_says_nothing_of_its_service() {
     assert_eq!(bench.store.measures(), []);
 }
 
-fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
-    let holder = |(service, amount): &(&str, Option<u64>)| Holder {
+fn holding(amounts: &[(&str, Option<u64>)]) -> HostCapacity {
+    let holder = |(service, amount): &(&str, Option<u64>)| MemoryHolder {
         service: Some((*service).into()),
         label: (*service).to_owned(),
         counts: Mebibytes(1),

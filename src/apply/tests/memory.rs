@@ -6,11 +6,11 @@ use super::bench::{Bench, loads_in, room, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
 use crate::apply::admission::memory::{Need, Shortfall, shortfall};
 use crate::apply::run::{ReservationState, StartReservation};
+use crate::model::capacity::{HostCapacity, MemoryHolder};
 use crate::model::event::{EventKind, Stage};
 use crate::model::facts::Reading;
 use crate::model::names::GpuId;
 use crate::model::plan::ReasonCode;
-use crate::model::room::{Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::sim::{Behaviour, Intrusion};
 
@@ -229,8 +229,8 @@ async fn memory_of_a_start_that_failed_is_promised_to_nobody() {
 }
 
 /// GPU 0 with an orphan on it that bears the name of service `a`.
-fn orphaned(amount: u64) -> Room {
-    let held = Holder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
+fn orphaned(amount: u64) -> HostCapacity {
+    let held = MemoryHolder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
     room(24_000, vec![held])
 }
 

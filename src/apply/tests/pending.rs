@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::bench::{Bench, loads_in, service, start, stop};
 use super::hooks::{fails, hooked, notifier};
-use crate::apply::{Interrupt, Outcome};
+use crate::apply::{Interrupt, RunResult};
 use crate::model::desired::Service;
 use crate::model::hooks::When;
 use crate::model::lifecycle::State;
@@ -49,7 +49,7 @@ impl Bench {
         crate::plan::plan(&self.desired, &observed, &Request::default())
     }
 
-    async fn apply_planned(&self) -> Outcome {
+    async fn apply_planned(&self) -> RunResult {
         self.apply_plan(self.planned().await).await
     }
 

@@ -10,7 +10,7 @@ use crate::model::lifecycle::State;
 use crate::model::plan::{Held, Plan, Reason, ReasonCode, Step};
 use crate::runtime::Driver as _;
 use crate::sim::{Behaviour, Crash};
-use crate::store::{Attempts as _, Journal as _};
+use crate::store::{AttemptStore as _, Journal as _};
 
 const SECOND: Duration = Duration::from_secs(1);
 

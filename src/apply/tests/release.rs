@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bench::{Bench, busy, container, evict, evictable, start, start_again, stop, takes};
 use crate::model::desired::{Mode, Others, Service};
 use crate::model::event::Stage;
-use crate::model::facts::{GpuHolder, Owner, Reading};
+use crate::model::facts::{GpuHolder, ProcessOwner, Reading};
 use crate::model::lifecycle::State;
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
@@ -122,7 +122,7 @@ async fn a_board_that_never_tells_its_memory_holds_up_no_stop_where_it_tells_who
 async fn where_the_driver_names_nobody_a_stop_is_unproven_and_says_so() {
     let bench = old_and_new(Behaviour::default());
     bench.sim.meddle(|facts| {
-        let (program, owner) = ("somebody".to_owned(), Owner::Stranger);
+        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Stranger);
         let nobody = GpuHolder { pid: 0, program, memory: None, owner };
         facts.gpus.known_mut().expect("known")[0].holders = vec![nobody];
     });
@@ -285,7 +285,7 @@ async fn an_eviction_that_nobody_measures_is_not_believed() {
     let beside_others = evicting(Behaviour::default());
     beside_others.sim.meddle(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("known")[0];
-        let (program, owner) = ("somebody".to_owned(), Owner::Stranger);
+        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Stranger);
         gpu.holders.push(GpuHolder { pid: 0, program, memory: None, owner });
     });
     for bench in [bench, beside_others] {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::bench::{Bench, container, loads_in, service, start, start_again, stop, wait_for};
-use crate::apply::{OnFailure, Outcome};
+use crate::apply::{OnFailure, RunResult};
 use crate::model::desired::{Health, Service};
 use crate::model::event::{EventKind, Outcome as StepOutcome};
-use crate::model::facts::{ListenerFact, Owner};
+use crate::model::facts::{ListenerFact, ProcessOwner};
 use crate::model::lifecycle::State;
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::secret::Secret;
@@ -26,7 +26,7 @@ fn is_end(kind: &EventKind) -> bool {
     matches!(kind, EventKind::StepDone { .. } | EventKind::StepFailed { .. })
 }
 
-async fn starts(service: Service, behaviour: Behaviour) -> (Outcome, Bench, Duration) {
+async fn starts(service: Service, behaviour: Behaviour) -> (RunResult, Bench, Duration) {
     let name = service.name.to_string();
     let bench = Bench::new(vec![service], &[]);
     bench.behaves(&name, behaviour);
@@ -137,7 +137,7 @@ async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
         address: None,
         pid: Some(4711),
         program: Some("python3".to_owned()),
-        owner: Owner::Stranger,
+        owner: ProcessOwner::Stranger,
     };
     bench.sim.meddle(|facts| facts.listeners.known_mut().expect("known").push(listener));
     let outcome = bench.apply(vec![start("a", &[])]).await;
@@ -147,7 +147,7 @@ async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
 }
 
 /// A container that runs, and a manifest that wants another made in its place.
-async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (Outcome, Bench) {
+async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (RunResult, Bench) {
     let mut bench = Bench::new(vec![container("a")], &[]);
     bench.options.on_failure = on_failure;
     bench.apply(vec![start("a", &[])]).await;

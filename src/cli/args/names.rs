@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use strsim::osa_distance;
 
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 
 /// Further off than this, a name was not meant.
 const DISTANCE_MAX: usize = 3;
@@ -15,7 +15,7 @@ pub(crate) fn check<N: Ord + Display>(
     what: &str,
     given: impl IntoIterator<Item = N>,
     known: impl IntoIterator<Item = N>,
-) -> Result<(), Stop> {
+) -> Result<(), EarlyExit> {
     let known: BTreeSet<N> = known.into_iter().collect();
     for name in given {
         if !known.contains(&name) {
@@ -26,9 +26,13 @@ pub(crate) fn check<N: Ord + Display>(
 }
 
 /// Refusal of a name that is not among the known ones.
-pub(crate) fn unknown_name<'a, N: Display + 'a>(what: &str, name: &N, known: impl IntoIterator<Item = &'a N>) -> Stop {
+pub(crate) fn unknown_name<'a, N: Display + 'a>(
+    what: &str,
+    name: &N,
+    known: impl IntoIterator<Item = &'a N>,
+) -> EarlyExit {
     let known: Vec<String> = known.into_iter().map(ToString::to_string).collect();
-    Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known))
+    EarlyExit::refused(Code::UnknownName, unknown(what, &name.to_string(), &known))
 }
 
 fn unknown(what: &str, name: &str, known: &[String]) -> String {
@@ -41,9 +45,9 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
 }
 
 /// A code that no page explains.
-pub(crate) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
+pub(crate) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> EarlyExit {
     let meant = meant(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-    Stop::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
+    EarlyExit::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
 }
 
 /// The nearest of the known names, where one is near enough.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::model::names::ServiceName;
 use crate::reconcile::Project;
@@ -74,11 +74,11 @@ impl OperatorArgs {
 
 impl HoldArgs {
     /// Returns what is to be kept with the hold.
-    pub(crate) fn metadata(&self) -> Result<BTreeMap<String, String>, Stop> {
+    pub(crate) fn metadata(&self) -> Result<BTreeMap<String, String>, EarlyExit> {
         let metadata: BTreeMap<String, String> = self.metadata.iter().cloned().collect();
         if metadata.len() > METADATA_MAX {
             let message = format!("--meta may be given {METADATA_MAX} times, not {}", metadata.len());
-            return Err(Stop::new(Exit::Usage, Code::Usage, message));
+            return Err(EarlyExit::new(Exit::Usage, Code::Usage, message));
         }
         Ok(metadata)
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::cli::args::operator::DRY_RUN;
 use crate::cli::args::{duration, names};
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, wire};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::names::ServiceName;
 use crate::reconcile::lock;
 use crate::runtime::DriverError;
@@ -33,20 +33,20 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let opened = opened::open(session, &args.manifest, &choice, None).await?;
     let desired = &opened.desired;
     names::check("service", [&args.service], desired.services.keys())?;
     let service = &args.service;
     if desired.services.get(service).is_some_and(|service| service.object().is_some()) {
         let advice = "name the container in the manifest with `docker: { container: .. }`";
-        return Err(Stop::refused(
+        return Err(EarlyExit::refused(
             Code::Adopt,
             format!("{service} is a container, so no process can be adopted as it: {advice}"),
         ));
     }
-    let refused = |error: DriverError| Stop::refused(Code::Adopt, desired.masker().mask(&error.to_string()));
+    let refused = |error: DriverError| EarlyExit::refused(Code::Adopt, desired.masker().mask(&error.to_string()));
     if args.dry_run {
         let process = wire::adoptable(desired, &session.environment, service, args.pid).map_err(refused)?;
         session.note(&format!("process {} ({}) can be adopted as {service}; {DRY_RUN}", process.pid, process.program));

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::Stop;
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::Purpose;
-use crate::reconcile::owner::Claim;
+use crate::reconcile::owner::OwnerAccess;
 
 /// Make it so: stop and start what the plan says, in its order
 #[derive(Debug, clap::Args)]
@@ -28,15 +28,15 @@ pub(crate) struct Args {
     take_over: bool,
 }
 
-pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { manifest, planning, execution, plan, take_over } = args;
     let (path, choice) = (manifest.path(), manifest.choose.choice());
-    let job = Job {
+    let job = ApplyJob {
         world: manifest.choose.world,
         planning,
         saved: plan,
-        claim: if take_over { Claim::TakeOver } else { Claim::AsOwner },
-        ..Job::new("lcm apply", Purpose::Apply, path, choice, execution)
+        claim: if take_over { OwnerAccess::TakeOver } else { OwnerAccess::AsOwner },
+        ..ApplyJob::new("lcm apply", Purpose::Apply, path, choice, execution)
     };
     execute::run(session, job).await
 }

@@ -16,10 +16,10 @@ use crate::cli::answer::{data, unwritten};
 use crate::cli::args::manifest as manifest_args;
 use crate::cli::exit::Exit;
 use crate::cli::pages;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session;
 use crate::files::named;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::desired::Desired;
 use crate::model::harmless;
 use crate::model::lifecycle::State;
@@ -61,7 +61,7 @@ impl Shell {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &Args) -> Result<Exit, EarlyExit> {
     let mut script = Vec::new();
     let written = args.shell.completer().write_registration(VARIABLE, "lcm", "lcm", &program(), &mut script);
     written.map_err(|error| unwritten(&error))?;
@@ -138,7 +138,7 @@ fn with_names(command: Command, manifest: &Path) -> Command {
     let manifest = manifest.to_owned();
     let with = move |arg: Arg| {
         let called = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default();
-        let of_manifest = |kind: fn(&Desired) -> Names| {
+        let of_manifest = |kind: fn(&Desired) -> Candidates| {
             let manifest = manifest.clone();
             move |current: &OsStr| candidates(&load(&manifest).as_ref().map(kind).unwrap_or_default(), current)
         };
@@ -168,9 +168,9 @@ fn manifests() -> PathCompleter {
 }
 
 /// With what is said of each, where something is.
-type Names = BTreeMap<String, Option<String>>;
+type Candidates = BTreeMap<String, Option<String>>;
 
-fn services(desired: &Desired) -> Names {
+fn services(desired: &Desired) -> Candidates {
     desired
         .services
         .iter()
@@ -178,24 +178,24 @@ fn services(desired: &Desired) -> Names {
         .collect()
 }
 
-fn modes(desired: &Desired) -> Names {
+fn modes(desired: &Desired) -> Candidates {
     desired.modes.iter().map(|(name, mode)| (name.to_string(), mode.description.clone())).collect()
 }
 
-fn goals(desired: &Desired) -> Names {
+fn goals(desired: &Desired) -> Candidates {
     desired.goals.iter().map(|(name, goal)| (name.to_string(), goal.description.clone())).collect()
 }
 
-fn states() -> Names {
+fn states() -> Candidates {
     State::ALL.into_iter().map(|state| (state.to_string(), Some(state.meaning().to_owned()))).collect()
 }
 
 /// By their last words: a shell takes a colon for the end of one.
-fn codes() -> Names {
+fn codes() -> Candidates {
     pages::last_words().map(|code| (code.to_owned(), None)).collect()
 }
 
-fn candidates(names: &Names, current: &OsStr) -> Vec<CompletionCandidate> {
+fn candidates(names: &Candidates, current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let fitting = names.iter().filter(|(name, _)| name.starts_with(current.as_ref()));
     // A shell takes each line for a candidate, and what is said of one for the rest of its line.
@@ -208,7 +208,8 @@ fn load(manifest: &Path) -> Option<Desired> {
     if named::is_stream(manifest) {
         return None;
     }
-    wire::load(manifest, &session::environment(), &Choice { mode_optional: true, ..Choice::default() }).ok()
+    wire::load(manifest, &session::environment(), &ModeSelection { mode_optional: true, ..ModeSelection::default() })
+        .ok()
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use crate::cli::args::{ExecutionArgs, ManifestArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::Stop;
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::Purpose;
 
@@ -19,9 +19,10 @@ pub(crate) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { manifest, execution } = args;
     let (path, choice) = (manifest.path(), manifest.choose.choice_if_any());
-    let job = Job { world: manifest.choose.world, ..Job::new("lcm down", Purpose::Down, path, choice, execution) };
+    let job =
+        ApplyJob { world: manifest.choose.world, ..ApplyJob::new("lcm down", Purpose::Down, path, choice, execution) };
     execute::run(session, job).await
 }

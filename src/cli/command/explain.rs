@@ -3,7 +3,7 @@
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::pages;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::report::output::Output;
 
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     code: Option<String>,
 }
 
-pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let text = match &args.code {
         None => pages::list(session.stdout),
         Some(code) => {

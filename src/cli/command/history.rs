@@ -11,19 +11,19 @@ use crate::cli::answer::data;
 use crate::cli::args::moment::{self, Moment};
 use crate::cli::args::state;
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{open_runs, opened};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::reconcile::owner::{self, Claim};
+use crate::reconcile::owner::{self, OwnerAccess};
 use crate::reconcile::wire;
 use crate::report::history::{self, CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
 use crate::report::json;
-use crate::store::asked::Asked;
+use crate::store::query::HistoryQuery;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Called, Run, StoreError, Transition, stats};
+use crate::store::{Called, RunRecord, StoreError, Transition, stats};
 
 /// What the store keeps at most.
 const LIMIT_MAX: i64 = 100_000;
@@ -69,8 +69,8 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
     limit: u32,
     /// How to show it
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = HistoryFormat::Text, value_name = "FORMAT")]
+    format: HistoryFormat,
 }
 
 const DEFINITIONS: &str = "\
@@ -84,18 +84,18 @@ Figures are of all changes from --since on and before --until, made by lcm or se
     95 %: the smallest of these times that 95 of 100 did not exceed";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum HistoryFormat {
     Text,
     Json,
     Csv,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let (now, zone) = (Timestamp::now(), TimeZone::system());
     let store = Sqlite::at(&wire::state_folder(&session.environment));
     let (project, in_manifest) = project(session, args)?;
     let asked = asked(args, project, now, &zone)?;
-    let unreadable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
+    let unreadable = |error: StoreError| EarlyExit::refused(Code::Store, error.to_string());
     refuse_unknown(&store, &asked, &in_manifest).await.map_err(unreadable)??;
     let found = if args.runs {
         runs(&store, &asked).await.map_err(unreadable)?
@@ -105,27 +105,27 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         changes(&store, &asked).await.map_err(unreadable)?
     };
     data(&match args.format {
-        Format::Json => json::document(&found),
-        Format::Csv => history::csv(&found),
-        Format::Text => history::text(&found, &zone, session.verbose, session.stdout),
+        HistoryFormat::Json => json::document(&found),
+        HistoryFormat::Csv => history::csv(&found),
+        HistoryFormat::Text => history::text(&found, &zone, session.verbose, session.stdout),
     })?;
     Ok(Exit::Done)
 }
 
 /// The project, and the services of its manifest.
-fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<ServiceName>), Stop> {
+fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<ServiceName>), EarlyExit> {
     if let Some(project) = &args.project {
         return Ok((project.clone(), BTreeSet::new()));
     }
-    let choice = Choice { mode_optional: true, ..Choice::default() };
-    owner::go_on_as_owner(session, &args.manifest, Claim::AsOwner)?;
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
+    owner::go_on_as_owner(session, &args.manifest, OwnerAccess::AsOwner)?;
     let desired = opened::load(session, &args.manifest, &choice)?;
     owner::require_store(session, &desired.project)?;
     Ok((desired.project, desired.services.into_keys().collect()))
 }
 
-fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> Result<Asked, Stop> {
-    let wrong = |reason: String| Stop::refused(Code::Span, reason);
+fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> Result<HistoryQuery, EarlyExit> {
+    let wrong = |reason: String| EarlyExit::refused(Code::Span, reason);
     let resolve = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now, zone)).transpose().map_err(wrong);
     let (since, until) = (resolve(args.since)?, resolve(args.until)?);
     if let (Some(since), Some(until)) = (since, until)
@@ -133,7 +133,7 @@ fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> 
     {
         return Err(wrong(format!("--since {since:.0} is not before --until {until:.0}: no time lies between")));
     }
-    Ok(Asked {
+    Ok(HistoryQuery {
         project,
         services: args.services.iter().chain(&args.more).cloned().collect(),
         states: args.states.iter().copied().collect(),
@@ -148,16 +148,16 @@ fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> 
 /// A name that neither the manifest nor the history has is a slip, and no empty answer.
 async fn refuse_unknown(
     store: &Sqlite,
-    asked: &Asked,
+    asked: &HistoryQuery,
     in_manifest: &BTreeSet<ServiceName>,
-) -> Result<Result<(), Stop>, StoreError> {
+) -> Result<Result<(), EarlyExit>, StoreError> {
     for service in asked.services.iter().filter(|service| !in_manifest.contains(*service)) {
-        let all = Asked { limit: Some(1), ..Asked::all(asked.project.clone()) };
-        if store.transitions(&Asked { services: [service.clone()].into(), ..all }).await?.is_empty() {
+        let all = HistoryQuery { limit: Some(1), ..HistoryQuery::all(asked.project.clone()) };
+        if store.transitions(&HistoryQuery { services: [service.clone()].into(), ..all }).await?.is_empty() {
             let (project, where_else) = (&asked.project, if in_manifest.is_empty() { "" } else { "its manifest or " });
             let names = in_manifest.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
             let has = if names.is_empty() { String::new() } else { format!("; the manifest has {names}") };
-            return Ok(Err(Stop::refused(
+            return Ok(Err(EarlyExit::refused(
                 Code::UnknownName,
                 format!("no service named {service} is in {where_else}the history of {project}{has}"),
             )));
@@ -166,12 +166,12 @@ async fn refuse_unknown(
     Ok(Ok(()))
 }
 
-async fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+async fn changes(store: &Sqlite, asked: &HistoryQuery) -> Result<History, StoreError> {
     let found = store.transitions(asked).await?;
     // Where more was asked for than is shown, the calls are those of what is shown.
     let full = asked.limit.is_some_and(|limit| found.len() >= usize::try_from(limit).unwrap_or(usize::MAX));
     let since = found.first().map(|first| first.at).filter(|_| full).or(asked.since);
-    let calls = store.calls(&Asked { since, ..asked.clone() }).await?;
+    let calls = store.calls(&HistoryQuery { since, ..asked.clone() }).await?;
     Ok(History {
         transitions: Some(found.into_iter().map(transition).collect()),
         calls: Some(calls.into_iter().map(call).collect()),
@@ -179,14 +179,14 @@ async fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
     })
 }
 
-async fn runs(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+async fn runs(store: &Sqlite, asked: &HistoryQuery) -> Result<History, StoreError> {
     let quiet = store.quiet_runs(&asked.project).await?.map(|(count, last_at)| QuietRuns { count, last_at });
     let found = store.runs(asked).await?.into_iter().map(run_line).collect();
     let open_runs = open_runs::open_runs(store, &asked.project).await?;
     Ok(History { runs: Some(found), open_runs, quiet_runs: quiet, ..History::of(asked.project.clone()) })
 }
 
-async fn figures(store: &Sqlite, asked: &Asked, now: Timestamp) -> Result<History, StoreError> {
+async fn figures(store: &Sqlite, asked: &HistoryQuery, now: Timestamp) -> Result<History, StoreError> {
     let (before, within) = (store.transitions_before(asked).await?, store.transitions(asked).await?);
     // What is to come is no time that was spent.
     let end = asked.until.map_or(now, |until| until.min(now));
@@ -230,7 +230,7 @@ fn call(called: Called) -> CallLine {
     }
 }
 
-fn run_line(run: Run) -> RunLine {
+fn run_line(run: RunRecord) -> RunLine {
     RunLine {
         run: run.id,
         command: run.command,

@@ -5,14 +5,14 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::log;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, wire};
 use crate::files::output;
-use crate::import::{Draft, Given, Setting, machine, narrow, translate};
-use crate::manifest::Choice;
-use crate::model::found::{Discovered, Found};
+use crate::import::{Given, ImportContext, ManifestDraft, machine, narrow, translate};
+use crate::manifest::ModeSelection;
+use crate::model::found::{Discovered, MachineSurvey};
 use crate::reconcile::files;
 use crate::reconcile::project;
 use crate::report::output::Output;
@@ -52,17 +52,20 @@ pub(crate) struct Args {
     world: Option<PathBuf>,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let to_stdout = args.dry_run || args.file == Path::new(STDOUT);
     if !to_stdout && !args.force && args.file.symlink_metadata().is_ok() {
         let message = "is there already: name another file, `-` for stdout, or `--force` to replace it";
-        return Err(Stop::refused(Code::File, format!("{} {message}", args.file.display())));
+        return Err(EarlyExit::refused(Code::File, format!("{} {message}", args.file.display())));
     }
     let draft = if args.from.is_empty() { from_machine(session, args).await? } else { from_files(session, args)? };
     let is_empty = draft.services + draft.proposals == 0;
     if is_empty && !args.from.is_empty() {
         // Its notes quote what was not understood: of a file that is none of these, lines that are not to be shown.
-        return Err(Stop::refused(Code::Empty, "there is nothing in it that could be a service; nothing was written"));
+        return Err(EarlyExit::refused(
+            Code::Empty,
+            "there is nothing in it that could be a service; nothing was written",
+        ));
     }
     for note in &draft.notes {
         session.note(&format!("note: {note}"));
@@ -70,23 +73,23 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     if is_empty {
         let message = "nothing was found here that could be a service, and nothing was written: start what there is, or \
                        translate a file with `--from`";
-        return Err(Stop::refused(Code::Empty, message));
+        return Err(EarlyExit::refused(Code::Empty, message));
     }
     if to_stdout {
         data(&Output::plain(&draft.text))?;
         return Ok(Exit::Done);
     }
     output::replace(&args.file, &draft.text)
-        .map_err(|error| Stop::refused(Code::File, format!("can't write {}: {error}", args.file.display())))?;
+        .map_err(|error| EarlyExit::refused(Code::File, format!("can't write {}: {error}", args.file.display())))?;
     Ok(check(session, &args.file, &draft))
 }
 
 /// What was written is read as every manifest is; whatever is wrong with it is told now and not at the next command.
-fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
+fn check(session: &Session, file: &Path, draft: &ManifestDraft) -> Exit {
     let services = counted(draft.services, "service", "services");
     let notes = counted(draft.notes.len(), "note", "notes");
     session.note(&format!("{} is written: {services}, {notes}, each beside what it is about", file.display()));
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     match crate::reconcile::wire::load(file, &session.environment, &choice) {
         Ok(_) if draft.services == 0 => {
             session.note("no container was found: what is in it stands in comments");
@@ -103,30 +106,30 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
     Exit::Done
 }
 
-async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
+async fn from_machine(session: &Session, args: &Args) -> Result<ManifestDraft, EarlyExit> {
     // No manifest is read that could name secrets.
     log::no_secrets();
     let mut found = match &args.world {
-        Some(world) => Found { facts: project::read_world(world)?, discovered: Discovered::default() },
+        Some(world) => MachineSurvey { facts: project::read_world(world)?, discovered: Discovered::default() },
         None => wire::found(&session.environment).await,
     };
     narrow(&mut found, &args.only).map_err(|unknown| {
         let message = format!("there is no container and no Compose project `{unknown}` here");
-        Stop::refused(Code::UnknownName, message)
+        EarlyExit::refused(Code::UnknownName, message)
     })?;
     let name = args.name.clone().unwrap_or_else(|| folder_of(&args.file));
     Ok(machine(&found, &name))
 }
 
-fn from_files(session: &Session, args: &Args) -> Result<Draft, Stop> {
+fn from_files(session: &Session, args: &Args) -> Result<ManifestDraft, EarlyExit> {
     let mut given = Vec::new();
     for path in &args.from {
         let text = files::read(path)
-            .map_err(|error| Stop::refused(Code::File, format!("can't read {}: {error}", path.display())))?;
+            .map_err(|error| EarlyExit::refused(Code::File, format!("can't read {}: {error}", path.display())))?;
         given.push(Given { path: path.clone(), text });
     }
     let folder = absolute_folder(&args.from[0]);
-    let setting = Setting {
+    let setting = ImportContext {
         name: args.name.clone().unwrap_or_else(|| folder_of(&args.from[0])),
         variables: dotenv(&folder, &session.environment),
         base: relative(&folder, &absolute_folder(&args.file)),

@@ -9,14 +9,14 @@ use crate::cli::answer::unwritten;
 use crate::cli::args::{ChooseArgs, names};
 use crate::cli::exit::Exit;
 use crate::cli::opened;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
 use crate::model::names::ServiceName;
 use crate::reconcile::Project;
 use crate::report::feed::{Feed, prefix, shown};
 use crate::report::output::Output;
-use crate::report::print::{self, Reader};
+use crate::report::print::{self, ReaderState};
 use crate::runtime::{DriverError, LogMark, Logged};
 
 /// Looks live to a reader.
@@ -56,7 +56,7 @@ struct Followed<'a> {
     unread: Option<String>,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose).await?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let all: Vec<&ServiceName> = opened.desired.services.keys().collect();
@@ -84,7 +84,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
             reader = turn => reader?,
             exit = interrupts.exit() => return ended(session, &mut followed, exit),
         };
-        if reader == Reader::Gone {
+        if reader == ReaderState::Gone {
             return Ok(Exit::Done);
         }
         if !args.follow {
@@ -107,7 +107,7 @@ async fn turn(
     opened: &Project,
     followed: &mut [Followed<'_>],
     tail: Option<usize>,
-) -> Result<Reader, Stop> {
+) -> Result<ReaderState, EarlyExit> {
     let read = join_all(followed.iter().map(|one| read(opened, one))).await;
     let mut text = Output::default();
     for (one, read) in followed.iter_mut().zip(read) {
@@ -116,7 +116,7 @@ async fn turn(
         text.extend(lines[from..].iter().map(|line| one.line(session, line)));
     }
     if text.is_empty() {
-        return Ok(Reader::There);
+        return Ok(ReaderState::There);
     }
     print::stream(&text).map_err(|error| unwritten(&error))
 }
@@ -127,7 +127,7 @@ async fn read(opened: &Project, one: &Followed<'_>) -> Result<Option<Logged>, Dr
 }
 
 /// Lines that never came to their ends.
-fn ended(session: &Session, followed: &mut [Followed<'_>], exit: Exit) -> Result<Exit, Stop> {
+fn ended(session: &Session, followed: &mut [Followed<'_>], exit: Exit) -> Result<Exit, EarlyExit> {
     let rests: Vec<Option<String>> = followed.iter_mut().map(|one| one.feed.end()).collect();
     let lines = followed.iter().zip(rests).filter_map(|(one, rest)| Some(one.line(session, &rest?)));
     print::data(&lines.collect::<Output>()).map_err(|error| unwritten(&error))?;
@@ -135,9 +135,9 @@ fn ended(session: &Session, followed: &mut [Followed<'_>], exit: Exit) -> Result
 }
 
 /// Whoever asks once is told by the exit code, too, and of each that can't be read.
-fn all_read(followed: &[Followed<'_>]) -> Result<(), Stop> {
+fn all_read(followed: &[Followed<'_>]) -> Result<(), EarlyExit> {
     let unread: Vec<String> = followed.iter().filter_map(Followed::why_unread).collect();
-    if unread.is_empty() { Ok(()) } else { Err(Stop::refused(Code::Log, unread.join("; "))) }
+    if unread.is_empty() { Ok(()) } else { Err(EarlyExit::refused(Code::Log, unread.join("; "))) }
 }
 
 impl Followed<'_> {

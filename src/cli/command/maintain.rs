@@ -3,9 +3,9 @@
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
-use crate::model::words::Word;
+use crate::model::holds::Hold;
 
 /// Keep lcm's hands off services; they are left as they are
 ///
@@ -19,12 +19,12 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
-    for (name, route) in spoken.judge(Word::Maintain)? {
+    for (name, route) in spoken.judge(Hold::Maintain)? {
         let change = change(spoken.seen(&name)?, &route);
-        spoken.keep(&name, Word::Maintain).await?;
+        spoken.keep(&name, Hold::Maintain).await?;
         spoken.record(&name, &route, "lcm maintain").await;
         spoken.tell(&format!("{name}: {change}; it is left as it is until `lcm resume {name}`"));
     }

@@ -9,7 +9,7 @@ use clap_mangen::Man;
 
 use crate::cli::answer::data;
 use crate::cli::exit::{CODES, Exit};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::files::output;
 use crate::report::output::Output;
@@ -64,7 +64,7 @@ const ENVIRONMENT: [(&str, &str); 22] = [
     ("SHELL", "the SHELL of a service, where the machine does not know the account"),
 ];
 
-pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit, Stop> {
+pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit, EarlyExit> {
     let mut root = root.disable_help_subcommand(true);
     root.build();
     let Some(folder) = &args.out_dir else {
@@ -72,7 +72,7 @@ pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit,
         return Ok(Exit::Done);
     };
     let unwritten = |path: &Path, error: &std::io::Error| {
-        Stop::refused(Code::File, format!("can't write {}: {error}", path.display()))
+        EarlyExit::refused(Code::File, format!("can't write {}: {error}", path.display()))
     };
     output::make_folder(folder).map_err(|error| unwritten(folder, &error))?;
     let mut pages = vec![("lcm.1".to_owned(), main_page(&root)?)];
@@ -87,14 +87,14 @@ pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-fn main_page(root: &Command) -> Result<String, Stop> {
+fn main_page(root: &Command) -> Result<String, EarlyExit> {
     let rest = [section("EXIT STATUS", &CODES), section("FILES", &FILES), section("ENVIRONMENT", &ENVIRONMENT)];
     // The exit codes stand at the end of the help as well.
     page(&root.clone().after_help(""), &rest)
 }
 
 /// What clap knows of it, and what follows that.
-fn page(command: &Command, rest: &[String]) -> Result<String, Stop> {
+fn page(command: &Command, rest: &[String]) -> Result<String, EarlyExit> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let man = Man::new(command.clone())
         .title(name.to_uppercase())
@@ -108,7 +108,7 @@ fn page(command: &Command, rest: &[String]) -> Result<String, Stop> {
         .and_then(|()| man.render_description_section(&mut page))
         .and_then(|()| man.render_options_section(&mut page))
         .and_then(|()| if command.has_subcommands() { man.render_subcommands_section(&mut page) } else { Ok(()) });
-    rendered.map_err(|error| Stop::refused(Code::System, format!("can't make the page: {error}")))?;
+    rendered.map_err(|error| EarlyExit::refused(Code::System, format!("can't make the page: {error}")))?;
     let mut page = String::from_utf8_lossy(&page).into_owned();
     page.extend(rest.iter().map(String::as_str));
     Ok(page)

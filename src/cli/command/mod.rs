@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
 use crate::cli::status_look::StatusArgs;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::{OutputArgs, Session};
 use crate::cli::version;
 use crate::model::plan::Purpose;
@@ -89,7 +89,7 @@ pub(super) enum Command {
 const WORKERS: usize = 2;
 
 /// Runs a command. `root` builds the description of the command line, for the manual pages.
-pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Command) -> Result<Exit, Stop> {
+pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Command) -> Result<Exit, EarlyExit> {
     // What needs no machine needs no runtime.
     match command {
         Command::Validate(args) => return validate::run(session, &args),
@@ -123,7 +123,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .map_err(|error| Stop::refused(Code::System, format!("can't begin: {error}")))?;
+        .map_err(|error| EarlyExit::refused(Code::System, format!("can't begin: {error}")))?;
     let ended = runtime.block_on(async {
         match command {
             Command::Plan(args) => plan::run(session, &args).await,

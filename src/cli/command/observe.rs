@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::answer::data;
 use crate::cli::args::ManifestArgs;
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, outputs};
 use crate::files::output;
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let manifest = args.manifest.path();
     args.out.iter().try_for_each(|file| outputs::check(session, &manifest, file))?;
     let opened = opened::open_to_look(session, &manifest, &args.manifest.choose).await?;
@@ -29,7 +29,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     match &args.out {
         None => data(&text)?,
         Some(path) => output::replace(path, &text).map_err(|error| {
-            Stop::refused(Code::File, format!("can't write the world to {}: {error}", path.display()))
+            EarlyExit::refused(Code::File, format!("can't write the world to {}: {error}", path.display()))
         })?,
     }
     Ok(Exit::Done)

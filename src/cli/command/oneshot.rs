@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::cli::args::{ChooseArgs, ExecutionArgs, NarrowArgs, PlanningArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::Stop;
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 
 use crate::model::names::ServiceName;
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(crate) async fn run(session: &Session, args: Args, purpose: Purpose) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args, purpose: Purpose) -> Result<Exit, EarlyExit> {
     let Args { services, manifest, choose, execution } = args;
     let narrow = NarrowArgs { targets: services, excludes: Vec::new() };
     let command = match purpose {
@@ -40,10 +40,10 @@ pub(crate) async fn run(session: &Session, args: Args, purpose: Purpose) -> Resu
         Purpose::Restart => "lcm restart",
     };
     let choice = choose.choice_if_any();
-    let job = Job {
+    let job = ApplyJob {
         world: choose.world,
         planning: PlanningArgs { narrow, ..PlanningArgs::default() },
-        ..Job::new(command, purpose, manifest, choice, execution)
+        ..ApplyJob::new(command, purpose, manifest, choice, execution)
     };
     execute::run(session, job).await
 }

@@ -6,12 +6,12 @@ use crate::cli::answer::data;
 use crate::cli::args::{ManifestArgs, PlanFormat, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::plan_view::{request, shown};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, outputs};
 use crate::files::output;
 use crate::report::json;
-use crate::report::view::{Looked, View};
+use crate::report::view::{InspectedCounts, PlanView};
 
 /// Show what must change, and why; changes nothing
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     format: PlanFormat,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let (manifest, choose) = (&args.manifest.path(), &args.manifest.choose);
     args.out.iter().try_for_each(|file| outputs::check(session, manifest, file))?;
     let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref()).await?;
@@ -38,11 +38,11 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let plan = opened.plan(&snapshot, &request)?;
     if let Some(path) = &args.out {
         output::replace(path, &json::document(&plan)).map_err(|error| {
-            Stop::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
+            EarlyExit::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
         })?;
     }
-    let looked = Looked::at(&snapshot.facts);
-    let view = View { plan: &plan, purpose: request.purpose, origin: opened::origin(&opened, &looked) };
+    let looked = InspectedCounts::at(&snapshot.facts);
+    let view = PlanView { plan: &plan, purpose: request.purpose, origin: opened::origin(&opened, &looked) };
     data(&shown(session, view, args.format))?;
     Ok(Exit::of_plan(&plan, args.planning.detailed_exitcode))
 }

@@ -3,9 +3,9 @@
 use crate::cli::args::operator::{self, HoldArgs};
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
-use crate::model::facts::Report;
+use crate::model::facts::FailureReport;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     if let Some(error) = &args.error {
@@ -37,7 +37,8 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         }
         let error = opened.desired.masker().mask(error);
         for name in spoken.named.clone() {
-            let report = Report { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
+            let report =
+                FailureReport { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
             let from = spoken.seen(&name)?.state;
             spoken.set_report(&name, Some(&report)).await?;
             spoken.record_seen(&name, from, State::Error, &format!("reported: {error}")).await;
@@ -53,9 +54,9 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-fn refuse_unless_up(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<(), Stop> {
+fn refuse_unless_up(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<(), EarlyExit> {
     let seen = spoken.seen(name)?;
-    let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
+    let refused = |message: String| Err(EarlyExit::refused(Code::Illegal, message));
     match &seen.unknown {
         Some(why) => refused(format!("whether {name} runs is not known, so nothing can be reported of it: {why}")),
         None if !seen.state.is_operational() && seen.state != State::Error => refused(format!(

@@ -3,17 +3,17 @@
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::model::budget::Budget;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
-use crate::model::rules::{Case, Verdict};
-use crate::model::words::Word;
+use crate::model::rules::{Case, Legality};
 use crate::plan::judge_commands::resume_route;
 use crate::reconcile::Project;
-use crate::runtime::Life;
+use crate::runtime::RunState;
 
 /// Take an operator's word back: services are lcm's again
 ///
@@ -28,9 +28,9 @@ pub(crate) struct Args {
 }
 
 /// What there is to resume of one service.
-struct Held {
+struct Resumable {
     name: ServiceName,
-    word: Option<Word>,
+    hold: Option<Hold>,
     /// It is paused, by a word or by hand.
     paused: bool,
     /// It was tried to bring it up, without lasting success.
@@ -41,7 +41,7 @@ struct Held {
     route: Vec<State>,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let (words, orphaned) = told_apart(&opened, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &words, &opened, args.dry_run).await?;
@@ -64,31 +64,31 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 /// What is named that the manifest has, and holds on what it has no more.
-async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), Stop> {
+async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), EarlyExit> {
     let kept = opened.store().holds(&opened.desired.project).await;
-    let kept = kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))?.services;
+    let kept = kept.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))?.services;
     let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
     let (orphaned, services) = words.services.iter().cloned().partition(is_orphaned);
     Ok((HoldArgs { services, ..words.clone() }, orphaned))
 }
 
-async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Held, Stop> {
+async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable, EarlyExit> {
     let seen = spoken.seen(name)?;
-    let word = seen.word.as_ref().map(|said| said.word);
-    if let (Some(why), Some(Word::Suspend) | None) = (&seen.unknown, word) {
-        return Err(Stop::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
+    let hold = seen.hold.as_ref().map(|said| said.kind);
+    if let (Some(why), Some(Hold::Suspend) | None) = (&seen.unknown, hold) {
+        return Err(EarlyExit::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
     }
     let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
     let route = resume_route(seen, paused);
     let now = spoken.opened.driver().now();
     let desired = &spoken.opened.desired;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    if let Some(Verdict::Denied(denial)) = desired.rules.judge_route(&case, &route) {
-        return Err(Stop::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
+    if let Some(Legality::Denied(denial)) = desired.rules.judge_route(&case, &route) {
+        return Err(EarlyExit::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
     }
     let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
     let tried = is_held || seen.attempts.is_some();
-    Ok(Held { name: name.clone(), word, paused, tried, reported: seen.is_reported, route })
+    Ok(Resumable { name: name.clone(), hold, paused, tried, reported: seen.is_reported, route })
 }
 
 /// What is maintained shows by a look alone whether it is paused.
@@ -96,16 +96,16 @@ async fn is_frozen(spoken: &HoldCommand<'_>, name: &ServiceName, seen: &Observed
     let maintained = seen.state == State::Maintenance && seen.instance.is_some();
     let Some(service) = spoken.service(name).filter(|_| maintained) else { return false };
     let look = spoken.opened.driver().look(&spoken.opened.desired.project, service).await;
-    look.is_ok_and(|look| look.life == Life::Suspended && look.instance == seen.instance)
+    look.is_ok_and(|look| look.life == RunState::Suspended && look.instance == seen.instance)
 }
 
 /// What is paused goes on before the word goes: what crashes in between is resumed once more.
-async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held) -> Result<Exit, Stop> {
-    let Held { name, word, paused, tried, reported, route } = held;
+async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Resumable) -> Result<Exit, EarlyExit> {
+    let Resumable { name, hold, paused, tried, reported, route } = held;
     if *reported {
         spoken.set_report(name, None).await?;
     }
-    if word.is_none() && !paused && !tried && !reported {
+    if hold.is_none() && !paused && !tried && !reported {
         spoken.tell(&format!("{name}: there is nothing to resume"));
         return Ok(Exit::Done);
     }
@@ -113,7 +113,7 @@ async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held)
         session.warn(&format!("{name} could not be let go on: {error}"));
         return Ok(Exit::Failed);
     }
-    if word.is_some() {
+    if hold.is_some() {
         spoken.forget(name).await?;
     }
     if *tried {
@@ -122,12 +122,12 @@ async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held)
     spoken.record(name, route, "lcm resume").await;
     let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
     let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
-    match word {
+    match hold {
         // It was never carried out.
         Some(_) if route.is_empty() => told.push("the word is taken back".to_owned()),
-        Some(Word::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
-        Some(Word::Maintain) => told.push("it is lcm's again".to_owned()),
-        Some(Word::Suspend) | None => {}
+        Some(Hold::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
+        Some(Hold::Maintain) => told.push("it is lcm's again".to_owned()),
+        Some(Hold::Suspend) | None => {}
     }
     if *reported {
         told.push("what was reported of it does not count any more".to_owned());

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use crate::cli::args::ExecutionArgs;
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{execute, opened};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::converged::Converged;
+use crate::model::holds::ModeOverride;
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::plan::Purpose;
-use crate::model::words::Switched;
 use crate::reconcile::files;
-use crate::reconcile::owner::{self, Claim};
+use crate::reconcile::owner::{self, OwnerAccess};
 use crate::reconcile::wire;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Holds, Journal as _, StoreError};
+use crate::store::{HoldStore, Journal as _, StoreError};
 
 /// Go back to the last converged run's manifest and mode
 ///
@@ -36,13 +36,13 @@ pub(crate) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { manifest, to, execution } = args;
-    owner::go_on_as_owner(session, &manifest, Claim::AsOwner)?;
+    owner::go_on_as_owner(session, &manifest, OwnerAccess::AsOwner)?;
     let project = project_of(session, &manifest)?;
-    owner::admit(session, &project, Claim::AsOwner)?;
+    owner::admit(session, &project, OwnerAccess::AsOwner)?;
     let store = Sqlite::at(&wire::state_folder(&session.environment));
-    let unusable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
+    let unusable = |error: StoreError| EarlyExit::refused(Code::Store, error.to_string());
     let kept = store.converged(&project).await.map_err(unusable)?;
     let switched = store.holds(&project).await.map_err(unusable)?.mode;
     let now = mode_now(session, &manifest, switched.as_ref());
@@ -62,13 +62,13 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         let whom = switched.by_whom();
         session.note(&format!("the switch to mode {} ({whom}) is taken back with it", switched.mode));
     }
-    let choice = Choice {
+    let choice = ModeSelection {
         mode: converged.mode.clone(),
         goals: converged.goals.clone(),
         files: Some(Arc::new(converged.texts())),
-        ..Choice::default()
+        ..ModeSelection::default()
     };
-    let job = Job::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
+    let job = ApplyJob::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
     let is_rehearsal = job.execution.dry_run;
     let exit = execute::run(session, job).await?;
     if is_rehearsal {
@@ -79,11 +79,11 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
 }
 
 /// The project's name, also of a manifest that is no YAML any more: by the first line that gives one.
-fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, Stop> {
+fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, EarlyExit> {
     if let Some(project) = wire::project_name(manifest, &session.environment) {
         return Ok(project);
     }
-    let refused = |message: String| Stop::refused(Code::File, message);
+    let refused = |message: String| EarlyExit::refused(Code::File, message);
     let text = files::read(manifest).map_err(|error| refused(format!("can't read {}: {error}", manifest.display())))?;
     let is_plain = |name: &&str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -96,10 +96,10 @@ fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, Stop> {
 }
 
 /// The mode that counts now; `None`: none, or the manifest can't be read.
-fn mode_now(session: &Session, manifest: &Path, switched: Option<&Switched>) -> Option<ModeName> {
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>) -> Option<ModeName> {
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let desired = opened::load(&session.aside(), manifest, &choice).ok()?;
-    let holds = |switched: &&Switched| !desired.entry_is_choice && switched.own_mode == desired.own_mode;
+    let holds = |switched: &&ModeOverride| !desired.entry_is_choice && switched.own_mode == desired.own_mode;
     switched.filter(holds).map(|switched| switched.mode.clone()).or(desired.mode)
 }
 
@@ -109,7 +109,7 @@ fn differs(converged: &Converged, mode: Option<&ModeName>) -> bool {
     converged.mode.as_ref() != mode || !converged.files.iter().all(|file| is_as_read(&file.path, &file.text))
 }
 
-fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> Stop {
+fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> EarlyExit {
     let runs: Vec<&str> = kept.iter().map(|converged| converged.run.as_str()).collect();
     let message = match to {
         Some(run) if runs.is_empty() => format!("no converged run {run} of project {project} is kept, nor any other"),
@@ -124,20 +124,20 @@ fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Conver
              one than now"
         ),
     };
-    Stop::refused(Code::File, message)
+    EarlyExit::refused(Code::File, message)
 }
 
 /// A mode override that led away from that run's mode does not lead away from it again.
 async fn follow(
-    store: &dyn Holds,
+    store: &dyn HoldStore,
     project: &ProjectName,
     converged: &Converged,
-    switched: Option<Switched>,
+    switched: Option<ModeOverride>,
 ) -> Result<(), StoreError> {
     match (switched, &converged.mode) {
         (Some(switched), Some(mode)) if switched.mode != *mode => {
             let is_own = converged.own_mode.as_ref() == Some(mode) && switched.own_mode == converged.own_mode;
-            let back = Switched { mode: mode.clone(), ..switched };
+            let back = ModeOverride { mode: mode.clone(), ..switched };
             store.set_mode_override(project, (!is_own).then_some(&back)).await
         }
         (Some(_) | None, _) => Ok(()),

@@ -3,7 +3,7 @@
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::formats::SchemaFormat;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::wire;
 use crate::report::json;
 use crate::runtime::world;
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     of: SchemaFormat,
 }
 
-pub(crate) fn run(args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &Args) -> Result<Exit, EarlyExit> {
     let schema = match args.of {
         SchemaFormat::Manifest => wire::manifest_schema(),
         SchemaFormat::Plan => json::plan_schema(),

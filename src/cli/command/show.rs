@@ -7,13 +7,13 @@ use crate::cli::answer::data;
 use crate::cli::args::{PlanFormat, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::plan_view::{request, shown};
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, saved};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::plan::{Plan, Purpose};
 use crate::reconcile::comparison;
-use crate::report::view::{Origin, Standing, View};
+use crate::report::view::{Freshness, PlanOrigin, PlanView};
 
 /// Show a saved plan, and whether it still holds
 #[derive(Debug, clap::Args)]
@@ -35,15 +35,15 @@ pub(crate) struct Args {
     format: PlanFormat,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let plan = saved::read(&args.plan)?;
     let standing = if args.offline {
-        Standing::Unknown("nobody looked".to_owned())
+        Freshness::Unknown("nobody looked".to_owned())
     } else {
         // What keeps lcm from looking is no reason not to show it; the exit code tells of it.
-        standing(session, args, &plan).await.unwrap_or_else(|stop| Standing::Unknown(stop.sentence().to_owned()))
+        standing(session, args, &plan).await.unwrap_or_else(|stop| Freshness::Unknown(stop.sentence().to_owned()))
     };
-    let view = View { plan: &plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) };
+    let view = PlanView { plan: &plan, purpose: Purpose::Apply, origin: PlanOrigin::Saved(&standing) };
     data(&shown(session, view, args.format))?;
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown | PlanFormat::Html => {}
@@ -51,33 +51,33 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         PlanFormat::Json | PlanFormat::Mermaid => session.note(&standing.sentence()),
     }
     Ok(match standing {
-        Standing::Holds => Exit::Done,
-        Standing::Stale(_) => Exit::Stale,
+        Freshness::Holds => Exit::Done,
+        Freshness::Stale(_) => Exit::Stale,
         // Whoever asks for it is not to take silence for a yes.
-        Standing::Unknown(_) if args.offline => Exit::Done,
-        Standing::Unknown(_) => Exit::Refused,
+        Freshness::Unknown(_) if args.offline => Exit::Done,
+        Freshness::Unknown(_) => Exit::Refused,
     })
 }
 
 /// Plans again as it was planned, and compares.
-async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standing, Stop> {
-    let mut choice = Choice::default();
+async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Freshness, EarlyExit> {
+    let mut choice = ModeSelection::default();
     saved::choose(plan, &mut choice)?;
     let mut planning = PlanningArgs::default();
     saved::narrow(plan, &mut planning)?;
     let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref()).await?;
     // Of another project or host nothing else is worth comparing, and a silent engine there changes nothing.
     if let Some(difference) = comparison::of_project(plan, &opened.desired.project) {
-        return Ok(Standing::Stale(vec![difference]));
+        return Ok(Freshness::Stale(vec![difference]));
     }
     let request = request(&opened, &planning)?;
     let snapshot = opened.snapshot(session).await?;
     let facts = &snapshot.facts;
     if let Some(difference) = comparison::of_host(plan, &facts.host, facts.host_identity.as_ref()) {
-        return Ok(Standing::Stale(vec![difference]));
+        return Ok(Freshness::Stale(vec![difference]));
     }
     opened.refuse_if_all_unknown(&snapshot, &request)?;
     let now = opened.plan(&snapshot, &request)?;
     let differences = comparison::differences(plan, &now);
-    Ok(if differences.is_empty() { Standing::Holds } else { Standing::Stale(differences) })
+    Ok(if differences.is_empty() { Freshness::Holds } else { Freshness::Stale(differences) })
 }

@@ -3,13 +3,13 @@
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::status_look::{StatusArgs, StatusFormat, seen, shown};
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::watch;
 use crate::report::json;
 use crate::report::metrics::{self, Beside};
 
-pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> {
     if args.watch {
         return watch::run(session, args).await;
     }

@@ -3,10 +3,10 @@
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::State;
-use crate::model::words::Word;
 
 /// Pause services; they keep their memory
 ///
@@ -20,13 +20,13 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     let mut exit = Exit::Done;
-    for (name, route) in spoken.judge(Word::Suspend)? {
+    for (name, route) in spoken.judge(Hold::Suspend)? {
         let from = spoken.seen(&name)?.state;
-        spoken.keep(&name, Word::Suspend).await?;
+        spoken.keep(&name, Hold::Suspend).await?;
         if from == State::Suspended {
             spoken.tell(&format!("{name} is paused already, and stays so until `lcm resume {name}`"));
             continue;

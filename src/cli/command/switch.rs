@@ -6,12 +6,12 @@ use crate::cli::answer::data;
 use crate::cli::args::operator::{DRY_RUN, OperatorArgs};
 use crate::cli::args::{ExecutionArgs, FileArgs, PlanningArgs};
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{execute, opened};
 use crate::files::named;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::Purpose;
 use crate::report::sheet::Sheet;
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { mode, file, clear, voice, goals, world, planning, execution } = args;
     let manifest = file.given();
     let default = || PathBuf::from("lcm.yaml");
@@ -54,22 +54,27 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
             return forget(session, &manifest, world.as_deref(), execution.dry_run).await;
         }
         (Some(mode), false) => ModeName::new(mode),
-        (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
+        (_, _) => return Err(EarlyExit::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
     };
     let manifest = manifest.unwrap_or_else(default);
-    let choice = Choice { mode: Some(mode), goals: goals.into_iter().collect(), ..Choice::default() };
-    let job = Job {
+    let choice = ModeSelection { mode: Some(mode), goals: goals.into_iter().collect(), ..ModeSelection::default() };
+    let job = ApplyJob {
         world,
         planning,
         switch: Some(voice),
-        ..Job::new("lcm switch", Purpose::Apply, manifest, choice, execution)
+        ..ApplyJob::new("lcm switch", Purpose::Apply, manifest, choice, execution)
     };
     execute::run(session, job).await
 }
 
-async fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal: bool) -> Result<Exit, Stop> {
+async fn forget(
+    session: &Session,
+    manifest: &Path,
+    world: Option<&Path>,
+    is_rehearsal: bool,
+) -> Result<Exit, EarlyExit> {
     let opened = opened::open_without_mode(session, manifest, world).await?;
-    let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
+    let unusable = |error: crate::store::StoreError| EarlyExit::refused(Code::Store, error.to_string());
     let project = &opened.desired.project;
     if !is_rehearsal {
         opened.rename_former().await.map_err(unusable)?;

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use crate::cli::args::operator::HoldArgs;
-use crate::cli::args::{ExecutionArgs, Format, NarrowArgs, PlanningArgs};
+use crate::cli::args::{ExecutionArgs, NarrowArgs, OutputFormat, PlanningArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
-use crate::cli::job::Job;
+use crate::cli::job::ApplyJob;
 use crate::cli::refusal;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
+use crate::model::holds::{Hold, HoldRecord};
 use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
-use crate::model::words::{Said, Word};
 use crate::plan::judge_commands::held_dependent;
 use crate::reconcile::Project;
 
@@ -30,23 +30,23 @@ pub(crate) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { words, execution } = args;
     let said = said(session, &words, &execution).await;
     let (opened, running, holds) = match said.inspect_err(|stop| execute::tell_refused(session, &execution, stop))? {
-        Kept::Done => return Ok(Exit::Done),
-        Kept::ToStop(opened, running, holds) => (*opened, running, holds),
+        Termination::Done => return Ok(Exit::Done),
+        Termination::ToStop(opened, running, holds) => (*opened, running, holds),
     };
     let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     // The word is the order.
     let execution = execution.unasked();
-    let job = Job {
+    let job = ApplyJob {
         world: words.world,
         planning: PlanningArgs { narrow, ..PlanningArgs::default() },
         opened: Some(opened),
         holds,
-        ..Job::new("lcm terminate", Purpose::Stop, words.manifest, choice, execution)
+        ..ApplyJob::new("lcm terminate", Purpose::Stop, words.manifest, choice, execution)
     };
     let ended = execute::run(session, job).await;
     ended.map_err(|stop| match stop.exit {
@@ -64,34 +64,34 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
 }
 
 /// What is left to be done once the words are kept.
-enum Kept {
+enum Termination {
     Done,
     /// With the services that are to be stopped, and the holds.
-    ToStop(Box<Project>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
+    ToStop(Box<Project>, Vec<ServiceName>, BTreeMap<ServiceName, HoldRecord>),
 }
 
-async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
+async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) -> Result<Termination, EarlyExit> {
     let opened = holds::open(session, words).await?;
     let (running, holds) = {
         let mut spoken = HoldCommand::of(session, words, &opened, execution.dry_run).await?;
         let running = say(&mut spoken).await?;
         match (execution.format, running.is_empty()) {
-            (Format::Text, true) => return spoken.end().await.map(|()| Kept::Done),
-            (Format::Text, false) => spoken.answer()?,
+            (OutputFormat::Text, true) => return spoken.end().await.map(|()| Termination::Done),
+            (OutputFormat::Text, false) => spoken.answer()?,
             // Its events are the answer, also where nothing has to be stopped.
-            (Format::Json, _) => {}
+            (OutputFormat::Json, _) => {}
         }
         let named = spoken.named.iter().filter(|name| running.is_empty() || running.contains(name));
         let named: Vec<ServiceName> = named.cloned().collect();
-        let holds = named.iter().map(|name| (name.clone(), spoken.said(Word::Terminate))).collect();
+        let holds = named.iter().map(|name| (name.clone(), spoken.said(Hold::Terminate))).collect();
         (named, holds)
     };
-    Ok(Kept::ToStop(Box::new(opened), running, holds))
+    Ok(Termination::ToStop(Box::new(opened), running, holds))
 }
 
 /// Keeps the words, and returns what still has to be stopped for them.
-async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
-    let said = spoken.judge(Word::Terminate)?;
+async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, EarlyExit> {
+    let said = spoken.judge(Hold::Terminate)?;
     let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
     if let Some(held) = held_dependent(&spoken.opened.desired, &spoken.observed, &named) {
         return Err(refusal::held(&held));
@@ -103,13 +103,13 @@ async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
                 "{name} can't be terminated: {REMOVED_BY_STOP}; `auto_remove: accept` beside `container:` allows that, \
                  and `lcm maintain` keeps lcm from it"
             );
-            return Err(Stop::refused(Code::Illegal, message));
+            return Err(EarlyExit::refused(Code::Illegal, message));
         }
     }
     let mut running = Vec::new();
     for (name, route) in said {
         let (change, runs) = spoken.seen(&name).map(|seen| (change(seen, &route), seen.holds_room))?;
-        spoken.keep(&name, Word::Terminate).await?;
+        spoken.keep(&name, Hold::Terminate).await?;
         if runs {
             running.push(name);
             continue;

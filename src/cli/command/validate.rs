@@ -6,20 +6,20 @@ use clap::ValueEnum;
 
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::wire;
 use crate::files::named;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::desired::Desired;
 use crate::report::github;
 use crate::report::json::document;
 use crate::report::output::Output;
-use crate::report::problems::{self, Checked, CheckedFile};
+use crate::report::problems::{self, CheckedFile, CheckedManifests};
 use crate::report::sheet::Sheet;
 use crate::report::style::Paint;
 use crate::report::table::counted;
-use crate::syntax::place::Place;
+use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// Check manifests offline; show all that is wrong
@@ -32,28 +32,29 @@ pub(crate) struct Args {
     #[arg(short = 'm', long = "manifest", value_name = "MANIFEST")]
     named: Vec<PathBuf>,
     /// How to show what is wrong; `github` makes annotations of GitHub's runner
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ProblemFormat::Text, value_name = "FORMAT")]
+    format: ProblemFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ProblemFormat {
     Text,
     Json,
     Github,
 }
 
-pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let default = [PathBuf::from("lcm.yaml")];
     let is_default = args.manifests.is_empty() && args.named.is_empty();
     let files = args.manifests.iter().chain(&args.named).chain(default.iter().filter(|_| is_default));
     let checked: Vec<(&Path, Result<Desired, Problems>)> =
         files.map(|path| (named::shown(path), check(session, path))).collect();
-    let for_programs = || Checked::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect());
+    let for_programs =
+        || CheckedManifests::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect());
     let text: Output = match args.format {
-        Format::Text => checked.iter().map(|(path, found)| text(session, path, found)).collect(),
-        Format::Github => github::annotations(&for_programs()),
-        Format::Json => document(&for_programs()),
+        ProblemFormat::Text => checked.iter().map(|(path, found)| text(session, path, found)).collect(),
+        ProblemFormat::Github => github::annotations(&for_programs()),
+        ProblemFormat::Json => document(&for_programs()),
     };
     data(&text)?;
     let all_valid = checked.iter().all(|(_, found)| found.is_ok());
@@ -61,7 +62,11 @@ pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
-    crate::reconcile::wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
+    crate::reconcile::wire::load(
+        path,
+        &session.environment,
+        &ModeSelection { mode_optional: true, ..ModeSelection::default() },
+    )
 }
 
 fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> Output {
@@ -97,16 +102,16 @@ fn for_programs(path: &Path, found: &Result<Desired, Problems>) -> CheckedFile {
     CheckedFile { file: path.display().to_string(), valid: found.is_ok(), problems, warnings }
 }
 
-fn problem(problem: &Problem) -> problems::Problem {
-    let place = |place: &Place| {
+fn problem(problem: &Problem) -> problems::ProblemEntry {
+    let place = |place: &SourceLocation| {
         let file = place.file.display().to_string();
-        problems::Place { file, line: place.line, column: place.column }
+        problems::ProblemLocation { file, line: place.line, column: place.column }
     };
-    let related = |(at, label): &(Place, String)| problems::Related { place: place(at), label: label.clone() };
-    problems::Problem {
+    let related = |(at, label): &(SourceLocation, String)| problems::Related { place: place(at), label: label.clone() };
+    problems::ProblemEntry {
         severity: match problem.severity {
-            Severity::Error => problems::Severity::Error,
-            Severity::Warning => problems::Severity::Warning,
+            Severity::Error => problems::ProblemSeverity::Error,
+            Severity::Warning => problems::ProblemSeverity::Warning,
         },
         code: problem.code.to_owned(),
         message: problem.message.clone(),

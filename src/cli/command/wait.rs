@@ -10,7 +10,7 @@ use crate::cli::answer::data;
 use crate::cli::args::{ChooseArgs, duration, names};
 use crate::cli::exit::Exit;
 use crate::cli::opened;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
 use crate::model::lifecycle::{Class, State};
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// State to wait for: one of the lifecycle's, or `operational` (online, busy, idle), `available` (online, idle), or
     /// `down` (not running). May be given several times: any of them will do
     #[arg(long = "for", value_name = "STATE", default_value = "operational", value_parser = target)]
-    states: Vec<Target>,
+    states: Vec<WaitTarget>,
     /// Longest wait; 0s looks once
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
     timeout: Duration,
@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+enum WaitTarget {
     State(State),
     Class(Class),
 }
@@ -57,18 +57,18 @@ enum Target {
 const CLASSES: [(&str, Class); 3] =
     [("operational", Class::Operational), ("available", Class::Available), ("down", Class::NotRunning)];
 
-fn target(word: &str) -> Result<Target, String> {
+fn target(word: &str) -> Result<WaitTarget, String> {
     if let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == word) {
-        return Ok(Target::Class(*class));
+        return Ok(WaitTarget::Class(*class));
     }
     let found = State::ALL.into_iter().find(|state| state.as_str() == word);
-    found.map(Target::State).ok_or_else(|| {
+    found.map(WaitTarget::State).ok_or_else(|| {
         let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();
         format!("it is none of {}, {}", CLASSES.map(|(name, _)| name).join(", "), words.join(", "))
     })
 }
 
-impl Target {
+impl WaitTarget {
     fn is_met_by(self, seen: &ObservedService) -> bool {
         seen.unknown.is_none()
             && match self {
@@ -78,7 +78,7 @@ impl Target {
     }
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose).await?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let mut interrupts = Interrupts::of_a_run()?;
@@ -88,7 +88,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     }
 }
 
-async fn wait(session: &Session, opened: &Project, args: &Args) -> Result<Exit, Stop> {
+async fn wait(session: &Session, opened: &Project, args: &Args) -> Result<Exit, EarlyExit> {
     // What each look has to say is said once, by the last of them.
     let aside = session.aside();
     let began = Instant::now();
@@ -119,7 +119,7 @@ fn tell(
     seen: &BTreeMap<ServiceName, ObservedService>,
     waited: Duration,
     is_met: impl Fn(&ServiceName) -> bool,
-) -> Result<(), Stop> {
+) -> Result<(), EarlyExit> {
     let mut sheet = Sheet::new();
     let seconds = waited.as_secs_f64();
     for name in &args.services {

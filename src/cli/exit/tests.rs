@@ -1,7 +1,7 @@
 //! The table of exit codes, row by row.
 
 use super::Exit;
-use crate::apply::{Failure, Interrupt, Outcome};
+use crate::apply::{Failure, Interrupt, RunResult};
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Blocked, Expect, Held, Plan, Reason, ReasonCode, Step};
 
@@ -41,8 +41,8 @@ fn with_a_step() -> Plan {
     Plan { changes: true, steps: vec![step], ..empty() }
 }
 
-fn done(last_plan: Plan) -> Outcome {
-    Outcome {
+fn done(last_plan: Plan) -> RunResult {
+    RunResult {
         changed: true,
         done: 1,
         skipped: 0,
@@ -101,10 +101,10 @@ fn a_plan_ends_as_its_apply_would_where_all_goes_well() {
 
 #[test]
 fn an_apply_tells_what_is_left() {
-    let of = |outcome: &Outcome| Exit::of_outcome(outcome, true);
+    let of = |outcome: &RunResult| Exit::of_outcome(outcome, true);
     assert_eq!(of(&done(empty())), Exit::Changes);
     assert_eq!(Exit::of_outcome(&done(empty()), false), Exit::Done);
-    assert_eq!(of(&Outcome { changed: false, ..done(empty()) }), Exit::Done);
+    assert_eq!(of(&RunResult { changed: false, ..done(empty()) }), Exit::Done);
     assert_eq!(of(&done(blocked(ReasonCode::NoRoom))), Exit::Blocked);
     assert_eq!(of(&done(blocked(ReasonCode::StartFailed))), Exit::Failed);
     assert_eq!(of(&done(held(ReasonCode::BudgetSpent))), Exit::Failed);
@@ -114,16 +114,16 @@ fn an_apply_tells_what_is_left() {
 
 #[test]
 fn failures_refusals_and_interrupts_come_in_their_order() {
-    let failed = Outcome { failures: vec![failure()], ..done(blocked(ReasonCode::NoRoom)) };
+    let failed = RunResult { failures: vec![failure()], ..done(blocked(ReasonCode::NoRoom)) };
     assert_eq!(Exit::of_outcome(&failed, true), Exit::Failed);
-    let cut = Outcome { interrupted: Some(Interrupt::Interrupted), ..failed.clone() };
+    let cut = RunResult { interrupted: Some(Interrupt::Interrupted), ..failed.clone() };
     assert_eq!(Exit::of_outcome(&cut, true), Exit::Interrupted);
-    let ended = Outcome { interrupted: Some(Interrupt::Terminated), ..failed };
+    let ended = RunResult { interrupted: Some(Interrupt::Terminated), ..failed };
     assert_eq!(Exit::of_outcome(&ended, true), Exit::Terminated);
-    let refused = Outcome { refused: Some("audit".to_owned()), changed: false, ..done(empty()) };
+    let refused = RunResult { refused: Some("audit".to_owned()), changed: false, ..done(empty()) };
     assert_eq!(Exit::of_outcome(&refused, true), Exit::Refused);
-    let lost = Outcome { lock_lost: true, changed: true, ..refused.clone() };
+    let lost = RunResult { lock_lost: true, changed: true, ..refused.clone() };
     assert_eq!(Exit::of_outcome(&lost, true), Exit::Locked, "whatever was changed before");
-    let later = Outcome { changed: true, ..refused };
+    let later = RunResult { changed: true, ..refused };
     assert_eq!(Exit::of_outcome(&later, true), Exit::Failed, "something was changed before");
 }

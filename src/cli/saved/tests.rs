@@ -2,8 +2,8 @@
 
 use super::{choose, read};
 use crate::cli::exit::Exit;
-use crate::cli::stop::Stop;
-use crate::manifest::Choice;
+use crate::cli::stop::EarlyExit;
+use crate::manifest::ModeSelection;
 use crate::model::host::HostIdentity;
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
@@ -84,16 +84,16 @@ fn what_differs_is_told_line_by_line() {
             "+ start:new: to be done too, mode a wants it",
         ]
     );
-    assert_eq!(Stop::from(check(&saved, &now).expect_err("stale")).exit, Exit::Stale);
+    assert_eq!(EarlyExit::from(check(&saved, &now).expect_err("stale")).exit, Exit::Stale);
 }
 
 #[test]
 fn a_saved_plan_brings_its_mode_along() {
     let saved = plan(Vec::new());
-    let mut choice = Choice::default();
+    let mut choice = ModeSelection::default();
     choose(&saved, &mut choice).expect("no contradiction");
     assert_eq!((choice.mode, choice.goals.len()), (Some("a".into()), 1));
-    let mut contradicts = Choice { mode: Some("b".into()), ..Choice::default() };
+    let mut contradicts = ModeSelection { mode: Some("b".into()), ..ModeSelection::default() };
     assert_eq!(choose(&saved, &mut contradicts).expect_err("another mode").exit, Exit::Usage);
 }
 

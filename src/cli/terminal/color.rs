@@ -55,12 +55,12 @@ mod tests {
     use super::{Color, asked, is_colored};
 
     /// What is said, and whether a pipe and a terminal are painted then.
-    type Case<'a> = (Color, &'a [(&'a str, &'a str)], [bool; 2]);
+    type ColorCase<'a> = (Color, &'a [(&'a str, &'a str)], [bool; 2]);
 
     #[test]
     fn the_flag_counts_more_than_the_environment_and_that_more_than_the_terminal() {
         use Color::{Always, Auto, Never};
-        let cases: &[Case<'_>] = &[
+        let cases: &[ColorCase<'_>] = &[
             (Auto, &[], [false, true]),
             (Auto, &[("TERM", "dumb")], [false, false]),
             (Auto, &[("NO_COLOR", "1")], [false, false]),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::files::kernel;
 use crate::reconcile::CutOff;
 use crate::report::output::Output;
@@ -30,7 +30,7 @@ type BeforeTheEnd = Arc<Mutex<Option<CutOff>>>;
 
 /// A signal, by what comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum SignalEffect {
     /// lcm ends at once: nothing was begun.
     BeforeTheRun,
     /// The run is asked to end.
@@ -50,8 +50,9 @@ pub(crate) const NOTHING_DONE: &str = "interrupted; nothing was done";
 
 impl Interrupts {
     /// Listens from now on. `hear` is called before anything comes of a signal.
-    pub(crate) fn listen(hear: impl Fn(Interrupt, Heard) + Send + 'static) -> Result<Self, Stop> {
-        let cannot = |error: std::io::Error| Stop::refused(Code::System, format!("can't listen for signals: {error}"));
+    pub(crate) fn listen(hear: impl Fn(Interrupt, SignalEffect) + Send + 'static) -> Result<Self, EarlyExit> {
+        let cannot =
+            |error: std::io::Error| EarlyExit::refused(Code::System, format!("can't listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut hang_up = if is_ignored(HUP) { None } else { Some(signal(SignalKind::hangup()).map_err(cannot)?) };
@@ -69,14 +70,14 @@ impl Interrupts {
                     else => return,
                 };
                 let heard = match (patient.load(Ordering::SeqCst), tell.borrow().is_some()) {
-                    (false, _) => Heard::BeforeTheRun,
-                    (true, false) => Heard::First,
-                    (true, true) => Heard::Again,
+                    (false, _) => SignalEffect::BeforeTheRun,
+                    (true, false) => SignalEffect::First,
+                    (true, true) => SignalEffect::Again,
                 };
                 hear(now, heard);
                 match heard {
-                    Heard::First => {}
-                    Heard::BeforeTheRun => {
+                    SignalEffect::First => {}
+                    SignalEffect::BeforeTheRun => {
                         // The question that may stand there has no end of line.
                         if io::stderr().is_terminal() {
                             print::note(&Output::default());
@@ -84,7 +85,7 @@ impl Interrupts {
                         print::note(&sentence(NOTHING_DONE, Style::PLAIN));
                         std::process::exit(i32::from(exit_of(now).code()));
                     }
-                    Heard::Again => {
+                    SignalEffect::Again => {
                         print::leave_screen();
                         let record = record.lock().unwrap_or_else(PoisonError::into_inner).take();
                         if let Some(record) = record {
@@ -100,16 +101,16 @@ impl Interrupts {
     }
 
     /// Likewise, for what goes on until it is interrupted.
-    pub(crate) fn of_a_run() -> Result<Self, Stop> {
+    pub(crate) fn of_a_run() -> Result<Self, EarlyExit> {
         let interrupts = Self::listen(|_, _| ())?;
         interrupts.begin_run();
         Ok(interrupts)
     }
 
     /// Likewise, for what stands on the terminal's second screen: QUIT leaves that too, whatever is under way.
-    pub(crate) fn at_a_screen() -> Result<Self, Stop> {
+    pub(crate) fn at_a_screen() -> Result<Self, EarlyExit> {
         let mut quit = signal(SignalKind::quit())
-            .map_err(|error| Stop::refused(Code::System, format!("can't listen for signals: {error}")))?;
+            .map_err(|error| EarlyExit::refused(Code::System, format!("can't listen for signals: {error}")))?;
         tokio::spawn(async move {
             if quit.recv().await.is_some() {
                 print::leave_screen();

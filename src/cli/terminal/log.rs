@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
 
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::model::desired::Desired;
 use crate::model::secret::Masker;
 use crate::report::print;
@@ -35,20 +35,20 @@ static MASKERS: Mutex<Option<VecDeque<Masker>>> = Mutex::new(None);
 
 /// Format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+enum LogFormat {
     Text,
     Json,
 }
 
 /// Starts the log, where the environment asks for one.
-pub(crate) fn start() -> Result<(), Stop> {
+pub(crate) fn start() -> Result<(), EarlyExit> {
     let [filter, format] = [std::env::var_os("LCM_LOG"), std::env::var_os("LCM_LOG_FORMAT")];
     let (targets, format) = (filter_of(&filter.unwrap_or_default())?, format_of(&format.unwrap_or_default())?);
     let Some(targets) = targets else { return Ok(()) };
     let lines = fmt::layer().with_ansi(false).with_writer(Lines(format));
     let layer = match format {
-        Format::Text => lines.boxed(),
-        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
     // An error means that a log was started already.
     let _ = registry().with(layer.with_filter(targets)).try_init();
@@ -84,7 +84,7 @@ fn hide(masker: Masker) {
 }
 
 /// Returns the filter that a value of `LCM_LOG` asks for; `None`: no log.
-fn filter_of(value: &OsStr) -> Result<Option<Targets>, Stop> {
+fn filter_of(value: &OsStr) -> Result<Option<Targets>, EarlyExit> {
     let text = value.to_string_lossy();
     if text.is_empty() {
         return Ok(None);
@@ -94,7 +94,7 @@ fn filter_of(value: &OsStr) -> Result<Option<Targets>, Stop> {
             "invalid LCM_LOG `{text}`: {reason}; write a level (error, warn, info, debug, trace, off) or a list such as \
              `runtime=debug,host=trace`"
         );
-        Err(Stop::new(Exit::Usage, Code::Usage, message))
+        Err(EarlyExit::new(Exit::Usage, Code::Usage, message))
     };
     let asked: Targets = match text.parse() {
         Ok(asked) => asked,
@@ -112,20 +112,20 @@ fn filter_of(value: &OsStr) -> Result<Option<Targets>, Stop> {
     Ok((!is_off).then_some(targets))
 }
 
-fn format_of(value: &OsStr) -> Result<Format, Stop> {
+fn format_of(value: &OsStr) -> Result<LogFormat, EarlyExit> {
     match value.to_str() {
-        Some("" | "text") => Ok(Format::Text),
-        Some("json") => Ok(Format::Json),
+        Some("" | "text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
         Some(_) | None => {
             let message = format!("invalid LCM_LOG_FORMAT `{}`: write text or json", value.to_string_lossy());
-            Err(Stop::new(Exit::Usage, Code::Usage, message))
+            Err(EarlyExit::new(Exit::Usage, Code::Usage, message))
         }
     }
 }
 
 /// Writer of the log; each write is one event.
 #[derive(Clone, Copy, Debug)]
-struct Lines(Format);
+struct Lines(LogFormat);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Self;
@@ -151,8 +151,8 @@ impl io::Write for Lines {
 }
 
 /// Returns a line without secrets. In JSON the values are masked, so that it remains JSON.
-fn masked(line: &str, format: Format, maskers: &VecDeque<Masker>) -> String {
-    if let (Format::Json, Ok(mut json)) = (format, serde_json::from_str(line)) {
+fn masked(line: &str, format: LogFormat, maskers: &VecDeque<Masker>) -> String {
+    if let (LogFormat::Json, Ok(mut json)) = (format, serde_json::from_str(line)) {
         for masker in maskers {
             masker.mask_json(&mut json);
         }
@@ -167,7 +167,7 @@ mod tests {
 
     use tracing::Level;
 
-    use super::{Format, filter_of, format_of, masked};
+    use super::{LogFormat, filter_of, format_of, masked};
     use crate::model::secret::{Masker, Secret};
 
     #[test]
@@ -203,6 +203,9 @@ mod tests {
         let secrets = [Secret::new("runtime\",\"x"), Secret::new("123456")];
         let maskers = VecDeque::from([Masker::of(secrets.iter())]);
         let line = r#"{"target":"runtime","took_ms":123456,"error":"runtime\",\"x 123456"}"#;
-        assert_eq!(masked(line, Format::Json, &maskers), r#"{"target":"runtime","took_ms":123456,"error":"*** ***"}"#);
+        assert_eq!(
+            masked(line, LogFormat::Json, &maskers),
+            r#"{"target":"runtime","took_ms":123456,"error":"*** ***"}"#
+        );
     }
 }

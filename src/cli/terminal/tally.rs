@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::apply::Outcome;
+use crate::apply::RunResult;
 use crate::model::event::{
     Event, EventKind, Outcome as StepOutcome, ServiceCounts, Stage, StageTime, StageTotal, StepTime,
 };
@@ -27,24 +27,24 @@ pub(crate) struct Ending {
 
 /// Counts what was done as it is told.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RunTally {
     /// By the clock of the events, and by the machine's own.
     began: Option<(Timestamp, Instant)>,
     actions: BTreeMap<StepId, Action>,
     done: BTreeMap<Action, BTreeSet<ServiceName>>,
-    ended: Ended,
+    ended: StepCounts,
     stages: BTreeMap<Stage, StageTotal>,
 }
 
 /// Steps by how they ended.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ended {
+struct StepCounts {
     well: u32,
     failed: u32,
     skipped: u32,
 }
 
-impl Tally {
+impl RunTally {
     pub(crate) fn tell(&mut self, event: &Event) {
         self.began.get_or_insert_with(|| (event.at, Instant::now()));
         match &event.kind {
@@ -126,7 +126,7 @@ impl Tally {
 
     /// What a run has come to that goes no further.
     pub(crate) fn so_far(&self) -> Ending {
-        let Ended { well, failed, skipped } = self.ended;
+        let StepCounts { well, failed, skipped } = self.ended;
         let under_way = number(self.actions.len()).saturating_sub(well + failed);
         Ending {
             changed: !self.actions.is_empty(),
@@ -139,7 +139,7 @@ impl Tally {
     }
 
     /// `1 stopped, 2 started, 1 failed in 12.3 s`
-    pub(crate) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
+    pub(crate) fn sentence(&self, outcome: &RunResult, took_ms: u64) -> String {
         let mut parts: Vec<String> = Vec::new();
         for action in Action::ALL {
             let count = self.done.get(&action).map_or(0, BTreeSet::len);
@@ -165,7 +165,7 @@ impl Tally {
 }
 
 /// What is blocked by more than its own failure, which is told already.
-pub(crate) fn blocked(outcome: &Outcome) -> impl Iterator<Item = &Blocked> {
+pub(crate) fn blocked(outcome: &RunResult) -> impl Iterator<Item = &Blocked> {
     let blocked = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
     blocked.filter(|blocked| !outcome.failures.iter().any(|failure| failure.service == blocked.service))
 }

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::apply::{Interrupt, Outcome};
+use crate::apply::{Interrupt, RunResult};
 use crate::cli::exit::Exit;
-use crate::cli::stop::Stop;
-use crate::cli::terminal::interrupt::{Heard, NOTHING_DONE, exit_of};
-use crate::cli::terminal::tally::{Ending, Tally, number};
+use crate::cli::stop::EarlyExit;
+use crate::cli::terminal::interrupt::{NOTHING_DONE, SignalEffect, exit_of};
+use crate::cli::terminal::tally::{Ending, RunTally, number};
 use crate::model::event::{Event, EventKind};
 use crate::report::progress::Progress;
 
@@ -20,13 +20,13 @@ const LEFT_AT_ONCE: &str = "interrupted again: left at once; the next run finds 
 
 /// The events of one run, on their way out.
 #[derive(Debug)]
-pub(crate) struct Teller {
+pub(crate) struct EventReporter {
     progress: Progress,
-    tally: Mutex<Tally>,
+    tally: Mutex<RunTally>,
     ended: AtomicBool,
 }
 
-impl Teller {
+impl EventReporter {
     pub(crate) fn new(progress: Progress) -> Self {
         Self { progress, tally: Mutex::default(), ended: AtomicBool::new(false) }
     }
@@ -47,12 +47,12 @@ impl Teller {
     }
 
     /// `1 stopped, 2 started, 1 failed in 12.3 s`
-    pub(crate) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
+    pub(crate) fn sentence(&self, outcome: &RunResult, took_ms: u64) -> String {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).sentence(outcome, took_ms)
     }
 
     /// The last event of a run that came to its own end.
-    pub(crate) fn end(&self, at: Timestamp, exit: Exit, outcome: &Outcome, message: &str) {
+    pub(crate) fn end(&self, at: Timestamp, exit: Exit, outcome: &RunResult, message: &str) {
         self.tell_end(Some(at), exit, |_| Ending {
             changed: outcome.changed,
             done: outcome.done,
@@ -64,28 +64,28 @@ impl Teller {
     }
 
     /// The last event of a run that did nothing.
-    pub(crate) fn end_early(&self, stop: &Stop) {
+    pub(crate) fn end_early(&self, stop: &EarlyExit) {
         self.tell_end(None, stop.exit, |_| Ending { message: stop.message(), ..Ending::default() });
     }
 
     /// What a signal has to be told of: a run that is cut off where it stands has a last event, too.
-    pub(crate) fn hear(&self, interrupt: Interrupt, heard: Heard) {
+    pub(crate) fn hear(&self, interrupt: Interrupt, heard: SignalEffect) {
         match heard {
-            Heard::First => self.progress.remark(ASKED_TO_END),
-            Heard::BeforeTheRun => {
+            SignalEffect::First => self.progress.remark(ASKED_TO_END),
+            SignalEffect::BeforeTheRun => {
                 let message = NOTHING_DONE.to_owned();
                 self.tell_end(None, exit_of(interrupt), |_| Ending { message, ..Ending::default() });
             }
-            Heard::Again => {
+            SignalEffect::Again => {
                 self.clear_progress();
-                self.tell_end(None, exit_of(interrupt), Tally::so_far);
+                self.tell_end(None, exit_of(interrupt), RunTally::so_far);
                 self.progress.remark(LEFT_AT_ONCE);
             }
         }
     }
 
     /// Only the first end is told: one that is cut off may be at its own just then.
-    fn tell_end(&self, at: Option<Timestamp>, exit: Exit, ending: impl FnOnce(&Tally) -> Ending) {
+    fn tell_end(&self, at: Option<Timestamp>, exit: Exit, ending: impl FnOnce(&RunTally) -> Ending) {
         if self.ended.swap(true, Ordering::SeqCst) {
             return;
         }

@@ -10,9 +10,9 @@ use rustix::io::Errno;
 
 use crate::files::kernel;
 use crate::host::gpu::owner;
-use crate::host::gpu::progress::Progress;
+use crate::host::gpu::progress::DriverProgress;
 use crate::model::desired::DeclaredGpu;
-use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
@@ -37,7 +37,7 @@ struct Card {
 pub(super) fn read(
     (drm, processes): (&Path, &Path),
     declared: &[DeclaredGpu],
-    progress: &Progress,
+    progress: &DriverProgress,
 ) -> Option<Vec<GpuFact>> {
     let mut cards = cards(drm, declared);
     if cards.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn read(
             pid,
             program: String::new(),
             memory: Some(Mebibytes::needed(bytes)),
-            owner: Owner::Stranger,
+            owner: ProcessOwner::Stranger,
         };
         card.gpu.holders = held.by_board.remove(&card.address).into_iter().flatten().map(holder).collect();
         let named: Mebibytes = card.gpu.holders.iter().filter_map(|holder| holder.memory).sum();
@@ -110,7 +110,7 @@ fn text(folder: &Path, name: &str) -> Option<String> {
 }
 
 #[derive(Default)]
-struct Held {
+struct ProcessMemory {
     /// Bytes by board and process.
     by_board: BTreeMap<String, BTreeMap<i32, u64>>,
     /// There are processes, or files of theirs, that lcm may not look into.
@@ -118,8 +118,8 @@ struct Held {
 }
 
 /// A client of the kernel that several files or processes share counts once.
-fn held(processes: &Path, unified: &BTreeSet<String>, progress: &Progress) -> Held {
-    let mut held = Held::default();
+fn held(processes: &Path, unified: &BTreeSet<String>, progress: &DriverProgress) -> ProcessMemory {
+    let mut held = ProcessMemory::default();
     let mut seen = BTreeSet::new();
     let names = kernel::names(processes).into_iter().flatten();
     let mut pids: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
@@ -197,7 +197,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Progress, read};
+    use super::{DriverProgress, read};
     use crate::model::desired::DeclaredGpu;
     use crate::model::size::Mebibytes;
 
@@ -258,7 +258,7 @@ mod tests {
         open(root, 42, 4, "0000:03:00.0", 10, "512 KiB");
         link(root, 42, 4, "/dev/kfd");
 
-        let progress = Progress::new();
+        let progress = DriverProgress::new();
         let gpus = read((&root.join("drm"), &root.join("proc")), &[], &progress).expect("there are some");
         assert_eq!(progress.steps(), 5, "one for each process");
         let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
@@ -281,7 +281,8 @@ mod tests {
         // One that has ended meanwhile refuses nothing.
         fs::create_dir_all(root.join("proc/41")).expect("made");
         let told = || {
-            let gpus = read((&root.join("drm"), &root.join("proc")), &[], &Progress::new()).expect("there are some");
+            let gpus =
+                read((&root.join("drm"), &root.join("proc")), &[], &DriverProgress::new()).expect("there are some");
             gpus.iter()
                 .map(|gpu| gpu.holders.iter().map(|one| (one.pid, one.memory)).collect())
                 .collect::<Vec<Vec<_>>>()
@@ -311,7 +312,7 @@ mod tests {
         let declared = DeclaredGpu { index: 0, uuid: None, capacity: Mebibytes(112_640), unified: true };
         let read = || {
             let paths = (root.join("drm"), root.join("proc"));
-            let gpus = read((&paths.0, &paths.1), std::slice::from_ref(&declared), &Progress::new());
+            let gpus = read((&paths.0, &paths.1), std::slice::from_ref(&declared), &DriverProgress::new());
             gpus.expect("there are some").into_iter().map(|gpu| (gpu.used, gpu.holders[0].memory)).collect::<Vec<_>>()
         };
         let board = (Some(Mebibytes(100)), Some(Mebibytes(60)));
@@ -324,7 +325,7 @@ mod tests {
     fn a_machine_without_such_boards_has_none() {
         let folder = tempfile::tempdir().expect("a folder");
         card(folder.path(), 0, "0x10de", None);
-        assert_eq!(read((&folder.path().join("drm"), folder.path()), &[], &Progress::new()), None);
-        assert_eq!(read((&folder.path().join("nowhere"), folder.path()), &[], &Progress::new()), None);
+        assert_eq!(read((&folder.path().join("drm"), folder.path()), &[], &DriverProgress::new()), None);
+        assert_eq!(read((&folder.path().join("nowhere"), folder.path()), &[], &DriverProgress::new()), None);
     }
 }

@@ -29,7 +29,7 @@ pub(crate) use owner::attribute;
 
 use nvml::Library;
 use unified::MEMORY_UNTOLD;
-use worker::{Sources, Worker};
+use worker::{GpuSources, GpuWorker};
 
 /// Names another NVML library; empty: no driver is asked, AMD's neither.
 pub const NVML_LIBRARY: &str = "LCM_NVML_LIB";
@@ -40,7 +40,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// The GPUs of this machine. Nothing is loaded or asked before the first reading; the driver's handle is kept after it.
 pub struct Gpus {
     /// `None`: no driver is asked.
-    worker: Option<Worker>,
+    worker: Option<GpuWorker>,
     deadline: Duration,
     /// Read though no service of the manifest uses one.
     is_always_read: bool,
@@ -61,8 +61,12 @@ impl Gpus {
             Some("") => None,
             Some(path) => Some(Library::At(PathBuf::from(path))),
         };
-        let sources = |nvml| Sources { nvml, drm: "/sys/class/drm".into(), processes: "/proc".into() };
-        Self { worker: library.map(|library| Worker::new(sources(library))), deadline: DEADLINE, is_always_read: false }
+        let sources = |nvml| GpuSources { nvml, drm: "/sys/class/drm".into(), processes: "/proc".into() };
+        Self {
+            worker: library.map(|library| GpuWorker::new(sources(library))),
+            deadline: DEADLINE,
+            is_always_read: false,
+        }
     }
 
     /// Has GPUs read though no service of the manifest uses one.

@@ -11,10 +11,10 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::host::gpu::progress::Progress;
+use crate::host::gpu::progress::DriverProgress;
 use crate::host::gpu::unified::MEMORY_UNTOLD;
 use crate::host::gpu::{memory_v1, owner};
-use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
@@ -38,7 +38,7 @@ pub(super) enum Library {
 }
 
 /// What a reading comes to.
-pub(super) enum Told {
+pub(super) enum GpuQueryResult {
     Gpus(Vec<GpuFact>),
     /// There is no such driver here, or it has no GPU.
     Nothing,
@@ -57,27 +57,29 @@ impl Nvidia {
         Self { library, handle: None, known: BTreeMap::new() }
     }
 
-    pub(super) fn read(&mut self, progress: &Progress) -> Told {
+    pub(super) fn read(&mut self, progress: &DriverProgress) -> GpuQueryResult {
         let mut result = self.attempt(progress);
-        if let Err(Trouble::Driver(error)) = &result
+        if let Err(GpuQueryError::Driver(error)) = &result
             && wants_a_new_handle(error)
         {
             self.let_go();
             result = self.attempt(progress);
         }
         match result {
-            Ok(gpus) if gpus.is_empty() && self.known.is_empty() => Told::Nothing,
-            Ok(gpus) => Told::Gpus(gpus),
-            Err(Trouble::NotHere) if self.known.is_empty() => Told::Nothing,
-            Err(Trouble::NotHere) => Told::Failure("the NVIDIA driver was there and is not any more".to_owned()),
-            Err(Trouble::Driver(error)) => {
+            Ok(gpus) if gpus.is_empty() && self.known.is_empty() => GpuQueryResult::Nothing,
+            Ok(gpus) => GpuQueryResult::Gpus(gpus),
+            Err(GpuQueryError::NotHere) if self.known.is_empty() => GpuQueryResult::Nothing,
+            Err(GpuQueryError::NotHere) => {
+                GpuQueryResult::Failure("the NVIDIA driver was there and is not any more".to_owned())
+            }
+            Err(GpuQueryError::Driver(error)) => {
                 self.let_go();
-                Told::Failure(format!("the NVIDIA driver can't be asked: {error}"))
+                GpuQueryResult::Failure(format!("the NVIDIA driver can't be asked: {error}"))
             }
         }
     }
 
-    fn attempt(&mut self, progress: &Progress) -> Result<Vec<GpuFact>, Trouble> {
+    fn attempt(&mut self, progress: &DriverProgress) -> Result<Vec<GpuFact>, GpuQueryError> {
         let nvml = match self.handle.take() {
             Some(nvml) => nvml,
             None => load(&self.library)?,
@@ -110,12 +112,12 @@ impl Nvidia {
 }
 
 /// Why there is no reading at all.
-enum Trouble {
+enum GpuQueryError {
     NotHere,
     Driver(NvmlError),
 }
 
-impl From<NvmlError> for Trouble {
+impl From<NvmlError> for GpuQueryError {
     fn from(error: NvmlError) -> Self {
         match error {
             NvmlError::DriverNotLoaded | NvmlError::LibraryNotFound => Self::NotHere,
@@ -124,7 +126,7 @@ impl From<NvmlError> for Trouble {
     }
 }
 
-fn load(library: &Library) -> Result<Nvml, Trouble> {
+fn load(library: &Library) -> Result<Nvml, GpuQueryError> {
     let (path, named) = match library {
         Library::Usual => (None, false),
         Library::At(path) => (Some(path.as_os_str()), true),
@@ -135,7 +137,7 @@ fn load(library: &Library) -> Result<Nvml, Trouble> {
     }
     match builder.init() {
         // One that somebody named on purpose should be one.
-        Err(NvmlError::LibloadingError(_)) if !named => Err(Trouble::NotHere),
+        Err(NvmlError::LibloadingError(_)) if !named => Err(GpuQueryError::NotHere),
         loaded => Ok(loaded?),
     }
 }
@@ -190,18 +192,18 @@ fn fact(nvml: &Nvml, device: &Device<'_>, index: u32) -> Result<GpuFact, NvmlErr
 }
 
 /// In bytes. `used` is without `reserved`, but on drivers that don't tell these apart.
-struct Memory {
+struct NvmlMemory {
     total: u64,
     used: u64,
     reserved: u64,
 }
 
-fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Memory, NvmlError> {
+fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<NvmlMemory, NvmlError> {
     match device.memory_info() {
-        Ok(memory) => Ok(Memory { total: memory.total, used: memory.used, reserved: memory.reserved }),
+        Ok(memory) => Ok(NvmlMemory { total: memory.total, used: memory.used, reserved: memory.reserved }),
         Err(error) if is_missing(&error) => {
             let (total, used) = memory_v1::memory(nvml, device)?;
-            Ok(Memory { total, used, reserved: 0 })
+            Ok(NvmlMemory { total, used, reserved: 0 })
         }
         Err(error) => Err(error),
     }
@@ -246,7 +248,7 @@ fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlE
         pid: i32::try_from(pid).unwrap_or_default(),
         program: String::new(),
         memory: bytes.map(Mebibytes::needed),
-        owner: Owner::Stranger,
+        owner: ProcessOwner::Stranger,
     };
     Ok(memory.into_iter().map(holder).collect())
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::files::kernel;
 use crate::host::proc;
-use crate::model::facts::{Attribution, GpuFact, GpuHolder, Owner};
+use crate::model::facts::{Attribution, GpuFact, GpuHolder, ProcessOwner};
 use crate::model::size::Mebibytes;
 
 /// The driver goes on listing what has ended until its memory is back.
@@ -19,7 +19,7 @@ const UNNAMED: &str = "processes that the driver does not name";
 
 /// Somebody holds what is used, and the driver gives no list of them.
 pub(super) fn unnamed() -> GpuHolder {
-    GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: Owner::Stranger }
+    GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: ProcessOwner::Stranger }
 }
 
 /// The host's own pids, by the kernel's `PROC_PID_INIT_INO`: the same on every machine.
@@ -52,13 +52,13 @@ pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
 }
 
 /// Its own environment may name any service, and proves none.
-fn by_control_group(pid: i32) -> Owner {
-    proc::container(pid).map_or(Owner::Stranger, Owner::Container)
+fn by_control_group(pid: i32) -> ProcessOwner {
+    proc::container(pid).map_or(ProcessOwner::Stranger, ProcessOwner::Container)
 }
 
 /// Members of trees are their services', whatever their control group: that is proven.
 pub(crate) fn attribute(gpus: &mut [GpuFact], owned: &[Attribution]) {
-    let owners: BTreeMap<i32, &Owner> =
+    let owners: BTreeMap<i32, &ProcessOwner> =
         owned.iter().flat_map(|one| one.pids.iter().map(|pid| (*pid, &one.owner))).collect();
     for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders) {
         if let Some(owner) = owners.get(&holder.pid) {
@@ -70,7 +70,7 @@ pub(crate) fn attribute(gpus: &mut [GpuFact], owned: &[Attribution]) {
 #[cfg(test)]
 mod tests {
     use super::{ENDED, HOST_PIDS, attribute, name, unnamed};
-    use crate::model::facts::{Attribution, GpuFact, GpuHolder, Owner};
+    use crate::model::facts::{Attribution, GpuFact, GpuHolder, ProcessOwner};
     use crate::model::names::GpuId;
     use crate::model::size::Mebibytes;
 
@@ -79,7 +79,7 @@ mod tests {
             pid: *pid,
             program: String::new(),
             memory: Some(Mebibytes(1)),
-            owner: Owner::Container("c".to_owned()),
+            owner: ProcessOwner::Container("c".to_owned()),
         };
         GpuFact {
             id: GpuId::new("GPU-1"),
@@ -99,8 +99,8 @@ mod tests {
         let mut gpus = [gpu(&[6, 8, 9])];
         let owned = Attribution::of_service("p", "s", vec![6, 7, 8]);
         attribute(&mut gpus, std::slice::from_ref(&owned));
-        let owners: Vec<&Owner> = gpus[0].holders.iter().map(|holder| &holder.owner).collect();
-        assert_eq!(owners, [&owned.owner, &owned.owner, &Owner::Container("c".to_owned())]);
+        let owners: Vec<&ProcessOwner> = gpus[0].holders.iter().map(|holder| &holder.owner).collect();
+        assert_eq!(owners, [&owned.owner, &owned.owner, &ProcessOwner::Container("c".to_owned())]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 const NEVER: u64 = u64::MAX;
 
 /// Each call into a driver that returns is a step, and each process that is looked at.
-pub(super) struct Progress {
+pub(super) struct DriverProgress {
     steps: AtomicU64,
     /// The step at which its silence was noticed.
     stuck_at: AtomicU64,
@@ -16,7 +16,7 @@ pub(super) struct Progress {
     driver: Mutex<&'static str>,
 }
 
-impl Progress {
+impl DriverProgress {
     pub(super) fn new() -> Self {
         Self { steps: AtomicU64::new(0), stuck_at: AtomicU64::new(NEVER), driver: Mutex::new("GPU") }
     }

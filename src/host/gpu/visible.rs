@@ -77,13 +77,13 @@ mod tests {
     const NVIDIA: &str = "GPU-8f1e4f6a-0b1c-4a5e-9d7f-2c3b4a5d6e7f";
     const MIG: &str = "MIG-c7384736-a75d-5afc-978f-d2f1294409fd";
 
-    type Variables = fn(&[GpuId], &[u32]) -> BTreeMap<String, String>;
+    type VisibleVariables = fn(&[GpuId], &[u32]) -> BTreeMap<String, String>;
 
-    fn shown(variables: Variables, ids: &[&str]) -> Vec<String> {
+    fn shown(variables: VisibleVariables, ids: &[&str]) -> Vec<String> {
         shown_by(variables, ids, &[])
     }
 
-    fn shown_by(variables: Variables, ids: &[&str], indices: &[u32]) -> Vec<String> {
+    fn shown_by(variables: VisibleVariables, ids: &[&str], indices: &[u32]) -> Vec<String> {
         let ids: Vec<GpuId> = ids.iter().map(|id| GpuId::new(*id)).collect();
         variables(&ids, indices).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }

@@ -10,14 +10,14 @@ use std::{io, thread};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::host::gpu::nvml::{Library, Nvidia, Told};
-use crate::host::gpu::progress::Progress;
+use crate::host::gpu::nvml::{GpuQueryResult, Library, Nvidia};
+use crate::host::gpu::progress::DriverProgress;
 use crate::host::gpu::{amd, owner};
 use crate::model::desired::DeclaredGpu;
 use crate::model::facts::GpuFact;
 
 /// `None`: this machine has no GPU that could be asked. `Err`: why a driver that is there does not tell.
-pub(super) type Answer = Result<Option<Vec<GpuFact>>, String>;
+pub(super) type GpuReadResult = Result<Option<Vec<GpuFact>>, String>;
 
 /// Deadlines that may pass, each with some progress, before a reading is given up: 16 GPUs that have to be woken.
 const DEADLINES_MAX: u32 = 20;
@@ -25,22 +25,22 @@ const DEADLINES_MAX: u32 = 20;
 /// One reading, for whom, and what the manifest declares of the GPUs.
 struct Question {
     declared: Vec<DeclaredGpu>,
-    asker: oneshot::Sender<Answer>,
+    asker: oneshot::Sender<GpuReadResult>,
 }
 
-pub(super) struct Worker {
-    sources: Sources,
+pub(super) struct GpuWorker {
+    sources: GpuSources,
     asks: Mutex<Option<mpsc::Sender<Question>>>,
-    progress: Arc<Progress>,
+    progress: Arc<DriverProgress>,
 }
 
-impl Worker {
-    pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, asks: Mutex::default(), progress: Arc::new(Progress::new()) }
+impl GpuWorker {
+    pub(super) fn new(sources: GpuSources) -> Self {
+        Self { sources, asks: Mutex::default(), progress: Arc::new(DriverProgress::new()) }
     }
 
     /// One reading. `deadline` is for each call into a driver; of one that is known to hang nobody waits for it again.
-    pub(super) async fn ask(&self, deadline: Duration, declared: &[DeclaredGpu]) -> Answer {
+    pub(super) async fn ask(&self, deadline: Duration, declared: &[DeclaredGpu]) -> GpuReadResult {
         let progress = &self.progress;
         let mut seen = progress.steps();
         if progress.is_stuck_at(seen) {
@@ -64,7 +64,7 @@ impl Worker {
     }
 
     /// Hands the question to the thread, which is started where there is none, or none any more.
-    fn send(&self, declared: &[DeclaredGpu]) -> io::Result<oneshot::Receiver<Answer>> {
+    fn send(&self, declared: &[DeclaredGpu]) -> io::Result<oneshot::Receiver<GpuReadResult>> {
         let (asker, receiver) = oneshot::channel();
         let question = Question { declared: declared.to_vec(), asker };
         let mut asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,8 +84,8 @@ impl Worker {
     }
 }
 
-/// Ends with the [`Worker`], but leaves the driver's handle open: lcm ends then, and giving it back could hang.
-fn work(sources: &Sources, progress: &Progress, inbox: &mpsc::Receiver<Question>) {
+/// Ends with the [`GpuWorker`], but leaves the driver's handle open: lcm ends then, and giving it back could hang.
+fn work(sources: &GpuSources, progress: &DriverProgress, inbox: &mpsc::Receiver<Question>) {
     let mut nvidia = ManuallyDrop::new(Nvidia::new(sources.nvml.clone()));
     while let Ok(Question { declared, asker }) = inbox.recv() {
         // Whoever asked while it hung has left.
@@ -99,22 +99,27 @@ fn work(sources: &Sources, progress: &Progress, inbox: &mpsc::Receiver<Question>
     }
 }
 
-fn read(nvidia: &mut Nvidia, sources: &Sources, declared: &[DeclaredGpu], progress: &Progress) -> Answer {
+fn read(
+    nvidia: &mut Nvidia,
+    sources: &GpuSources,
+    declared: &[DeclaredGpu],
+    progress: &DriverProgress,
+) -> GpuReadResult {
     progress.asks("NVIDIA");
     let gpus = match nvidia.read(progress) {
-        Told::Gpus(gpus) => Some(gpus),
-        Told::Nothing => {
+        GpuQueryResult::Gpus(gpus) => Some(gpus),
+        GpuQueryResult::Nothing => {
             progress.asks("AMD");
             amd::read((&sources.drm, &sources.processes), declared, progress)
         }
-        Told::Failure(reason) => return Err(reason),
+        GpuQueryResult::Failure(reason) => return Err(reason),
     };
     Ok(gpus.map(|gpus| owner::name(gpus, &sources.processes)))
 }
 
 /// Where to look.
 #[derive(Clone, Debug)]
-pub(super) struct Sources {
+pub(super) struct GpuSources {
     pub(super) nvml: Library,
     /// `/sys/class/drm`, but for tests.
     pub(super) drm: PathBuf,

@@ -10,29 +10,29 @@ use crate::host::proc;
 use crate::host::program::descent::END_WAIT;
 use crate::host::program::environment::Invocation;
 use crate::host::program::guard::Guarded;
-use crate::host::program::guardian::{Outcome, Report};
+use crate::host::program::guardian::{CommandOutcome, CommandReport};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum CommandExit {
     /// Its exit code; `128 + n` where signal n ended it.
     Code(i32),
     /// It was killed at its deadline.
     TimedOut,
 }
 
-impl Ended {
-    pub(crate) fn of(report: &Report) -> Self {
+impl CommandExit {
+    pub(crate) fn of(report: &CommandReport) -> Self {
         match report.outcome {
-            Outcome::Code(code) => Self::Code(code),
-            Outcome::TimedOut | Outcome::NotRun(_) => Self::TimedOut,
+            CommandOutcome::Code(code) => Self::Code(code),
+            CommandOutcome::TimedOut | CommandOutcome::NotRun(_) => Self::TimedOut,
         }
     }
 }
 
 /// Waits for it, at most until the deadline, and for the end of all that it started. Its output is kept nowhere: it
 /// could hold secrets. `lcm` becomes the guardian.
-pub(crate) async fn run(lcm: &Path, invocation: &Invocation, deadline: Duration) -> Result<Ended, DriverError> {
+pub(crate) async fn run(lcm: &Path, invocation: &Invocation, deadline: Duration) -> Result<CommandExit, DriverError> {
     let mut invocation = invocation.clone();
     for mark in proc::ALL_MARKS {
         invocation.environment.remove(mark);
@@ -44,7 +44,7 @@ pub(crate) async fn run(lcm: &Path, invocation: &Invocation, deadline: Duration)
         DriverError::Io { what, source }
     })?;
     if report.survivors.is_empty() {
-        return Ok(Ended::of(&report));
+        return Ok(CommandExit::of(&report));
     }
     let started = invocation.argv.first().map_or("", String::as_str);
     let survivors = format!("{} of {started}", report.survivors.join(", "));

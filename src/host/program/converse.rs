@@ -10,7 +10,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::host::program::environment::Invocation;
 use crate::host::program::guard::Guarded;
-use crate::host::program::guardian::Report;
+use crate::host::program::guardian::CommandReport;
 
 /// Of what is written first, and of what is written last: far more than a message shows, so that a secret that is cut
 /// in two here shows nowhere once the rest is masked and shortened.
@@ -24,10 +24,10 @@ pub(crate) async fn converse(
     invocation: &Invocation,
     told: &str,
     deadline: Duration,
-) -> io::Result<(Report, Excerpt)> {
+) -> io::Result<(CommandReport, OutputExcerpt)> {
     let (reader, writer) = io::pipe()?;
     let mut output = Receiver::from_owned_fd(reader.into())?;
-    let mut excerpt = Excerpt::default();
+    let mut excerpt = OutputExcerpt::default();
     let guarded = Guarded { lcm, invocation, told, deadline };
     let (stdout, stderr) = (writer.try_clone()?.into(), writer.into());
     let listen = async {
@@ -45,7 +45,7 @@ pub(crate) async fn converse(
 }
 
 /// Adds what was written before the end and not read yet. A process that could not be ended may go on writing.
-fn drain(output: &Receiver, excerpt: &mut Excerpt) {
+fn drain(output: &Receiver, excerpt: &mut OutputExcerpt) {
     let mut bytes = vec![0; 8 << 10];
     let mut read = 0;
     while read < PIPE_BYTES_MAX
@@ -58,13 +58,13 @@ fn drain(output: &Receiver, excerpt: &mut Excerpt) {
 
 /// The beginning and the end of what was written.
 #[derive(Debug, Default)]
-pub(crate) struct Excerpt {
+pub(crate) struct OutputExcerpt {
     head: Vec<u8>,
     tail: Vec<u8>,
     is_cut: bool,
 }
 
-impl Excerpt {
+impl OutputExcerpt {
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         let room = KEPT_BYTES_EACH - self.head.len();
         let (first, rest) = bytes.split_at(bytes.len().min(room));
@@ -86,11 +86,11 @@ impl Excerpt {
 
 #[cfg(test)]
 mod tests {
-    use super::{Excerpt, KEPT_BYTES_EACH};
+    use super::{KEPT_BYTES_EACH, OutputExcerpt};
 
     #[test]
     fn the_beginning_and_the_end_are_kept() {
-        let mut excerpt = Excerpt::default();
+        let mut excerpt = OutputExcerpt::default();
         excerpt.add(b"first\n");
         excerpt.add("é".as_bytes());
         assert_eq!(excerpt.text(), "first\né");

@@ -63,22 +63,22 @@ pub(crate) fn fixed(own: &BTreeMap<String, String>) -> BTreeMap<String, String> 
     .collect()
 }
 
-struct Account {
+struct UserAccount {
     name: String,
     home: String,
     shell: String,
 }
 
 /// From the user database; a user whom it does not know is taken at the environment's word.
-fn account(own: &BTreeMap<String, String>) -> Account {
+fn account(own: &BTreeMap<String, String>) -> UserAccount {
     let uid = geteuid().as_raw();
-    let known = shared::user(uid).map(|user| Account {
+    let known = shared::user(uid).map(|user| UserAccount {
         name: user.name,
         home: user.home.display().to_string(),
         shell: user.shell,
     });
     let said = |name: &str, otherwise: &str| own.get(name).cloned().unwrap_or_else(|| otherwise.to_owned());
-    known.unwrap_or_else(|| Account {
+    known.unwrap_or_else(|| UserAccount {
         name: said("USER", &uid.to_string()),
         home: said("HOME", "/"),
         shell: said("SHELL", "/bin/sh"),

@@ -21,7 +21,7 @@ use crate::host::elapsed::elapsed_ms;
 use crate::host::proc;
 use crate::host::program::descent::{self, END_WAIT};
 use crate::host::program::environment::Invocation;
-use crate::host::program::guardian::{Orders, Outcome, Report, SUBCOMMAND, Said};
+use crate::host::program::guardian::{CommandOutcome, CommandReport, GuardianMessage, GuardianSpec, SUBCOMMAND};
 use crate::host::program::leaks;
 use crate::host::program::scope::Launcher;
 use crate::model::facts::ProcessFact;
@@ -45,23 +45,23 @@ pub(crate) struct Guarded<'a> {
 
 impl Guarded<'_> {
     /// Runs it and returns when nothing of it is left, or what is left can't be ended.
-    pub(crate) async fn run(&self, stdout: Stdio, stderr: Stdio) -> io::Result<Report> {
+    pub(crate) async fn run(&self, stdout: Stdio, stderr: Stdio) -> io::Result<CommandReport> {
         let began = Instant::now();
         let ended = self.run_unlogged(stdout, stderr).await;
         let (program, took_ms) = (self.invocation.program.display(), elapsed_ms(began));
         match &ended {
-            Ok(Report { outcome, .. }) => debug!(target: "host", %program, took_ms, ?outcome, "program ended"),
+            Ok(CommandReport { outcome, .. }) => debug!(target: "host", %program, took_ms, ?outcome, "program ended"),
             Err(error) => warn!(target: "host", %program, took_ms, %error, "program not run"),
         }
         ended
     }
 
-    async fn run_unlogged(&self, stdout: Stdio, stderr: Stdio) -> io::Result<Report> {
+    async fn run_unlogged(&self, stdout: Stdio, stderr: Stdio) -> io::Result<CommandReport> {
         let (ours, theirs) = Pair::pair()?;
         ours.set_nonblocking(true)?;
         let mut control = UnixStream::from_std(ours)?;
         let mut guardian = Guardian(spawn(self.lcm, theirs, stdout, stderr)?);
-        let orders = Orders::of(self.invocation, self.told, self.deadline);
+        let orders = GuardianSpec::of(self.invocation, self.told, self.deadline);
         let mut text = serde_json::to_vec(&orders).map_err(io::Error::other)?;
         text.push(b'\n');
         let identity = guardian.identity();
@@ -74,8 +74,8 @@ impl Guarded<'_> {
         if let Ok(Ok(report)) = told {
             let _ = timeout(LEAVE_WAIT, guardian.0.wait()).await;
             return match report.outcome {
-                Outcome::NotRun(reason) => Err(io::Error::other(reason)),
-                Outcome::Code(_) | Outcome::TimedOut => Ok(report),
+                CommandOutcome::NotRun(reason) => Err(io::Error::other(reason)),
+                CommandOutcome::Code(_) | CommandOutcome::TimedOut => Ok(report),
             };
         }
         let left =
@@ -83,7 +83,7 @@ impl Guarded<'_> {
         let left = left.await.map_err(io::Error::other)?.unwrap_or_default();
         let survivors = descent::named(&left);
         if told.is_err() {
-            return Ok(Report { outcome: Outcome::TimedOut, ended: Vec::new(), survivors });
+            return Ok(CommandReport { outcome: CommandOutcome::TimedOut, ended: Vec::new(), survivors });
         }
         let reason = "the lcm process that guarded it was killed, so how it ended is not known";
         if survivors.is_empty() {
@@ -112,14 +112,14 @@ fn spawn(lcm: &Path, control: Pair, stdout: Stdio, stderr: Stdio) -> io::Result<
 }
 
 /// The report; `command` is the process that runs the command, as soon as that is known.
-async fn report(control: &mut UnixStream, command: &mut Option<ProcessFact>) -> io::Result<Report> {
+async fn report(control: &mut UnixStream, command: &mut Option<ProcessFact>) -> io::Result<CommandReport> {
     let mut lines = BufReader::new(control.take(REPORT_BYTES_MAX)).lines();
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line).map_err(io::Error::other)? {
-            Said::Started { pid, start_ticks } => {
+            GuardianMessage::Started { pid, start_ticks } => {
                 *command = Some(ProcessFact { pid, start_ticks, program: String::new() });
             }
-            Said::Over(report) => return Ok(report),
+            GuardianMessage::Over(report) => return Ok(report),
         }
     }
     Err(io::ErrorKind::UnexpectedEof.into())

@@ -46,7 +46,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a guardian is to run. It has no `Debug`: the environment holds secrets.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Orders {
+pub(crate) struct GuardianSpec {
     program: PathBuf,
     argv: Vec<String>,
     cwd: PathBuf,
@@ -56,7 +56,7 @@ pub(crate) struct Orders {
     deadline_ms: u64,
 }
 
-impl Orders {
+impl GuardianSpec {
     pub(crate) fn of(invocation: &Invocation, told: &str, deadline: Duration) -> Self {
         let Invocation { program, argv, cwd, environment } = invocation.clone();
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
@@ -67,15 +67,15 @@ impl Orders {
 /// One line of a guardian's to lcm.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Said {
+pub(crate) enum GuardianMessage {
     Started { pid: i32, start_ticks: u64 },
-    Over(Report),
+    Over(CommandReport),
 }
 
 /// How a command ended, and what it had started.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
-    pub(crate) outcome: Outcome,
+pub(crate) struct CommandReport {
+    pub(crate) outcome: CommandOutcome,
     /// What was left of it and was killed, by program and pid; the first few.
     pub(crate) ended: Vec<String>,
     /// What could not be ended.
@@ -84,7 +84,7 @@ pub(crate) struct Report {
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub(crate) enum CommandOutcome {
     /// Its exit code; `128 + n` where signal n ended it.
     Code(i32),
     /// It was killed at its deadline, or because lcm's end of the pipe was closed.
@@ -105,19 +105,19 @@ pub(crate) fn guardian_main(mut arguments: impl Iterator<Item = OsString>) -> u8
         Ok(()) => carry_out(&orders),
         Err(error) => not_run(format!("can't become a sub-reaper: {error}")),
     };
-    say(&Said::Over(report));
+    say(&GuardianMessage::Over(report));
     0
 }
 
 /// `None`: lcm is gone, or never was there.
-fn read_orders() -> Option<Orders> {
+fn read_orders() -> Option<GuardianSpec> {
     let mut line = Vec::new();
     io::stdin().lock().take(ORDERS_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
     line.ends_with(b"\n").then(|| serde_json::from_slice(&line).ok()).flatten()
 }
 
 /// lcm may be gone by now: what was started ends all the same.
-fn say(said: &Said) {
+fn say(said: &GuardianMessage) {
     let Ok(mut line) = serde_json::to_vec(said) else { return };
     line.push(b'\n');
     let mut rest = &line[..];
@@ -126,11 +126,11 @@ fn say(said: &Said) {
     }
 }
 
-fn not_run(reason: String) -> Report {
-    Report { outcome: Outcome::NotRun(reason), ended: Vec::new(), survivors: Vec::new() }
+fn not_run(reason: String) -> CommandReport {
+    CommandReport { outcome: CommandOutcome::NotRun(reason), ended: Vec::new(), survivors: Vec::new() }
 }
 
-fn carry_out(orders: &Orders) -> Report {
+fn carry_out(orders: &GuardianSpec) -> CommandReport {
     let deadline = Instant::now().checked_add(Duration::from_millis(orders.deadline_ms));
     let mut child = match second_stage(orders).spawn() {
         Ok(child) => child,
@@ -141,21 +141,21 @@ fn carry_out(orders: &Orders) -> Report {
         return not_run("it has no pid".to_owned());
     };
     if let Some(stat) = proc::stat(pid.as_raw_nonzero().get()) {
-        say(&Said::Started { pid: stat.pid, start_ticks: stat.start_ticks });
+        say(&GuardianMessage::Started { pid: stat.pid, start_ticks: stat.start_ticks });
     }
     let in_time = watch(pid, stdin, orders.told.as_bytes(), deadline);
     let failure = proc::stat(pid.as_raw_nonzero().get()).and_then(|stat| failure(&stat.program));
     let (status, ended, survivors) = end_all(pid);
     let outcome = match (failure, status) {
-        (Some(reason), _) => Outcome::NotRun(reason),
-        (None, Some(status)) if in_time => Outcome::Code(code(status)),
-        (None, _) => Outcome::TimedOut,
+        (Some(reason), _) => CommandOutcome::NotRun(reason),
+        (None, Some(status)) if in_time => CommandOutcome::Code(code(status)),
+        (None, _) => CommandOutcome::TimedOut,
     };
-    Report { outcome, ended, survivors }
+    CommandReport { outcome, ended, survivors }
 }
 
 /// The command's environment travels under names that mean nothing to lcm, nor to the loader that starts it.
-fn second_stage(orders: &Orders) -> Command {
+fn second_stage(orders: &GuardianSpec) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("lcm")
@@ -204,7 +204,7 @@ fn failure(program: &str) -> Option<String> {
 /// its process group keeps its number.
 fn watch(pid: Pid, stdin: Option<ChildStdin>, told: &[u8], deadline: Option<Instant>) -> bool {
     let held = pidfd_open(pid, PidfdFlags::empty()).ok();
-    let mut pipe = Pipe::new(stdin, told);
+    let mut pipe = StdinPipe::new(stdin, told);
     let mut reaped_at = Instant::now();
     loop {
         if has_ended(pid) {
@@ -254,12 +254,12 @@ fn wait_for_any(command: Option<&OwnedFd>, pipe: Option<&ChildStdin>, pause: Dur
 }
 
 /// What the command is told and has not taken yet.
-struct Pipe<'a> {
+struct StdinPipe<'a> {
     to: Option<ChildStdin>,
     rest: &'a [u8],
 }
 
-impl<'a> Pipe<'a> {
+impl<'a> StdinPipe<'a> {
     fn new(to: Option<ChildStdin>, rest: &'a [u8]) -> Self {
         let to = to.filter(|to| rustix::io::ioctl_fionbio(to, true).is_ok());
         Self { to, rest }

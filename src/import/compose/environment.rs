@@ -3,10 +3,10 @@
 use crate::import::compose::translation::Compose;
 use crate::import::compose::values::rebased;
 use crate::import::secrets::{LEFT_OUT, is_secret, is_secret_name};
-use crate::import::writer::{Block, Value};
+use crate::import::writer::{YamlBlock, YamlValue};
 use crate::model::reserved_variables::is_overruled;
 use crate::syntax::interpolate::name_at;
-use crate::syntax::tree::{Entry, Node, Value as Read};
+use crate::syntax::tree::{MapEntry, Node, Value as Read};
 
 /// Read where the GPU is chosen.
 pub(super) const GPU_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
@@ -15,7 +15,7 @@ pub(super) const GPU_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
 pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>)> {
     match &node.value {
         Read::Map(entries) => {
-            entries.iter().map(|Entry { key, value, .. }| (key.clone(), value.scalar().map(str::to_owned))).collect()
+            entries.iter().map(|MapEntry { key, value, .. }| (key.clone(), value.scalar().map(str::to_owned))).collect()
         }
         Read::List(items) => items
             .iter()
@@ -30,8 +30,8 @@ pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>)> {
 }
 
 impl Compose<'_> {
-    pub(super) fn environment(&mut self, docker: &mut Block, (service, node): (&str, &Node), gets_gpus: bool) {
-        let mut block = Block::default();
+    pub(super) fn environment(&mut self, docker: &mut YamlBlock, (service, node): (&str, &Node), gets_gpus: bool) {
+        let mut block = YamlBlock::default();
         // In a list the later of two counts.
         let mut pairs = node.get("environment").map(pairs).unwrap_or_default();
         let names: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
@@ -48,36 +48,36 @@ impl Compose<'_> {
             match value {
                 None => {
                     self.secrets.insert(name.clone());
-                    block.put_with(&name, Value::secret(&name), "from lcm's own environment");
+                    block.put_with(&name, YamlValue::secret(&name), "from lcm's own environment");
                 }
                 Some(value) => self.variable(&mut block, &name, &value),
             }
         }
         if block.holds_any() {
-            docker.put("environment", Value::Map(block));
+            docker.put("environment", YamlValue::Map(block));
         }
     }
 
-    fn variable(&mut self, block: &mut Block, name: &str, value: &str) {
+    fn variable(&mut self, block: &mut YamlBlock, name: &str, value: &str) {
         if let Some((of, default)) = whole_variable(value)
             && (is_secret_name(name) || is_secret_name(of))
         {
             if default == Some("") {
-                block.put(name, Value::text(value));
+                block.put(name, YamlValue::text(value));
             } else {
                 self.secrets.insert(of.to_owned());
-                block.put(name, Value::secret(of));
+                block.put(name, YamlValue::secret(of));
             }
         } else if is_secret(name, value) {
             self.secrets.insert(name.to_owned());
-            block.put_with(name, Value::secret(name), "its value was not copied");
+            block.put_with(name, YamlValue::secret(name), "its value was not copied");
         } else {
             let adapted = self.variables.adapt(value);
-            block.put(name, Value::text(adapted));
+            block.put(name, YamlValue::text(adapted));
         }
     }
 
-    pub(super) fn env_files(&mut self, docker: &mut Block, name: &str, node: &Node) {
+    pub(super) fn env_files(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
         let Some(written) = node.get("env_file") else { return };
         let entries: Vec<&Node> = match &written.value {
             Read::List(items) => items.iter().collect(),
@@ -97,27 +97,27 @@ impl Compose<'_> {
             }
         }
         if !paths.is_empty() {
-            docker.put("env_file", Value::texts(paths));
+            docker.put("env_file", YamlValue::texts(paths));
         }
     }
 
     /// Labels may hold secrets too, and have no way to name one.
-    pub(super) fn labels(&mut self, docker: &mut Block, name: &str, node: &Node) {
-        let mut block = Block::default();
+    pub(super) fn labels(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
+        let mut block = YamlBlock::default();
         for (label, value) in node.get("labels").map(pairs).unwrap_or_default() {
             let value = value.unwrap_or_default();
             if label.starts_with("lcm.") || label.starts_with("com.docker.compose.") {
                 docker.say(self.notes.add(name, format!("the label `{label}` is another tool's own: left out")));
             } else if is_secret(&label, &value) {
                 self.notes.add(name, format!("the label `{label}` looks like a secret: its value was not copied"));
-                block.put_with(&label, Value::text(LEFT_OUT), "its value was not copied");
+                block.put_with(&label, YamlValue::text(LEFT_OUT), "its value was not copied");
             } else {
                 let adapted = self.variables.adapt(&value);
-                block.put(&label, Value::text(adapted));
+                block.put(&label, YamlValue::text(adapted));
             }
         }
         if block.holds_any() {
-            docker.put("labels", Value::Map(block));
+            docker.put("labels", YamlValue::Map(block));
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::import::compose::environment::{GPU_VARIABLE, pairs};
 use crate::import::compose::values::{below, scalars};
-use crate::import::compose::variables::{Variables, filled};
+use crate::import::compose::variables::{ComposeVariables, filled};
 use crate::syntax::tree::{Node, Value as Read};
 
 /// What it asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum RequestedGpus {
     Nothing,
     /// Any one; Compose may have given it all of them.
     One {
@@ -23,11 +23,11 @@ pub(super) enum Wish {
 /// CDI's name for NVIDIA's devices.
 const CDI: &str = "nvidia.com/gpu=";
 
-pub(super) fn wish(node: &Node, variables: &mut Variables<'_>) -> Wish {
+pub(super) fn wish(node: &Node, variables: &mut ComposeVariables<'_>) -> RequestedGpus {
     let requests = node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
     let asked = requests.and_then(|list| requested(list, variables));
     let asked = asked.or_else(|| match node.get("gpus") {
-        Some(gpus) if matches!(gpus.value, Read::Scalar(_)) => Some(Wish::One { all: true }),
+        Some(gpus) if matches!(gpus.value, Read::Scalar(_)) => Some(RequestedGpus::One { all: true }),
         Some(gpus) => requested(gpus, variables),
         None => None,
     });
@@ -40,17 +40,17 @@ pub(super) fn wish(node: &Node, variables: &mut Variables<'_>) -> Wish {
     match (asked, visible) {
         (Some(wish), _) => wish,
         (None, Some(visible)) => match filled(&variables.adapt(&visible)).as_str() {
-            "" | "void" | "none" => Wish::Nothing,
+            "" | "void" | "none" => RequestedGpus::Nothing,
             visible => these(visible.split(',').map(|id| id.trim().to_owned()).collect()),
         },
-        (None, None) if by_runtime => Wish::One { all: true },
-        (None, None) if devices.iter().any(|device| device.starts_with("/dev/kfd")) => Wish::Amd,
-        (None, None) => Wish::Nothing,
+        (None, None) if by_runtime => RequestedGpus::One { all: true },
+        (None, None) if devices.iter().any(|device| device.starts_with("/dev/kfd")) => RequestedGpus::Amd,
+        (None, None) => RequestedGpus::Nothing,
     }
 }
 
 /// Device requests; those for something else than GPUs are none.
-fn requested(list: &Node, variables: &mut Variables<'_>) -> Option<Wish> {
+fn requested(list: &Node, variables: &mut ComposeVariables<'_>) -> Option<RequestedGpus> {
     let Read::List(requests) = &list.value else { return None };
     let is_gpu = |request: &&Node| {
         let capabilities = request.get("capabilities").map(scalars).unwrap_or_default();
@@ -67,15 +67,15 @@ fn requested(list: &Node, variables: &mut Variables<'_>) -> Option<Wish> {
     }
     let count = below(request, "count").map(|count| filled(&variables.adapt(count)));
     Some(match count.as_deref().map(str::parse::<u32>) {
-        Some(Ok(0)) => Wish::Nothing,
-        Some(Ok(1)) => Wish::One { all: false },
-        Some(Ok(count)) => Wish::Count(count),
-        Some(Err(_)) | None => Wish::One { all: true },
+        Some(Ok(0)) => RequestedGpus::Nothing,
+        Some(Ok(1)) => RequestedGpus::One { all: false },
+        Some(Ok(count)) => RequestedGpus::Count(count),
+        Some(Err(_)) | None => RequestedGpus::One { all: true },
     })
 }
 
-fn these(mut ids: Vec<String>) -> Wish {
+fn these(mut ids: Vec<String>) -> RequestedGpus {
     let is_id = |id: &String| id.parse::<u32>().is_ok() || id.starts_with("GPU-") || id.starts_with("MIG-");
     ids.dedup();
-    if !ids.is_empty() && ids.iter().all(is_id) { Wish::These(ids) } else { Wish::One { all: true } }
+    if !ids.is_empty() && ids.iter().all(is_id) { RequestedGpus::These(ids) } else { RequestedGpus::One { all: true } }
 }

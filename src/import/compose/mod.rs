@@ -13,19 +13,19 @@ mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::import::draft::{Draft, ModeDraft, Notes, Setting, head, modes};
-use crate::import::names::{Names, tamed};
-use crate::import::writer::{Block, Value};
+use crate::import::draft::{ImportContext, ManifestDraft, ModeDraft, Notes, head, modes};
+use crate::import::names::{UniqueNames, tamed};
+use crate::import::writer::{YamlBlock, YamlValue};
 use crate::syntax::tree::Node;
 use translation::{Compose, TranslatedService};
 use values::below;
-use variables::{Variables, filled};
+use variables::{ComposeVariables, filled};
 
 /// A service may extend one that extends another.
 const EXTENDS_MAX: usize = 8;
 
-pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
-    let mut variables = Variables::new(&setting.variables);
+pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
+    let mut variables = ComposeVariables::new(&setting.variables);
     let name = below(root, "name").map(|name| filled(&variables.adapt(name)));
     let name = name.or_else(|| setting.variables.get("COMPOSE_PROJECT_NAME").cloned()).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| setting.name.clone());
@@ -44,12 +44,12 @@ pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
     };
     let extended: Vec<(&str, Node)> =
         services.iter().map(|entry| (entry.key.as_str(), compose.extended(&entry.value, 0))).collect();
-    let mut names = Names::default();
+    let mut names = UniqueNames::default();
     for (entry, _) in services.iter().zip(&extended).filter(|(_, (_, node))| service::can_run(node)) {
         compose.names.insert(&entry.key, names.give(&entry.key));
     }
 
-    let (mut block, mut done) = (Block::default(), Vec::new());
+    let (mut block, mut done) = (YamlBlock::default(), Vec::new());
     for (key, node) in &extended {
         block.gap();
         match compose.names.get(key).cloned() {
@@ -79,18 +79,18 @@ impl Compose<'_> {
         }
     }
 
-    fn document(mut self, services: Block, done: &[TranslatedService]) -> Draft {
+    fn document(mut self, services: YamlBlock, done: &[TranslatedService]) -> ManifestDraft {
         let mut block = head("Translated by `lcm init --from` from a Compose file.");
-        block.put("version", Value::word(1)).put("name", Value::text(&self.lcm_name));
+        block.put("version", YamlValue::word(1)).put("name", YamlValue::text(&self.lcm_name));
         let drafts = mode_drafts(done);
         if let Some(first) = drafts.first() {
-            block.put("mode", Value::text(&first.name));
+            block.put("mode", YamlValue::text(&first.name));
         }
         block.gap();
         for line in self.general() {
             block.say(line).gap();
         }
-        block.put("services", Value::Map(services));
+        block.put("services", YamlValue::Map(services));
         if !drafts.is_empty() {
             block.gap().say("Compose's profiles: each with the services that have none.");
             block.put("modes", modes(&drafts));
@@ -101,7 +101,7 @@ impl Compose<'_> {
             );
             block.propose("modes", modes(&alone(done)), None);
         }
-        Draft { text: block.document(), notes: self.notes.all, services: done.len(), proposals: 0 }
+        ManifestDraft { text: block.document(), notes: self.notes.all, services: done.len(), proposals: 0 }
     }
 
     /// What is true of the whole file.
@@ -171,7 +171,7 @@ fn mode_drafts(done: &[TranslatedService]) -> Vec<ModeDraft> {
     if profiles.is_empty() {
         return Vec::new();
     }
-    let mut names = Names::default();
+    let mut names = UniqueNames::default();
     let mut drafts = Vec::new();
     let named = |wanted: &dyn Fn(&TranslatedService) -> bool| -> Vec<String> {
         done.iter().filter(|one| wanted(one)).map(|one| one.name.clone()).collect()

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::import::compose::gpu::{Wish, wish};
+use crate::import::compose::gpu::{RequestedGpus, wish};
 use crate::import::compose::translation::{Compose, TranslatedService};
 use crate::import::compose::values::listed;
 use crate::import::compose::values::{self, below, duration, is_true};
 use crate::import::compose::variables::filled;
 use crate::import::secrets::{masked, masked_text};
-use crate::import::writer::{Block, Value};
+use crate::import::writer::{YamlBlock, YamlValue};
 use crate::syntax::command_line;
 use crate::syntax::scalar::is_name;
 use crate::syntax::tree::{Node, Value as Read};
@@ -57,17 +57,23 @@ pub(super) fn can_run(node: &Node) -> bool {
 
 impl Compose<'_> {
     /// Writes it into `services`, with what could not be said above it.
-    pub(super) fn service(&mut self, services: &mut Block, key: &str, name: &str, node: &Node) -> TranslatedService {
-        let mut block = Block::default();
+    pub(super) fn service(
+        &mut self,
+        services: &mut YamlBlock,
+        key: &str,
+        name: &str,
+        node: &Node,
+    ) -> TranslatedService {
+        let mut block = YamlBlock::default();
         self.untranslated(&mut block, key, name, node);
-        let mut docker = Block::default();
+        let mut docker = YamlBlock::default();
         self.image(&mut docker, key, name, node);
         for part in ["entrypoint", "command"] {
             self.command(&mut docker, name, part, node);
         }
         let wish = wish(node, &mut self.variables);
         // What gets its devices by name is given none.
-        let gets_gpus = !matches!(wish, Wish::Nothing | Wish::Amd);
+        let gets_gpus = !matches!(wish, RequestedGpus::Nothing | RequestedGpus::Amd);
         self.environment(&mut docker, (name, node), gets_gpus);
         self.env_files(&mut docker, name, node);
         self.ports(&mut docker, name, node);
@@ -76,21 +82,26 @@ impl Compose<'_> {
         self.limits(&mut docker, name, node);
         self.labels(&mut docker, name, node);
         let checked = self.healthcheck(&mut docker, name, node);
-        if wish == Wish::Amd {
-            docker.put_with("gpu_access", Value::word("none"), "it gets its devices by name");
+        if wish == RequestedGpus::Amd {
+            docker.put_with("gpu_access", YamlValue::word("none"), "it gets its devices by name");
         }
-        block.put("docker", Value::Map(docker));
+        block.put("docker", YamlValue::Map(docker));
         self.gpu(&mut block, name, &wish);
         let needs = self.depends_on(&mut block, name, node);
         self.health(&mut block, node, checked);
         self.stop(&mut block, name, node);
-        services.put(name, Value::Map(block));
+        services.put(name, YamlValue::Map(block));
         let profiles = listed(node, "profiles").into_iter().map(|profile| filled(&self.variables.adapt(profile)));
-        TranslatedService { name: name.to_owned(), profiles: profiles.collect(), on_gpu: wish != Wish::Nothing, needs }
+        TranslatedService {
+            name: name.to_owned(),
+            profiles: profiles.collect(),
+            on_gpu: wish != RequestedGpus::Nothing,
+            needs,
+        }
     }
 
     /// What lcm has no word for.
-    fn untranslated(&mut self, block: &mut Block, key: &str, name: &str, node: &Node) {
+    fn untranslated(&mut self, block: &mut YamlBlock, key: &str, name: &str, node: &Node) {
         if key != name {
             block.say(self.notes.add(name, format!("Compose calls it `{key}`, and others on its network do, too")));
         }
@@ -125,20 +136,20 @@ impl Compose<'_> {
         }
     }
 
-    fn image(&mut self, docker: &mut Block, key: &str, name: &str, node: &Node) {
+    fn image(&mut self, docker: &mut YamlBlock, key: &str, name: &str, node: &Node) {
         let image = below(node, "image").map(|image| self.variables.adapt(image));
         let built = node.get("build").is_some_and(|build| !matches!(build.value, Read::Null));
         let image = image.filter(|image| !filled(image).trim().is_empty());
         let only_built = image.is_none();
         if let Some(image) = image {
-            docker.put("image", Value::text(image));
+            docker.put("image", YamlValue::text(image));
             if built {
                 docker.say(self.notes.add(name, "`build`: lcm builds nothing; `docker compose build` does"));
             }
         } else {
             let image = format!("{}-{key}", self.project);
             let note = format!("`build`: lcm builds nothing; `docker compose build {key}` makes {image}");
-            docker.put("image", Value::text(image)).say(self.notes.add(name, note));
+            docker.put("image", YamlValue::text(image)).say(self.notes.add(name, note));
         }
         let policy = match below(node, "pull_policy") {
             Some("always") => Some("always"),
@@ -153,7 +164,7 @@ impl Compose<'_> {
             None => None,
         };
         if let Some(policy) = policy {
-            docker.put("pull_policy", Value::word(policy));
+            docker.put("pull_policy", YamlValue::word(policy));
         }
         if let Some(container) = below(node, "container_name") {
             let adapted = self.variables.adapt(container);
@@ -162,7 +173,7 @@ impl Compose<'_> {
                 docker
                     .say(self.notes.add(name, format!("another service has its `container_name`, {valid}: left out")));
             } else if is_name(&valid) && valid.len() > 1 {
-                docker.put("container_name", Value::text(adapted));
+                docker.put("container_name", YamlValue::text(adapted));
             } else {
                 docker.say(self.notes.add(name, "its `container_name` can't be one here: lcm names it itself"));
             }
@@ -170,7 +181,7 @@ impl Compose<'_> {
     }
 
     /// `command` or `entrypoint`, without secrets.
-    fn command(&mut self, docker: &mut Block, name: &str, part: &str, node: &Node) {
+    fn command(&mut self, docker: &mut YamlBlock, name: &str, part: &str, node: &Node) {
         let Some(written) = node.get(part) else { return };
         let left_out = "a secret stood here: have the program read it from its environment";
         match &written.value {
@@ -179,7 +190,7 @@ impl Compose<'_> {
                 let words: Vec<String> =
                     items.iter().filter_map(Node::scalar).map(|word| self.variables.adapt(word)).collect();
                 let (words, changed) = masked(&words);
-                self.put_command(docker, name, part, (Value::texts(words), changed), left_out);
+                self.put_command(docker, name, part, (YamlValue::texts(words), changed), left_out);
             }
             Read::Scalar(line) if !line.text.trim().is_empty() => {
                 let line = self.variables.adapt(line.text.trim());
@@ -189,7 +200,7 @@ impl Compose<'_> {
                 }
                 let clean = masked_text(&line);
                 let changed = clean != line;
-                self.put_command(docker, name, part, (Value::text(clean), changed), left_out);
+                self.put_command(docker, name, part, (YamlValue::text(clean), changed), left_out);
             }
             Read::Scalar(_) | Read::List(_) | Read::Map(_) => {
                 docker
@@ -198,7 +209,14 @@ impl Compose<'_> {
         }
     }
 
-    fn put_command(&mut self, docker: &mut Block, name: &str, part: &str, command: (Value, bool), left_out: &str) {
+    fn put_command(
+        &mut self,
+        docker: &mut YamlBlock,
+        name: &str,
+        part: &str,
+        command: (YamlValue, bool),
+        left_out: &str,
+    ) {
         let (command, changed) = command;
         if changed {
             self.notes.add(name, format!("a secret stood in its `{part}`, and was not copied"));
@@ -208,30 +226,31 @@ impl Compose<'_> {
         }
     }
 
-    fn limits(&mut self, docker: &mut Block, name: &str, node: &Node) {
+    fn limits(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
         for key in ["user", "ipc"] {
             if let Some(text) = below(node, key) {
                 let adapted = self.variables.adapt(text);
-                docker.put(key, Value::text(adapted));
+                docker.put(key, YamlValue::text(adapted));
             }
         }
         if let Some(written) = below(node, "shm_size") {
             match values::size(&filled(&self.variables.adapt(written))) {
-                Some(size) => docker.put("shm_size", Value::word(size)),
+                Some(size) => docker.put("shm_size", YamlValue::word(size)),
                 None => docker.say(self.notes.add(name, "its `shm_size` is no size: left out")),
             };
         }
-        let mut ulimits = Block::default();
+        let mut ulimits = YamlBlock::default();
         for limit in node.get("ulimits").map(Node::entries).unwrap_or_default() {
             let number = |node: &Node| Some(node.scalar()?.parse::<i64>().ok()?.to_string());
             let pair = (limit.value.get("soft").and_then(number), limit.value.get("hard").and_then(number));
             match (number(&limit.value), pair) {
                 (Some(both), _) => {
-                    ulimits.put(&limit.key, Value::word(both));
+                    ulimits.put(&limit.key, YamlValue::word(both));
                 }
                 (None, (Some(soft), Some(hard))) => {
-                    let pair = vec![("soft".to_owned(), Value::word(soft)), ("hard".to_owned(), Value::word(hard))];
-                    ulimits.put(&limit.key, Value::Flow(pair));
+                    let pair =
+                        vec![("soft".to_owned(), YamlValue::word(soft)), ("hard".to_owned(), YamlValue::word(hard))];
+                    ulimits.put(&limit.key, YamlValue::Flow(pair));
                 }
                 (None, _) => {
                     docker.say(self.notes.add(name, format!("ulimits.{} is no limit: left out", limit.key)));
@@ -239,28 +258,32 @@ impl Compose<'_> {
             }
         }
         if ulimits.holds_any() {
-            docker.put("ulimits", Value::Map(ulimits));
+            docker.put("ulimits", YamlValue::Map(ulimits));
         }
     }
 
-    fn gpu(&mut self, block: &mut Block, name: &str, wish: &Wish) {
+    fn gpu(&mut self, block: &mut YamlBlock, name: &str, wish: &RequestedGpus) {
         let value = match wish {
-            Wish::Nothing => return,
-            Wish::One { .. } | Wish::Amd => Value::word("auto"),
-            Wish::Count(count) => Value::Flow(vec![("count".to_owned(), Value::word(count))]),
-            Wish::These(ids) => Value::texts(ids).ids(),
+            RequestedGpus::Nothing => return,
+            RequestedGpus::One { .. } | RequestedGpus::Amd => YamlValue::word("auto"),
+            RequestedGpus::Count(count) => YamlValue::Flow(vec![("count".to_owned(), YamlValue::word(count))]),
+            RequestedGpus::These(ids) => YamlValue::texts(ids).ids(),
         };
         let note = "how much GPU memory it needs is not known: write `vram:`, or nothing keeps it from a full GPU";
         self.notes.add(name, note);
-        block.propose("vram", Value::word("??GiB"), Some("on each GPU; without it lcm can't keep it from a full one"));
-        if *wish == (Wish::One { all: true }) {
+        block.propose(
+            "vram",
+            YamlValue::word("??GiB"),
+            Some("on each GPU; without it lcm can't keep it from a full one"),
+        );
+        if *wish == (RequestedGpus::One { all: true }) {
             block.put_with("gpu", value, "Compose gave it all GPUs; for several write a list");
         } else {
             block.put("gpu", value);
         }
     }
 
-    fn depends_on(&mut self, block: &mut Block, name: &str, node: &Node) -> BTreeSet<String> {
+    fn depends_on(&mut self, block: &mut YamlBlock, name: &str, node: &Node) -> BTreeSet<String> {
         let Some(written) = node.get("depends_on") else { return BTreeSet::new() };
         let entries: Vec<(&str, Option<&str>, bool)> = match &written.value {
             Read::Map(entries) => entries
@@ -270,7 +293,7 @@ impl Compose<'_> {
             Read::List(items) => items.iter().filter_map(Node::scalar).map(|of| (of, None, false)).collect(),
             Read::Null | Read::Scalar(_) => Vec::new(),
         };
-        let (mut map, mut seen) = (Block::default(), BTreeSet::new());
+        let (mut map, mut seen) = (YamlBlock::default(), BTreeSet::new());
         for (of, condition, restart) in entries {
             let Some(of_name) = self.names.get(of).cloned() else {
                 block.say(self.notes.add(name, format!("it depends on `{of}`, which is not here")));
@@ -286,23 +309,23 @@ impl Compose<'_> {
             }
             // In Compose a list means started, in lcm healthy.
             let condition = condition.filter(|condition| *condition == "service_healthy").unwrap_or("service_started");
-            let mut dependency = vec![("condition".to_owned(), Value::word(condition))];
+            let mut dependency = vec![("condition".to_owned(), YamlValue::word(condition))];
             if restart {
-                dependency.push(("restart".to_owned(), Value::word(true)));
+                dependency.push(("restart".to_owned(), YamlValue::word(true)));
             }
-            map.put(&of_name, Value::Flow(dependency));
+            map.put(&of_name, YamlValue::Flow(dependency));
         }
         if map.holds_any() {
-            block.put("depends_on", Value::Map(map));
+            block.put("depends_on", YamlValue::Map(map));
         }
         seen
     }
 
-    fn stop(&mut self, block: &mut Block, name: &str, node: &Node) {
+    fn stop(&mut self, block: &mut YamlBlock, name: &str, node: &Node) {
         let mut stop = Vec::new();
         if let Some(grace) = below(node, "stop_grace_period") {
             match duration(&filled(&self.variables.adapt(grace))) {
-                Some(grace) => stop.push(("grace".to_owned(), Value::word(grace))),
+                Some(grace) => stop.push(("grace".to_owned(), YamlValue::word(grace))),
                 None => {
                     block.say(self.notes.add(name, "its `stop_grace_period` can't be read: left out"));
                 }
@@ -311,18 +334,18 @@ impl Compose<'_> {
         if let Some(signal) = below(node, "stop_signal") {
             let bare = signal.strip_prefix("SIG").unwrap_or(signal).to_owned();
             if crate::model::signal::stopping().any(|known| known == bare) {
-                stop.push(("signal".to_owned(), Value::text(bare)));
+                stop.push(("signal".to_owned(), YamlValue::text(bare)));
             } else {
                 block.say(self.notes.add(name, "its `stop_signal` is none that lcm sends: left out"));
             }
         }
         if !stop.is_empty() {
-            block.put("stop", Value::Flow(stop));
+            block.put("stop", YamlValue::Flow(stop));
         }
     }
 }
 
-impl Value {
+impl YamlValue {
     /// Indices as numbers.
     fn ids(self) -> Self {
         match self {

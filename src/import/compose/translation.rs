@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::import::compose::values::below;
-use crate::import::compose::variables::{Variables, filled};
+use crate::import::compose::variables::{ComposeVariables, filled};
 use crate::import::draft::Notes;
 use crate::syntax::tree::{Node, Value as Read};
 
@@ -16,7 +16,7 @@ pub(super) struct Compose<'a> {
     /// As lcm calls it: the head of its containers' names.
     pub(super) lcm_name: String,
     pub(super) base: &'a Path,
-    pub(super) variables: Variables<'a>,
+    pub(super) variables: ComposeVariables<'a>,
     pub(super) notes: Notes,
     /// Compose's names of services that can be translated, and those in the manifest.
     pub(super) names: BTreeMap<&'a str, String>,

@@ -11,7 +11,7 @@ const DEPTH_MAX: usize = 8;
 
 /// What is known of variables, and which of them somebody must set.
 #[derive(Debug)]
-pub(super) struct Variables<'a> {
+pub(super) struct ComposeVariables<'a> {
     dotenv: &'a BTreeMap<String, String>,
     /// They have no default.
     pub(super) unset: BTreeSet<String>,
@@ -19,7 +19,7 @@ pub(super) struct Variables<'a> {
     pub(super) taken: BTreeSet<String>,
 }
 
-impl<'a> Variables<'a> {
+impl<'a> ComposeVariables<'a> {
     pub(super) fn new(dotenv: &'a BTreeMap<String, String>) -> Self {
         Self { dotenv, unset: BTreeSet::new(), taken: BTreeSet::new() }
     }
@@ -103,13 +103,13 @@ pub(super) fn filled(adapted: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Variables, filled};
+    use super::{ComposeVariables, filled};
 
     #[test]
     fn each_variable_gets_the_default_that_compose_would_put_in() {
         let dotenv = [("PORT", "3000"), ("DB_PASSWORD", "secret"), ("ODD", "a}b")];
         let dotenv: BTreeMap<String, String> = dotenv.map(|(name, value)| (name.into(), value.into())).into();
-        let mut variables = Variables::new(&dotenv);
+        let mut variables = ComposeVariables::new(&dotenv);
         for (text, wanted, empty) in [
             ("${PORT}:8080", "${PORT:-3000}:8080", "3000:8080"),
             ("${PORT:-1}", "${PORT:-3000}", "3000"),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::draft::{ModeDraft, Notes};
-use crate::import::names::Names;
+use crate::import::names::UniqueNames;
 use crate::syntax::tree::{Node, Value as Read};
 
 /// Names of services by llama-swap's names of their models.
@@ -29,7 +29,7 @@ pub(super) fn drafts(root: &Node, given: &ServiceNames<'_>, notes: &mut Notes) -
         let more = persistent.iter().filter(|name| !services.contains(name));
         services.iter().chain(more).cloned().collect()
     };
-    let (mut names, mut drafts, mut grouped) = (Names::default(), Vec::new(), BTreeSet::new());
+    let (mut names, mut drafts, mut grouped) = (UniqueNames::default(), Vec::new(), BTreeSet::new());
     for group in groups {
         let services = members(&group.value);
         grouped.extend(services.iter().cloned());

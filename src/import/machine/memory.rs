@@ -1,6 +1,6 @@
 //! Amounts of GPU memory as a draft writes them: rounded up from what was measured.
 
-use crate::import::writer::Value;
+use crate::import::writer::YamlValue;
 use crate::model::size::Mebibytes;
 
 /// So much is added to what was measured at most, up to a whole step.
@@ -15,9 +15,9 @@ pub(super) fn rounded(held: Mebibytes, step: Mebibytes) -> Mebibytes {
 }
 
 /// `6GiB` or `5632MiB`.
-pub(super) fn size(memory: Mebibytes) -> Value {
+pub(super) fn size(memory: Mebibytes) -> YamlValue {
     let gibibytes = memory.0 / 1024;
-    Value::word(if memory.0 > 0 && memory.0.is_multiple_of(1024) {
+    YamlValue::word(if memory.0 > 0 && memory.0.is_multiple_of(1024) {
         format!("{gibibytes}GiB")
     } else {
         format!("{}MiB", memory.0)

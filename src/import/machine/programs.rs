@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use crate::import::draft::Notes;
 use crate::import::machine::memory::{STEP, rounded, size};
-use crate::import::names::Names;
+use crate::import::names::UniqueNames;
 use crate::import::secrets::masked;
-use crate::import::writer::{Block, Value};
+use crate::import::writer::{YamlBlock, YamlValue};
 use crate::model::facts::GpuFact;
-use crate::model::found::{Found, FoundProgram};
+use crate::model::found::{FoundProgram, MachineSurvey};
 use crate::model::size::Mebibytes;
 
 /// Servers and shells of a desktop, and what people look at on it. The kernel cuts names after 15 letters.
@@ -56,10 +56,10 @@ const GENERIC: [&str; 12] =
 
 /// Writes all that was found below the services, and says how many of it could be one.
 pub(super) fn write(
-    services: &mut Block,
-    found: &Found,
+    services: &mut YamlBlock,
+    found: &MachineSurvey,
     gpus: &[GpuFact],
-    names: &mut Names,
+    names: &mut UniqueNames,
     notes: &mut Notes,
 ) -> usize {
     let (desktop, strangers): (Vec<_>, Vec<_>) = found.discovered.programs.iter().partition(|one| is_desktop(one));
@@ -106,7 +106,7 @@ fn holds(one: &FoundProgram, gpus: &[GpuFact]) -> String {
     format!("holds {}", parts.join(" and "))
 }
 
-fn stranger(services: &mut Block, one: &FoundProgram, name: &str, gpus: &[GpuFact], notes: &mut Notes) {
+fn stranger(services: &mut YamlBlock, one: &FoundProgram, name: &str, gpus: &[GpuFact], notes: &mut Notes) {
     let FoundProgram { pid, program, .. } = one;
     let whence = match (&one.unit, one.terminal) {
         (Some(unit), _) => format!("is run by the systemd unit {unit}"),
@@ -130,33 +130,33 @@ fn stranger(services: &mut Block, one: &FoundProgram, name: &str, gpus: &[GpuFac
     };
     services.say(advice);
     let (words, changed) = masked(&one.command);
-    let mut process = Block::default();
+    let mut process = YamlBlock::default();
     if words.is_empty() {
-        process.put_with("command", Value::texts(["??"]), "its command line can't be read");
+        process.put_with("command", YamlValue::texts(["??"]), "its command line can't be read");
     } else {
         let beside = changed.then(|| "a secret stood here: have the program read it from its environment".to_owned());
-        let command = Value::List(words.iter().map(|word| Value::literal(word)).collect());
+        let command = YamlValue::List(words.iter().map(|word| YamlValue::literal(word)).collect());
         match beside {
             Some(beside) => process.put_with("command", command, beside),
             None => process.put("command", command),
         };
     }
     if let Some(cwd) = &one.cwd {
-        process.put("cwd", Value::literal(&cwd.to_string_lossy()));
+        process.put("cwd", YamlValue::literal(&cwd.to_string_lossy()));
     }
     process
         .say("environment: { NAME: value, HF_TOKEN: { env: HF_TOKEN } }  (what it needs of its own; none is copied)");
-    let mut block = Block::default();
-    block.put("process", Value::Map(process));
+    let mut block = YamlBlock::default();
+    block.put("process", YamlValue::Map(process));
     match one.memory.values().copied().flatten().max() {
         Some(most) if most > Mebibytes::ZERO => block.put("vram", size(rounded(most, STEP))),
-        Some(_) | None => block.put("vram", Value::word("??GiB")),
+        Some(_) | None => block.put("vram", YamlValue::word("??GiB")),
     };
     if let Some(port) = one.ports.first() {
-        let tcp = Value::Flow(vec![("tcp".to_owned(), Value::word(port))]);
+        let tcp = YamlValue::Flow(vec![("tcp".to_owned(), YamlValue::word(port))]);
         block.put_with("health", tcp, "it listens there; `http:` with a path that answers proves more");
     }
-    services.propose(name, Value::Map(block), None);
+    services.propose(name, YamlValue::Map(block), None);
 }
 
 /// What people would call it: by its script, by its module, or by the folder that a script of a plain name lies in.

@@ -2,17 +2,17 @@
 
 use std::net::IpAddr;
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::syntax::located::Located;
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct HostPort {
     pub host: String,
     pub port: u16,
 }
 
-impl Address {
+impl HostPort {
     /// On this machine, as the manifest says it.
     pub(super) fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -20,7 +20,7 @@ impl Address {
 }
 
 /// Checks a URL, and gives the address that it means.
-pub(super) fn url(context: &mut Context<'_>, written: &Located<String>) -> Option<Address> {
+pub(super) fn url(context: &mut ResolveContext<'_>, written: &Located<String>) -> Option<HostPort> {
     match parse_url(written) {
         Ok(address) => Some(address),
         Err(fault) => {
@@ -36,7 +36,7 @@ struct UrlFault {
     help: &'static str,
 }
 
-fn parse_url(text: &str) -> Result<Address, UrlFault> {
+fn parse_url(text: &str) -> Result<HostPort, UrlFault> {
     const EXAMPLE: &str = "write it like `http://localhost:8188/health`";
     let fault = |message: String, help| Err(UrlFault { message, help });
     if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
@@ -62,14 +62,14 @@ fn parse_url(text: &str) -> Result<Address, UrlFault> {
 }
 
 /// `HOST:PORT`, `[v6]:PORT`; a port alone is one of this machine's.
-pub(super) fn tcp(text: &str) -> Option<Address> {
+pub(super) fn tcp(text: &str) -> Option<HostPort> {
     if let Ok(port) = text.parse::<u16>() {
-        return (port > 0).then(|| Address { host: "localhost".to_owned(), port });
+        return (port > 0).then(|| HostPort { host: "localhost".to_owned(), port });
     }
     split_port(text, None)
 }
 
-fn split_port(authority: &str, default: Option<u16>) -> Option<Address> {
+fn split_port(authority: &str, default: Option<u16>) -> Option<HostPort> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(v6) => {
             let (host, rest) = v6.split_once(']')?;
@@ -85,12 +85,12 @@ fn split_port(authority: &str, default: Option<u16>) -> Option<Address> {
     };
     let plain = |character: char| character.is_ascii_alphanumeric() || "-._:".contains(character);
     let valid = !host.is_empty() && host.chars().all(plain) && port > 0;
-    valid.then(|| Address { host: host.to_ascii_lowercase(), port })
+    valid.then(|| HostPort { host: host.to_ascii_lowercase(), port })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, parse_url, tcp};
+    use super::{HostPort, parse_url, tcp};
 
     #[test]
     fn urls() {
@@ -100,7 +100,7 @@ mod tests {
             ("http://[::1]:50000/docs?a=b", "::1", 50000),
             ("http://HOST.example:1/", "host.example", 1),
         ] {
-            assert_eq!(parse_url(text).ok(), Some(Address { host: host.to_owned(), port }), "{text}");
+            assert_eq!(parse_url(text).ok(), Some(HostPort { host: host.to_owned(), port }), "{text}");
         }
         for text in [
             "",
@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn ports() {
-        assert_eq!(tcp("5432"), Some(Address { host: "localhost".to_owned(), port: 5432 }));
-        assert_eq!(tcp("db:5432"), Some(Address { host: "db".to_owned(), port: 5432 }));
+        assert_eq!(tcp("5432"), Some(HostPort { host: "localhost".to_owned(), port: 5432 }));
+        assert_eq!(tcp("db:5432"), Some(HostPort { host: "db".to_owned(), port: 5432 }));
         assert_eq!(tcp("[::1]:5432").map(|address| address.is_local()), Some(true));
         for text in ["0", "70000", "db", "db:", ":1", "a/b:1"] {
             assert!(tcp(text).is_none(), "{text}");

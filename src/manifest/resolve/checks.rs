@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::graph::{Graph, closure, cycles};
 use crate::manifest::resolve::modes::ResolvedMode;
-use crate::manifest::resolve::project::Settings;
+use crate::manifest::resolve::project::ProjectSettings;
 use crate::manifest::resolve::resolved::ResolvedService;
 use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
 use crate::model::endpoint::Endpoint;
@@ -14,14 +14,14 @@ use crate::model::size::Mebibytes;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
 
-type Services = BTreeMap<ServiceName, ResolvedService>;
+type ResolvedServices = BTreeMap<ServiceName, ResolvedService>;
 
 pub(super) fn check(
-    context: &mut Context<'_>,
-    services: &Services,
+    context: &mut ResolveContext<'_>,
+    services: &ResolvedServices,
     modes: &BTreeMap<ModeName, ResolvedMode>,
     goals: &BTreeMap<GoalName, Goal>,
-    settings: &Settings,
+    settings: &ProjectSettings,
 ) {
     let graph: Graph<'_> =
         services.iter().map(|(name, resolved)| (name, resolved.service.depends_on.keys().collect())).collect();
@@ -46,7 +46,7 @@ pub(super) fn check(
     }
 }
 
-fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
+fn circles(context: &mut ResolveContext<'_>, services: &ResolvedServices, graph: &Graph<'_>) {
     for cycle in cycles(graph) {
         let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(|name| name.as_str()).collect();
         let mut problem =
@@ -62,7 +62,7 @@ fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
     }
 }
 
-fn containers(context: &mut Context<'_>, services: &Services) {
+fn containers(context: &mut ResolveContext<'_>, services: &ResolvedServices) {
     let mut known: BTreeMap<&ObjectName, &ResolvedService> = BTreeMap::new();
     for resolved in services.values() {
         let Some(container) = resolved.service.object() else { continue };
@@ -86,7 +86,7 @@ fn containers(context: &mut Context<'_>, services: &Services) {
 }
 
 /// A service that fits on no GPU that is declared can never start.
-fn too_large(context: &mut Context<'_>, services: &Services, settings: &Settings) {
+fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, settings: &ProjectSettings) {
     let devices: Vec<&DeclaredGpu> = settings.devices.iter().map(|(device, _)| device).collect();
     for resolved in services.values() {
         let service = &resolved.service;
@@ -141,16 +141,16 @@ impl Together<'_> {
         self.name.map_or_else(|| "this manifest".to_owned(), |(name, _)| format!("the mode `{name}`"))
     }
 
-    fn members<'s>(&self, services: &'s Services) -> impl Iterator<Item = &'s ResolvedService> {
+    fn members<'s>(&self, services: &'s ResolvedServices) -> impl Iterator<Item = &'s ResolvedService> {
         self.services.keys().filter_map(|name| services.get(*name))
     }
 
-    fn check(&self, context: &mut Context<'_>, services: &Services, settings: &Settings) {
+    fn check(&self, context: &mut ResolveContext<'_>, services: &ResolvedServices, settings: &ProjectSettings) {
         self.ports(context, services);
         self.memory(context, services, settings);
     }
 
-    fn stopped(&self, context: &mut Context<'_>, mode: &Mode, stop: &BTreeMap<ServiceName, Span>) {
+    fn stopped(&self, context: &mut ResolveContext<'_>, mode: &Mode, stop: &BTreeMap<ServiceName, Span>) {
         let Some((name, _)) = self.name else { return };
         for (stopped, span) in stop {
             let Some(needed_by) = self.services.get(stopped) else { continue };
@@ -164,7 +164,7 @@ impl Together<'_> {
         }
     }
 
-    fn ports(&self, context: &mut Context<'_>, services: &Services) {
+    fn ports(&self, context: &mut ResolveContext<'_>, services: &ResolvedServices) {
         let mut claimed: BTreeMap<u16, Vec<(&Endpoint, &ResolvedService)>> = BTreeMap::new();
         let mut told: BTreeSet<(&ServiceName, &ServiceName)> = BTreeSet::new();
         for resolved in self.members(services) {
@@ -189,7 +189,7 @@ impl Together<'_> {
     }
 
     /// More than all GPUs together hold can't run at one time; but something else may still make room.
-    fn memory(&self, context: &mut Context<'_>, services: &Services, settings: &Settings) {
+    fn memory(&self, context: &mut ResolveContext<'_>, services: &ResolvedServices, settings: &ProjectSettings) {
         if settings.devices.is_empty() {
             return;
         }

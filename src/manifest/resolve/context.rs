@@ -8,7 +8,7 @@ use crate::manifest::wire::shape::OneOrMany;
 use crate::syntax::Environment;
 use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
-use crate::syntax::place::Place;
+use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::Problem;
 use crate::syntax::scalar::Period;
 use crate::syntax::source::{Sources, Span, tidy};
@@ -21,7 +21,7 @@ const ENVIRONMENTS_BYTES_MAX: usize = 16 << 20;
 
 /// The way to problems and places.
 #[derive(Debug)]
-pub(crate) struct Context<'a> {
+pub(crate) struct ResolveContext<'a> {
     pub input: &'a Input<'a>,
     pub problems: &'a mut Vec<Problem>,
     /// The project's name, empty where it could not be read.
@@ -31,14 +31,14 @@ pub(crate) struct Context<'a> {
     environment_bytes_left: usize,
 }
 
-impl<'a> Context<'a> {
+impl<'a> ResolveContext<'a> {
     pub(crate) fn new(input: &'a Input<'a>, problems: &'a mut Vec<Problem>) -> Self {
         let named = input.files.iter().find(|file| file.manifest.name.is_some()).or(input.files.first());
         let root = named.map(|file| input.sources.get(file.file).folder.clone()).unwrap_or_default();
         Self { input, problems, project: String::new(), root, environment_bytes_left: ENVIRONMENTS_BYTES_MAX }
     }
 
-    pub(crate) fn place(&self, span: Span) -> Place {
+    pub(crate) fn place(&self, span: Span) -> SourceLocation {
         self.input.sources.place(span)
     }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::input::EnvFile;
-use crate::manifest::wire::service::Service;
+use crate::manifest::wire::service::ServiceBlock;
 use crate::manifest::wire::shape::{EnvironmentValue, OneOrMany, Pairs};
 use crate::model::environment::EnvValue;
 use crate::model::reserved_variables::{is_overruled, names_gpus};
@@ -37,12 +37,12 @@ pub(crate) struct WrittenEnvironment<'a> {
 
 /// Names that `secret:` and `plain:` give, the nearest level first.
 #[derive(Debug)]
-struct Overrules<'a>([Level<'a>; 3]);
+struct SecrecyLevels<'a>([SecrecyLevel<'a>; 3]);
 
 /// Names under `secret:` and under `plain:` of one level.
-type Level<'a> = (&'a [Located<String>], &'a [Located<String>]);
+type SecrecyLevel<'a> = (&'a [Located<String>], &'a [Located<String>]);
 
-impl Overrules<'_> {
+impl SecrecyLevels<'_> {
     /// Declaration of a variable by the nearest level that names it: a secret, or none.
     fn is_secret(&self, name: &str) -> Option<bool> {
         let names = |list: &[Located<String>]| list.iter().any(|other| other.value == name);
@@ -93,8 +93,8 @@ impl ResolvedEnvironment {
 }
 
 pub(crate) fn environment(
-    context: &mut Context<'_>,
-    service: &Service,
+    context: &mut ResolveContext<'_>,
+    service: &ServiceBlock,
     written: WrittenEnvironment<'_>,
 ) -> ResolvedEnvironment {
     let mut resolved = ResolvedEnvironment::default();
@@ -109,7 +109,7 @@ pub(crate) fn environment(
     for (secret, plain) in &levels {
         both(context, secret, plain);
     }
-    let overrules = Overrules(levels);
+    let overrules = SecrecyLevels(levels);
     for file in written.env_files.iter().flat_map(|files| &files.0) {
         env_file(context, &mut resolved, &overrules, file, written.gets_gpus);
     }
@@ -133,7 +133,7 @@ pub(crate) fn environment(
 }
 
 /// A name under both keys of one level contradicts itself.
-fn both(context: &mut Context<'_>, secret: &[Located<String>], plain: &[Located<String>]) {
+fn both(context: &mut ResolveContext<'_>, secret: &[Located<String>], plain: &[Located<String>]) {
     for name in plain.iter().filter(|name| secret.iter().any(|other| other.value == name.value)) {
         let message = format!("`{}` is named under `plain` and under `secret`", name.value);
         context.error("lcm::manifest::conflict", name.span, message, "remove it from one of them");
@@ -153,7 +153,7 @@ fn names(pairs: Option<&Located<Pairs<EnvironmentValue>>>) -> Box<dyn Iterator<I
 }
 
 /// lcm sets this variable itself: what stands here would have no effect.
-pub(crate) fn chosen_by_lcm(context: &mut Context<'_>, name: &str, span: Span) {
+pub(crate) fn chosen_by_lcm(context: &mut ResolveContext<'_>, name: &str, span: Span) {
     let (message, help) = if names_gpus(name) {
         (
             format!("`{name}` would have no effect: lcm chooses the GPUs of this service"),
@@ -167,9 +167,9 @@ pub(crate) fn chosen_by_lcm(context: &mut Context<'_>, name: &str, span: Span) {
 }
 
 fn env_file(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     resolved: &mut ResolvedEnvironment,
-    overrules: &Overrules<'_>,
+    overrules: &SecrecyLevels<'_>,
     written: &Located<String>,
     gets_gpus: bool,
 ) {
@@ -201,9 +201,9 @@ fn env_file(
 }
 
 fn put(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     resolved: &mut ResolvedEnvironment,
-    overrules: &Overrules<'_>,
+    overrules: &SecrecyLevels<'_>,
     (name, value): (&Located<String>, &Located<EnvironmentValue>),
 ) {
     match &value.value {
@@ -240,7 +240,7 @@ fn put(
 }
 
 /// `{ env: NAME }` or `{ file: PATH }`.
-fn declared(resolved: &mut ResolvedEnvironment, overrules: &Overrules<'_>, name: &str, found: Option<String>) {
+fn declared(resolved: &mut ResolvedEnvironment, overrules: &SecrecyLevels<'_>, name: &str, found: Option<String>) {
     match (overrules.is_secret(name), found) {
         (Some(false), Some(text)) => resolved.plain(name, &text),
         (_, found) => resolved.secret(name, found.map(Secret::new)),
@@ -249,9 +249,9 @@ fn declared(resolved: &mut ResolvedEnvironment, overrules: &Overrules<'_>, name:
 
 /// A value that the manifest spells, with variables put in.
 fn written_out(
-    context: &Context<'_>,
+    context: &ResolveContext<'_>,
     resolved: &mut ResolvedEnvironment,
-    overrules: &Overrules<'_>,
+    overrules: &SecrecyLevels<'_>,
     (name, value): (&str, &Located<String>),
 ) {
     let used = context.input.variables.get(&value.span);
@@ -268,9 +268,9 @@ fn written_out(
 }
 
 fn list(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     resolved: &mut ResolvedEnvironment,
-    overrules: &Overrules<'_>,
+    overrules: &SecrecyLevels<'_>,
     items: &[Located<String>],
 ) {
     let mut seen = BTreeSet::new();
@@ -300,7 +300,7 @@ fn list(
 }
 
 /// What no environment can hold is no name.
-fn valid(context: &mut Context<'_>, name: &str, span: Span) -> bool {
+fn valid(context: &mut ResolveContext<'_>, name: &str, span: Span) -> bool {
     let valid = !name.is_empty() && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace);
     if !valid {
         context.error("lcm::manifest::environment", span, format!("`{name}` is no name of a variable"), "this name");

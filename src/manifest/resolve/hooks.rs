@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::{modes, probes};
 use crate::manifest::wire;
-use crate::manifest::wire::health::Request;
+use crate::manifest::wire::health::RequestBlock;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::call::Call;
 use crate::model::desired::Recover;
@@ -27,7 +27,7 @@ enum Side {
     Post,
 }
 
-pub(super) fn hooks(context: &mut Context<'_>, written: Option<&Located<wire::hooks::Hooks>>) -> Hooks {
+pub(super) fn hooks(context: &mut ResolveContext<'_>, written: Option<&Located<wire::hooks::HooksBlock>>) -> Hooks {
     let Some(written) = written else { return Hooks::default() };
     Hooks {
         pre_start: list(context, written.pre_start.as_ref(), Side::Pre),
@@ -37,11 +37,15 @@ pub(super) fn hooks(context: &mut Context<'_>, written: Option<&Located<wire::ho
     }
 }
 
-fn list(context: &mut Context<'_>, written: Option<&OneOrMany<Located<wire::hooks::Hook>>>, side: Side) -> Vec<Hook> {
+fn list(
+    context: &mut ResolveContext<'_>,
+    written: Option<&OneOrMany<Located<wire::hooks::HookBlock>>>,
+    side: Side,
+) -> Vec<Hook> {
     written.iter().flat_map(|list| &list.0).filter_map(|written| hook(context, written, side)).collect()
 }
 
-fn hook(context: &mut Context<'_>, written: &Located<wire::hooks::Hook>, side: Side) -> Option<Hook> {
+fn hook(context: &mut ResolveContext<'_>, written: &Located<wire::hooks::HookBlock>, side: Side) -> Option<Hook> {
     if let (Some(required), Side::Post) = (&written.required, side) {
         let help = "remove it, or put the hook into `pre_start` or `pre_stop`: those can prevent what they precede; \
                     a hook that fails afterwards is recorded, and stops nothing";
@@ -55,13 +59,13 @@ fn hook(context: &mut Context<'_>, written: &Located<wire::hooks::Hook>, side: S
 }
 
 /// Those of all files, in the order of the files.
-pub(super) fn notifiers(context: &mut Context<'_>) -> Vec<Notifier> {
+pub(super) fn notifiers(context: &mut ResolveContext<'_>) -> Vec<Notifier> {
     let input = context.input;
     let written = input.files.iter().flat_map(|file| &file.manifest.notify);
     written.filter_map(|written| notifier(context, written)).collect()
 }
 
-fn notifier(context: &mut Context<'_>, written: &Located<wire::hooks::Notifier>) -> Option<Notifier> {
+fn notifier(context: &mut ResolveContext<'_>, written: &Located<wire::hooks::NotifierBlock>) -> Option<Notifier> {
     let call = call(context, written, written.exec.as_ref(), written.http.as_ref());
     let timeout = timeout(context, written.timeout.as_ref(), NOTIFY_TIMEOUT);
     let states = context.listed(written.states.as_ref()).iter().map(|state| state.value).collect();
@@ -70,8 +74,8 @@ fn notifier(context: &mut Context<'_>, written: &Located<wire::hooks::Notifier>)
     let services = context.listed(written.services.as_ref());
     let services = modes::named(context, services);
     let when = match written.when {
-        Some(wire::hooks::When::Before) => When::Before,
-        Some(wire::hooks::When::After) | None => When::After,
+        Some(wire::hooks::WhenValue::Before) => When::Before,
+        Some(wire::hooks::WhenValue::After) | None => When::After,
     };
     let cwd = folder(context, written.span);
     Some(Notifier {
@@ -87,7 +91,10 @@ fn notifier(context: &mut Context<'_>, written: &Located<wire::hooks::Notifier>)
     })
 }
 
-pub(super) fn recover(context: &mut Context<'_>, written: Option<&Located<wire::hooks::Recover>>) -> Recover {
+pub(super) fn recover(
+    context: &mut ResolveContext<'_>,
+    written: Option<&Located<wire::hooks::RecoverBlock>>,
+) -> Recover {
     let Recover { attempts, backoff, max_backoff } = Recover::default();
     let Some(written) = written else { return Recover { attempts, backoff, max_backoff } };
     context.positive(written.backoff.as_ref());
@@ -113,10 +120,10 @@ pub(super) fn recover(context: &mut Context<'_>, written: Option<&Located<wire::
 
 /// One of both, or a problem.
 fn call<T>(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     within: &Located<T>,
     exec: Option<&Located<CommandLine>>,
-    http: Option<&Located<Request>>,
+    http: Option<&Located<RequestBlock>>,
 ) -> Option<Call> {
     probes::one_of(
         context,
@@ -133,12 +140,12 @@ fn call<T>(
     }
 }
 
-fn timeout(context: &mut Context<'_>, written: Option<&Located<Period>>, default: Duration) -> Duration {
+fn timeout(context: &mut ResolveContext<'_>, written: Option<&Located<Period>>, default: Duration) -> Duration {
     context.positive(written);
     written.map_or(default, |period| period.0)
 }
 
 /// Of the file that says it.
-fn folder(context: &Context<'_>, span: Span) -> PathBuf {
+fn folder(context: &ResolveContext<'_>, span: Span) -> PathBuf {
     context.input.sources.get(span.file).folder.clone()
 }

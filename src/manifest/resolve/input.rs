@@ -17,7 +17,7 @@ pub(crate) struct Input<'a> {
     pub sources: &'a Sources,
     /// The entry is the first.
     pub files: &'a [ManifestFile],
-    pub names: &'a Names,
+    pub names: &'a DefinedNames,
     /// By absolute path.
     pub env_files: &'a BTreeMap<PathBuf, EnvFile>,
     /// By absolute path.
@@ -59,13 +59,13 @@ pub(crate) type SecretFile = Result<String, String>;
 
 /// Names that are defined, also of things that could not be read.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct DefinedNames {
     pub services: BTreeMap<String, Span>,
     pub modes: BTreeMap<String, Span>,
     pub goals: BTreeMap<String, Span>,
 }
 
-impl Names {
+impl DefinedNames {
     /// Collects the names of all files; one that is defined twice, or that is no name, is a problem.
     pub(crate) fn of(roots: &[Root], sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let mut collect = |section: &str, what: &str| {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::manifest::choice::Choice;
+use crate::manifest::choice::ModeSelection;
 use crate::model::desired::Desired;
 use crate::model::names::ServiceName;
 use crate::syntax::problem::{Problem, Severity};
@@ -27,13 +27,13 @@ mod rules;
 mod service;
 mod shared;
 
-use context::Context;
+use context::ResolveContext;
 pub(super) use context::absolute;
-pub(super) use input::{EnvFile, Input, ManifestFile, Names, Root, SecretFile};
+pub(super) use input::{DefinedNames, EnvFile, Input, ManifestFile, Root, SecretFile};
 
 /// Everything that is wanted, or `None` where too much is missing; problems go to `problems`, warnings too.
-pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Problem>) -> Option<Desired> {
-    let mut context = Context::new(input, problems);
+pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut Vec<Problem>) -> Option<Desired> {
+    let mut context = ResolveContext::new(input, problems);
     let project = project::project(&mut context);
     context.project = project.as_ref().map(ToString::to_string).unwrap_or_default();
     let settings = project::settings(&mut context);

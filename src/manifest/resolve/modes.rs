@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::choice::Choice;
-use crate::manifest::resolve::context::Context;
+use crate::manifest::choice::ModeSelection;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::resolved::ResolvedService;
 use crate::manifest::wire;
 use crate::model::desired::{Goal, Mode, ModeSource, Others};
@@ -14,7 +14,7 @@ use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
 
 pub(super) fn goals(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     services: &BTreeMap<ServiceName, ResolvedService>,
 ) -> BTreeMap<GoalName, Goal> {
     let mut goals = BTreeMap::new();
@@ -48,7 +48,7 @@ pub(super) struct ResolvedMode {
     pub stop: BTreeMap<ServiceName, Span>,
 }
 
-pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, ResolvedMode> {
+pub(super) fn modes(context: &mut ResolveContext<'_>) -> BTreeMap<ModeName, ResolvedMode> {
     let mut modes = BTreeMap::new();
     let input = context.input;
     for (name, written) in input.files.iter().flat_map(|file| &file.manifest.modes.0) {
@@ -60,8 +60,8 @@ pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, ResolvedMod
             goals,
             stop: named(context, &written.stop),
             others: match written.others {
-                Some(wire::Others::Keep) => Others::Keep,
-                Some(wire::Others::Stop) | None => Others::Stop,
+                Some(wire::OthersValue::Keep) => Others::Keep,
+                Some(wire::OthersValue::Stop) | None => Others::Stop,
             },
         };
         let stop = written.stop.iter().map(|name| (ServiceName::new(name.value.clone()), name.span)).collect();
@@ -71,7 +71,7 @@ pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, ResolvedMod
 }
 
 /// The services of a list that there are; the others are problems.
-pub(super) fn named(context: &mut Context<'_>, written: &[Located<String>]) -> BTreeSet<ServiceName> {
+pub(super) fn named(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> BTreeSet<ServiceName> {
     let names = &context.input.names.services;
     written
         .iter()
@@ -81,23 +81,23 @@ pub(super) fn named(context: &mut Context<'_>, written: &[Located<String>]) -> B
 }
 
 /// The mode of this run: the command line's, else an operator's, else the entry file's own.
-pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<ModeName>, ModeSource) {
+pub(super) fn choose(context: &mut ResolveContext<'_>, choice: &ModeSelection) -> (Option<ModeName>, ModeSource) {
     let names = &context.input.names.modes;
     let entry = context.input.files.first().filter(|_| context.input.complete);
     let own = entry.and_then(|entry| entry.manifest.mode.as_ref());
     if let Some(own) = own {
         context.known("mode", own, names);
     }
-    let (chosen, source) = match (&choice.mode, &choice.word) {
+    let (chosen, source) = match (&choice.mode, &choice.mode_override) {
         (Some(mode), _) => (Some(mode), ModeSource::CommandLine),
-        (None, Some(word)) => (Some(word), ModeSource::Word),
+        (None, Some(word)) => (Some(word), ModeSource::Override),
         (None, None) => (None, ModeSource::Manifest),
     };
     if let Some(chosen) = chosen {
         if !names.contains_key(chosen.as_str()) && context.input.complete {
             let near = suggest(chosen.as_str(), names.keys().map(String::as_str));
             let help = match source {
-                ModeSource::Word => format!("{near}; `lcm switch --clear` forgets the switch to it"),
+                ModeSource::Override => format!("{near}; `lcm switch --clear` forgets the switch to it"),
                 ModeSource::CommandLine | ModeSource::Manifest => near,
             };
             let message = format!("there is no mode `{chosen}`");
@@ -119,20 +119,20 @@ pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<Mode
 }
 
 /// The mode that the entry file itself names.
-pub(super) fn own(context: &Context<'_>) -> Option<ModeName> {
+pub(super) fn own(context: &ResolveContext<'_>) -> Option<ModeName> {
     let own = context.input.files.first()?.manifest.mode.as_ref()?;
     Some(ModeName::new(own.value.clone()))
 }
 
 /// Whether the entry file includes others and names a mode, and says nothing else.
-pub(super) fn entry_is_choice(context: &Context<'_>) -> bool {
+pub(super) fn entry_is_choice(context: &ResolveContext<'_>) -> bool {
     let Some(entry) = context.input.files.first() else { return false };
     let says_no_more = |key: &String| matches!(key.as_str(), "include" | "mode" | "version") || key.starts_with("x-");
     ["include", "mode"].iter().all(|key| entry.keys.contains(*key)) && entry.keys.iter().all(says_no_more)
 }
 
 /// Goals that the command line asks for must be there.
-pub(super) fn check_goals(context: &mut Context<'_>, choice: &Choice) {
+pub(super) fn check_goals(context: &mut ResolveContext<'_>, choice: &ModeSelection) {
     let names = &context.input.names.goals;
     for goal in &choice.goals {
         if !names.contains_key(goal.as_str()) && context.input.complete {

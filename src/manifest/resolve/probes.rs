@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::manifest::resolve::address::{self, Address};
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::address::{self, HostPort};
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::wire;
 use crate::manifest::wire::health::Listener;
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
@@ -25,14 +25,14 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const RESIDENT: Mebibytes = Mebibytes(512);
 
 /// An address that a probe asks, and where it is said.
-pub(super) type Asked = (Address, Span);
+pub(super) type ProbedAddress = (HostPort, Span);
 
 /// `runtimes`: keys of the runtimes that the service has.
 pub(super) fn health(
-    context: &mut Context<'_>,
-    written: Option<&Located<wire::health::Health>>,
+    context: &mut ResolveContext<'_>,
+    written: Option<&Located<wire::health::HealthBlock>>,
     runtimes: &[(&str, Span)],
-    asked: &mut Vec<Asked>,
+    asked: &mut Vec<ProbedAddress>,
 ) -> Health {
     let mut health = Health::default();
     let Some(written) = written else { return health };
@@ -65,7 +65,7 @@ pub(super) fn health(
     health
 }
 
-fn only_with_http(context: &mut Context<'_>, written: &Located<wire::health::Health>) {
+fn only_with_http(context: &mut ResolveContext<'_>, written: &Located<wire::health::HealthBlock>) {
     if written.http.is_none() && !written.damaged {
         let status = written.status.as_ref().and_then(|status| status.0.first()).map(|status| ("status", status.span));
         let body = written.body.as_ref().map(|body| ("body", body.span));
@@ -94,10 +94,10 @@ fn only_with_http(context: &mut Context<'_>, written: &Located<wire::health::Hea
 }
 
 fn probe(
-    context: &mut Context<'_>,
-    written: &Located<wire::health::Health>,
+    context: &mut ResolveContext<'_>,
+    written: &Located<wire::health::HealthBlock>,
     runtimes: &[(&str, Span)],
-    asked: &mut Vec<Asked>,
+    asked: &mut Vec<ProbedAddress>,
 ) -> Option<Probe> {
     if let Some(http) = &written.http {
         asked.push((address::url(context, http)?, http.span));
@@ -144,9 +144,9 @@ fn probe(
 }
 
 pub(super) fn busy(
-    context: &mut Context<'_>,
-    written: &Located<wire::health::Busy>,
-    asked: &mut Vec<Asked>,
+    context: &mut ResolveContext<'_>,
+    written: &Located<wire::health::BusyBlock>,
+    asked: &mut Vec<ProbedAddress>,
 ) -> Option<Busy> {
     let kinds = [written.http.as_ref().map(|http| http.span), written.exec.as_ref().map(|exec| exec.span)];
     one_of(context, "a service has one kind of busy probe", &kinds);
@@ -182,7 +182,7 @@ pub(super) fn busy(
     Some(Busy { probe, probe_timeout })
 }
 
-pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::Evict>) -> Option<Evict> {
+pub(super) fn evict(context: &mut ResolveContext<'_>, written: &Located<wire::health::EvictBlock>) -> Option<Evict> {
     context.positive(written.timeout.as_ref());
     let calls =
         calls(context, written.http.as_ref(), written.exec.as_ref(), "memory is evicted by `http` or by `exec`");
@@ -197,7 +197,7 @@ pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::E
     })
 }
 
-pub(super) fn wake(context: &mut Context<'_>, written: &Located<wire::health::Wake>) -> Option<Wake> {
+pub(super) fn wake(context: &mut ResolveContext<'_>, written: &Located<wire::health::WakeBlock>) -> Option<Wake> {
     context.positive(written.timeout.as_ref());
     let calls =
         calls(context, written.http.as_ref(), written.exec.as_ref(), "a service is woken by `http` or by `exec`");
@@ -210,8 +210,8 @@ pub(super) fn wake(context: &mut Context<'_>, written: &Located<wire::health::Wa
 
 /// Requests or commands, in their order; both are a problem.
 fn calls(
-    context: &mut Context<'_>,
-    http: Option<&OneOrMany<Located<wire::health::Request>>>,
+    context: &mut ResolveContext<'_>,
+    http: Option<&OneOrMany<Located<wire::health::RequestBlock>>>,
     exec: Option<&Located<Commands>>,
     rule: &str,
 ) -> Vec<Call> {
@@ -224,7 +224,7 @@ fn calls(
     calls
 }
 
-pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::health::Stop>>) -> StopPolicy {
+pub(super) fn stop(context: &mut ResolveContext<'_>, written: Option<&Located<wire::health::StopBlock>>) -> StopPolicy {
     let mut policy = StopPolicy::default();
     let Some(written) = written else { return policy };
     if let Some(signal) = &written.signal {
@@ -248,7 +248,7 @@ pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::hea
 }
 
 /// A request as it will be made.
-pub(super) fn request(context: &mut Context<'_>, written: &wire::health::Request) -> Call {
+pub(super) fn request(context: &mut ResolveContext<'_>, written: &wire::health::RequestBlock) -> Call {
     address::url(context, &written.url);
     Call::Http {
         method: written.method.unwrap_or(wire::health::Method::Post).as_str().to_owned(),
@@ -258,7 +258,7 @@ pub(super) fn request(context: &mut Context<'_>, written: &wire::health::Request
 }
 
 /// Of keys that exclude each other, two are a problem that shows both.
-pub(super) fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
+pub(super) fn one_of(context: &mut ResolveContext<'_>, rule: &str, spans: &[Option<Span>]) {
     let mut set = spans.iter().flatten();
     if let (Some(first), Some(second)) = (set.next(), set.next()) {
         let problem = Problem::error("lcm::manifest::conflict", format!("{rule}; here are two"))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::wire::{self, Manifest};
 use crate::model::desired::{DeclaredGpu, OrphanPolicy};
 use crate::model::names::{ProjectName, RuntimeName};
@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 
 /// What is neither service, mode nor goal.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct ProjectSettings {
     /// Former names of the project.
     pub aliases: BTreeSet<ProjectName>,
     pub orphans: OrphanPolicy,
@@ -30,7 +30,7 @@ pub(super) struct Settings {
 }
 
 /// The project's name; checks the version on the way.
-pub(super) fn project(context: &mut Context<'_>) -> Option<ProjectName> {
+pub(super) fn project(context: &mut ResolveContext<'_>) -> Option<ProjectName> {
     if let Some(version) = once(context, "version", |manifest| manifest.version.as_ref())
         && version.value != VERSION
     {
@@ -44,7 +44,7 @@ pub(super) fn project(context: &mut Context<'_>) -> Option<ProjectName> {
     Some(ProjectName::new(name.value.clone()))
 }
 
-fn check_name(context: &mut Context<'_>, name: &Located<String>) {
+fn check_name(context: &mut ResolveContext<'_>, name: &Located<String>) {
     if !is_name(name) {
         let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
         let message = format!("`{}` is no name for a project", name.value);
@@ -53,7 +53,7 @@ fn check_name(context: &mut Context<'_>, name: &Located<String>) {
 }
 
 /// Former names of the project: each once, and none of them the present one.
-fn aliases(context: &mut Context<'_>) -> BTreeSet<ProjectName> {
+fn aliases(context: &mut ResolveContext<'_>) -> BTreeSet<ProjectName> {
     let files = &context.input.files;
     let name = files.iter().find_map(|file| file.manifest.name.as_ref()).map(|name| name.value.clone());
     let mut aliases = BTreeSet::new();
@@ -80,7 +80,7 @@ fn aliases(context: &mut Context<'_>) -> BTreeSet<ProjectName> {
     aliases
 }
 
-pub(super) fn settings(context: &mut Context<'_>) -> Settings {
+pub(super) fn settings(context: &mut ResolveContext<'_>) -> ProjectSettings {
     let orphans = match once(context, "orphans", |manifest| manifest.orphans.as_ref()).map(|orphans| orphans.value) {
         Some(wire::Orphans::Stop) => OrphanPolicy::Stop,
         Some(wire::Orphans::Report) | None => OrphanPolicy::Report,
@@ -96,13 +96,13 @@ pub(super) fn settings(context: &mut Context<'_>) -> Settings {
     let devices = gpus.filter(|gpus| !gpus.damaged).map(|gpus| devices(context, &gpus.devices)).unwrap_or_default();
     let endpoints = endpoints(context);
     let aliases = aliases(context);
-    Settings { aliases, orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, endpoints }
+    ProjectSettings { aliases, orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, endpoints }
 }
 
 macro_rules! resolve_settings {
     ($($runtime:ident)*) => {
         /// Addresses of endpoints that settings of runtimes name.
-        fn endpoints(context: &mut Context<'_>) -> BTreeMap<RuntimeName, String> {
+        fn endpoints(context: &mut ResolveContext<'_>) -> BTreeMap<RuntimeName, String> {
             let mut endpoints = BTreeMap::new();
             $(
                 if let Some(settings) = once(context, stringify!($runtime), |manifest| manifest.$runtime.as_ref())
@@ -117,7 +117,7 @@ macro_rules! resolve_settings {
 }
 runtimes_with_settings!(resolve_settings);
 
-fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<(DeclaredGpu, Span)> {
+fn devices(context: &mut ResolveContext<'_>, written: &[Located<wire::Device>]) -> Vec<(DeclaredGpu, Span)> {
     let mut devices: Vec<(DeclaredGpu, Span)> = Vec::new();
     for device in written {
         let gpu = DeclaredGpu {
@@ -140,7 +140,7 @@ fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<
 
 /// A key that only one file of the set may have.
 fn once<'a, T>(
-    context: &mut Context<'a>,
+    context: &mut ResolveContext<'a>,
     key: &str,
     get: impl Fn(&'a Manifest) -> Option<&'a Located<T>>,
 ) -> Option<&'a Located<T>> {
@@ -157,7 +157,7 @@ fn once<'a, T>(
 }
 
 /// A key that must stand in some file.
-fn required(context: &mut Context<'_>, key: &str) {
+fn required(context: &mut ResolveContext<'_>, key: &str) {
     let input = context.input;
     if input.complete
         && let Some(entry) = input.files.first()

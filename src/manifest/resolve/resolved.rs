@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::wire;
-use crate::manifest::wire::service::Gpu;
+use crate::manifest::wire::service::GpuValue;
 use crate::model::desired::Service;
 use crate::model::endpoint::{Endpoint, PublishedPort};
 use crate::model::names::ServiceName;
@@ -35,14 +35,14 @@ pub(super) struct ResolvedService {
 }
 
 /// Returns whether the program takes GPUs by index.
-pub(crate) fn as_index(written: &wire::service::Service) -> bool {
-    matches!(written.gpu.as_ref().map(|gpu| &gpu.value), Some(Gpu::AsIndex(_)))
+pub(crate) fn as_index(written: &wire::service::ServiceBlock) -> bool {
+    matches!(written.gpu.as_ref().map(|gpu| &gpu.value), Some(GpuValue::AsIndex(_)))
 }
 
 /// Returns whether lcm chooses the GPUs that the program sees.
-pub(crate) fn gets_gpus(written: &wire::service::Service) -> bool {
+pub(crate) fn gets_gpus(written: &wire::service::ServiceBlock) -> bool {
     match &written.gpu {
-        Some(gpu) => !matches!(gpu.value, Gpu::None),
+        Some(gpu) => !matches!(gpu.value, GpuValue::None),
         None => written.vram.as_ref().is_some_and(|vram| vram.0 > 0),
     }
 }

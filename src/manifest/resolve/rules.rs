@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::modes;
 use crate::manifest::wire;
 use crate::manifest::wire::lifecycle::{DAY_MINUTES, Days, TimeOfDay};
@@ -18,7 +18,7 @@ use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 
 /// Those of all files, in the order of the files.
-pub(super) fn rules(context: &mut Context<'_>) -> Rules {
+pub(super) fn rules(context: &mut ResolveContext<'_>) -> Rules {
     let input = context.input;
     let written = || input.files.iter().filter_map(|file| file.manifest.lifecycle.as_ref());
     let mut rules = Rules::default();
@@ -43,7 +43,7 @@ pub(super) fn rules(context: &mut Context<'_>) -> Rules {
     rules
 }
 
-fn idle(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>, message: &str, help: &str) {
+fn idle(context: &mut ResolveContext<'_>, written: &Located<wire::lifecycle::RuleBlock>, message: &str, help: &str) {
     if written.damaged {
         return;
     }
@@ -51,7 +51,7 @@ fn idle(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>, mes
     context.problems.push(Problem::warning("lcm::manifest::rule", message).at(place, "it changes nothing").help(help));
 }
 
-fn rule(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>) -> Option<Rule> {
+fn rule(context: &mut ResolveContext<'_>, written: &Located<wire::lifecycle::RuleBlock>) -> Option<Rule> {
     if written.from.is_none() && written.to.is_none() {
         let help = "write `from:` or `to:`, or both, with a state or a list of states";
         context.missing(written, "a rule needs a `from` or a `to`", help);
@@ -77,19 +77,19 @@ fn rule(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>) -> 
     Some(Rule { from, to, services, modes, hours, reason, source: context.source(written.span) })
 }
 
-fn states(context: &mut Context<'_>, written: Option<&Located<OneOrMany<Located<State>>>>) -> BTreeSet<State> {
+fn states(context: &mut ResolveContext<'_>, written: Option<&Located<OneOrMany<Located<State>>>>) -> BTreeSet<State> {
     context.listed(written).iter().map(|state| state.value).collect()
 }
 
 /// `None`: there is a problem.
 fn hours(
-    context: &mut Context<'_>,
-    written: &Located<wire::lifecycle::Hours>,
+    context: &mut ResolveContext<'_>,
+    written: &Located<wire::lifecycle::HoursBlock>,
     beside: Option<&Located<String>>,
 ) -> Option<Hours> {
     let (from, until, days, within) = match &written.value {
-        wire::lifecycle::Hours::Line(from, until) => (*from, *until, None, None),
-        wire::lifecycle::Hours::Parts(parts) => {
+        wire::lifecycle::HoursBlock::Line(from, until) => (*from, *until, None, None),
+        wire::lifecycle::HoursBlock::Parts(parts) => {
             (parts.from.value, parts.until.value, parts.days.as_ref(), parts.zone.as_ref())
         }
     };
@@ -130,7 +130,7 @@ fn in_a_row(Days { first, last }: Days) -> impl Iterator<Item = Day> {
     Weekday::Monday.cycle_forward().skip(first).take(length).map(Day)
 }
 
-fn zone_of(context: &mut Context<'_>, written: &Located<String>) -> Option<TimeZone> {
+fn zone_of(context: &mut ResolveContext<'_>, written: &Located<String>) -> Option<TimeZone> {
     // Built in: this reads nothing from the host.
     let database = TimeZoneDatabase::bundled();
     if let Ok(zone) = database.get(written) {

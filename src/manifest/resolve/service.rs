@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::resolve::context::Context;
-use crate::manifest::resolve::probes::Asked;
+use crate::manifest::resolve::context::ResolveContext;
+use crate::manifest::resolve::probes::ProbedAddress;
 use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, as_index};
 use crate::manifest::resolve::{hooks, probes};
 use crate::manifest::wire;
-use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
+use crate::manifest::wire::service::{DependsOn, GpuIdValue, GpuValue};
 use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Service};
 use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
@@ -18,9 +18,9 @@ use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
 
 pub(super) fn service(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     name: &Located<String>,
-    written: &Located<wire::service::Service>,
+    written: &Located<wire::service::ServiceBlock>,
 ) -> Option<ResolvedService> {
     let built = runtime(context, name, written);
     let mut asked = Vec::new();
@@ -70,9 +70,9 @@ pub(super) fn service(
 }
 
 fn runtime(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     name: &Located<String>,
-    written: &Located<wire::service::Service>,
+    written: &Located<wire::service::ServiceBlock>,
 ) -> Option<ResolvedRuntime> {
     let blocks = written.blocks();
     match &blocks[..] {
@@ -104,9 +104,9 @@ macro_rules! resolve_block {
     ($($runtime:ident)*) => {
         /// Resolves the block of the runtime that the service has.
         fn resolve_block(
-            context: &mut Context<'_>,
+            context: &mut ResolveContext<'_>,
             name: &Located<String>,
-            written: &Located<wire::service::Service>,
+            written: &Located<wire::service::ServiceBlock>,
         ) -> Option<ResolvedRuntime> {
             $(
                 if let Some(block) = &written.$runtime {
@@ -119,21 +119,25 @@ macro_rules! resolve_block {
 }
 runtimes!(resolve_block);
 
-fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vram: Mebibytes) -> GpuRequest {
-    let ids = |ids: &[GpuId]| {
+fn gpu(
+    context: &mut ResolveContext<'_>,
+    written: &Located<wire::service::ServiceBlock>,
+    vram: Mebibytes,
+) -> GpuRequest {
+    let ids = |ids: &[GpuIdValue]| {
         ids.iter()
             .map(|id| match id {
-                GpuId::Index(index) => GpuRef::Index(*index),
-                GpuId::Uuid(uuid) => GpuRef::Uuid(uuid.clone()),
+                GpuIdValue::Index(index) => GpuRef::Index(*index),
+                GpuIdValue::Uuid(uuid) => GpuRef::Uuid(uuid.clone()),
             })
             .collect()
     };
     let Some(gpu) = &written.gpu else {
         return if vram > Mebibytes::ZERO { GpuRequest::Auto } else { GpuRequest::None };
     };
-    let which = if let Gpu::AsIndex(which) = &gpu.value { which } else { &gpu.value };
+    let which = if let GpuValue::AsIndex(which) = &gpu.value { which } else { &gpu.value };
     match which {
-        Gpu::None => {
+        GpuValue::None => {
             if vram > Mebibytes::ZERO {
                 let problem = Problem::warning("lcm::manifest::gpu", "`vram` counts for nothing where `gpu` is `none`")
                     .at(context.place(gpu.span), "no GPU");
@@ -142,16 +146,16 @@ fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vra
             GpuRequest::None
         }
         // One form beside another, never twice.
-        Gpu::Auto | Gpu::AsIndex(_) => GpuRequest::Auto,
-        Gpu::All(all) => GpuRequest::All(ids(all)),
-        Gpu::Any(any) => GpuRequest::Any(ids(any)),
-        Gpu::Count(count) => GpuRequest::Count(*count),
+        GpuValue::Auto | GpuValue::AsIndex(_) => GpuRequest::Auto,
+        GpuValue::All(all) => GpuRequest::All(ids(all)),
+        GpuValue::Any(any) => GpuRequest::Any(ids(any)),
+        GpuValue::Count(count) => GpuRequest::Count(*count),
     }
 }
 
 type Dependencies = (BTreeMap<ServiceName, Dependency>, BTreeMap<ServiceName, Span>);
 
-fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Dependencies {
+fn depends_on(context: &mut ResolveContext<'_>, written: Option<&DependsOn>) -> Dependencies {
     let healthy = Dependency { condition: Condition::Healthy, restart: false };
     let entries: Vec<(&Located<String>, Dependency)> = match written {
         Some(DependsOn::List(names)) => names.iter().map(|name| (name, healthy.clone())).collect(),
@@ -160,8 +164,8 @@ fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Depende
             .iter()
             .map(|(name, dependency)| {
                 let condition = match dependency.condition {
-                    Some(wire::service::Condition::ServiceStarted) => Condition::Started,
-                    Some(wire::service::Condition::ServiceHealthy) | None => Condition::Healthy,
+                    Some(wire::service::ConditionValue::ServiceStarted) => Condition::Started,
+                    Some(wire::service::ConditionValue::ServiceHealthy) | None => Condition::Healthy,
                 };
                 (name, Dependency { condition, restart: dependency.restart.unwrap_or_default() })
             })
@@ -179,7 +183,7 @@ fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Depende
 }
 
 /// Published ports; for what publishes none that lcm knows of, the local ones that its own probes ask.
-fn ports(built: &ResolvedRuntime, asked: &[Asked]) -> BTreeMap<Endpoint, Span> {
+fn ports(built: &ResolvedRuntime, asked: &[ProbedAddress]) -> BTreeMap<Endpoint, Span> {
     match &built.published {
         Some(published) => {
             published.iter().filter_map(|(port, span)| Some((Endpoint::of_published(port)?, *span))).collect()

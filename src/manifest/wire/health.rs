@@ -12,7 +12,7 @@ use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
 use crate::runtime::list::runtimes_with_health_check;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::Located;
-use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};
+use crate::syntax::scalar::{ByteSize, Period, ScalarText, VARIABLE_PATTERN};
 use crate::syntax::source::Span;
 
 macro_rules! define_health {
@@ -20,13 +20,13 @@ macro_rules! define_health {
         /// How it is seen to answer: by one of `http`, `tcp`, `exec`, `log`, `docker`, or by being alive.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        pub(crate) struct Health {
+        pub(crate) struct HealthBlock {
             /// A URL of its own, over plain HTTP: any 2xx is well.
             #[schemars(example = "http://localhost:8188/system_stats")]
             pub http: Option<Located<String>>,
             /// A port that takes connections: `HOST:PORT`, or a port of this machine.
             #[schemars(example = "localhost:5432", example = 5432)]
-            pub tcp: Option<Located<Word>>,
+            pub tcp: Option<Located<ScalarText>>,
             /// A command that exits with 0; in the container for containers. A string goes through `sh -c`.
             #[schemars(example = ["./ready.sh"])]
             pub exec: Option<Located<CommandLine>>,
@@ -39,7 +39,7 @@ macro_rules! define_health {
             )*
             /// With `http`: the statuses that are well, in place of any 2xx.
             #[schemars(example = 200, example = [200, 401])]
-            pub status: Option<OneOrMany<Located<Status>>>,
+            pub status: Option<OneOrMany<Located<StatusValue>>>,
             /// With `http`: must stand in the body.
             #[schemars(example = "\"ready\"")]
             pub body: Option<Located<String>>,
@@ -76,7 +76,7 @@ macro_rules! define_health {
             pub stable_for: Option<Located<Period>>,
         }
 
-        impl Health {
+        impl HealthBlock {
             /// Returns the runtimes whose own health check is asked for, by key.
             pub(crate) fn own_checks(&self) -> Vec<(&'static str, Span)> {
                 let checks = [$((stringify!($runtime), self.$runtime.as_ref())),*];
@@ -99,7 +99,7 @@ pub(crate) enum Listener {
 /// How it is seen to be working: by `http` with `pointer`, or by `exec`. A probe that fails counts as busy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Busy {
+pub(crate) struct BusyBlock {
     /// A URL of its own, over plain HTTP.
     #[schemars(example = "http://localhost:8188/prompt")]
     pub http: Option<Located<String>>,
@@ -117,16 +117,16 @@ pub(crate) struct Busy {
 /// How it gives GPU memory back without stopping: by `http` or by `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Evict {
+pub(crate) struct EvictBlock {
     /// A request, or several, one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8188/free", "json": { "unload_models": true } }"#))]
-    pub http: Option<OneOrMany<Located<Request>>>,
+    pub http: Option<OneOrMany<Located<RequestBlock>>>,
     /// A command, or a list of commands. A string goes through `sh -c`.
     #[schemars(example = ["./unload.sh"])]
     pub exec: Option<Located<Commands>>,
     /// What it may still hold afterwards, on each GPU.
     #[schemars(extend("default" = "512MiB"), example = "1GiB")]
-    pub resident: Option<Located<Size>>,
+    pub resident: Option<Located<ByteSize>>,
     /// Deadline of one call.
     #[schemars(extend("default" = "30s"), example = "10s")]
     pub timeout: Option<Located<Period>>,
@@ -135,10 +135,10 @@ pub(crate) struct Evict {
 /// How it takes GPU memory again that it gave back: by `http` or by `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wake {
+pub(crate) struct WakeBlock {
     /// A request, or several, one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8000/wake_up" }"#))]
-    pub http: Option<OneOrMany<Located<Request>>>,
+    pub http: Option<OneOrMany<Located<RequestBlock>>>,
     /// A command, or a list of commands. A string goes through `sh -c`.
     #[schemars(example = ["./load.sh"])]
     pub exec: Option<Located<Commands>>,
@@ -150,7 +150,7 @@ pub(crate) struct Wake {
 /// A request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Request {
+pub(crate) struct RequestBlock {
     /// The method.
     #[schemars(extend("default" = "POST"), example = &"DELETE")]
     pub method: Option<Method>,
@@ -187,10 +187,10 @@ impl Method {
 /// How it is stopped: by a signal, or by a command.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Stop {
+pub(crate) struct StopBlock {
     /// The signal. Without it: TERM for processes, the image's own for containers.
     #[schemars(example = &"INT")]
-    pub signal: Option<Located<Word>>,
+    pub signal: Option<Located<ScalarText>>,
     /// How long it may take to end; what is left then is killed.
     #[schemars(extend("default" = "10s"), example = "30s")]
     pub grace: Option<Located<Period>>,
@@ -205,7 +205,7 @@ pub(crate) struct JsonPointer(pub String);
 
 /// A status of HTTP.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Status(pub u16);
+pub(crate) struct StatusValue(pub u16);
 
 impl<'de> Deserialize<'de> for JsonPointer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -218,7 +218,7 @@ impl<'de> Deserialize<'de> for JsonPointer {
     }
 }
 
-impl<'de> Deserialize<'de> for Status {
+impl<'de> Deserialize<'de> for StatusValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let status = u16::deserialize(deserializer)?;
         if (100..600).contains(&status) {
@@ -246,13 +246,13 @@ impl JsonSchema for JsonPointer {
     }
 }
 
-impl JsonSchema for Status {
+impl JsonSchema for StatusValue {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Status".into()
+        "StatusValue".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::health::Request;
+use crate::manifest::wire::health::RequestBlock;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::hooks::RunEvent;
 use crate::model::lifecycle::{Class, State};
@@ -15,31 +15,31 @@ use crate::syntax::scalar::Period;
 /// What lcm calls when it starts or stops this service, one after the other.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Hooks {
+pub(crate) struct HooksBlock {
     /// Before it starts. One that is `required` and fails prevents the start.
     #[schemars(example = Example(r#"[{ "exec": ["./fetch_model.sh"], "timeout": "2m", "required": true }]"#))]
-    pub pre_start: Option<OneOrMany<Located<Hook>>>,
+    pub pre_start: Option<OneOrMany<Located<HookBlock>>>,
     /// After it has started and answers.
     #[schemars(example = Example(r#"[{ "exec": ["./warm.sh"] }]"#))]
-    pub post_start: Option<OneOrMany<Located<Hook>>>,
+    pub post_start: Option<OneOrMany<Located<HookBlock>>>,
     /// Before it is stopped. One that is `required` and fails prevents the stop.
     #[schemars(example = Example(r#"[{ "http": { "url": "http://localhost:8188/save" }, "required": true }]"#))]
-    pub pre_stop: Option<OneOrMany<Located<Hook>>>,
+    pub pre_stop: Option<OneOrMany<Located<HookBlock>>>,
     /// After it has ended.
     #[schemars(example = Example(r#"[{ "exec": ["./collect.sh"] }]"#))]
-    pub post_stop: Option<OneOrMany<Located<Hook>>>,
+    pub post_stop: Option<OneOrMany<Located<HookBlock>>>,
 }
 
 /// One call, by `exec` or by `http`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Hook {
+pub(crate) struct HookBlock {
     /// A command, run in the folder of this file. A string goes through `sh -c`.
     #[schemars(example = ["./warm.sh"])]
     pub exec: Option<Located<CommandLine>>,
     /// A request.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8188/warm" }"#))]
-    pub http: Option<Located<Request>>,
+    pub http: Option<Located<RequestBlock>>,
     /// How long it may take.
     #[schemars(extend("default" = "30s"), example = "2m")]
     pub timeout: Option<Located<Period>>,
@@ -52,16 +52,16 @@ pub(crate) struct Hook {
 /// body. It prevents none and delays none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Notifier {
+pub(crate) struct NotifierBlock {
     /// A command, run in the folder of this file. A string goes through `sh -c`.
     #[schemars(example = ["./tell.sh"])]
     pub exec: Option<Located<CommandLine>>,
     /// A request. Without a `json` of its own, the event is its body.
     #[schemars(example = Example(r#"{ "url": "http://localhost:9000/lcm" }"#))]
-    pub http: Option<Located<Request>>,
+    pub http: Option<Located<RequestBlock>>,
     /// Before a change or after it.
     #[schemars(extend("default" = "after"), example = &"before")]
-    pub when: Option<When>,
+    pub when: Option<WhenValue>,
     /// Changes to these states. Without it and without `classes`: to any.
     #[schemars(example = &"online", example = ["failed", "timeout"])]
     pub states: Option<Located<OneOrMany<Located<State>>>>,
@@ -81,7 +81,7 @@ pub(crate) struct Notifier {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum When {
+pub(crate) enum WhenValue {
     /// Once it is about to be made.
     Before,
     /// Once it is made, or was seen.
@@ -91,7 +91,7 @@ pub(crate) enum When {
 /// How often, and how soon, a service that failed is brought back.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Recover {
+pub(crate) struct RecoverBlock {
     /// So often, until it has been well for a while; 0: never by itself.
     #[schemars(extend("default" = 3), example = 5)]
     pub attempts: Option<Located<u32>>,

@@ -22,18 +22,18 @@ pub(crate) struct Lifecycle {
     /// Changes that are made though the lifecycle has none like them.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "from": "terminated", "to": "starting" }]"#))]
-    pub allow: Vec<Located<Rule>>,
+    pub allow: Vec<Located<RuleBlock>>,
     /// Changes that are not made though the lifecycle has them.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "from": "busy", "to": "stopping", "services": "comfyui", "hours": "09:00-18:00", "zone": "Europe/Berlin", "reason": "renders for clients" }]"#))]
-    pub deny: Vec<Located<Rule>>,
+    pub deny: Vec<Located<RuleBlock>>,
 }
 
 /// Which changes, of which services, when. What is left out stands for any.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("anyOf" = [{ "required": ["from"] }, { "required": ["to"] }]))]
-pub(crate) struct Rule {
+pub(crate) struct RuleBlock {
     /// Changes from this state, or from these.
     #[schemars(example = &"busy", example = ["online", "busy", "idle"])]
     pub from: Option<Located<OneOrMany<Located<State>>>>,
@@ -48,7 +48,7 @@ pub(crate) struct Rule {
     pub mode: Option<Located<OneOrMany<Located<String>>>>,
     /// Between these times of day, the first included, the second not; a second that is earlier is on the next day.
     #[schemars(example = &"09:00-18:00", example = Example(r#"{ "from": "22:00", "until": "06:00", "days": ["mon-fri"], "zone": "Europe/Berlin" }"#))]
-    pub hours: Option<Located<Hours>>,
+    pub hours: Option<Located<HoursBlock>>,
     /// Whose clock `hours` goes by: a name of the IANA database. A plan then means the same wherever it is made.
     #[schemars(example = &"Europe/Berlin", example = &"UTC")]
     pub zone: Option<Located<String>>,
@@ -59,7 +59,7 @@ pub(crate) struct Rule {
 
 /// Times of day.
 #[derive(Debug)]
-pub(crate) enum Hours {
+pub(crate) enum HoursBlock {
     /// `09:00-18:00`
     Line(TimeOfDay, TimeOfDay),
     Parts(Box<HoursParts>),
@@ -138,28 +138,28 @@ impl Days {
 struct HoursVisitor;
 
 impl<'de> Visitor<'de> for HoursVisitor {
-    type Value = Hours;
+    type Value = HoursBlock;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("hours like `09:00-18:00`, or `{ from: 09:00, until: 18:00, days: [mon-fri] }`")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Hours, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<HoursBlock, E> {
         let Some((from, until)) = text.split_once('-') else {
             let fault = Fault::new("lcm::manifest::hours", format!("`{text}` are no hours"), "these hours");
             return Err(E::custom(fault.help("write two times of day with a dash between, like `09:00-18:00`")));
         };
         let time = |text: &str| TimeOfDay::parse(text.trim()).map_err(E::custom);
-        Ok(Hours::Line(time(from)?, time(until)?))
+        Ok(HoursBlock::Line(time(from)?, time(until)?))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Hours, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HoursBlock, A::Error> {
         let parts = HoursParts::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Hours::Parts(Box::new(parts)))
+        Ok(HoursBlock::Parts(Box::new(parts)))
     }
 }
 
-impl<'de> Deserialize<'de> for Hours {
+impl<'de> Deserialize<'de> for HoursBlock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(WORD, HoursVisitor)
     }
@@ -181,7 +181,7 @@ fn pattern_schema(pattern: &str) -> Schema {
     json_schema!({ "type": "string", "pattern": format!("{pattern}|{VARIABLE_PATTERN}") })
 }
 
-impl JsonSchema for Hours {
+impl JsonSchema for HoursBlock {
     fn inline_schema() -> bool {
         true
     }

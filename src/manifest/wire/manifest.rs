@@ -4,13 +4,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::hooks::Notifier;
+use crate::manifest::wire::hooks::NotifierBlock;
 use crate::manifest::wire::lifecycle::Lifecycle;
-use crate::manifest::wire::service::{Runnable, Service};
-use crate::manifest::wire::shape::{Named, OneOrMany};
+use crate::manifest::wire::service::{Runnable, ServiceBlock};
+use crate::manifest::wire::shape::{NamedMap, OneOrMany};
 use crate::runtime::list::runtimes_with_settings;
 use crate::syntax::located::Located;
-use crate::syntax::scalar::Size;
+use crate::syntax::scalar::ByteSize;
 
 macro_rules! define_manifest {
     ($($runtime:ident)*) => {
@@ -28,7 +28,7 @@ macro_rules! define_manifest {
             /// Former name of the project, or several. Things that lcm started under it count as this project's: they run on
             /// without a restart, and `lcm down` stops and removes them too. No other manifest may use that name any more.
             #[schemars(example = "studio-old", example = ["studio-old", "atelier"])]
-            #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectName>>")]
+            #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectNameText>>")]
             pub renamed_from: Option<Located<OneOrMany<Located<String>>>>,
             /// Further files, relative to this one. What is defined in two of them is an error.
             #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]
@@ -46,7 +46,7 @@ macro_rules! define_manifest {
             pub checkout: Option<Located<Checkout>>,
             /// The GPUs, where there is something to say about them.
             #[schemars(example = Example(r#"{ "reserve": "512MiB", "devices": [{ "index": 0, "vram": "24GiB" }] }"#))]
-            pub gpus: Option<Located<Gpus>>,
+            pub gpus: Option<Located<GpusBlock>>,
             $(
                 #[schemars(
                     description = crate::runtime::$runtime::wire::SETTINGS_DESCRIPTION,
@@ -68,26 +68,26 @@ macro_rules! define_manifest {
             #[schemars(example = Example(r#"{ "web": { "health": { "timeout": "60s" } } }"#))]
             #[serde(default)]
             #[expect(dead_code, reason = "merged into services before types are known; read to tell their faults")]
-            pub templates: Named<Service>,
+            pub templates: NamedMap<ServiceBlock>,
             /// What can run: process trees and containers.
             #[serde(default)]
-            #[schemars(with = "Named<Runnable>", example = Example(r#"{ "ollama": { "docker": { "image": "ollama/ollama:0.12" }, "vram": "18GB" } }"#))]
-            pub services: Named<Located<Service>>,
+            #[schemars(with = "NamedMap<Runnable>", example = Example(r#"{ "ollama": { "docker": { "image": "ollama/ollama:0.12" }, "vram": "18GB" } }"#))]
+            pub services: NamedMap<Located<ServiceBlock>>,
             /// Sets of services that run together; one mode is active. Without any, all services are wanted.
             #[serde(default)]
             #[schemars(example = Example(r#"{ "chat": { "services": ["ollama"], "others": "keep" } }"#))]
-            pub modes: Named<Located<Mode>>,
+            pub modes: NamedMap<Located<ModeBlock>>,
             /// Things wanted, which need services.
             #[serde(default)]
             #[schemars(example = Example(r#"{ "narrate": { "phases": [3], "priority": 60 } }"#))]
-            pub goals: Named<Located<Goal>>,
+            pub goals: NamedMap<Located<GoalBlock>>,
             /// Rules that narrow or widen which changes are made, and when. Those of all files add up.
             #[schemars(example = Example(r#"{ "deny": [{ "from": "busy", "services": "comfyui", "reason": "renders for clients" }] }"#))]
             pub lifecycle: Option<Located<Lifecycle>>,
             /// Who is told of changes. Those of all files add up.
             #[serde(default)]
             #[schemars(example = Example(r#"[{ "exec": ["./tell.sh"], "classes": "in_error" }]"#))]
-            pub notify: Vec<Located<Notifier>>,
+            pub notify: Vec<Located<NotifierBlock>>,
         }
     };
 }
@@ -114,10 +114,10 @@ pub(crate) enum Checkout {
 /// The machine's GPUs.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Gpus {
+pub(crate) struct GpusBlock {
     /// Kept free on every GPU.
     #[schemars(extend("default" = "0MiB"), example = "512MiB")]
-    pub reserve: Option<Located<Size>>,
+    pub reserve: Option<Located<ByteSize>>,
     /// GPUs, where the host can't be asked (no driver, CI) or reports too little: unified memory. What stands here goes
     /// over the driver's figure.
     #[serde(default)]
@@ -134,7 +134,7 @@ pub(crate) struct Device {
     pub index: Located<u32>,
     /// Its memory.
     #[schemars(example = "24GiB")]
-    pub vram: Located<Size>,
+    pub vram: Located<ByteSize>,
     /// Its UUID, where services name it by that.
     #[schemars(example = "GPU-8f1e2a34-1111-2222-3333-444455556666")]
     pub uuid: Option<Located<String>>,
@@ -146,7 +146,7 @@ pub(crate) struct Device {
 /// A set of services that run together.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Mode {
+pub(crate) struct ModeBlock {
     /// What it is for, in a few words.
     #[schemars(example = "Render video")]
     pub description: Option<String>,
@@ -164,12 +164,12 @@ pub(crate) struct Mode {
     pub stop: Vec<Located<String>>,
     /// What becomes of running services that this mode does not name.
     #[schemars(extend("default" = "stop"), example = &"keep")]
-    pub others: Option<Others>,
+    pub others: Option<OthersValue>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Others {
+pub(crate) enum OthersValue {
     /// They are stopped.
     Stop,
     /// They may go on, where there is room.
@@ -179,7 +179,7 @@ pub(crate) enum Others {
 /// Something wanted, which needs services.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Goal {
+pub(crate) struct GoalBlock {
     /// What it is for, in a few words.
     #[schemars(example = "Read scripts aloud")]
     pub description: Option<String>,

@@ -11,4 +11,4 @@ mod manifest;
 pub(crate) mod service;
 pub(crate) mod shape;
 
-pub(super) use manifest::{Checkout, Device, Manifest, Orphans, Others};
+pub(super) use manifest::{Checkout, Device, Manifest, Orphans, OthersValue};

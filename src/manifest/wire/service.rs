@@ -10,13 +10,13 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::health::{Busy, Evict, Health, Stop, Wake};
-use crate::manifest::wire::hooks::{Hooks, Recover};
-use crate::manifest::wire::shape::{Named, OneOrMany};
+use crate::manifest::wire::health::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock};
+use crate::manifest::wire::hooks::{HooksBlock, RecoverBlock};
+use crate::manifest::wire::shape::{NamedMap, OneOrMany};
 use crate::runtime::list::runtimes;
 use crate::syntax::fault::{Fault, suggest};
 use crate::syntax::located::{Located, WORD};
-use crate::syntax::scalar::{Period, Size, Word};
+use crate::syntax::scalar::{ByteSize, Period, ScalarText};
 use crate::syntax::source::Span;
 
 /// Keys of one runtime's block, for advice on a key in the wrong place.
@@ -37,7 +37,7 @@ macro_rules! define_service {
         /// Something that runs, or a part of it for others to extend.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        pub(crate) struct Service {
+        pub(crate) struct ServiceBlock {
             /// What it is for, in a few words.
             #[schemars(example = "Image generation")]
             #[expect(dead_code, reason = "for readers of the manifest alone")]
@@ -64,13 +64,13 @@ macro_rules! define_service {
             pub plain: Vec<Located<String>>,
             /// How it is stopped.
             #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
-            pub stop: Option<Located<Stop>>,
+            pub stop: Option<Located<StopBlock>>,
             /// GPU memory that it needs, on each GPU that it uses.
             #[schemars(extend("default" = "0MiB"), example = "20GB")]
-            pub vram: Option<Located<Size>>,
+            pub vram: Option<Located<ByteSize>>,
             /// Which GPUs it uses. `auto`, where it needs memory: one, wherever there is room.
             #[schemars(example = &"auto", example = &"none", example = 0, example = Example(r#"{ "any": [0, 1] }"#), example = Example(r#"{ "count": 2 }"#))]
-            pub gpu: Option<Located<Gpu>>,
+            pub gpu: Option<Located<GpuValue>>,
             /// Higher matters more: where room is short, the lower is stopped for the higher.
             #[schemars(extend("default" = 0), example = 100)]
             pub priority: Option<i64>,
@@ -83,29 +83,29 @@ macro_rules! define_service {
             pub depends_on: Option<DependsOn>,
             /// How it is seen to answer, and how long that may take. Without it, being alive is enough.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
-            pub health: Option<Located<Health>>,
+            pub health: Option<Located<HealthBlock>>,
             /// How it is seen to be working on something; then it is not stopped before it is idle.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
-            pub busy: Option<Located<Busy>>,
+            pub busy: Option<Located<BusyBlock>>,
             /// How long a busy service is waited for before it is stopped anyway. Without it: until apply's own time-out.
             #[schemars(example = "5m")]
             pub drain: Option<Located<Period>>,
             /// How it gives GPU memory back without stopping.
             #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
-            pub evict: Option<Located<Evict>>,
+            pub evict: Option<Located<EvictBlock>>,
             /// How it takes GPU memory again that it gave back: called once that is free for it. Without it, lcm makes room and
             /// keeps that free, and the service loads by itself.
             #[schemars(example = Example(r#"{ "http": { "url": "http://localhost:8000/wake_up" } }"#))]
-            pub wake: Option<Located<Wake>>,
+            pub wake: Option<Located<WakeBlock>>,
             /// What is called when it starts or stops.
             #[schemars(example = Example(r#"{ "post_start": [{ "exec": ["./warm.sh"], "timeout": "2m" }] }"#))]
-            pub hooks: Option<Located<Hooks>>,
+            pub hooks: Option<Located<HooksBlock>>,
             /// How it is brought back after it failed.
             #[schemars(example = Example(r#"{ "attempts": 3, "backoff": "1s", "max_backoff": "1h" }"#))]
-            pub recover: Option<Located<Recover>>,
+            pub recover: Option<Located<RecoverBlock>>,
         }
 
-        impl Service {
+        impl ServiceBlock {
             /// Returns the blocks of runtimes that it has, by key.
             pub(crate) fn blocks(&self) -> Vec<(&'static str, Span)> {
                 let blocks = [$((stringify!($runtime), self.$runtime.as_ref().map(|block| block.span))),*];
@@ -145,7 +145,7 @@ impl JsonSchema for Runnable {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = Service::json_schema(generator);
+        let mut schema = ServiceBlock::json_schema(generator);
         schema.insert("description".to_owned(), "Something that runs; it has exactly one runtime.".into());
         let blocks = complete_blocks();
         let pairs = blocks.iter().enumerate().flat_map(|(at, (one, _))| {
@@ -165,11 +165,11 @@ impl JsonSchema for Runnable {
 
 /// Which GPUs.
 #[derive(Clone, Debug)]
-pub(crate) enum Gpu {
+pub(crate) enum GpuValue {
     None,
     Auto,
-    All(Vec<GpuId>),
-    Any(Vec<GpuId>),
+    All(Vec<GpuIdValue>),
+    Any(Vec<GpuIdValue>),
     Count(u32),
     /// Any of the others, told to the program by index.
     AsIndex(Box<Self>),
@@ -177,7 +177,7 @@ pub(crate) enum Gpu {
 
 /// One GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum GpuId {
+pub(crate) enum GpuIdValue {
     Index(u32),
     Uuid(String),
 }
@@ -188,13 +188,13 @@ pub(crate) enum GpuId {
 struct GpuChoice {
     /// One of these.
     #[schemars(example = [0, 1])]
-    any: Option<Vec<GpuId>>,
+    any: Option<Vec<GpuIdValue>>,
     /// So many different ones.
     #[schemars(range(min = 1), example = 2)]
     count: Option<u32>,
     /// All of these together.
     #[schemars(example = [0, 1])]
-    all: Option<Vec<GpuId>>,
+    all: Option<Vec<GpuIdValue>>,
     /// How the program is told: `index` for one that parses integers, else by UUID. A MIG instance keeps its UUID.
     #[serde(rename = "as")]
     #[schemars(example = &"index")]
@@ -207,7 +207,7 @@ enum GpuForm {
     Index,
 }
 
-impl GpuId {
+impl GpuIdValue {
     /// An index, or a UUID as the driver writes them.
     fn parse(text: &str) -> Option<Self> {
         if let Ok(index) = text.parse() {
@@ -222,14 +222,14 @@ impl GpuId {
     }
 }
 
-impl<'de> Deserialize<'de> for GpuId {
+impl<'de> Deserialize<'de> for GpuIdValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Word(text) = Word::deserialize(deserializer)?;
+        let ScalarText(text) = ScalarText::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom(Self::unknown(&text)))
     }
 }
 
-impl<'de> Deserialize<'de> for Gpu {
+impl<'de> Deserialize<'de> for GpuValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(WORD, GpuVisitor)
     }
@@ -238,46 +238,46 @@ impl<'de> Deserialize<'de> for Gpu {
 struct GpuVisitor;
 
 impl<'de> Visitor<'de> for GpuVisitor {
-    type Value = Gpu;
+    type Value = GpuValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("`auto`, `none`, a GPU, a list of GPUs, `{ any: [..] }`, `{ count: 2 }` or `{ as: index }`")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Gpu, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<GpuValue, E> {
         match text {
-            "none" => Ok(Gpu::None),
-            "auto" => Ok(Gpu::Auto),
-            other => GpuId::parse(other).map(|id| Gpu::All(vec![id])).ok_or_else(|| {
-                let fault = GpuId::unknown(other);
+            "none" => Ok(GpuValue::None),
+            "auto" => Ok(GpuValue::Auto),
+            other => GpuIdValue::parse(other).map(|id| GpuValue::All(vec![id])).ok_or_else(|| {
+                let fault = GpuIdValue::unknown(other);
                 let near = suggest(other, ["auto", "none"]);
                 E::custom(if near.starts_with("did") { fault.help(near) } else { fault })
             }),
         }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Gpu, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<GpuValue, A::Error> {
         let mut all = Vec::new();
         while let Some(id) = items.next_element()? {
             all.push(id);
         }
         together(&all).map_err(A::Error::custom)?;
-        Ok(Gpu::All(all))
+        Ok(GpuValue::All(all))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Gpu, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<GpuValue, A::Error> {
         let GpuChoice { any, count, all, form } = GpuChoice::deserialize(MapAccessDeserializer::new(map))?;
         let which = match (any, count, all) {
             (Some(any), None, None) => {
                 different(&any).map_err(A::Error::custom)?;
-                Gpu::Any(any)
+                GpuValue::Any(any)
             }
-            (None, Some(count), None) if count > 0 => Gpu::Count(count),
+            (None, Some(count), None) if count > 0 => GpuValue::Count(count),
             (None, None, Some(all)) => {
                 together(&all).map_err(A::Error::custom)?;
-                Gpu::All(all)
+                GpuValue::All(all)
             }
-            (None, None, None) if form.is_some() => Gpu::Auto,
+            (None, None, None) if form.is_some() => GpuValue::Auto,
             (_, _, _) => {
                 let fault = Fault::new(
                     "lcm::manifest::gpu",
@@ -290,16 +290,16 @@ impl<'de> Visitor<'de> for GpuVisitor {
             }
         };
         Ok(match form {
-            Some(GpuForm::Index) => Gpu::AsIndex(Box::new(which)),
+            Some(GpuForm::Index) => GpuValue::AsIndex(Box::new(which)),
             None => which,
         })
     }
 }
 
 /// A process sees one MIG instance, and no other GPU beside it.
-fn together(ids: &[GpuId]) -> Result<(), Fault> {
+fn together(ids: &[GpuIdValue]) -> Result<(), Fault> {
     different(ids)?;
-    let is_instance = |id: &GpuId| matches!(id, GpuId::Uuid(uuid) if uuid.starts_with("MIG-"));
+    let is_instance = |id: &GpuIdValue| matches!(id, GpuIdValue::Uuid(uuid) if uuid.starts_with("MIG-"));
     if ids.len() > 1 && ids.iter().any(is_instance) {
         let message = "a process can use only one MIG instance, and nothing beside it";
         let fault = Fault::new("lcm::manifest::gpu", message, "these together");
@@ -308,7 +308,7 @@ fn together(ids: &[GpuId]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn different(ids: &[GpuId]) -> Result<(), Fault> {
+fn different(ids: &[GpuIdValue]) -> Result<(), Fault> {
     if ids.is_empty() {
         return Err(
             Fault::new("lcm::manifest::gpu", "the list of GPUs is empty", "no GPU here").help("write `none` for none")
@@ -322,16 +322,16 @@ fn different(ids: &[GpuId]) -> Result<(), Fault> {
 #[derive(Debug)]
 pub(crate) enum DependsOn {
     List(Vec<Located<String>>),
-    Map(Named<Dependency>),
+    Map(NamedMap<DependencyBlock>),
 }
 
 /// What is asked of another service.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Dependency {
+pub(crate) struct DependencyBlock {
     /// How far the other must be.
     #[schemars(extend("default" = "service_healthy"), example = &"service_started")]
-    pub condition: Option<Condition>,
+    pub condition: Option<ConditionValue>,
     /// Whether this one is recreated together with the other.
     #[schemars(extend("default" = false), example = true)]
     pub restart: Option<bool>,
@@ -339,7 +339,7 @@ pub(crate) struct Dependency {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Condition {
+pub(crate) enum ConditionValue {
     /// It runs.
     ServiceStarted,
     /// It runs and answers.
@@ -370,11 +370,11 @@ impl<'de> Visitor<'de> for DependsOnVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DependsOn, A::Error> {
-        Named::deserialize(MapAccessDeserializer::new(map)).map(DependsOn::Map)
+        NamedMap::deserialize(MapAccessDeserializer::new(map)).map(DependsOn::Map)
     }
 }
 
-impl JsonSchema for Gpu {
+impl JsonSchema for GpuValue {
     fn inline_schema() -> bool {
         true
     }
@@ -384,7 +384,7 @@ impl JsonSchema for Gpu {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let id = generator.subschema_for::<GpuId>();
+        let id = generator.subschema_for::<GpuIdValue>();
         json_schema!({
             "anyOf": [
                 { "enum": ["auto", "none"] },
@@ -396,7 +396,7 @@ impl JsonSchema for Gpu {
     }
 }
 
-impl JsonSchema for GpuId {
+impl JsonSchema for GpuIdValue {
     fn schema_name() -> Cow<'static, str> {
         "GpuId".into()
     }
@@ -426,7 +426,7 @@ impl JsonSchema for DependsOn {
         json_schema!({
             "anyOf": [
                 { "type": "array", "items": { "type": "string" } },
-                generator.subschema_for::<Named<Dependency>>(),
+                generator.subschema_for::<NamedMap<DependencyBlock>>(),
             ]
         })
     }

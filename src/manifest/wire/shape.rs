@@ -12,13 +12,13 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::syntax::fault::Fault;
 use crate::syntax::located::{LIST, Located, WORD};
-use crate::syntax::scalar::{NAME_PATTERN, Word};
+use crate::syntax::scalar::{NAME_PATTERN, ScalarText};
 
 /// A map with names of the user's own, in the order of the file.
 #[derive(Clone, Debug)]
-pub(crate) struct Named<V>(pub Vec<(Located<String>, V)>);
+pub(crate) struct NamedMap<V>(pub Vec<(Located<String>, V)>);
 
-impl<V> Default for Named<V> {
+impl<V> Default for NamedMap<V> {
     fn default() -> Self {
         Self(Vec::new())
     }
@@ -69,7 +69,7 @@ struct SecretReference {
     file: Option<Located<String>>,
 }
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Named<V> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for NamedMap<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EntriesVisitor(PhantomData)).map(Self)
     }
@@ -152,8 +152,8 @@ impl<'de> Visitor<'de> for CommandsVisitor {
         let (mut words, mut commands) = (Vec::new(), Vec::new());
         while let Some(item) = items.next_element()? {
             match item {
-                Item::Word(word) => words.push(word),
-                Item::Words(words) => commands.push(CommandLine::Words(words)),
+                CommandItem::Word(word) => words.push(word),
+                CommandItem::Words(words) => commands.push(CommandLine::Words(words)),
             }
         }
         match (words.is_empty(), commands.is_empty()) {
@@ -168,12 +168,12 @@ impl<'de> Visitor<'de> for CommandsVisitor {
 }
 
 /// A word of a command, or a command of a list.
-enum Item {
+enum CommandItem {
     Word(String),
     Words(Vec<String>),
 }
 
-impl<'de> Deserialize<'de> for Item {
+impl<'de> Deserialize<'de> for CommandItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(WORD, ItemVisitor)
     }
@@ -182,22 +182,22 @@ impl<'de> Deserialize<'de> for Item {
 struct ItemVisitor;
 
 impl<'de> Visitor<'de> for ItemVisitor {
-    type Value = Item;
+    type Value = CommandItem;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a word of a command")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Item, E> {
-        Ok(Item::Word(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<CommandItem, E> {
+        Ok(CommandItem::Word(text.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Item, A::Error> {
-        let words: Vec<Word> = ItemsVisitor(PhantomData).visit_seq(items)?;
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<CommandItem, A::Error> {
+        let words: Vec<ScalarText> = ItemsVisitor(PhantomData).visit_seq(items)?;
         if words.is_empty() {
             return Err(A::Error::custom(Fault::new("lcm::manifest::empty", "the command is empty", "nothing to run")));
         }
-        Ok(Item::Words(words.into_iter().map(|Word(text)| text).collect()))
+        Ok(CommandItem::Words(words.into_iter().map(|ScalarText(text)| text).collect()))
     }
 }
 
@@ -280,7 +280,7 @@ macro_rules! inline_schema {
     };
 }
 
-inline_schema!(Named<V>, V: "Named", |generator| json_schema!({
+inline_schema!(NamedMap<V>, V: "Named", |generator| json_schema!({
     "type": "object",
     "propertyNames": { "pattern": NAME_PATTERN },
     "additionalProperties": generator.subschema_for::<V>(),
@@ -292,11 +292,11 @@ inline_schema!(OneOrMany<T>, T: "OneOrMany", |generator| {
 inline_schema!(CommandLine: "Command", |generator| json_schema!({
     "anyOf": [
         { "type": "string", "pattern": "\\S" },
-        { "type": "array", "minItems": 1, "items": generator.subschema_for::<Word>() },
+        { "type": "array", "minItems": 1, "items": generator.subschema_for::<ScalarText>() },
     ]
 }));
 inline_schema!(Commands: "Commands", |generator| {
-    let word = generator.subschema_for::<Word>();
+    let word = generator.subschema_for::<ScalarText>();
     json_schema!({
         "anyOf": [
             { "type": "string", "pattern": "\\S" },
@@ -312,12 +312,12 @@ inline_schema!(Pairs<EnvironmentValue>: "Environment", |generator| json_schema!(
     ]
 }));
 // A label may have no value.
-inline_schema!(Pairs<Word>: "Labels", |generator| json_schema!({
+inline_schema!(Pairs<ScalarText>: "Labels", |generator| json_schema!({
     "anyOf": [
-        { "type": "object", "additionalProperties": generator.subschema_for::<Word>() },
+        { "type": "object", "additionalProperties": generator.subschema_for::<ScalarText>() },
         { "type": "array", "items": { "type": "string", "pattern": "^[^=]" } },
     ]
 }));
 inline_schema!(EnvironmentValue: "EnvironmentValue", |generator| json_schema!({
-    "anyOf": [generator.subschema_for::<Word>(), generator.subschema_for::<SecretReference>()]
+    "anyOf": [generator.subschema_for::<ScalarText>(), generator.subschema_for::<SecretReference>()]
 }));

@@ -32,13 +32,14 @@ pub struct HistoryFact {
     pub attempts: Option<Attempts>,
     /// Failure that `lcm report` was last told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub report: Option<Report>,
+    pub report: Option<FailureReport>,
 }
 
 /// A failure that an outside observer reported. It is about the start that was up then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Report {
+#[schemars(rename = "Report")]
+pub struct FailureReport {
     pub error: String,
     pub by: String,
     #[schemars(with = "String")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::model::endpoint::Endpoint;
-use crate::model::facts::owner::Owner;
+use crate::model::facts::owner::ProcessOwner;
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::secret::Masker;
@@ -77,7 +77,7 @@ pub struct InstanceCount {
 /// Processes and ports that belong to one owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribution {
-    pub owner: Owner,
+    pub owner: ProcessOwner,
     /// Instance that has them, where there may be several of one owner.
     pub instance: Option<Instance>,
     pub pids: Vec<i32>,
@@ -88,14 +88,14 @@ impl Attribution {
     /// Processes of a service.
     #[must_use]
     pub fn of_service(project: &str, service: &str, pids: Vec<i32>) -> Self {
-        let owner = Owner::Service { project: ProjectName::new(project), service: ServiceName::new(service) };
+        let owner = ProcessOwner::Service { project: ProjectName::new(project), service: ServiceName::new(service) };
         Self { owner, instance: None, pids, ports: Vec::new() }
     }
 
     /// Ports of an object at a runtime.
     #[must_use]
     pub fn of_object(id: impl Into<String>, ports: Vec<Endpoint>) -> Self {
-        Self { owner: Owner::Container(id.into()), instance: None, pids: Vec::new(), ports }
+        Self { owner: ProcessOwner::Container(id.into()), instance: None, pids: Vec::new(), ports }
     }
 }
 
@@ -103,13 +103,14 @@ impl Attribution {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Instances {
     read: BTreeMap<RuntimeName, Box<dyn RuntimeFacts>>,
-    unread: BTreeMap<RuntimeName, Written>,
+    unread: BTreeMap<RuntimeName, RecordedReading>,
 }
 
 /// Reading of one runtime as a file holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Written {
+#[schemars(rename = "Written")]
+pub struct RecordedReading {
     /// Version of the reading, as `NAME/NUMBER`.
     pub format: String,
     /// In the runtime's own shape.
@@ -153,7 +154,7 @@ impl Instances {
     }
 
     /// Takes out what no runtime has read yet.
-    pub fn take_unread(&mut self) -> BTreeMap<RuntimeName, Written> {
+    pub fn take_unread(&mut self) -> BTreeMap<RuntimeName, RecordedReading> {
         std::mem::take(&mut self.unread)
     }
 }
@@ -173,9 +174,9 @@ impl PartialEq for dyn RuntimeFacts {
 impl Serialize for Instances {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let written =
-            |facts: &dyn RuntimeFacts| Written { format: facts.format().to_owned(), reading: facts.to_json() };
+            |facts: &dyn RuntimeFacts| RecordedReading { format: facts.format().to_owned(), reading: facts.to_json() };
         let read = self.read.iter().map(|(name, facts)| (name.clone(), written(&**facts)));
-        let all: BTreeMap<RuntimeName, Written> = self.unread.clone().into_iter().chain(read).collect();
+        let all: BTreeMap<RuntimeName, RecordedReading> = self.unread.clone().into_iter().chain(read).collect();
         all.serialize(serializer)
     }
 }
@@ -192,6 +193,6 @@ impl JsonSchema for Instances {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        BTreeMap::<String, Written>::json_schema(generator)
+        BTreeMap::<String, RecordedReading>::json_schema(generator)
     }
 }

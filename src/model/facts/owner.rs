@@ -9,7 +9,8 @@ use crate::model::names::{ProjectName, ServiceName};
 /// Whose a process is, as far as its marks tell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Owner {
+#[schemars(rename = "Owner")]
+pub enum ProcessOwner {
     /// A process tree that carries lcm's marks.
     Service {
         project: ProjectName,
@@ -20,7 +21,7 @@ pub enum Owner {
     Stranger,
 }
 
-impl Owner {
+impl ProcessOwner {
     /// Owner of what belongs to an instance: an object by its id, else the service.
     #[must_use]
     pub fn of(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Self {

@@ -41,7 +41,7 @@ impl PartialOrd for Day {
 const MEETING_MAX: usize = 8;
 
 #[derive(Clone, Copy)]
-enum Bound {
+enum HoursBound {
     Begin,
     End,
 }
@@ -79,17 +79,17 @@ impl Hours {
             return None;
         }
         let last = if self.until > self.from { day } else { day.tomorrow().ok()? };
-        let begin = moment(&self.zone, day.to_datetime(self.from), Bound::Begin)?;
-        Some((begin, moment(&self.zone, last.to_datetime(self.until), Bound::End)?))
+        let begin = moment(&self.zone, day.to_datetime(self.from), HoursBound::Begin)?;
+        Some((begin, moment(&self.zone, last.to_datetime(self.until), HoursBound::End)?))
     }
 }
 
 /// `None`: beyond what calendars know.
-fn moment(zone: &TimeZone, shown: DateTime, bound: Bound) -> Option<Timestamp> {
+fn moment(zone: &TimeZone, shown: DateTime, bound: HoursBound) -> Option<Timestamp> {
     match (zone.to_ambiguous_timestamp(shown).offset(), bound) {
         (AmbiguousOffset::Unambiguous { offset }, _) => offset.to_timestamp(shown).ok(),
-        (AmbiguousOffset::Fold { before, .. }, Bound::Begin) => before.to_timestamp(shown).ok(),
-        (AmbiguousOffset::Fold { after, .. }, Bound::End) => after.to_timestamp(shown).ok(),
+        (AmbiguousOffset::Fold { before, .. }, HoursBound::Begin) => before.to_timestamp(shown).ok(),
+        (AmbiguousOffset::Fold { after, .. }, HoursBound::End) => after.to_timestamp(shown).ok(),
         (AmbiguousOffset::Gap { after, .. }, _) => {
             // By the clock of after the skip, it lies before the skip.
             let before_the_skip = after.to_timestamp(shown).ok()?;

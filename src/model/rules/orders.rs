@@ -1,22 +1,22 @@
 //! What an operator may order of a service, by rows and rules. Whether it is lcm's to order about at all, and what
 //! becomes of its neighbours, is not asked here.
 
+use crate::model::holds::{Hold, way};
 use crate::model::lifecycle::{Action, State};
-use crate::model::rules::{Case, Denial, Rules, Verdict};
-use crate::model::words::{Word, way};
+use crate::model::rules::{Case, Denial, Legality, Rules};
 
 impl Rules {
     /// Returns the states that a service passes once this is said of it, both ends included. Empty: no row leads there,
     /// and it is held in the state that it is in. `Err`: a rule forbids the change.
-    pub fn may_say(&self, case: &Case<'_>, word: Word, from: State) -> Result<Vec<State>, Denial<'_>> {
+    pub fn may_hold(&self, case: &Case<'_>, hold: Hold, from: State) -> Result<Vec<State>, Denial<'_>> {
         // Where the rows have no such change at all, a rule may open one.
-        let direct = [from, word.state()];
-        let opened = (!from.may_become(word.state())).then_some(direct.as_slice());
-        let Some(route) = way(word, from).or(opened) else { return Ok(Vec::new()) };
+        let direct = [from, hold.state()];
+        let opened = (!from.may_become(hold.state())).then_some(direct.as_slice());
+        let Some(route) = way(hold, from).or(opened) else { return Ok(Vec::new()) };
         match self.judge_route(case, route) {
             None => Ok(route.to_vec()),
-            Some(Verdict::NoRow | Verdict::Legal) => Ok(Vec::new()),
-            Some(Verdict::Denied(denial)) => Err(denial),
+            Some(Legality::NoRow | Legality::Legal) => Ok(Vec::new()),
+            Some(Legality::Denied(denial)) => Err(denial),
         }
     }
 
@@ -31,9 +31,9 @@ impl Rules {
         let stops = runs && may(Action::Stop, from);
         let restarts = from.is_operational() && stops && may(Action::Start, State::Offline);
         let orders = [("resume", is_held), ("start", starts), ("stop", stops), ("restart", restarts)];
-        let may_say = |word: &Word| word.state() != from && self.may_say(case, *word, from).is_ok();
-        let words = Word::ALL.into_iter().filter(may_say);
-        orders.into_iter().filter(|(_, may)| *may).map(|(order, _)| order).chain(words.map(Word::as_str)).collect()
+        let may_hold = |hold: &Hold| hold.state() != from && self.may_hold(case, *hold, from).is_ok();
+        let holds = Hold::ALL.into_iter().filter(may_hold);
+        orders.into_iter().filter(|(_, may)| *may).map(|(order, _)| order).chain(holds.map(Hold::as_str)).collect()
     }
 }
 
@@ -41,10 +41,10 @@ impl Rules {
 mod tests {
     use jiff::Timestamp;
 
+    use crate::model::holds::Hold;
     use crate::model::lifecycle::State;
     use crate::model::names::ServiceName;
     use crate::model::rules::{Case, Rule, Rules};
-    use crate::model::words::Word;
 
     fn commands(rules: &Rules, from: State) -> String {
         let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };
@@ -85,7 +85,7 @@ mod tests {
         let allow = vec![rule(State::Failed, State::Maintenance)];
         let rules = Rules { allow, ..Rules::default() };
         let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };
-        assert_eq!(rules.may_say(&case, Word::Maintain, State::Failed), Ok(vec![State::Failed, State::Maintenance]));
-        assert_eq!(Rules::default().may_say(&case, Word::Maintain, State::Failed), Ok(Vec::new()));
+        assert_eq!(rules.may_hold(&case, Hold::Maintain, State::Failed), Ok(vec![State::Failed, State::Maintenance]));
+        assert_eq!(Rules::default().may_hold(&case, Hold::Maintain, State::Failed), Ok(Vec::new()));
     }
 }

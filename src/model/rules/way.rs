@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::rules::{Case, Denial, Rules, Verdict};
+use crate::model::rules::{Case, Denial, Legality, Rules};
 
 /// Why there is no way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ impl Rules {
             }
             return match self.judge_route(case, route) {
                 None => Ok(route.to_vec()),
-                Some(Verdict::Denied(denial)) => Err(Refusal::Denied(denial)),
-                Some(Verdict::Legal | Verdict::NoRow) => Err(self.no_way(case, action, from)),
+                Some(Legality::Denied(denial)) => Err(Refusal::Denied(denial)),
+                Some(Legality::Legal | Legality::NoRow) => Err(self.no_way(case, action, from)),
             };
         }
         let mut refusal = None;
@@ -41,10 +41,10 @@ impl Rules {
             match self.judge_route(case, &route) {
                 None => return Ok(route),
                 // A way that is open but for a denial: the denial is what must go.
-                Some(Verdict::Denied(denial)) if self.has(case, from, rest[0]) => {
+                Some(Legality::Denied(denial)) if self.has(case, from, rest[0]) => {
                     refusal.get_or_insert(Refusal::Denied(denial));
                 }
-                Some(Verdict::Legal | Verdict::NoRow | Verdict::Denied(_)) => {}
+                Some(Legality::Legal | Legality::NoRow | Legality::Denied(_)) => {}
             }
         }
         Err(refusal.unwrap_or_else(|| self.no_way(case, action, from)))

@@ -32,9 +32,9 @@ const PART_BYTES_MAX: usize = 4 << 10;
 
 /// Secrets as they may stand in free text. Its `Debug` is stars; copies share one automaton.
 #[derive(Clone, Default)]
-pub struct Masker(Option<Arc<Search>>);
+pub struct Masker(Option<Arc<NeedleSearch>>);
 
-struct Search {
+struct NeedleSearch {
     needles: Needles,
     /// The end of each backwards, sorted.
     reversed: Vec<Vec<u8>>,
@@ -50,7 +50,7 @@ impl Masker {
         let end_of = |needle: &Vec<u8>| needle.iter().rev().take(PART_BYTES_MAX).copied().collect();
         let mut reversed: Vec<Vec<u8>> = needles.keys().map(end_of).collect();
         reversed.sort_unstable();
-        Self(Some(Arc::new(Search { needles: Needles::new(needles), reversed })))
+        Self(Some(Arc::new(NeedleSearch { needles: Needles::new(needles), reversed })))
     }
 
     /// Returns true if there is nothing to mask.
@@ -159,7 +159,7 @@ impl Masker {
     }
 }
 
-impl Search {
+impl NeedleSearch {
     /// Searches a text, and the texts that it means once its escapes are undone, the nearest meanings first.
     fn read(&self, text: Layer, depth: usize, found: &mut Vec<Range<usize>>) {
         self.search(&text, found);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model::desired::{Desired, Evict, GpuRequest, Service};
-use crate::model::facts::{Facts, GpuHolder, Owner, Reading};
+use crate::model::facts::{Facts, GpuHolder, ProcessOwner, Reading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService};
 use crate::model::size::Mebibytes;
@@ -39,12 +39,12 @@ fn tree(project: &str, service: &str, pid: i32, gpus: &str, vram_mib: u64) -> Va
     })
 }
 
-fn holder(pid: i32, program: &str, memory: Option<u64>, owner: &Owner) -> Value {
+fn holder(pid: i32, program: &str, memory: Option<u64>, owner: &ProcessOwner) -> Value {
     json!({ "pid": pid, "program": program, "memory": memory, "owner": owner })
 }
 
-fn service(project: &str, service: &str) -> Owner {
-    Owner::Service { project: project.into(), service: service.into() }
+fn service(project: &str, service: &str) -> ProcessOwner {
+    ProcessOwner::Service { project: project.into(), service: service.into() }
 }
 
 /// One GPU of 24 000 MiB.
@@ -83,10 +83,10 @@ fn everything_in_use_counts_for_somebody() {
     let holders = [
         holder(10, "llm", Some(6_000), &service("studio", "llm")),
         holder(11, "llm", Some(500), &service("studio", "llm")),
-        holder(20, "chrome", Some(400), &Owner::Stranger),
-        holder(21, "chrome", Some(100), &Owner::Stranger),
-        holder(22, "Xorg", Some(200), &Owner::Stranger),
-        holder(4711, GpuHolder::ENDED, Some(1_000), &Owner::Stranger),
+        holder(20, "chrome", Some(400), &ProcessOwner::Stranger),
+        holder(21, "chrome", Some(100), &ProcessOwner::Stranger),
+        holder(22, "Xorg", Some(200), &ProcessOwner::Stranger),
+        holder(4711, GpuHolder::ENDED, Some(1_000), &ProcessOwner::Stranger),
     ];
     let observed = with_llm(&holders, Some(10_000));
     assert_eq!(measured(&observed), Some(6_500));
@@ -104,7 +104,8 @@ fn what_rounding_leaves_counts_and_has_no_name() {
 
 #[test]
 fn many_are_counted_and_not_named() {
-    let holders: Vec<Value> = (0..9).map(|pid| holder(pid, &format!("p{pid}"), Some(100), &Owner::Stranger)).collect();
+    let holders: Vec<Value> =
+        (0..9).map(|pid| holder(pid, &format!("p{pid}"), Some(100), &ProcessOwner::Stranger)).collect();
     let observed = observe(&facts(&[], &[gpu(Some(900), 0, &holders)]), &desired());
     assert_eq!(foreign(&observed), (900, vec!["p0", "p1", "p2", "p3", "p4", "p5", "and 3 more"]));
 }
@@ -117,7 +118,7 @@ fn a_service_that_holds_nothing_is_measured_and_one_that_nobody_tells_of_is_not(
     assert_eq!(measured(&with_llm(&untold, Some(7_000))), None);
     let half = [holder(10, "llm", Some(7_000), &service("studio", "llm")), untold[0].clone()];
     assert_eq!(measured(&with_llm(&half, Some(7_000))), None, "of one of its processes it is not told");
-    let stranger = holder(20, "game", None, &Owner::Stranger);
+    let stranger = holder(20, "game", None, &ProcessOwner::Stranger);
     assert_eq!(measured(&with_llm(std::slice::from_ref(&stranger), Some(7_000))), None, "it may be there too");
     let beside = [holder(10, "llm", Some(7_000), &service("studio", "llm")), stranger];
     assert_eq!(measured(&with_llm(&beside, Some(9_000))), Some(7_000));
@@ -125,7 +126,7 @@ fn a_service_that_holds_nothing_is_measured_and_one_that_nobody_tells_of_is_not(
 
 #[test]
 fn where_some_could_not_be_told_apart_a_part_is_no_measurement() {
-    let anybody = holder(0, "processes that the driver does not name", None, &Owner::Stranger);
+    let anybody = holder(0, "processes that the driver does not name", None, &ProcessOwner::Stranger);
     let part = [holder(10, "llm", Some(500), &service("studio", "llm")), anybody.clone()];
     let mut desired = desired();
     let evict = Evict { calls: Vec::new(), resident: Mebibytes(1_024), timeout: Duration::from_secs(1) };
@@ -141,10 +142,11 @@ fn where_some_could_not_be_told_apart_a_part_is_no_measurement() {
 
 #[test]
 fn where_shares_are_not_told_what_we_declare_is_ours() {
-    let untold = [holder(10, "llm", None, &service("studio", "llm")), holder(20, "game", None, &Owner::Stranger)];
+    let untold =
+        [holder(10, "llm", None, &service("studio", "llm")), holder(20, "game", None, &ProcessOwner::Stranger)];
     assert_eq!(foreign(&with_llm(&untold, Some(11_000))), (3_300, vec!["the driver", "game"]));
     assert_eq!(foreign(&with_llm(&untold, Some(5_000))), (300, vec!["the driver", "game"]), "never less than is known");
-    let told = [untold[0].clone(), holder(20, "game", Some(2_000), &Owner::Stranger)];
+    let told = [untold[0].clone(), holder(20, "game", Some(2_000), &ProcessOwner::Stranger)];
     assert_eq!(foreign(&with_llm(&told, Some(5_000))).0, 2_300);
     // What is measured of it is what it takes of what is in use, however much it declares.
     let measured = [holder(10, "llm", Some(500), &service("studio", "llm")), untold[1].clone()];
@@ -208,7 +210,7 @@ fn containers_are_known_by_their_ids() {
     };
     let marks = |project: &str, service: &str| json!({ "project": project, "service": service, "vram_mib": 0, "name": format!("{project}-{service}") });
     let holders = ["c-llm", "c-old", "c-other", "c-none", "c-gone"]
-        .map(|id| holder(1, "python3", Some(1_000), &Owner::Container(id.to_owned())));
+        .map(|id| holder(1, "python3", Some(1_000), &ProcessOwner::Container(id.to_owned())));
     let mut facts = facts(&[], &[gpu(Some(5_000), 0, &holders)]);
     facts.docker_mut().containers = serde_json::from_value(json!({ "known": [
         container("c-llm", marks("studio", "llm")),

@@ -3,7 +3,7 @@
 use crate::model::names::GpuId;
 use crate::model::plan::Reason;
 use crate::model::size::Mebibytes;
-use crate::plan::input::{Gpu, PlanInput};
+use crate::plan::input::{GpuIndex, PlanInput};
 use crate::plan::judge::drift::drift;
 use crate::plan::judge::memory::{self, Lowered, Seats};
 use crate::plan::judge::protected::Protected;
@@ -52,7 +52,7 @@ impl<'a> PlanContext<'a> {
 
     /// GPUs of a service that are known, in their order, with the memory that it counts for on each; see
     /// [`PlanContext::held_on`].
-    pub(crate) fn seat(&self, number: Number) -> &[(Gpu, Mebibytes)] {
+    pub(crate) fn seat(&self, number: Number) -> &[(GpuIndex, Mebibytes)] {
         self.seats.of(number)
     }
 

@@ -8,7 +8,7 @@ use crate::model::plan::{Reason, ReasonCode};
 use crate::model::size::Mebibytes;
 use crate::model::workload::{Capability, Origin};
 use crate::plan::decision::Decision;
-use crate::plan::input::{Gpu, PlanInput};
+use crate::plan::input::{GpuIndex, PlanInput};
 use crate::plan::judge::bring_up::bring_up;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::is_renamed;
@@ -43,7 +43,7 @@ pub(crate) fn seat<'a>(
     context: &'a PlanContext<'_>,
     number: Number,
     decision: &'a Decision,
-) -> impl Iterator<Item = (Gpu, Mebibytes)> + 'a {
+) -> impl Iterator<Item = (GpuIndex, Mebibytes)> + 'a {
     let is_down = matches!(decision, Decision::ScaleDown(_));
     context.seat(number).iter().map(move |(gpu, held)| {
         let freed = || freed_on(context, number, context.input.gpu_id(*gpu));

@@ -9,7 +9,7 @@ use crate::model::observed::{ObservedService, called};
 use crate::model::plan::{GivenBack, Reason, ReasonCode};
 use crate::model::size::Mebibytes;
 use crate::plan::decision::{Decision, Decisions};
-use crate::plan::input::Gpu;
+use crate::plan::input::GpuIndex;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
@@ -19,7 +19,7 @@ const HELD_TENTHS: u64 = 9;
 
 /// Where a service lacks memory that it declares, and how much; empty where it has its memory, or where that is still
 /// free for it.
-pub(crate) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(Gpu, Mebibytes)> {
+pub(crate) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(GpuIndex, Mebibytes)> {
     let (service, seen) = (context.input.service(number), context.input.seen(number));
     // One that chose another GPU than it was given holds its memory there.
     let all = seen.measured.iter().flatten().map(|(_, held)| *held).sum();

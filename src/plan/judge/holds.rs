@@ -4,10 +4,10 @@
 //! Where holds can't be read, any service may be in maintenance, suspended or terminated, so nothing is done that a hold
 //! could forbid: a service that is as it should be stays, and everything else is blocked.
 
+use crate::model::holds::{Hold, HoldRecord};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
-use crate::model::rules::Verdict;
-use crate::model::words::{Said, Word};
+use crate::model::rules::Legality;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
@@ -18,20 +18,20 @@ use crate::plan::steps::stop_route;
 /// Decision for a service under an operator's hold; `None` where there is none.
 pub(super) fn held_by_operator(context: &PlanContext<'_>, number: Number) -> Option<Decision> {
     let input = &context.input;
-    let said = input.summary(number).has_hold.then(|| input.seen(number).word.as_ref())??;
-    Some(match said.word {
-        Word::Maintain => held(said, ReasonCode::Maintenance, "it is left as it is"),
-        Word::Suspend => suspended(input, number, said),
-        Word::Terminate => terminated(context, number, said),
+    let said = input.summary(number).has_hold.then(|| input.seen(number).hold.as_ref())??;
+    Some(match said.kind {
+        Hold::Maintain => held(said, ReasonCode::Maintenance, "it is left as it is"),
+        Hold::Suspend => suspended(input, number, said),
+        Hold::Terminate => terminated(context, number, said),
     })
 }
 
-fn held(said: &Said, code: ReasonCode, what: &str) -> Decision {
+fn held(said: &HoldRecord, code: ReasonCode, what: &str) -> Decision {
     let because = said.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     Decision::Held(reason(code, format!("{what}{because}"), Some(said.by.clone())))
 }
 
-fn suspended(input: &PlanInput<'_>, number: Number, said: &Said) -> Decision {
+fn suspended(input: &PlanInput<'_>, number: Number, said: &HoldRecord) -> Decision {
     let seen = input.seen(number);
     let held = |what: &str| held(said, ReasonCode::Suspended, what);
     if seen.state == State::Suspended {
@@ -52,7 +52,7 @@ fn suspended(input: &PlanInput<'_>, number: Number, said: &Said) -> Decision {
     held("it is to be paused, and does not run by now")
 }
 
-fn terminated(context: &PlanContext<'_>, number: Number, said: &Said) -> Decision {
+fn terminated(context: &PlanContext<'_>, number: Number, said: &HoldRecord) -> Decision {
     let input = &context.input;
     let seen = input.seen(number);
     let held = |what: &str| held(said, ReasonCode::Terminated, what);
@@ -77,7 +77,7 @@ fn terminated(context: &PlanContext<'_>, number: Number, said: &Said) -> Decisio
     }
     let way = stop_route(ReasonCode::Terminated, seen.state).unwrap_or_default();
     let case = input.case(input.name(number));
-    if let Some(Verdict::Denied(denial)) = input.desired.rules.judge_route(&case, way) {
+    if let Some(Legality::Denied(denial)) = input.desired.rules.judge_route(&case, way) {
         return held(&format!("it is to be stopped, and can't be: {denial}"));
     }
     let message = format!("it is to be off for good ({})", said.by_whom());

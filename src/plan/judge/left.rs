@@ -13,7 +13,7 @@ use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::numbers::Number;
-use crate::plan::summary::Owner;
+use crate::plan::summary::OwnerKind;
 use crate::plan::want::Want;
 
 /// More blocked services than this are counted, not listed.
@@ -53,7 +53,7 @@ fn may_run_on(context: &PlanContext<'_>, number: Number) -> bool {
         && seen.holds_room
         && seen.is_known
         && !seen.has_hold
-        && matches!(seen.owner, Owner::Ours | Owner::Adopted)
+        && matches!(seen.owner, OwnerKind::Ours | OwnerKind::Adopted)
         && !matches!(seen.state, State::Suspended | State::Maintenance | State::Stopping)
         && context.protected.any(number).is_none()
 }

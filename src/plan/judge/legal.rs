@@ -12,7 +12,7 @@ use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::is_renamed;
 use crate::plan::judge::protected::by_rule;
 use crate::plan::numbers::Number;
-use crate::plan::summary::Owner;
+use crate::plan::summary::OwnerKind;
 
 /// Replaces the decisions that have no legal way by blocks that name the rule.
 pub(super) fn hold_to_rules(context: &PlanContext<'_>, decisions: &mut Decisions) {
@@ -123,7 +123,7 @@ fn along(context: &PlanContext<'_>, number: Number) -> Option<String> {
 /// Rule that keeps a container from being removed on `down`.
 fn stays(input: &PlanInput<'_>, number: Number, state: State) -> Option<String> {
     let seen = input.summary(number);
-    let own = seen.owner == Owner::Ours && seen.is_container;
+    let own = seen.owner == OwnerKind::Ours && seen.is_container;
     let goes = input.request.purpose == Purpose::Down && input.is_in_scope(number) && seen.is_known;
     if !(own && goes) {
         return None;

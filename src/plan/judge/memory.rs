@@ -9,18 +9,18 @@ use smallvec::SmallVec;
 use crate::model::names::GpuId;
 use crate::model::observed::ObservedService;
 use crate::model::size::Mebibytes;
-use crate::plan::input::{Gpu, PlanInput};
+use crate::plan::input::{GpuIndex, PlanInput};
 use crate::plan::numbers::{Number, Rows};
 use crate::plan::want::Want;
 
 /// GPUs of each service that are known, in their order, with the memory that it counts for on each.
-pub(super) type Seats = Rows<(Gpu, Mebibytes)>;
+pub(super) type Seats = Rows<(GpuIndex, Mebibytes)>;
 
 /// Service that counts as what is measured of it on one GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lowered {
     pub(super) number: Number,
-    pub(super) gpu: Gpu,
+    pub(super) gpu: GpuIndex,
     pub(super) measured: Mebibytes,
     /// Other programs have the memory that it gave back.
     pub(super) is_taken: bool,
@@ -107,7 +107,7 @@ fn measured_on(seen: &ObservedService, gpu: &GpuId) -> Mebibytes {
 }
 
 /// Known GPUs of a service with the memory that it takes on each, in full.
-pub(super) fn seat(input: &PlanInput<'_>, number: Number) -> SmallVec<[(Gpu, Mebibytes); 1]> {
+pub(super) fn seat(input: &PlanInput<'_>, number: Number) -> SmallVec<[(GpuIndex, Mebibytes); 1]> {
     let gpus = input.seen(number).gpus.iter();
     gpus.filter_map(|id| Some((input.gpu(id)?, full_on(input, number, id)))).collect()
 }

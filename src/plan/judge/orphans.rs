@@ -1,10 +1,10 @@
 //! Orphans: which of them this run stops, and what keeps the others.
 
 use crate::model::desired::OrphanPolicy;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::Action;
 use crate::model::observed::Orphan;
 use crate::model::plan::Purpose;
-use crate::model::words::Word;
 use crate::plan::input::PlanInput;
 
 /// Orphan is stopped in this run.
@@ -26,7 +26,7 @@ pub(crate) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
 
 /// No hold keeps an orphan as it is.
 pub(crate) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
-    let is_kept = orphan.word.as_ref().is_some_and(|hold| hold.word != Word::Terminate);
+    let is_kept = orphan.hold.as_ref().is_some_and(|hold| hold.kind != Hold::Terminate);
     !is_kept && input.holds_unknown().is_none()
 }
 

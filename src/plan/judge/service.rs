@@ -11,7 +11,7 @@ use crate::plan::judge::drift::gpu_lost;
 use crate::plan::judge::{copies, given_back, holds, recover};
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
-use crate::plan::summary::Owner;
+use crate::plan::summary::OwnerKind;
 use crate::plan::want::Want;
 
 /// Decision for one service, without its neighbours.
@@ -216,7 +216,7 @@ fn kept_as_it_is(context: &PlanContext<'_>, number: Number, why: &Reason) -> Opt
 /// Decision for a wanted service whose container is missing or foreign.
 fn not_ours(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     let summary = input.summary(number);
-    if !matches!(summary.owner, Owner::Missing | Owner::Foreign) {
+    if !matches!(summary.owner, OwnerKind::Missing | OwnerKind::Foreign) {
         return None;
     }
     match &input.seen(number).ownership {

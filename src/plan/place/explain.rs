@@ -5,14 +5,14 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::ports::port_of;
-use super::problem::{End, Fate, ItemId, Kind};
+use super::problem::{EndState, Fate, ItemId, ItemKind};
 use super::refusal::Sums;
 use super::translate::{Translated, lacks};
+use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
-use crate::model::room::{GpuRoom, Holder};
 use crate::model::size::Mebibytes;
 use crate::plan::capacity;
 use crate::plan::decision::{Decision, Decisions};
@@ -26,10 +26,10 @@ use crate::plan::reason::reason;
 /// Decisions as the answer has them.
 pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates: &[Fate]) -> Decisions {
     let Translated { problem, mut decisions, numbers, gpus, ports } = translated;
-    let Some(end) = End::of(&problem, fates) else { return decisions };
+    let Some(end) = EndState::of(&problem, fates) else { return decisions };
     let going = decisions.0.iter().map(Decision::stops).collect();
     let (users, room) = (OnceCell::new(), OnceCell::new());
-    let telling = Telling {
+    let telling = Explainer {
         context,
         input: &context.input,
         numbers: &numbers,
@@ -49,13 +49,13 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
     decisions
 }
 
-struct Telling<'a> {
+struct Explainer<'a> {
     context: &'a PlanContext<'a>,
     input: &'a PlanInput<'a>,
     numbers: &'a [Number],
     gpus: &'a [GpuId],
     ports: &'a [Endpoint],
-    end: &'a End<'a>,
+    end: &'a EndState<'a>,
     /// Stopped, or stopped and started again, for another reason than the placing; by number.
     going: Vec<bool>,
     /// Users of each port at the plan's end; made when the first refusal needs it, as the rest.
@@ -64,39 +64,39 @@ struct Telling<'a> {
     room: OnceCell<Sums>,
 }
 
-impl Telling<'_> {
+impl Explainer<'_> {
     /// Decision of an item, where the answer changes it.
     fn changed(&self, id: ItemId, decided: &Decisions) -> Option<Decision> {
         let (item, before) = (&self.end.problem().items[id], &decided.0[self.numbers[id]]);
         let gpus = |set: usize| item.sets.sets[set].iter().map(|gpu| self.gpus[*gpu].clone()).collect();
         let decision = match (item.kind, self.end.fates()[id]) {
-            (Kind::Settled | Kind::Stuck | Kind::Kept, Fate::Stay) => return None,
+            (ItemKind::Settled | ItemKind::Stuck | ItemKind::Kept, Fate::Stay) => return None,
             // Its room is kept for it, or there is none.
-            (Kind::Fresh, _) if before.held().is_some() => return None,
-            (Kind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => {
+            (ItemKind::Fresh, _) if before.held().is_some() => return None,
+            (ItemKind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => {
                 recover::left_out(self.context, self.numbers[id], self.lack(id, decided))
             }
-            (Kind::Drifted, Fate::Stay) => self.left_as_it_is(id, before, decided),
-            (Kind::Waking, Fate::Stay) => Decision::Blocked(self.lack_of_memory(id, before)),
-            (Kind::Waking, Fate::On(_)) if self.end.is_woken(id) => return None,
-            (Kind::Waking, Fate::Out) => {
+            (ItemKind::Drifted, Fate::Stay) => self.left_as_it_is(id, before, decided),
+            (ItemKind::Waking, Fate::Stay) => Decision::Blocked(self.lack_of_memory(id, before)),
+            (ItemKind::Waking, Fate::On(_)) if self.end.is_woken(id) => return None,
+            (ItemKind::Waking, Fate::Out) => {
                 Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.lack_of_memory(id, before)) }
             }
-            (Kind::Fresh | Kind::Drifted, Fate::On(set)) => match before.clone() {
+            (ItemKind::Fresh | ItemKind::Drifted, Fate::On(set)) => match before.clone() {
                 Decision::Recreate { reason, .. } => Decision::Recreate { reason, gpus: gpus(set) },
                 Decision::Start { reason, .. } => Decision::Start { reason, gpus: gpus(set) },
                 other => other,
             },
-            (Kind::Settled | Kind::Waking | Kind::Stuck | Kind::Kept, Fate::On(set)) => {
+            (ItemKind::Settled | ItemKind::Waking | ItemKind::Stuck | ItemKind::Kept, Fate::On(set)) => {
                 Decision::Recreate { reason: self.moved(id), gpus: gpus(set) }
             }
             (_, Fate::Evicted) => Decision::Evict(self.preempted(id)),
-            (Kind::Kept, Fate::Out) => Decision::Stop(self.preempted(id)),
-            (Kind::Stuck, Fate::Out) => {
+            (ItemKind::Kept, Fate::Out) => Decision::Stop(self.preempted(id)),
+            (ItemKind::Stuck, Fate::Out) => {
                 let blocked = before.blocked().or(before.held()).cloned().unwrap_or_else(|| self.preempted(id));
                 Decision::Preempt { reason: self.preempted(id), blocked: Box::new(blocked) }
             }
-            (Kind::Settled | Kind::Drifted, Fate::Out) => {
+            (ItemKind::Settled | ItemKind::Drifted, Fate::Out) => {
                 Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.lack(id, decided)) }
             }
         };
@@ -215,7 +215,7 @@ impl Telling<'_> {
     }
 
     /// Every GPU as the plan leaves it.
-    fn at_the_end(&self) -> BTreeMap<GpuId, GpuRoom> {
+    fn at_the_end(&self) -> BTreeMap<GpuId, GpuCapacity> {
         let mut stays: Vec<bool> = self.going.iter().map(|goes| !goes).collect();
         self.numbers.iter().for_each(|placed| stays[*placed] = false);
         let mut room =
@@ -224,7 +224,7 @@ impl Telling<'_> {
             for (gpu, amount) in self.end.takes(id).into_iter().filter(|(_, amount)| *amount > 0) {
                 if let Some(gpu) = room.get_mut(&self.gpus[gpu]) {
                     let counts = Mebibytes(amount.unsigned_abs());
-                    gpu.holders.push(Holder { counts, ..capacity::holder(self.input, *number) });
+                    gpu.holders.push(MemoryHolder { counts, ..capacity::holder(self.input, *number) });
                 }
             }
         }

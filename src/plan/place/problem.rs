@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-/// Position of a GPU in [`Problem::usable`].
-pub(super) type Gpu = usize;
+/// Position of a GPU in [`PlacementProblem::usable`].
+pub(super) type GpuSlot = usize;
 
-/// Position of an item in [`Problem::items`].
+/// Position of an item in [`PlacementProblem::items`].
 pub(super) type ItemId = usize;
 
 /// Most have one of a kind: kept in place, so that thousands of items are one piece of memory and not many.
@@ -19,13 +19,13 @@ pub(super) type Few<T> = SmallVec<[T; 1]>;
 /// Sets of GPUs that would do, the first choice first.
 #[derive(Debug)]
 pub(super) struct Sets {
-    pub(super) sets: Vec<Vec<Gpu>>,
+    pub(super) sets: Vec<Vec<GpuSlot>>,
     /// The manifest names these very GPUs; else any GPU is as good as any other of the list.
     pub(super) named: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct PlacementProblem {
     /// MiB on each GPU, less all that no placing changes; negative where that is too much already.
     pub(super) usable: Vec<i64>,
     /// By level; of one level, what others depend on first.
@@ -41,9 +41,9 @@ pub(super) struct Problem {
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) level: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: ItemKind,
     /// MiB that it holds on each GPU; empty where it does not run.
-    pub(super) seat: Few<(Gpu, i64)>,
+    pub(super) seat: Few<(GpuSlot, i64)>,
     /// Kept ones that can be evicted: what they hold on each GPU after that.
     pub(super) resident: Option<i64>,
     /// MiB that it takes on each GPU once it is started anew.
@@ -65,7 +65,7 @@ pub(super) struct Item {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ItemKind {
     /// Wanted, and does not run.
     Fresh,
     /// Wanted, and runs as it should.
@@ -80,7 +80,7 @@ pub(super) enum Kind {
     Kept,
 }
 
-impl Kind {
+impl ItemKind {
     /// Staying as it is does not satisfy what is wanted of it.
     pub(super) fn is_left_out_as_it_is(self) -> bool {
         matches!(self, Self::Drifted | Self::Waking)
@@ -89,7 +89,7 @@ impl Kind {
 
 impl Item {
     pub(super) fn runs(&self) -> bool {
-        self.kind != Kind::Fresh
+        self.kind != ItemKind::Fresh
     }
 
     /// Its memory counts against others once it is started: it runs already, or others may have to give way to it.
@@ -136,8 +136,8 @@ impl Cost {
 }
 
 /// The end that an answer leads to.
-pub(super) struct End<'p> {
-    problem: &'p Problem,
+pub(super) struct EndState<'p> {
+    problem: &'p PlacementProblem,
     fates: &'p [Fate],
     /// Memory of what runs on as it is.
     staying: Vec<i64>,
@@ -179,17 +179,17 @@ impl Newcomer {
 }
 
 /// Cost of an answer; `None` where it breaks a rule.
-pub(super) fn cost(problem: &Problem, fates: &[Fate]) -> Option<Cost> {
-    let end = End::of(problem, fates)?;
+pub(super) fn cost(problem: &PlacementProblem, fates: &[Fate]) -> Option<Cost> {
+    let end = EndState::of(problem, fates)?;
     let ids = 0..problem.items.len();
     let lawful =
         end.fits() && ids.clone().all(|id| end.stands_on_its_bases(id)) && ids.clone().all(|id| end.is_just(id));
     lawful.then(|| end.cost())
 }
 
-impl<'p> End<'p> {
+impl<'p> EndState<'p> {
     /// `None` where two would share a port.
-    pub(super) fn of(problem: &'p Problem, fates: &'p [Fate]) -> Option<Self> {
+    pub(super) fn of(problem: &'p PlacementProblem, fates: &'p [Fate]) -> Option<Self> {
         let gpus = problem.usable.len();
         let mut end = Self {
             problem,
@@ -235,7 +235,7 @@ impl<'p> End<'p> {
         (!shared).then_some(end)
     }
 
-    pub(super) fn problem(&self) -> &'p Problem {
+    pub(super) fn problem(&self) -> &'p PlacementProblem {
         self.problem
     }
 
@@ -244,7 +244,7 @@ impl<'p> End<'p> {
     }
 
     /// MiB that an item has on each GPU at the end.
-    pub(super) fn takes(&self, id: ItemId) -> Vec<(Gpu, i64)> {
+    pub(super) fn takes(&self, id: ItemId) -> Vec<(GpuSlot, i64)> {
         let item = &self.problem.items[id];
         match self.fates[id] {
             Fate::Stay => item.seat.to_vec(),
@@ -266,7 +266,7 @@ impl<'p> End<'p> {
         users
     }
 
-    fn on(&self, gpu: Gpu) -> i64 {
+    fn on(&self, gpu: GpuSlot) -> i64 {
         let started: i64 = self.newcomers[gpu].iter().map(|newcomer| newcomer.need).sum();
         self.staying[gpu] + started
     }
@@ -289,7 +289,7 @@ impl<'p> End<'p> {
     /// It runs on, and takes memory again.
     pub(super) fn is_woken(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
-        let on_its_seat = item.kind == Kind::Waking && item.home.map(Fate::On) == Some(self.fates[id]);
+        let on_its_seat = item.kind == ItemKind::Waking && item.home.map(Fate::On) == Some(self.fates[id]);
         on_its_seat && item.bases.iter().all(|base| !self.goes(*base))
     }
 
@@ -297,8 +297,8 @@ impl<'p> End<'p> {
     pub(super) fn gives_way(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         match (item.kind, self.fates[id]) {
-            (Kind::Fresh, _) | (_, Fate::Stay) | (Kind::Drifted, Fate::On(_)) => false,
-            (Kind::Waking, Fate::On(_)) => !self.is_woken(id),
+            (ItemKind::Fresh, _) | (_, Fate::Stay) | (ItemKind::Drifted, Fate::On(_)) => false,
+            (ItemKind::Waking, Fate::On(_)) => !self.is_woken(id),
             (_, Fate::Evicted | Fate::Out | Fate::On(_)) => true,
         }
     }
@@ -367,7 +367,7 @@ impl<'p> End<'p> {
     }
 
     /// Neediest item above it on a GPU, where those that matter more and those that stay leave no place for it.
-    fn winner_on(&self, id: ItemId, level: usize, gpu: Gpu, amount: i64) -> Option<ItemId> {
+    fn winner_on(&self, id: ItemId, level: usize, gpu: GpuSlot, amount: i64) -> Option<ItemId> {
         let above = &self.newcomers[gpu][..self.newcomers[gpu].partition_point(|other| other.level < level)];
         let Newcomer { mut drawn, mut neediest, .. } = *above.last()?;
         let item = &self.problem.items[id];
@@ -391,9 +391,9 @@ impl<'p> End<'p> {
         let mut freed = vec![0; self.problem.usable.len()];
         for (id, item) in self.problem.items.iter().enumerate() {
             let elsewhere = match (item.kind, self.fates[id]) {
-                (_, Fate::Stay) | (Kind::Fresh, _) => false,
-                (Kind::Drifted, Fate::On(set)) => item.home != Some(set),
-                (Kind::Waking, Fate::On(_)) => !self.is_woken(id),
+                (_, Fate::Stay) | (ItemKind::Fresh, _) => false,
+                (ItemKind::Drifted, Fate::On(set)) => item.home != Some(set),
+                (ItemKind::Waking, Fate::On(_)) => !self.is_woken(id),
                 (_, Fate::Evicted | Fate::Out | Fate::On(_)) => true,
             };
             if elsewhere {
@@ -401,8 +401,8 @@ impl<'p> End<'p> {
                 item.seat.iter().for_each(|(gpu, amount)| freed[*gpu] += (amount - rest).max(0));
             }
             match self.fates[id] {
-                Fate::Out if item.kind == Kind::Kept => cost.kept_stopped[item.level] += 1,
-                Fate::Out if item.kind != Kind::Stuck => cost.left_out[item.level] += 1,
+                Fate::Out if item.kind == ItemKind::Kept => cost.kept_stopped[item.level] += 1,
+                Fate::Out if item.kind != ItemKind::Stuck => cost.left_out[item.level] += 1,
                 Fate::Stay if item.kind.is_left_out_as_it_is() && !self.is_spared(item) => {
                     cost.left_out[item.level] += 1;
                 }
@@ -423,7 +423,7 @@ impl<'p> End<'p> {
         item.follows.is_some_and(|base| !matches!(self.fates[base], Fate::On(_)))
     }
 
-    fn unused(&self, gpu: Gpu) -> i64 {
+    fn unused(&self, gpu: GpuSlot) -> i64 {
         (self.problem.usable[gpu] - self.on(gpu)).max(0)
     }
 }

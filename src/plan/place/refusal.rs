@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::room::{GpuRoom, Holder};
 use crate::model::size::Mebibytes;
 use crate::plan::decision::Decision;
 use crate::plan::places::Places;
@@ -17,17 +17,17 @@ const LISTED_MAX: usize = 4;
 
 /// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
 pub(super) struct Sums {
-    room: BTreeMap<GpuId, GpuRoom>,
+    room: BTreeMap<GpuId, GpuCapacity>,
     /// Services on each GPU.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
     /// Priorities of services that could be made to give way.
     priorities: BTreeMap<ServiceName, i64>,
     /// By GPU and by the priority of the refused service.
-    lines: RefCell<BTreeMap<(GpuId, i64), Rc<Line>>>,
+    lines: RefCell<BTreeMap<(GpuId, i64), Rc<GpuArithmetic>>>,
 }
 
 /// One GPU's arithmetic, with and without services of lower priority than the refused one.
-struct Line {
+struct GpuArithmetic {
     called: String,
     all: Sum,
     without: Sum,
@@ -41,8 +41,8 @@ struct Sum {
 }
 
 impl Sums {
-    pub(super) fn of(room: BTreeMap<GpuId, GpuRoom>, priorities: BTreeMap<ServiceName, i64>) -> Self {
-        let names = |gpu: &GpuRoom| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
+    pub(super) fn of(room: BTreeMap<GpuId, GpuCapacity>, priorities: BTreeMap<ServiceName, i64>) -> Self {
+        let names = |gpu: &GpuCapacity| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
         let holders = room.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
         Self { room, holders, priorities, lines: RefCell::default() }
     }
@@ -56,8 +56,8 @@ impl Sums {
         places: Option<&Places>,
     ) -> String {
         let gpus = places.map_or(&[][..], |places| &places.all);
-        let lines: Vec<Rc<Line>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
-        let (roomy, full): (Vec<&Line>, Vec<&Line>) =
+        let lines: Vec<Rc<GpuArithmetic>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
+        let (roomy, full): (Vec<&GpuArithmetic>, Vec<&GpuArithmetic>) =
             lines.iter().map(Rc::as_ref).partition(|line| line.all.has_room(need));
         let listed: Vec<&Sum> = full.iter().take(LISTED_MAX).map(|line| line.of(need)).collect();
         let mut text = format!("it needs {need}");
@@ -87,7 +87,7 @@ impl Sums {
         text
     }
 
-    fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<Line>> {
+    fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<GpuArithmetic>> {
         let gpu = self.room.get(id)?;
         // A service that sits there itself is no part of its own refusal.
         if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
@@ -98,15 +98,15 @@ impl Sums {
         Some(Rc::clone(line))
     }
 
-    fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> Line {
+    fn both(&self, gpu: &GpuCapacity, priority: i64, except: Option<&ServiceName>) -> GpuArithmetic {
         let mut without = gpu.clone();
-        let theirs = |held: &Holder| self.priorities.get(held.service.as_ref()?);
+        let theirs = |held: &MemoryHolder| self.priorities.get(held.service.as_ref()?);
         without.holders.retain(|held| theirs(held).is_none_or(|other| *other >= priority));
-        Line { called: gpu.called.clone(), all: Sum::of(gpu, except), without: Sum::of(&without, except) }
+        GpuArithmetic { called: gpu.called.clone(), all: Sum::of(gpu, except), without: Sum::of(&without, except) }
     }
 }
 
-impl Line {
+impl GpuArithmetic {
     /// Arithmetic to report. Services of lower priority are listed only where the service would fit without them.
     fn of(&self, need: Mebibytes) -> &Sum {
         if self.without.has_room(need) { &self.all } else { &self.without }
@@ -114,8 +114,8 @@ impl Line {
 }
 
 impl Sum {
-    fn of(gpu: &GpuRoom, except: Option<&ServiceName>) -> Self {
-        let ranks = |held: &Holder| held.service.is_some() && held.service.as_ref() != except;
+    fn of(gpu: &GpuCapacity, except: Option<&ServiceName>) -> Self {
+        let ranks = |held: &MemoryHolder| held.service.is_some() && held.service.as_ref() != except;
         let ranks = gpu.holders.iter().any(|held| ranks(held) && held.counts > Mebibytes::ZERO);
         Self { text: gpu.arithmetic(except), left: gpu.left(except), ranks }
     }

@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::problem::{Cost, End, Fate, Gpu, Item, Kind, Problem, cost};
-use super::state::{Before, Choice, Now, State, Turn};
+use super::problem::{Cost, EndState, Fate, GpuSlot, Item, ItemKind, PlacementProblem, cost};
+use super::state::{Before, Now, PlacementChoice, SearchState, Turn};
 use crate::plan::place::symmetry::symmetry;
 
 /// A node is a handful of comparisons for each GPU: so many take some tens of milliseconds at most.
@@ -23,20 +23,20 @@ const MENDS_MAX: usize = 64;
 
 /// Best answer found.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Solution {
     pub(super) fates: Vec<Fate>,
     pub(super) is_optimal: bool,
 }
 
-pub(super) fn solve(problem: &Problem) -> Answer {
-    let mut search = Search::new(problem);
+pub(super) fn solve(problem: &PlacementProblem) -> Solution {
+    let mut search = PlacementSearch::new(problem);
     search.level_by_level();
     search.whole();
-    Answer { fates: search.best_fates, is_optimal: search.is_proven }
+    Solution { fates: search.best_fates, is_optimal: search.is_proven }
 }
 
-struct Search<'p> {
-    problem: &'p Problem,
+struct PlacementSearch<'p> {
+    problem: &'p PlacementProblem,
     turns: Vec<Turn>,
     /// Where each level's turns end.
     ends: Vec<usize>,
@@ -48,25 +48,25 @@ struct Search<'p> {
     best_cost: Cost,
     best_fates: Vec<Fate>,
     /// For each GPU the first one that is interchangeable with it.
-    symmetry: Vec<Gpu>,
+    symmetry: Vec<GpuSlot>,
     /// Wanted items by level, the largest first.
-    by_size: Vec<Size>,
+    by_size: Vec<ItemSize>,
     /// Items on which the future may depend by more than the memory that they take.
     watched: Vec<usize>,
 }
 
 /// Choices for each item, in any order of turns.
-struct Way {
-    remain: Vec<Choice>,
-    place: Vec<Choice>,
+struct ChoiceBuffers {
+    remain: Vec<PlacementChoice>,
+    place: Vec<PlacementChoice>,
 }
 
-impl Way {
+impl ChoiceBuffers {
     fn new(items: usize) -> Self {
-        Self { remain: vec![Choice::Pass; items], place: vec![Choice::Pass; items] }
+        Self { remain: vec![PlacementChoice::Pass; items], place: vec![PlacementChoice::Pass; items] }
     }
 
-    fn of(items: usize, turns: &[Turn], frames: &[Frame]) -> Self {
+    fn of(items: usize, turns: &[Turn], frames: &[SearchFrame]) -> Self {
         let mut way = Self::new(items);
         for (turn, frame) in turns.iter().zip(frames) {
             if let Some((choice, _)) = frame.made {
@@ -76,14 +76,14 @@ impl Way {
         way
     }
 
-    fn note(&mut self, turn: Turn, choice: Choice) {
+    fn note(&mut self, turn: Turn, choice: PlacementChoice) {
         match turn {
             Turn::Remain(id) => self.remain[id] = choice,
             Turn::Place(id) => self.place[id] = choice,
         }
     }
 
-    fn choice(&self, turn: Turn) -> Choice {
+    fn choice(&self, turn: Turn) -> PlacementChoice {
         match turn {
             Turn::Remain(id) => self.remain[id],
             Turn::Place(id) => self.place[id],
@@ -92,25 +92,25 @@ impl Way {
 }
 
 /// One decision on the way down.
-struct Frame {
-    choices: Vec<Choice>,
+struct SearchFrame {
+    choices: Vec<PlacementChoice>,
     next: usize,
-    made: Option<(Choice, Before)>,
+    made: Option<(PlacementChoice, Before)>,
 }
 
 /// Part of the cost in which a descent has to improve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goal {
+enum Objective {
     /// Fewer left out, down to this level.
     LeftOut(usize),
     All,
 }
 
-impl<'p> Search<'p> {
-    fn new(problem: &'p Problem) -> Self {
+impl<'p> PlacementSearch<'p> {
+    fn new(problem: &'p PlacementProblem) -> Self {
         let (turns, ends) = turns(problem);
         // Nothing is done: that is lawful in any case.
-        let fate = |kind| if kind == Kind::Fresh { Fate::Out } else { Fate::Stay };
+        let fate = |kind| if kind == ItemKind::Fresh { Fate::Out } else { Fate::Stay };
         let best_fates: Vec<Fate> = problem.items.iter().map(|item| fate(item.kind)).collect();
         let best_cost = cost(problem, &best_fates).unwrap_or_else(|| worst(problem));
         let searches = problem.items.len() <= SEARCHED_MAX;
@@ -132,8 +132,8 @@ impl<'p> Search<'p> {
     /// A first answer, as good as its levels one after the other can be made.
     fn level_by_level(&mut self) {
         let hopeless = hopeless(self.problem);
-        let mut state = State::new(self.problem);
-        let mut way = Way::new(self.problem.items.len());
+        let mut state = SearchState::new(self.problem);
+        let mut way = ChoiceBuffers::new(self.problem.items.len());
         let mut first = 0;
         for (level, end) in self.ends.clone().into_iter().enumerate() {
             for turn in &self.turns[first..end] {
@@ -146,7 +146,7 @@ impl<'p> Search<'p> {
             let mut left_out = state.cost.left_out.clone();
             // Most of what is left out fits nowhere, and no search finds that out faster.
             while left_out[level] > hopeless[level] && self.nodes_left > 0 {
-                let Some(better) = self.descend(Goal::LeftOut(level), &left_out) else { break };
+                let Some(better) = self.descend(Objective::LeftOut(level), &left_out) else { break };
                 way = better;
                 state = self.followed(&way, end);
                 left_out = state.cost.left_out.clone();
@@ -160,8 +160,8 @@ impl<'p> Search<'p> {
     }
 
     /// State at the end of a way.
-    fn followed(&self, way: &Way, end: usize) -> State<'p> {
-        let mut state = State::new(self.problem);
+    fn followed(&self, way: &ChoiceBuffers, end: usize) -> SearchState<'p> {
+        let mut state = SearchState::new(self.problem);
         for turn in &self.turns[..end] {
             state.decide(*turn, way.choice(*turn));
         }
@@ -169,7 +169,7 @@ impl<'p> Search<'p> {
     }
 
     /// Takes an answer for the best one, if it is lawful and better.
-    fn take(&mut self, state: &State<'_>) -> bool {
+    fn take(&mut self, state: &SearchState<'_>) -> bool {
         let found = self.judged(state).filter(|(cost, _)| *cost < self.best_cost);
         let is_better = found.is_some();
         if let Some((cost, fates)) = found {
@@ -178,7 +178,7 @@ impl<'p> Search<'p> {
         is_better
     }
 
-    fn judged(&self, state: &State<'_>) -> Option<(Cost, Vec<Fate>)> {
+    fn judged(&self, state: &SearchState<'_>) -> Option<(Cost, Vec<Fate>)> {
         let fate = |now: &Now| match now {
             Now::Done(fate) => Some(*fate),
             Now::Open | Now::Holding | Now::Left => None,
@@ -194,7 +194,7 @@ impl<'p> Search<'p> {
             return;
         }
         // Each turn finds a better answer, and there are only so many nodes.
-        while self.descend(Goal::All, &[]).is_some() {}
+        while self.descend(Objective::All, &[]).is_some() {}
     }
 
     /// Something is lost in the best answer that might be saved.
@@ -206,22 +206,22 @@ impl<'p> Search<'p> {
 
     /// One walk through all that may be better than what leaves out `known`, or than the best answer; `None`: there is
     /// nothing, or no nodes are left.
-    fn descend(&mut self, goal: Goal, known: &[u32]) -> Option<Way> {
+    fn descend(&mut self, goal: Objective, known: &[u32]) -> Option<ChoiceBuffers> {
         let turns = match goal {
-            Goal::LeftOut(level) => packing_turns(self.problem, level),
-            Goal::All => self.turns.clone(),
+            Objective::LeftOut(level) => packing_turns(self.problem, level),
+            Objective::All => self.turns.clone(),
         };
-        let mut state = State::new(self.problem);
-        state.gives_way_early = goal != Goal::All;
-        let mut frames: Vec<Frame> = Vec::new();
+        let mut state = SearchState::new(self.problem);
+        state.gives_way_early = goal != Objective::All;
+        let mut frames: Vec<SearchFrame> = Vec::new();
         let mut seen = BTreeSet::new();
         loop {
             let position = frames.len();
             let is_open = self.may_be_better(&state, goal, known) && self.is_new(&state, position, &mut seen);
             if is_open && position == turns.len() {
-                let is_found = if goal == Goal::All { self.take(&state) } else { state.may_be_just() };
+                let is_found = if goal == Objective::All { self.take(&state) } else { state.may_be_just() };
                 if is_found {
-                    return Some(Way::of(self.problem.items.len(), &turns, &frames));
+                    return Some(ChoiceBuffers::of(self.problem.items.len(), &turns, &frames));
                 }
             } else if is_open {
                 if self.nodes_left == 0 {
@@ -229,9 +229,9 @@ impl<'p> Search<'p> {
                     return None;
                 }
                 self.nodes_left -= 1;
-                let choices = state.choices(turns[position], goal != Goal::All);
+                let choices = state.choices(turns[position], goal != Objective::All);
                 let choices = self.without_symmetric(&state, turns[position], choices);
-                frames.push(Frame { choices, next: 0, made: None });
+                frames.push(SearchFrame { choices, next: 0, made: None });
             }
             if !step(&turns, &mut state, &mut frames) {
                 return None;
@@ -241,7 +241,7 @@ impl<'p> Search<'p> {
 }
 
 /// On to the next choice that has not been tried; `false`: there is none.
-fn step(turns: &[Turn], state: &mut State<'_>, frames: &mut Vec<Frame>) -> bool {
+fn step(turns: &[Turn], state: &mut SearchState<'_>, frames: &mut Vec<SearchFrame>) -> bool {
     while let Some(position) = frames.len().checked_sub(1) {
         let (turn, frame) = (turns[position], &mut frames[position]);
         if let Some((choice, before)) = frame.made.take() {
@@ -257,15 +257,15 @@ fn step(turns: &[Turn], state: &mut State<'_>, frames: &mut Vec<Frame>) -> bool 
     false
 }
 
-impl Search<'_> {
+impl PlacementSearch<'_> {
     /// Cost so far is less than the known cost, and the rest can still be had for less.
-    fn may_be_better(&self, state: &State<'_>, goal: Goal, known: &[u32]) -> bool {
+    fn may_be_better(&self, state: &SearchState<'_>, goal: Objective, known: &[u32]) -> bool {
         match goal {
-            Goal::LeftOut(last) => {
+            Objective::LeftOut(last) => {
                 let paid = &state.cost.left_out[..=last];
                 *paid < known[..=last] && self.may_fit(state, last, known, 1)
             }
-            Goal::All => {
+            Objective::All => {
                 let (paid, best) = (&state.cost, &self.best_cost);
                 let less = (&paid.left_out, &paid.kept_stopped, (paid.stopped, paid.moved, 0))
                     < (&best.left_out, &best.kept_stopped, (best.stopped, best.moved, best.waste));
@@ -278,7 +278,7 @@ impl Search<'_> {
 
     /// Enough of the open items could be placed, by their sizes alone: no more than `known` are left out on each level,
     /// and `fewer` on the last. Room that is too small for any of them is no room.
-    fn may_fit(&self, state: &State<'_>, last: usize, known: &[u32], fewer: u32) -> bool {
+    fn may_fit(&self, state: &SearchState<'_>, last: usize, known: &[u32], fewer: u32) -> bool {
         let (mut needed, mut smallest) = (0, i64::MAX);
         let mut open = self.by_size.iter().peekable();
         for (level, allowed) in known.iter().enumerate().take(last + 1) {
@@ -303,11 +303,16 @@ impl Search<'_> {
     }
 
     /// Drops choices of GPUs that are interchangeable with one tried before: the first stands for all.
-    fn without_symmetric(&self, state: &State<'_>, turn: Turn, choices: Vec<Choice>) -> Vec<Choice> {
+    fn without_symmetric(
+        &self,
+        state: &SearchState<'_>,
+        turn: Turn,
+        choices: Vec<PlacementChoice>,
+    ) -> Vec<PlacementChoice> {
         let Turn::Place(id) = turn else { return choices };
-        let mut tried: Vec<(Gpu, i64)> = Vec::new();
-        let is_first = |choice: &Choice| {
-            let Choice::On(set) = choice else { return true };
+        let mut tried: Vec<(GpuSlot, i64)> = Vec::new();
+        let is_first = |choice: &PlacementChoice| {
+            let PlacementChoice::On(set) = choice else { return true };
             let [gpu] = self.problem.items[id].sets.sets[*set].as_slice() else { return true };
             let like = (self.symmetry[*gpu], state.left_on(*gpu));
             let known = tried.contains(&like);
@@ -319,12 +324,12 @@ impl Search<'_> {
     }
 
     /// No state with the same prospects and the same cost was seen before.
-    fn is_new(&self, state: &State<'_>, position: usize, seen: &mut BTreeSet<Vec<i64>>) -> bool {
+    fn is_new(&self, state: &SearchState<'_>, position: usize, seen: &mut BTreeSet<Vec<i64>>) -> bool {
         // Among equals, later starts count for who may be moved: more than a key says.
         if self.problem.repack || position == 0 {
             return true;
         }
-        let mut on_gpus: Vec<(Gpu, i64, bool)> = (0..self.problem.usable.len())
+        let mut on_gpus: Vec<(GpuSlot, i64, bool)> = (0..self.problem.usable.len())
             .map(|gpu| (self.symmetry[gpu], state.used[gpu], state.joined[gpu] > 0))
             .collect();
         on_gpus.sort_unstable();
@@ -352,7 +357,7 @@ impl Search<'_> {
 
 /// Least memory that a wanted item needs.
 #[derive(Clone, Copy, Debug)]
-struct Size {
+struct ItemSize {
     level: usize,
     id: usize,
     /// On all its GPUs together.
@@ -361,31 +366,31 @@ struct Size {
     on_one: i64,
 }
 
-fn by_size(problem: &Problem) -> Vec<Size> {
+fn by_size(problem: &PlacementProblem) -> Vec<ItemSize> {
     let mut before = vec![0; problem.usable.len()];
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, amount)| before[*gpu] += amount);
     // Where there is too much already, what stays needs no room.
     let is_crowded = |item: &Item| item.seat.iter().any(|(gpu, _)| before[*gpu] > problem.usable[*gpu]);
-    let mut sizes: Vec<Size> = Vec::new();
+    let mut sizes: Vec<ItemSize> = Vec::new();
     for (id, item) in problem.items.iter().enumerate() {
         let stays: Option<i64> = match item.kind {
-            Kind::Fresh => None,
-            Kind::Settled if is_crowded(item) => Some(0),
-            Kind::Settled => Some(item.seat.iter().map(|(_, amount)| amount).sum()),
-            Kind::Drifted | Kind::Waking | Kind::Stuck | Kind::Kept => continue,
+            ItemKind::Fresh => None,
+            ItemKind::Settled if is_crowded(item) => Some(0),
+            ItemKind::Settled => Some(item.seat.iter().map(|(_, amount)| amount).sum()),
+            ItemKind::Drifted | ItemKind::Waking | ItemKind::Stuck | ItemKind::Kept => continue,
         };
         let sets = item.sets.sets.iter();
         let total = sets.map(|set| item.need * i64::try_from(set.len()).unwrap_or(1)).chain(stays).min().unwrap_or(0);
         let amounts = item.seat.iter().map(|(_, amount)| *amount);
         let on_one = amounts.chain([item.need]).min().unwrap_or(0).min(total);
-        sizes.push(Size { level: item.level, id, total, on_one });
+        sizes.push(ItemSize { level: item.level, id, total, on_one });
     }
     sizes.sort_by_key(|size| (size.level, Reverse(size.total), size.id));
     sizes
 }
 
 /// Items that run, that others depend on, or that have ports.
-fn watched(problem: &Problem) -> Vec<usize> {
+fn watched(problem: &PlacementProblem) -> Vec<usize> {
     let mut is_base = vec![false; problem.items.len()];
     for item in &problem.items {
         item.bases.iter().chain(&item.follows).for_each(|base| is_base[*base] = true);
@@ -395,7 +400,7 @@ fn watched(problem: &Problem) -> Vec<usize> {
 }
 
 /// Turns in their order, and the end of each level.
-fn turns(problem: &Problem) -> (Vec<Turn>, Vec<usize>) {
+fn turns(problem: &PlacementProblem) -> (Vec<Turn>, Vec<usize>) {
     let (mut turns, mut ends) = (Vec::with_capacity(2 * problem.items.len()), Vec::new());
     let mut first = 0;
     for level in 0..problem.levels {
@@ -408,16 +413,18 @@ fn turns(problem: &Problem) -> (Vec<Turn>, Vec<usize>) {
 }
 
 /// The decisions down to a level, in the order in which what fits is found soonest.
-fn packing_turns(problem: &Problem, last: usize) -> Vec<Turn> {
+fn packing_turns(problem: &PlacementProblem, last: usize) -> Vec<Turn> {
     let end = problem.items.iter().take_while(|item| item.level <= last).count();
     turns_of(problem, 0..end)
 }
 
 /// Running items first; then items find a place or none, the largest first, but none before its dependencies.
-fn turns_of(problem: &Problem, ids: Range<usize>) -> Vec<Turn> {
+fn turns_of(problem: &PlacementProblem, ids: Range<usize>) -> Vec<Turn> {
     let items = || ids.clone().map(|id| (id, &problem.items[id]));
     let mut placed: Vec<(usize, Reverse<i64>, usize)> = items()
-        .filter(|(_, item)| matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted | Kind::Waking))
+        .filter(|(_, item)| {
+            matches!(item.kind, ItemKind::Fresh | ItemKind::Settled | ItemKind::Drifted | ItemKind::Waking)
+        })
         .map(|(id, item)| (depth(problem, id, ids.start), Reverse(item.need), id))
         .collect();
     placed.sort_unstable();
@@ -426,16 +433,16 @@ fn turns_of(problem: &Problem, ids: Range<usize>) -> Vec<Turn> {
 }
 
 /// How many items from `first` on it stands on, one on the other.
-fn depth(problem: &Problem, id: usize, first: usize) -> usize {
+fn depth(problem: &PlacementProblem, id: usize, first: usize) -> usize {
     let bases = problem.items[id].bases.iter().filter(|base| **base >= first);
     bases.map(|base| depth(problem, *base, first) + 1).max().unwrap_or(0)
 }
 
 /// By level, how many have no place even on an empty machine.
-fn hopeless(problem: &Problem) -> Vec<u32> {
+fn hopeless(problem: &PlacementProblem) -> Vec<u32> {
     let mut counts = vec![0; problem.levels];
-    for item in problem.items.iter().filter(|item| item.kind == Kind::Fresh) {
-        let fits = |set: &Vec<Gpu>| set.iter().all(|gpu| item.need <= problem.usable[*gpu]);
+    for item in problem.items.iter().filter(|item| item.kind == ItemKind::Fresh) {
+        let fits = |set: &Vec<GpuSlot>| set.iter().all(|gpu| item.need <= problem.usable[*gpu]);
         counts[item.level] += u32::from(!item.sets.sets.iter().any(fits));
     }
     counts
@@ -443,9 +450,9 @@ fn hopeless(problem: &Problem) -> Vec<u32> {
 
 /// Repairs an answer: an item that gave way without need stays after all, and the least important of the items started
 /// in its place is left out.
-fn mended(problem: &Problem, mut fates: Vec<Fate>) -> Vec<Fate> {
+fn mended(problem: &PlacementProblem, mut fates: Vec<Fate>) -> Vec<Fate> {
     for _ in 0..MENDS_MAX {
-        let Some(end) = End::of(problem, &fates) else { return fates };
+        let Some(end) = EndState::of(problem, &fates) else { return fates };
         let unjust: Vec<usize> = (0..fates.len()).filter(|id| !end.is_just(*id)).collect();
         let excess = end.excess();
         if unjust.is_empty() && excess.is_empty() {
@@ -462,6 +469,6 @@ fn mended(problem: &Problem, mut fates: Vec<Fate>) -> Vec<Fate> {
 }
 
 /// Beyond any answer.
-fn worst(problem: &Problem) -> Cost {
+fn worst(problem: &PlacementProblem) -> Cost {
     Cost { left_out: vec![u32::MAX; problem.levels], ..Cost::nothing(problem.levels) }
 }

@@ -4,7 +4,7 @@
 //! no item is started on memory that an equal holds. The checks here pass every choice that may still come right;
 //! [`cost`](super::problem::cost) has the last word.
 
-use super::problem::{Cost, Fate, Gpu, Item, ItemId, Kind, Problem};
+use super::problem::{Cost, Fate, GpuSlot, Item, ItemId, ItemKind, PlacementProblem};
 use super::sums::{Dispensable, Started};
 
 /// One decision to make.
@@ -17,7 +17,7 @@ pub(super) enum Turn {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(super) enum PlacementChoice {
     Stay,
     Evict,
     Leave,
@@ -46,8 +46,8 @@ pub(super) struct Before {
 }
 
 #[derive(Debug)]
-pub(super) struct State<'p> {
-    pub(super) problem: &'p Problem,
+pub(super) struct SearchState<'p> {
+    pub(super) problem: &'p PlacementProblem,
     /// Running items are decided before any item is started.
     pub(super) gives_way_early: bool,
     pub(super) now: Vec<Now>,
@@ -76,8 +76,8 @@ pub(super) struct State<'p> {
     lower: Vec<ItemId>,
 }
 
-impl<'p> State<'p> {
-    pub(super) fn new(problem: &'p Problem) -> Self {
+impl<'p> SearchState<'p> {
+    pub(super) fn new(problem: &'p PlacementProblem) -> Self {
         let (gpus, items) = (problem.usable.len(), problem.items.len());
         let mut state = Self {
             problem,
@@ -103,7 +103,7 @@ impl<'p> State<'p> {
                 state.rest[*gpu] += amount;
                 state.pinned[*gpu] += if item.pinned { *amount } else { 0 };
                 if !item.pinned && *amount > 0 {
-                    let alike = if item.kind == Kind::Kept { &mut state.kept } else { &mut state.wanted };
+                    let alike = if item.kind == ItemKind::Kept { &mut state.kept } else { &mut state.wanted };
                     alike[*gpu].push(id, *amount);
                 }
             }
@@ -117,38 +117,38 @@ impl<'p> State<'p> {
 
     /// Open choices, the most promising first; empty where every choice is barred.
     /// `tightly`: of places that are as good otherwise, the one that leaves the least; else the first.
-    pub(super) fn choices(&self, turn: Turn, tightly: bool) -> Vec<Choice> {
+    pub(super) fn choices(&self, turn: Turn, tightly: bool) -> Vec<PlacementChoice> {
         match turn {
             Turn::Remain(id) => self.to_remain(id),
             Turn::Place(id) => match self.now[id] {
                 Now::Open | Now::Left | Now::Holding => self.to_place(id, tightly),
-                Now::Done(_) => vec![Choice::Pass],
+                Now::Done(_) => vec![PlacementChoice::Pass],
             },
         }
     }
 
-    fn to_remain(&self, id: ItemId) -> Vec<Choice> {
+    fn to_remain(&self, id: ItemId) -> Vec<PlacementChoice> {
         let item = self.item(id);
         let dragged = self.is_dragged(item);
         // What is started again anyway may leave its seat without being asked to.
-        let stays = item.kind == Kind::Drifted || (!dragged && self.may_stay(item, 0));
+        let stays = item.kind == ItemKind::Drifted || (!dragged && self.may_stay(item, 0));
         let may_lose_its_base = item.bases.iter().any(|base| self.now[*base] == Now::Holding);
         let leaves = !item.pinned && (dragged || may_lose_its_base || self.is_wanted_by_others(item));
         let evicts =
             leaves && stays_evicted(item) && !dragged && item.ports.iter().all(|port| self.started_ports[*port] == 0);
         let mut choices = Vec::with_capacity(3);
-        let gives_way = item.kind == Kind::Kept && leaves && self.is_missed_less_than_others(id);
+        let gives_way = item.kind == ItemKind::Kept && leaves && self.is_missed_less_than_others(id);
         if stays && !gives_way {
-            choices.push(Choice::Stay);
+            choices.push(PlacementChoice::Stay);
         }
         if evicts {
-            choices.push(Choice::Evict);
+            choices.push(PlacementChoice::Evict);
         }
         if leaves {
-            choices.push(Choice::Leave);
+            choices.push(PlacementChoice::Leave);
         }
         if stays && gives_way {
-            choices.push(Choice::Stay);
+            choices.push(PlacementChoice::Stay);
         }
         choices
     }
@@ -161,8 +161,8 @@ impl<'p> State<'p> {
     /// No started item is in its way; `held`: MiB of it that are counted already.
     fn may_stay(&self, item: &Item, held: i64) -> bool {
         // What is held by one that may move, is soft, and so not among what others have.
-        let adds = i64::from(held == 0 || item.kind == Kind::Drifted);
-        let room = |(gpu, amount): &(Gpu, i64)| {
+        let adds = i64::from(held == 0 || item.kind == ItemKind::Drifted);
+        let room = |(gpu, amount): &(GpuSlot, i64)| {
             let others = self.used[*gpu] - self.soft[*gpu];
             self.joined[*gpu] == 0 || others + adds * amount <= self.problem.usable[*gpu]
         };
@@ -189,12 +189,12 @@ impl<'p> State<'p> {
         })
     }
 
-    fn to_place(&self, id: ItemId, tightly: bool) -> Vec<Choice> {
+    fn to_place(&self, id: ItemId, tightly: bool) -> Vec<PlacementChoice> {
         let item = self.item(id);
         let held = self.now[id] == Now::Holding;
         let mut ranked: Vec<(Rank, i64, usize)> = Vec::new();
         if self.may_start(id, held) {
-            let wakes = held && item.kind == Kind::Waking;
+            let wakes = held && item.kind == ItemKind::Waking;
             for (position, set) in item.sets.sets.iter().enumerate() {
                 let is_open = !wakes || item.home == Some(position);
                 if is_open && self.has_room(item, set, wakes) {
@@ -204,13 +204,14 @@ impl<'p> State<'p> {
             }
         }
         ranked.sort_unstable();
-        let mut choices: Vec<Choice> = ranked.into_iter().map(|(_, _, position)| Choice::On(position)).collect();
+        let mut choices: Vec<PlacementChoice> =
+            ranked.into_iter().map(|(_, _, position)| PlacementChoice::On(position)).collect();
         let dragged = self.is_dragged(item);
         if held && !dragged && self.may_stay(item, 1) {
-            choices.push(Choice::Stay);
+            choices.push(PlacementChoice::Stay);
         }
         if !held || (!item.pinned && (dragged || self.is_wanted_by_others(item))) {
-            choices.push(Choice::Out);
+            choices.push(PlacementChoice::Out);
         }
         choices
     }
@@ -224,7 +225,7 @@ impl<'p> State<'p> {
             Now::Done(Fate::Out) | Now::Open | Now::Left => false,
         };
         let own = u32::from(held);
-        let wakes = held && item.kind == Kind::Waking;
+        let wakes = held && item.kind == ItemKind::Waking;
         // One that is woken has its ports already, and runs on what is there.
         let free = |port: &usize| self.started_ports[*port] == 0 && (wakes || self.staying_ports[*port] == own);
         if wakes {
@@ -236,9 +237,9 @@ impl<'p> State<'p> {
 
     /// Once those of this level that may move have moved, and those of lower ones have gone.
     /// `wakes`: on the seat that it has.
-    fn has_room(&self, item: &Item, set: &[Gpu], wakes: bool) -> bool {
-        let own = |gpu: Gpu| if wakes { amount_on(item, gpu) } else { 0 };
-        let taken = |gpu: Gpu| self.used[gpu] - self.soft[gpu] - own(gpu);
+    fn has_room(&self, item: &Item, set: &[GpuSlot], wakes: bool) -> bool {
+        let own = |gpu: GpuSlot| if wakes { amount_on(item, gpu) } else { 0 };
+        let taken = |gpu: GpuSlot| self.used[gpu] - self.soft[gpu] - own(gpu);
         set.iter().all(|gpu| taken(*gpu) + item.need <= self.problem.usable[*gpu])
     }
 
@@ -256,7 +257,7 @@ impl<'p> State<'p> {
 
     /// Adds the items that would roughly have to give way: of those with a lower priority, the least missed ones until
     /// enough is free, and merely kept ones before all others.
-    fn add_harm(&self, rank: &mut Rank, id: ItemId, gpu: Gpu, missing: i64) {
+    fn add_harm(&self, rank: &mut Rank, id: ItemId, gpu: GpuSlot, missing: i64) {
         let (kept, wanted) = (&self.kept[gpu], &self.wanted[gpu]);
         // Items come by level, so that the number alone gives the order of priorities.
         let lower = self.lower[self.item(id).level];
@@ -269,7 +270,7 @@ impl<'p> State<'p> {
         }
     }
 
-    pub(super) fn decide(&mut self, turn: Turn, choice: Choice) -> Before {
+    pub(super) fn decide(&mut self, turn: Turn, choice: PlacementChoice) -> Before {
         let (Turn::Remain(id) | Turn::Place(id)) = turn;
         let before = Before { now: self.now[id], gone: self.gone[id] };
         self.count(turn, choice, 1);
@@ -277,19 +278,21 @@ impl<'p> State<'p> {
         before
     }
 
-    fn move_on(&mut self, turn: Turn, choice: Choice) {
+    fn move_on(&mut self, turn: Turn, choice: PlacementChoice) {
         let (id, now) = match (turn, choice) {
-            (_, Choice::Pass) => return,
-            (Turn::Remain(id), Choice::Stay) if self.item(id).kind.is_left_out_as_it_is() => (id, Now::Holding),
-            (Turn::Remain(id) | Turn::Place(id), Choice::Stay) => (id, Now::Done(Fate::Stay)),
-            (Turn::Remain(id) | Turn::Place(id), Choice::Evict) => (id, Now::Done(Fate::Evicted)),
-            (Turn::Remain(id) | Turn::Place(id), Choice::Leave) => {
+            (_, PlacementChoice::Pass) => return,
+            (Turn::Remain(id), PlacementChoice::Stay) if self.item(id).kind.is_left_out_as_it_is() => {
+                (id, Now::Holding)
+            }
+            (Turn::Remain(id) | Turn::Place(id), PlacementChoice::Stay) => (id, Now::Done(Fate::Stay)),
+            (Turn::Remain(id) | Turn::Place(id), PlacementChoice::Evict) => (id, Now::Done(Fate::Evicted)),
+            (Turn::Remain(id) | Turn::Place(id), PlacementChoice::Leave) => {
                 self.gone[id] = true;
-                let ends = matches!(self.item(id).kind, Kind::Kept | Kind::Stuck);
+                let ends = matches!(self.item(id).kind, ItemKind::Kept | ItemKind::Stuck);
                 (id, if ends { Now::Done(Fate::Out) } else { Now::Left })
             }
-            (Turn::Remain(id) | Turn::Place(id), Choice::On(set)) => (id, Now::Done(Fate::On(set))),
-            (Turn::Remain(id) | Turn::Place(id), Choice::Out) => {
+            (Turn::Remain(id) | Turn::Place(id), PlacementChoice::On(set)) => (id, Now::Done(Fate::On(set))),
+            (Turn::Remain(id) | Turn::Place(id), PlacementChoice::Out) => {
                 self.gone[id] = self.item(id).runs();
                 (id, Now::Done(Fate::Out))
             }
@@ -298,7 +301,7 @@ impl<'p> State<'p> {
     }
 
     /// Choices are taken back in the opposite order.
-    pub(super) fn take_back(&mut self, turn: Turn, choice: Choice, before: Before) {
+    pub(super) fn take_back(&mut self, turn: Turn, choice: PlacementChoice, before: Before) {
         let (Turn::Remain(id) | Turn::Place(id)) = turn;
         self.now[id] = before.now;
         self.gone[id] = before.gone;
@@ -306,38 +309,38 @@ impl<'p> State<'p> {
     }
 
     /// Books a choice, or takes it off the books; called while `now` is as it was before the choice.
-    fn count(&mut self, turn: Turn, choice: Choice, sign: i64) {
+    fn count(&mut self, turn: Turn, choice: PlacementChoice, sign: i64) {
         let (Turn::Remain(id) | Turn::Place(id)) = turn;
         let item = self.item(id);
         match (turn, choice) {
-            (_, Choice::Pass) => {}
+            (_, PlacementChoice::Pass) => {}
             (Turn::Remain(_), _) => {
                 self.book_remaining(item, choice, sign);
             }
             (Turn::Place(_), _) => {
                 let held = self.now[id] == Now::Holding;
-                if held && item.kind == Kind::Drifted {
+                if held && item.kind == ItemKind::Drifted {
                     item.seat.iter().for_each(|(gpu, amount)| self.soft[*gpu] -= sign * amount);
                 }
-                if let Choice::On(set) = choice {
+                if let PlacementChoice::On(set) = choice {
                     self.book_start(item, set, held, sign);
                 }
                 let spared = item.follows.is_some_and(|base| !matches!(self.now[base], Now::Done(Fate::On(_))));
-                let moves = matches!(choice, Choice::On(set) if match item.kind {
-                    Kind::Drifted => item.home != Some(set),
-                    Kind::Waking => !held,
-                    Kind::Settled | Kind::Stuck | Kind::Kept => true,
-                    Kind::Fresh => false,
+                let moves = matches!(choice, PlacementChoice::On(set) if match item.kind {
+                    ItemKind::Drifted => item.home != Some(set),
+                    ItemKind::Waking => !held,
+                    ItemKind::Settled | ItemKind::Stuck | ItemKind::Kept => true,
+                    ItemKind::Fresh => false,
                 });
-                let left_out = choice == Choice::Out || (choice == Choice::Stay && !spared);
+                let left_out = choice == PlacementChoice::Out || (choice == PlacementChoice::Stay && !spared);
                 add(&mut self.cost.left_out[item.level], u32::from(left_out), sign);
-                add(&mut self.cost.stopped, u32::from(choice == Choice::Out && item.runs()), sign);
+                add(&mut self.cost.stopped, u32::from(choice == PlacementChoice::Out && item.runs()), sign);
                 add(&mut self.cost.moved, u32::from(moves), sign);
             }
         }
     }
 
-    fn book_remaining(&mut self, item: &Item, choice: Choice, sign: i64) {
+    fn book_remaining(&mut self, item: &Item, choice: PlacementChoice, sign: i64) {
         for (gpu, amount) in &item.seat {
             self.rest[*gpu] -= sign * amount;
             if item.pinned {
@@ -345,21 +348,21 @@ impl<'p> State<'p> {
             }
             self.used[*gpu] += sign
                 * match choice {
-                    Choice::Stay => *amount,
-                    Choice::Evict => item.resident.unwrap_or(0),
-                    Choice::Leave | Choice::On(_) | Choice::Out | Choice::Pass => 0,
+                    PlacementChoice::Stay => *amount,
+                    PlacementChoice::Evict => item.resident.unwrap_or(0),
+                    PlacementChoice::Leave | PlacementChoice::On(_) | PlacementChoice::Out | PlacementChoice::Pass => 0,
                 };
-            if choice == Choice::Stay && item.kind == Kind::Drifted {
+            if choice == PlacementChoice::Stay && item.kind == ItemKind::Drifted {
                 self.soft[*gpu] += sign * amount;
             }
         }
-        if choice != Choice::Leave {
+        if choice != PlacementChoice::Leave {
             item.ports.iter().for_each(|port| add(&mut self.staying_ports[*port], 1, sign));
         }
-        let ends = choice == Choice::Leave && matches!(item.kind, Kind::Kept | Kind::Stuck);
+        let ends = choice == PlacementChoice::Leave && matches!(item.kind, ItemKind::Kept | ItemKind::Stuck);
         add(&mut self.cost.stopped, u32::from(ends), sign);
-        add(&mut self.cost.kept_stopped[item.level], u32::from(ends && item.kind == Kind::Kept), sign);
-        add(&mut self.cost.moved, u32::from(choice == Choice::Evict), sign);
+        add(&mut self.cost.kept_stopped[item.level], u32::from(ends && item.kind == ItemKind::Kept), sign);
+        add(&mut self.cost.moved, u32::from(choice == PlacementChoice::Evict), sign);
     }
 
     fn book_start(&mut self, item: &Item, set: usize, held: bool, sign: i64) {
@@ -371,7 +374,7 @@ impl<'p> State<'p> {
         if held {
             item.seat.iter().for_each(|(gpu, amount)| self.used[*gpu] -= sign * amount);
         }
-        if held && item.kind == Kind::Waking {
+        if held && item.kind == ItemKind::Waking {
             return;
         }
         if held {
@@ -411,7 +414,7 @@ impl<'p> State<'p> {
     }
 
     /// Starts that matter more than this level.
-    pub(super) fn started_above(&self, level: usize, gpu: Gpu) -> Started {
+    pub(super) fn started_above(&self, level: usize, gpu: GpuSlot) -> Started {
         self.started[..level].iter().fold(Started::default(), |sum, on_gpus| sum.and(on_gpus[gpu]))
     }
 
@@ -422,7 +425,7 @@ impl<'p> State<'p> {
         yielding.into_iter().all(|id| {
             let item = self.item(id);
             let level = item.level + usize::from(self.problem.repack && matches!(self.now[id], Now::Done(Fate::On(_))));
-            let contested = |(gpu, amount): &(Gpu, i64)| {
+            let contested = |(gpu, amount): &(GpuSlot, i64)| {
                 let above = self.started_above(level.min(all), *gpu);
                 let staying = self.used[*gpu] - self.started_above(all, *gpu).taken + self.rest[*gpu];
                 above.claims > 0 && *amount > 0 && staying + above.drawn + amount > self.problem.usable[*gpu]
@@ -434,20 +437,20 @@ impl<'p> State<'p> {
     }
 
     /// MiB that starts of this level may still get on a GPU, at the very best.
-    pub(super) fn left_on(&self, gpu: Gpu) -> i64 {
+    pub(super) fn left_on(&self, gpu: GpuSlot) -> i64 {
         (self.problem.usable[gpu] - self.used[gpu] + self.soft[gpu]).max(0)
     }
 }
 
 fn stays_evicted(item: &Item) -> bool {
-    item.kind == Kind::Kept && item.resident.is_some()
+    item.kind == ItemKind::Kept && item.resident.is_some()
 }
 
 fn add(count: &mut u32, more: u32, sign: i64) {
     if sign > 0 { *count += more } else { *count -= more }
 }
 
-fn amount_on(item: &Item, gpu: Gpu) -> i64 {
+fn amount_on(item: &Item, gpu: GpuSlot) -> i64 {
     item.seat.iter().find(|(other, _)| *other == gpu).map_or(0, |(_, amount)| *amount)
 }
 

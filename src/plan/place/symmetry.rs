@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::problem::{Gpu, Problem, Sets};
+use super::problem::{GpuSlot, PlacementProblem, Sets};
 
 /// For each GPU the first one that is interchangeable with it: the same size, no item on either, and none named by a
 /// request.
-pub(super) fn symmetry(problem: &Problem) -> Vec<Gpu> {
+pub(super) fn symmetry(problem: &PlacementProblem) -> Vec<GpuSlot> {
     let gpus = problem.usable.len();
     let mut is_seat = vec![false; gpus];
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, _)| is_seat[*gpu] = true);
@@ -19,14 +19,14 @@ pub(super) fn symmetry(problem: &Problem) -> Vec<Gpu> {
             marks.push(if sets.named && count > 0 { gpus + gpu } else { count });
         }
     }
-    let mut first: BTreeMap<(i64, &[usize]), Gpu> = BTreeMap::new();
+    let mut first: BTreeMap<(i64, &[usize]), GpuSlot> = BTreeMap::new();
     let like =
-        |gpu: Gpu| if is_seat[gpu] { gpu } else { *first.entry((problem.usable[gpu], &marks[gpu])).or_insert(gpu) };
+        |gpu: GpuSlot| if is_seat[gpu] { gpu } else { *first.entry((problem.usable[gpu], &marks[gpu])).or_insert(gpu) };
     (0..gpus).map(like).collect()
 }
 
 /// Services with the same request share their list.
-fn distinct(problem: &Problem) -> Vec<&Sets> {
+fn distinct(problem: &PlacementProblem) -> Vec<&Sets> {
     let mut lists: Vec<&Sets> = Vec::new();
     for item in &problem.items {
         if !lists.iter().any(|known| std::ptr::eq(*known, Rc::as_ptr(&item.sets))) {

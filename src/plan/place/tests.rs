@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::problem::{Cost, Fate, Few, Item, Kind, Problem, Sets, cost};
+use super::problem::{Cost, Fate, Few, Item, ItemKind, PlacementProblem, Sets, cost};
 use super::search::solve;
 
 /// Values that a proptest draws for one item; made lawful by [`problem`].
 #[derive(Clone, Debug)]
-struct Draft {
+struct DrawnItem {
     level: usize,
     kind: u8,
     need: i64,
@@ -25,7 +25,7 @@ struct Draft {
     never_preempts: bool,
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+fn draft() -> impl Strategy<Value = DrawnItem> {
     let sizes = (0..6_i64, 0..6_i64, proptest::option::weighted(0.3, 0..3_i64));
     let places =
         (0..3_usize, 0..6_u8, proptest::option::weighted(0.3, 0..4_usize), proptest::option::weighted(0.3, 0..2_usize));
@@ -37,18 +37,18 @@ fn draft() -> impl Strategy<Value = Draft> {
     );
     (0..3_usize, 0..12_u8, sizes, places, flags).prop_map(|(level, kind, (need, held, resident), places, flags)| {
         let ((on, sets, base, port), (stands, pinned, follows, never_preempts)) = (places, flags);
-        Draft { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows, never_preempts }
+        DrawnItem { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows, never_preempts }
     })
 }
 
-fn problem(usable: &[i64], drafts: &[Draft], repack: bool) -> Problem {
+fn problem(usable: &[i64], drafts: &[DrawnItem], repack: bool) -> PlacementProblem {
     let mut drafts = drafts.to_vec();
     // As effective priorities make it: what others depend on matters as much, and comes first.
     drafts.sort_by_key(|draft| draft.level);
     let lists: Vec<Rc<Sets>> = lists(usable.len()).into_iter().map(Rc::new).collect();
     let items: Vec<Item> =
         drafts.iter().enumerate().map(|(id, draft)| item(draft, id, usable.len(), &lists, &drafts)).collect();
-    Problem { usable: usable.to_vec(), items, levels: 3, ports: 2, repack }
+    PlacementProblem { usable: usable.to_vec(), items, levels: 3, ports: 2, repack }
 }
 
 fn lists(gpus: usize) -> Vec<Sets> {
@@ -64,47 +64,48 @@ fn lists(gpus: usize) -> Vec<Sets> {
     ]
 }
 
-fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Draft]) -> Item {
+fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[DrawnItem]) -> Item {
     let kind = match draft.kind {
-        0..=3 => Kind::Fresh,
-        4..=5 => Kind::Settled,
-        6..=7 => Kind::Drifted,
-        8 => Kind::Kept,
-        9..=10 if draft.held > 0 => Kind::Waking,
-        _ => Kind::Stuck,
+        0..=3 => ItemKind::Fresh,
+        4..=5 => ItemKind::Settled,
+        6..=7 => ItemKind::Drifted,
+        8 => ItemKind::Kept,
+        9..=10 if draft.held > 0 => ItemKind::Waking,
+        _ => ItemKind::Stuck,
     };
-    let runs = kind != Kind::Fresh;
+    let runs = kind != ItemKind::Fresh;
     let seat: Few<(usize, i64)> =
         (runs && draft.held > 0).then_some((draft.on % gpus, draft.held)).into_iter().collect();
     let sets = lists[usize::from(draft.sets)].clone();
     // One that is woken has its seat among its sets, and needs more than it holds.
     let own = |(gpu, _): &(usize, i64)| Rc::new(Sets { sets: vec![vec![*gpu]], named: true });
     let seated = sets.sets.iter().any(|set| set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
-    let sets = if kind == Kind::Waking && !seated { seat.first().map_or(sets, own) } else { sets };
+    let sets = if kind == ItemKind::Waking && !seated { seat.first().map_or(sets, own) } else { sets };
     let home = sets.sets.iter().position(|set| runs && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
     let bases: Few<usize> = draft.base.filter(|base| *base < id).into_iter().collect();
     let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
-    let follows = bases.first().copied().filter(|base| kind == Kind::Drifted && draft.follows && drifts(base));
+    let follows = bases.first().copied().filter(|base| kind == ItemKind::Drifted && draft.follows && drifts(base));
     // What runs badly and is tried again in vain so far has no place but its own.
-    let never_preempts = draft.never_preempts && (kind == Kind::Fresh || (kind == Kind::Drifted && home.is_some()));
+    let never_preempts =
+        draft.never_preempts && (kind == ItemKind::Fresh || (kind == ItemKind::Drifted && home.is_some()));
     let (sets, home) = match home.filter(|_| never_preempts) {
         Some(home) => (Rc::new(Sets { sets: vec![sets.sets[home].clone()], named: true }), Some(0)),
         None => (sets, home),
     };
-    let resident = draft.resident.filter(|rest| kind == Kind::Kept && *rest < draft.held);
+    let resident = draft.resident.filter(|rest| kind == ItemKind::Kept && *rest < draft.held);
     // What a pinned one depends on is pinned too, and then no item, unless it drifts.
-    let pinned = matches!(kind, Kind::Drifted | Kind::Waking) && draft.pinned && bases.is_empty();
+    let pinned = matches!(kind, ItemKind::Drifted | ItemKind::Waking) && draft.pinned && bases.is_empty();
     Item {
         level: draft.level,
         kind,
         seat,
         resident,
-        need: if kind == Kind::Waking { draft.held.max(draft.need) } else { draft.need },
+        need: if kind == ItemKind::Waking { draft.held.max(draft.need) } else { draft.need },
         sets,
         home,
         bases,
         ports: draft.port.into_iter().collect(),
-        stands: runs && (draft.stands || matches!(kind, Kind::Settled | Kind::Waking)),
+        stands: runs && (draft.stands || matches!(kind, ItemKind::Settled | ItemKind::Waking)),
         pinned,
         follows,
         never_preempts,
@@ -112,14 +113,14 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
 }
 
 /// The best of all answers, by trying them.
-fn by_trying_all(problem: &Problem) -> Option<Cost> {
+fn by_trying_all(problem: &PlacementProblem) -> Option<Cost> {
     let mut fates = vec![Fate::Out; problem.items.len()];
     let mut best = None;
     try_from(problem, 0, &mut fates, &mut best);
     best
 }
 
-fn try_from(problem: &Problem, id: usize, fates: &mut Vec<Fate>, best: &mut Option<Cost>) {
+fn try_from(problem: &PlacementProblem, id: usize, fates: &mut Vec<Fate>, best: &mut Option<Cost>) {
     let Some(item) = problem.items.get(id) else {
         let found = cost(problem, fates);
         if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|best| found < best)) {
@@ -127,7 +128,7 @@ fn try_from(problem: &Problem, id: usize, fates: &mut Vec<Fate>, best: &mut Opti
         }
         return;
     };
-    let starts = matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted | Kind::Waking);
+    let starts = matches!(item.kind, ItemKind::Fresh | ItemKind::Settled | ItemKind::Drifted | ItemKind::Waking);
     let mut open = vec![Fate::Out];
     open.extend(item.runs().then_some(Fate::Stay));
     open.extend(item.resident.map(|_| Fate::Evicted));
@@ -139,7 +140,7 @@ fn try_from(problem: &Problem, id: usize, fates: &mut Vec<Fate>, best: &mut Opti
 }
 
 /// A wanted service that does not run, and needs this on GPU 0.
-const FRESH: Draft = Draft {
+const FRESH: DrawnItem = DrawnItem {
     level: 0,
     kind: 0,
     need: 5,
@@ -157,17 +158,17 @@ const FRESH: Draft = Draft {
 
 #[test]
 fn of_two_that_need_as_much_the_one_is_placed_for_whom_others_give_way() {
-    let retried = Draft { never_preempts: true, ..FRESH };
-    let runs = Draft { level: 1, kind: 4, held: 1, sets: 0, need: 0, ..FRESH };
+    let retried = DrawnItem { never_preempts: true, ..FRESH };
+    let runs = DrawnItem { level: 1, kind: 4, held: 1, sets: 0, need: 0, ..FRESH };
     let problem = problem(&[5], &[retried, FRESH, runs], false);
     assert_eq!(solve(&problem).fates, [Fate::Out, Fate::On(0), Fate::On(0)]);
 }
 
 #[test]
 fn what_takes_little_on_each_of_many_gpus_is_tried_where_the_larger_ones_are_left_out() {
-    let drifted = Draft { kind: 6, need: 3, held: 1, sets: 1, ..FRESH };
-    let on_all = Draft { level: 1, need: 2, sets: 5, ..FRESH };
-    let problem = problem(&[5, 3, 5], &[drifted, Draft { level: 1, need: 4, ..FRESH }, on_all], false);
+    let drifted = DrawnItem { kind: 6, need: 3, held: 1, sets: 1, ..FRESH };
+    let on_all = DrawnItem { level: 1, need: 2, sets: 5, ..FRESH };
+    let problem = problem(&[5, 3, 5], &[drifted, DrawnItem { level: 1, need: 4, ..FRESH }, on_all], false);
     // The second pair is GPUs 0 and 2.
     assert_eq!(solve(&problem).fates, [Fate::On(1), Fate::Out, Fate::On(0)]);
 }
@@ -193,9 +194,9 @@ proptest! {
 }
 
 /// Numbers of one kind for one machine: the same ones in every run.
-struct Numbers(u64);
+struct RandomNumbers(u64);
 
-impl Numbers {
+impl RandomNumbers {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
@@ -203,8 +204,8 @@ impl Numbers {
 }
 
 /// Eight GPUs and forty services of the sizes that models have, `running` of a hundred of them up already.
-fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Problem {
-    let mut numbers = Numbers(seed);
+fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> PlacementProblem {
+    let mut numbers = RandomNumbers(seed);
     let mut left = [size; 8];
     let any = Rc::new(Sets { sets: (0..8).map(|gpu| vec![gpu]).collect(), named: false });
     let mut items: Vec<Item> = Vec::new();
@@ -219,9 +220,9 @@ fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Proble
             left[gpu] -= need;
         }
         let kind = match (runs, kept) {
-            (false, _) => Kind::Fresh,
-            (true, true) => Kind::Kept,
-            (true, false) => Kind::Settled,
+            (false, _) => ItemKind::Fresh,
+            (true, true) => ItemKind::Kept,
+            (true, false) => ItemKind::Settled,
         };
         items.push(Item {
             level,
@@ -240,7 +241,7 @@ fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Proble
         });
     }
     items.sort_by_key(|item| item.level);
-    Problem { usable: vec![size; 8], items, levels, ports: 0, repack: false }
+    PlacementProblem { usable: vec![size; 8], items, levels, ports: 0, repack: false }
 }
 
 #[test]
@@ -270,14 +271,14 @@ fn a_fleet_too_large_to_search_gets_an_answer_that_starts_something_all_the_same
             }
         }
         items.sort_by_key(|item| item.level);
-        let problem = Problem { usable: vec![24_000; 96], items, levels: 5, ports: 0, repack: false };
+        let problem = PlacementProblem { usable: vec![24_000; 96], items, levels: 5, ports: 0, repack: false };
         let answer = solve(&problem);
         let starts = |level| {
             let fresh = problem
                 .items
                 .iter()
                 .zip(&answer.fates)
-                .filter(|(item, _)| item.level == level && item.kind == Kind::Fresh);
+                .filter(|(item, _)| item.level == level && item.kind == ItemKind::Fresh);
             fresh.filter(|(_, fate)| matches!(fate, Fate::On(_))).count()
         };
         assert!(!answer.is_optimal && cost(&problem, &answer.fates).is_some());

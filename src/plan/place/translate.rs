@@ -1,12 +1,12 @@
-//! Services, GPUs and ports to the numbers of a [`Problem`]. A service that can't be started wherever others are placed
-//! is blocked here already.
+//! Services, GPUs and ports to the numbers of a [`PlacementProblem`]. A service that can't be started wherever others
+//! are placed is blocked here already.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::ports::{places_of, port_of};
-use super::problem::{Few, Gpu, Item, ItemId, Kind, Problem, Sets};
+use super::problem::{Few, GpuSlot, Item, ItemId, ItemKind, PlacementProblem, Sets};
 use super::refusal::absence;
 use crate::model::desired::GpuRequest;
 use crate::model::endpoint::Endpoint;
@@ -25,7 +25,7 @@ use crate::plan::want::Want;
 
 /// Problem with the meaning of its numbers.
 pub(super) struct Translated {
-    pub(super) problem: Problem,
+    pub(super) problem: PlacementProblem,
     /// As judged; what can't be started in any case is blocked by now.
     pub(super) decisions: Decisions,
     /// By item.
@@ -77,8 +77,8 @@ fn depth(input: &PlanInput<'_>, number: Number, known: &mut [Option<usize>]) -> 
 }
 
 /// A service that the search may decide about.
-struct Draft {
-    kind: Kind,
+struct SearchItem {
+    kind: ItemKind,
     sets: Rc<Sets>,
     follows: Option<Number>,
 }
@@ -88,7 +88,7 @@ struct Work<'a> {
     input: &'a PlanInput<'a>,
     decisions: Decisions,
     /// By number, as all that follows.
-    drafts: Vec<Option<Draft>>,
+    drafts: Vec<Option<SearchItem>>,
     /// Services that run at the end however others are placed.
     fixed: Vec<bool>,
     /// Services on which one that can't be stopped depends.
@@ -97,7 +97,7 @@ struct Work<'a> {
     claimed: BTreeMap<u16, Vec<(Endpoint, Number)>>,
     /// By GPU request.
     lists: Vec<Option<Rc<Sets>>>,
-    gpus: BTreeMap<&'a GpuId, Gpu>,
+    gpus: BTreeMap<&'a GpuId, GpuSlot>,
     nothing: Rc<Sets>,
 }
 
@@ -163,7 +163,7 @@ impl<'a> Work<'a> {
             Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_room => {
                 // A service that took its memory now would have to give way in a moment.
                 if let Ok(sets) = self.startable(number) {
-                    self.draft(number, Kind::Fresh, Some(sets), None);
+                    self.draft(number, ItemKind::Fresh, Some(sets), None);
                 }
             }
             Decision::Leave(_)
@@ -176,13 +176,13 @@ impl<'a> Work<'a> {
                 if seen.holds_room && !self.fixed[number] {
                     let blocked = matches!(decision, Decision::Blocked(_) | Decision::Held(_));
                     let kind = if is_kept {
-                        Kind::Kept
+                        ItemKind::Kept
                     } else if blocked {
-                        Kind::Stuck
+                        ItemKind::Stuck
                     } else {
-                        Kind::Settled
+                        ItemKind::Settled
                     };
-                    let sets = self.movable_to(number).filter(|_| kind == Kind::Settled);
+                    let sets = self.movable_to(number).filter(|_| kind == ItemKind::Settled);
                     self.draft(number, kind, sets, None);
                 }
             }
@@ -194,19 +194,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn draft(&mut self, number: Number, kind: Kind, sets: Option<Rc<Sets>>, follows: Option<Number>) {
+    fn draft(&mut self, number: Number, kind: ItemKind, sets: Option<Rc<Sets>>, follows: Option<Number>) {
         let sets = sets.unwrap_or_else(|| self.nothing.clone());
-        self.drafts[number] = Some(Draft { kind, sets, follows });
+        self.drafts[number] = Some(SearchItem { kind, sets, follows });
     }
 
     /// Its own place, and another only where it has to leave that for the sake of another.
     fn sort_out_wake(&mut self, number: Number) {
-        let home: Vec<Gpu> = self.context.seat(number).iter().map(|(gpu, _)| *gpu).collect();
+        let home: Vec<GpuSlot> = self.context.seat(number).iter().map(|(gpu, _)| *gpu).collect();
         let is_bound = self.pinned[number] || self.decisions.0[number].rolls();
         let elsewhere = if is_bound { None } else { self.movable_to(number) };
         let sets = elsewhere.filter(|sets| sets.sets.contains(&home));
         let sets = sets.unwrap_or_else(|| Rc::new(Sets { sets: vec![home], named: true }));
-        self.draft(number, Kind::Waking, Some(sets), None);
+        self.draft(number, ItemKind::Waking, Some(sets), None);
     }
 
     fn sort_out_start(&mut self, number: Number) {
@@ -220,7 +220,7 @@ impl<'a> Work<'a> {
         }
         match self.startable(number).and_then(|sets| self.at_home(number, sets)) {
             Ok(sets) => {
-                let kind = if recreates { Kind::Drifted } else { Kind::Fresh };
+                let kind = if recreates { ItemKind::Drifted } else { ItemKind::Fresh };
                 let follows = base.filter(|base| self.drafts[*base].is_some());
                 self.draft(number, kind, Some(sets), follows);
             }
@@ -242,7 +242,7 @@ impl<'a> Work<'a> {
             return Ok(sets);
         }
         let seen = self.input.seen(number);
-        let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
+        let home: Vec<GpuSlot> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
         if sets.sets.contains(&home) && self.input.summary(number).vram <= self.context.held(number) {
             return Ok(Rc::new(Sets { sets: vec![home], named: true }));
         }
@@ -264,7 +264,7 @@ impl<'a> Work<'a> {
         if self.pinned[number] {
             self.fixed[number] = true;
         } else {
-            self.draft(number, Kind::Stuck, None, None);
+            self.draft(number, ItemKind::Stuck, None, None);
         }
     }
 
@@ -286,7 +286,7 @@ impl<'a> Work<'a> {
             self.fixed[number] = true;
         } else {
             let sets = self.movable_to(number);
-            self.draft(number, Kind::Settled, sets, None);
+            self.draft(number, ItemKind::Settled, sets, None);
         }
     }
 
@@ -300,7 +300,7 @@ impl<'a> Work<'a> {
                 return Err(lacks(self.input, dependency, &self.decisions.0[dependency]));
             }
             let may_stand = match &self.drafts[dependency] {
-                Some(draft) => matches!(draft.kind, Kind::Fresh | Kind::Drifted) || self.stands(dependency),
+                Some(draft) => matches!(draft.kind, ItemKind::Fresh | ItemKind::Drifted) || self.stands(dependency),
                 None => self.stands(dependency),
             };
             if !may_stand {
@@ -312,7 +312,7 @@ impl<'a> Work<'a> {
         if let Some(why) = unknown.filter(|_| self.input.service(number).wants_gpu()) {
             let (vram, seen) = (self.input.summary(number).vram, self.input.seen(number));
             // Where free memory is unknown, it may have again what it has, and no more.
-            let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
+            let home: Vec<GpuSlot> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
             let allowed = self.sets(number).is_ok_and(|sets| sets.sets.contains(&home));
             if self.decisions.0[number].stops() && allowed && vram <= self.context.held(number) {
                 return Ok(Rc::new(Sets { sets: vec![home], named: true }));
@@ -342,12 +342,12 @@ impl<'a> Work<'a> {
     }
 
     /// Without being started again.
-    fn stands_as_it_is(&self, number: Number, kind: Kind) -> bool {
+    fn stands_as_it_is(&self, number: Number, kind: ItemKind) -> bool {
         let (decision, state) = (&self.decisions.0[number], self.input.summary(number).state);
-        match kind {
-            Kind::Drifted => state.is_operational() || (decision.along().is_some() && state == State::Starting),
-            Kind::Fresh | Kind::Settled | Kind::Waking | Kind::Stuck | Kind::Kept => self.stands(number),
+        if kind != ItemKind::Drifted {
+            return self.stands(number);
         }
+        state.is_operational() || (decision.along().is_some() && state == State::Starting)
     }
 
     fn ports_are_free(&self, number: Number) -> Result<(), Reason> {
@@ -415,7 +415,7 @@ impl<'a> Work<'a> {
             }
             items.push(Item { level, ..self.item(number, draft, &ids, &ports) });
         }
-        let problem = Problem {
+        let problem = PlacementProblem {
             usable: self.usable(),
             items,
             levels: heights.len(),
@@ -440,16 +440,16 @@ impl<'a> Work<'a> {
     }
 
     /// On the first level, until it is told another.
-    fn item(&self, number: Number, draft: &Draft, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
+    fn item(&self, number: Number, draft: &SearchItem, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
         let seen = self.input.seen(number);
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
-        let sits = draft.kind != Kind::Fresh;
+        let sits = draft.kind != ItemKind::Fresh;
         let decision = &self.decisions.0[number];
         let held = copies::seat(self.context, number, decision).filter(|_| sits);
-        let seat: Few<(Gpu, i64)> = held.map(|(gpu, amount)| (gpu, signed(amount.0))).collect();
+        let seat: Few<(GpuSlot, i64)> = held.map(|(gpu, amount)| (gpu, signed(amount.0))).collect();
         let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
         let is_left = self.input.wants.left.contains_key(&number);
-        let evicts = draft.kind == Kind::Kept && self.input.summary(number).has_evict && !is_left;
+        let evicts = draft.kind == ItemKind::Kept && self.input.summary(number).has_evict && !is_left;
         let evict = evicts.then(|| self.input.service(number).evict.as_ref()).flatten();
         let resident = evict.map(|evict| signed(evict.resident.0));
         let evictable = resident.is_some()
@@ -461,7 +461,7 @@ impl<'a> Work<'a> {
         let vram = signed(self.input.summary(number).vram.0);
         let most = seat.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
         // On a GPU where it holds more than it declares, it goes on doing so.
-        let need = if draft.kind == Kind::Waking { vram.max(most) } else { vram };
+        let need = if draft.kind == ItemKind::Waking { vram.max(most) } else { vram };
         let need = copies::need(self.context, number, decision).map_or(need, |need| signed(need.0));
         // Nothing that is placed hangs on it.
         let bases = self.input.bases(number).iter().filter(|base| !comes_last(self.input, **base));

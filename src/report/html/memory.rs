@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use crate::model::plan::{GpuLine, Plan};
 use crate::model::size::Mebibytes;
 use crate::report::table::figure;
-use crate::report::timeline::{Level, Timeline};
+use crate::report::timeline::{MemoryLevel, Timeline};
 use crate::report::view::memory::gpu_name;
 
 use super::escape::{figures, prose};
@@ -32,7 +32,7 @@ pub(super) fn charts(plan: &Plan, line: &Timeline) -> Markup {
     }
 }
 
-fn chart(plan: &Plan, line: &Timeline, gpu: &GpuLine, levels: &[Level]) -> Markup {
+fn chart(plan: &Plan, line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) -> Markup {
     let name = gpu_name(plan, &gpu.id);
     let (before, peak, after) = (figure(gpu.before_mib), figure(gpu.peak_mib), figure(gpu.after_mib));
     let told = format!("GPU {name}: {before} before, {peak} at most, {after} after, of {}", gpu.capacity_mib);
@@ -49,7 +49,7 @@ fn chart(plan: &Plan, line: &Timeline, gpu: &GpuLine, levels: &[Level]) -> Marku
 }
 
 /// The picture of a chart.
-fn drawn(line: &Timeline, gpu: &GpuLine, levels: &[Level]) -> Markup {
+fn drawn(line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) -> Markup {
     let most = levels.iter().map(|level| level.used).max().unwrap_or_default();
     // Where it holds more than it has, the picture is as high as all of it.
     let whole = gpu.capacity_mib.max(most).max(Mebibytes(1));
@@ -68,7 +68,7 @@ fn drawn(line: &Timeline, gpu: &GpuLine, levels: &[Level]) -> Markup {
 }
 
 /// The memory that it holds for a while, with a line along its top.
-fn area(line: &Timeline, level: &Level, height: f64) -> Markup {
+fn area(line: &Timeline, level: &MemoryLevel, height: f64) -> Markup {
     let (x, until) = (share(level.from_ms, line), end(level, line));
     let y = format!("{:.2}%", 100.0 - height);
     html! {
@@ -77,7 +77,7 @@ fn area(line: &Timeline, level: &Level, height: f64) -> Markup {
     }
 }
 
-fn label(line: &Timeline, level: &Level, height: f64) -> Markup {
+fn label(line: &Timeline, level: &MemoryLevel, height: f64) -> Markup {
     let (x, until) = (share(level.from_ms, line), end(level, line));
     let (middle, top) = (format!("{:.2}%", f64::midpoint(x, until)), format!("{:.2}%", 100.0 - height));
     let below = if height >= INSIDE_SHARE_MIN { "1.35em" } else { "-0.45em" };
@@ -88,7 +88,7 @@ fn label(line: &Timeline, level: &Level, height: f64) -> Markup {
     }
 }
 
-fn end(level: &Level, line: &Timeline) -> f64 {
+fn end(level: &MemoryLevel, line: &Timeline) -> f64 {
     if level.until_ms >= line.end_ms { 100.0 } else { share(level.until_ms, line) }
 }
 
@@ -101,7 +101,7 @@ pub(super) fn table(plan: &Plan, line: &Timeline) -> Markup {
         let names: Vec<String> = picked.map(|(_, step)| format!("{} {}", step.action, step.service)).collect();
         prose(&names.join(", "))
     };
-    let used = |levels: &[Level], at: u64| {
+    let used = |levels: &[MemoryLevel], at: u64| {
         let level = levels.iter().rev().find(|level| level.from_ms <= at);
         prose(&level.map_or_else(String::new, |level| figure(level.used)))
     };

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
 use crate::report::table::about;
-use crate::report::timeline::{OTHER_DRAWN_MS, START_DRAWN_MS, Span, Timeline};
+use crate::report::timeline::{OTHER_DRAWN_MS, START_DRAWN_MS, StepSpan, Timeline};
 use crate::report::view::memory::step_memory;
 
 use super::escape::{prose, text};
@@ -90,7 +90,7 @@ pub(super) fn rows(plan: &Plan, line: &Timeline) -> Markup {
     }
 }
 
-fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: Span) -> Markup {
+fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: StepSpan) -> Markup {
     let (x, width) = (share(span.begin_ms, line), width(span, line));
     let (class, corner) = if comes(step.action) { ("comes", 7) } else { ("goes", 1) };
     html! {
@@ -175,7 +175,7 @@ pub(super) fn sign(action: Action) -> &'static str {
 }
 
 /// `about 40 s`, or that no earlier run tells.
-pub(super) fn lasts(span: Span) -> String {
+pub(super) fn lasts(span: StepSpan) -> String {
     if span.told { format!("about {}", about(span.end_ms - span.begin_ms)) } else { "time not known".to_owned() }
 }
 
@@ -195,7 +195,7 @@ pub(super) fn share(at_ms: u64, line: &Timeline) -> f64 {
     (share.min(100.0 - SHARE_MIN) * 100.0).round() / 100.0
 }
 
-fn width(span: Span, line: &Timeline) -> f64 {
+fn width(span: StepSpan, line: &Timeline) -> f64 {
     let end = if span.end_ms >= line.end_ms { 100.0 } else { share(span.end_ms, line) };
     ((end - share(span.begin_ms, line)).max(SHARE_MIN) * 100.0).round() / 100.0
 }

@@ -3,7 +3,7 @@
 use super::{PAGE, SCRIPT, STYLE, plan};
 use crate::model::plan::{Plan, Purpose};
 use crate::report::tests::{HOSTILE, empty, hostile, switch, view};
-use crate::report::view::{Origin, Standing, View};
+use crate::report::view::{Freshness, PlanOrigin, PlanView};
 
 fn page(of: &Plan) -> String {
     plan(view(of, Purpose::Apply)).to_string()
@@ -58,11 +58,12 @@ fn nothing_to_do_is_a_page_too() {
 #[test]
 fn a_saved_plan_says_what_it_is_worth() {
     let of = switch();
-    let shown =
-        |standing: &Standing| plan(View { plan: &of, purpose: Purpose::Apply, origin: Origin::Saved(standing) });
-    let stale = shown(&Standing::Stale(vec!["+ stop:web: to be done too, <b>".to_owned()]));
+    let shown = |standing: &Freshness| {
+        plan(PlanView { plan: &of, purpose: Purpose::Apply, origin: PlanOrigin::Saved(standing) })
+    };
+    let stale = shown(&Freshness::Stale(vec!["+ stop:web: to be done too, <b>".to_owned()]));
     assert!(stale.contains("class=\"standing stale\"") && stale.contains("to be done too, &lt;b&gt;"));
-    assert!(shown(&Standing::Holds).contains("It still holds"));
-    assert!(shown(&Standing::Unknown("no lcm.yaml".to_owned())).contains("is not known: no lcm.yaml."));
+    assert!(shown(&Freshness::Holds).contains("It still holds"));
+    assert!(shown(&Freshness::Unknown("no lcm.yaml".to_owned())).contains("is not known: no lcm.yaml."));
     assert!(!page(&of).contains("class=\"standing"));
 }

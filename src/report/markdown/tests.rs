@@ -6,7 +6,7 @@ use super::plan;
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Blocked, Plan, Purpose, ReasonCode};
 use crate::report::tests::{empty, gpu, hostile, kept, reason, step, switch, view};
-use crate::report::view::{Origin, Standing, View};
+use crate::report::view::{Freshness, PlanOrigin, PlanView};
 
 /// What GitHub takes.
 const LETTERS_MAX: usize = 65_536;
@@ -29,9 +29,9 @@ fn nothing_to_do_is_short() {
 
 #[test]
 fn a_saved_plan_says_what_it_is_worth() {
-    let standing = Standing::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
+    let standing = Freshness::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
     let of = switch();
-    let view = View { plan: &of, purpose: Purpose::Apply, origin: Origin::Saved(&standing) };
+    let view = PlanView { plan: &of, purpose: Purpose::Apply, origin: PlanOrigin::Saved(&standing) };
     let text = plan(view);
     assert!(text.contains("made on box at 2026-11-20 10:00:00 UTC. It is stale"), "{text}");
     assert!(text.contains("\n- - stop:ollama: not to be done any more\n"), "{text}");

@@ -12,7 +12,7 @@ use crate::report::tests::{HOSTILE, empty, hostile, reason, step, switch};
 
 /// What a diagram says.
 #[derive(Debug, Default)]
-struct Read {
+struct ParsedDiagram {
     /// By id: the shape's opening, and the label as it is shown.
     nodes: BTreeMap<String, (String, String)>,
     edges: Vec<(String, String)>,
@@ -20,13 +20,13 @@ struct Read {
 }
 
 /// Reads a diagram, or says which line is none.
-fn read(diagram: &str) -> Read {
+fn read(diagram: &str) -> ParsedDiagram {
     let node =
         Regex::new(r#"^ +([nb][0-9]+|nothing)(\(\[|\[\[|\{\{|\[|>)"([^"]*)"(\]\)|\]\]|\}\}|\])$"#).expect("a pattern");
     let edge = Regex::new("^  (n[0-9]+) --> (n[0-9]+)$").expect("a pattern");
     let label = Regex::new("^([A-Za-z0-9 .,-]|#[0-9]+;|<br/>)+$").expect("a pattern");
     let closing = BTreeMap::from([("([", "])"), ("[[", "]]"), ("{{", "}}"), ("[", "]"), (">", "]")]);
-    let (mut read, mut inside) = (Read::default(), false);
+    let (mut read, mut inside) = (ParsedDiagram::default(), false);
     let mut lines = diagram.lines();
     assert_eq!(lines.next(), Some("flowchart LR"));
     for line in lines {

@@ -9,7 +9,7 @@ use super::{Beside, metrics};
 use crate::model::lifecycle::State;
 use crate::model::size::Mebibytes;
 use crate::report::status::{
-    BudgetLine, FORMAT, GoalLine, GpuLine, LastRun, OrphanLine, ServiceLine, Status, WordLine,
+    BudgetLine, FORMAT, GoalLine, GpuStatus, HoldLine, LastRun, OrphanStatus, ServiceLine, Status,
 };
 
 fn service(name: &str, state: State) -> ServiceLine {
@@ -26,8 +26,8 @@ fn status() -> Status {
     };
     let budget = BudgetLine { attempts: 3, spent: 3, last_at: at(0), held: true, due: None };
     let word =
-        WordLine { word: "maintain".to_owned(), by: "kim".to_owned(), since: at(0), reason: Some("disk".to_owned()) };
-    let gpu = GpuLine {
+        HoldLine { kind: "maintain".to_owned(), by: "kim".to_owned(), since: at(0), reason: Some("disk".to_owned()) };
+    let gpu = GpuStatus {
         id: "GPU-0".into(),
         index: 0,
         name: "NVIDIA \"RTX\" 4090\\B\nnext".to_owned(),
@@ -56,7 +56,7 @@ fn status() -> Status {
             ServiceLine { known: false, since: Some(at(0)), word: Some(word), ..service("vision", State::Maintenance) },
             web,
         ],
-        orphans: vec![OrphanLine { name: "old".into(), carrier: None, state: State::Offline }],
+        orphans: vec![OrphanStatus { name: "old".into(), carrier: None, state: State::Offline }],
         claimed: Vec::new(),
         gpus: vec![gpu],
         goals: vec![GoalLine {

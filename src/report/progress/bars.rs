@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::model::event::Event;
 use crate::report::output::Output;
-use crate::report::print::{self, Size};
+use crate::report::print::{self, TerminalSize};
 use crate::report::progress::board::{Board, TICK_MS};
 use crate::report::progress::lines;
 use crate::report::sheet::sentence;
@@ -80,14 +80,14 @@ impl Drop for Bars {
 }
 
 /// What stays above the lines that move.
-fn said(event: &Event, size: Size, style: Style) -> Vec<Output> {
+fn said(event: &Event, size: TerminalSize, style: Style) -> Vec<Output> {
     let style = wide(size, style);
     // The board says what is waited for.
     lines::lasting(event, style).iter().map(|line| sentence(line, style)).collect()
 }
 
 /// A terminal may have become another one since it was first asked.
-fn wide(size: Size, style: Style) -> Style {
+fn wide(size: TerminalSize, style: Style) -> Style {
     Style { width: Some(size.columns), ..style }
 }
 

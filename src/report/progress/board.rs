@@ -9,7 +9,7 @@ use crate::model::event::{EventKind, Stage};
 use crate::model::lifecycle::Action;
 use crate::model::names::StepId;
 use crate::report::fold::cut_off;
-use crate::report::print::Size;
+use crate::report::print::TerminalSize;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, about, elapsed, spoken};
 
@@ -29,7 +29,7 @@ const COLUMNS_WITH_BARS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Board {
     /// In the order in which they began, so that none changes its place but upwards.
-    running: Vec<Row>,
+    running: Vec<StepRow>,
     /// Planned, and not begun.
     waiting: BTreeSet<StepId>,
     /// Bars have a column as soon as one has had an estimate: columns don't come and go.
@@ -37,7 +37,7 @@ pub(super) struct Board {
 }
 
 #[derive(Debug)]
-struct Row {
+struct StepRow {
     step: StepId,
     /// `None`: it is prepared, and not begun.
     action: Option<Action>,
@@ -55,15 +55,15 @@ impl Board {
             EventKind::StepStarted { step, action, estimate_ms, .. } => {
                 self.drop(step);
                 self.has_estimates |= estimate_ms.is_some();
-                self.running.push(Row {
+                self.running.push(StepRow {
                     action: Some(*action),
                     estimate_ms: *estimate_ms,
-                    ..Row::new(step.clone(), now)
+                    ..StepRow::new(step.clone(), now)
                 });
             }
             EventKind::Stage { step, stage, detail, .. } => {
                 if !self.running.iter().any(|row| row.step == *step) {
-                    self.running.push(Row::new(step.clone(), now));
+                    self.running.push(StepRow::new(step.clone(), now));
                 }
                 for row in self.running.iter_mut().filter(|row| row.step == *step) {
                     (row.stage, row.detail) = (Some(*stage), detail.clone());
@@ -88,7 +88,7 @@ impl Board {
     }
 
     /// The lines as they are to stand now: none wider than the terminal, and no more than it has room for.
-    pub(super) fn lines(&self, now: Timestamp, size: Size, style: Style) -> Vec<String> {
+    pub(super) fn lines(&self, now: Timestamp, size: TerminalSize, style: Style) -> Vec<String> {
         let rest = usize::from(!self.waiting.is_empty());
         let shown = match lines_max(size) {
             max if self.running.len() + rest <= max => self.running.len(),
@@ -104,10 +104,10 @@ impl Board {
     }
 
     /// `… and 23 more: 12 starting, 11 waiting`
-    fn rest(&self, hidden: &[Row]) -> Option<String> {
+    fn rest(&self, hidden: &[StepRow]) -> Option<String> {
         // By what they do, in the order in which those that are shown began.
         let mut counts: Vec<(&str, usize)> = Vec::new();
-        for doing in hidden.iter().map(Row::doing) {
+        for doing in hidden.iter().map(StepRow::doing) {
             match counts.iter_mut().find(|(other, _)| *other == doing) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((doing, 1)),
@@ -124,11 +124,11 @@ impl Board {
 }
 
 /// So many lines may move: two thirds, so that what has ended last can be read above them.
-fn lines_max(size: Size) -> usize {
+fn lines_max(size: TerminalSize) -> usize {
     (size.rows * 2 / 3).max(1)
 }
 
-impl Row {
+impl StepRow {
     fn new(step: StepId, began: Timestamp) -> Self {
         Self { step, action: None, began, estimate_ms: None, stage: None, detail: None }
     }

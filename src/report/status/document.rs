@@ -7,17 +7,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::budget::{self, Budget};
+use crate::model::capacity::{GpuCapacity, HostCapacity};
 use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::copies::Copies;
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
+use crate::model::holds::{HoldRecord, ModeOverride, by_whom};
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
-use crate::model::room::{GpuRoom, Room};
 use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
-use crate::model::words::{Said, Switched, by_whom};
 use crate::report::history::OpenRun;
 
 /// The version of the status's JSON.
@@ -32,7 +32,7 @@ pub struct Status {
     pub mode: Option<ModeName>,
     /// Whose word the mode follows; not there where it is the manifest's or the command line's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub switched: Option<WordLine>,
+    pub switched: Option<HoldLine>,
     pub host: String,
     /// Engine and version, where one was asked.
     pub engine: Option<String>,
@@ -40,11 +40,11 @@ pub struct Status {
     pub observed_at: Timestamp,
     pub services: Vec<ServiceLine>,
     /// What bears our project's mark, but no name that the manifest has.
-    pub orphans: Vec<OrphanLine>,
+    pub orphans: Vec<OrphanStatus>,
     /// Carries this project's marks and is not proven to be ours; not there where nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
-    pub gpus: Vec<GpuLine>,
+    pub gpus: Vec<GpuStatus>,
     pub goals: Vec<GoalLine>,
     /// The run that ended last, whether or not it changed anything.
     pub last_run: Option<LastRun>,
@@ -82,7 +82,7 @@ pub struct ServiceLine {
     pub copies: Option<Copies>,
     /// What an operator said of it; not there where nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub word: Option<WordLine>,
+    pub word: Option<HoldLine>,
     /// What was tried to bring it up; not there where nothing was, or where it does not count any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetLine>,
@@ -134,24 +134,26 @@ pub struct BudgetLine {
 /// A word of an operator's, kept until it is taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WordLine {
+#[schemars(rename = "WordLine")]
+pub struct HoldLine {
     /// `maintain`, `suspend`, `terminate` or `switch`.
-    pub word: String,
+    #[serde(rename = "word")]
+    pub kind: String,
     pub by: String,
     #[schemars(with = "String")]
     pub since: Timestamp,
     pub reason: Option<String>,
 }
 
-impl WordLine {
+impl HoldLine {
     /// `kim, since 2026-11-21T14:02:05Z: rendering`
     pub(super) fn by_whom(&self) -> String {
         by_whom(&self.by, self.since, self.reason.as_deref())
     }
 
-    fn of(said: &Said) -> Self {
-        let Said { word, by, since, reason, metadata: _ } = said;
-        Self { word: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
+    fn of(said: &HoldRecord) -> Self {
+        let HoldRecord { kind: word, by, since, reason, metadata: _ } = said;
+        Self { kind: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
     }
 }
 
@@ -169,7 +171,8 @@ pub struct EstimatesLine {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OrphanLine {
+#[schemars(rename = "OrphanLine")]
+pub struct OrphanStatus {
     pub name: ServiceName,
     /// Its container, or its first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +182,8 @@ pub struct OrphanLine {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct GpuLine {
+#[schemars(rename = "GpuLine")]
+pub struct GpuStatus {
     pub id: GpuId,
     pub index: u32,
     pub name: String,
@@ -240,7 +244,7 @@ fn completed() -> String {
 
 impl Status {
     #[must_use]
-    pub fn of(desired: &Desired, observed: &Observed, room: &Room, last_run: Option<LastRun>) -> Self {
+    pub fn of(desired: &Desired, observed: &Observed, room: &HostCapacity, last_run: Option<LastRun>) -> Self {
         let pairs =
             || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
         let warnings = observed.warnings.iter().cloned();
@@ -261,7 +265,7 @@ impl Status {
                 .iter()
                 .map(|orphan| {
                     let carrier = orphan.carrier.clone();
-                    OrphanLine { name: orphan.service.clone(), carrier, state: orphan.state }
+                    OrphanStatus { name: orphan.service.clone(), carrier, state: orphan.state }
                 })
                 .collect(),
             claimed: observed.claimed.clone(),
@@ -275,10 +279,10 @@ impl Status {
 
     /// In a mode that an operator switched to.
     #[must_use]
-    pub fn switched_by(mut self, switched: Option<&Switched>) -> Self {
+    pub fn switched_by(mut self, switched: Option<&ModeOverride>) -> Self {
         self.switched = switched.map(|switched| {
-            let Switched { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
-            WordLine { word: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
+            let ModeOverride { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
+            HoldLine { kind: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
         });
         self
     }
@@ -346,26 +350,31 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         reason,
         copies: seen.copies_shown(),
         budget: budget_line(service, seen, now),
-        word: seen.word.as_deref().map(WordLine::of),
+        word: seen.hold.as_deref().map(HoldLine::of),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
     }
 }
 
-fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuLine> {
+fn gpus(desired: &Desired, observed: &Observed, room: &HostCapacity) -> Vec<GpuStatus> {
     let lines = room.gpus.iter().filter_map(|(id, room)| Some((id, observed.gpus.get(id)?, room)));
-    let mut lines: Vec<GpuLine> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
+    let mut lines: Vec<GpuStatus> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
 }
 
-fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &ObservedGpu), room: &GpuRoom) -> GpuLine {
+fn gpu_line(
+    desired: &Desired,
+    observed: &Observed,
+    (id, gpu): (&GpuId, &ObservedGpu),
+    room: &GpuCapacity,
+) -> GpuStatus {
     let services = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
     let services = services.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
     let declared =
         services.map(|(service, seen)| seen.declared(service)).chain(orphans.map(|orphan| orphan.vram)).sum();
     let used = gpu.foreign + room.holders.iter().map(|held| held.counts).sum();
-    GpuLine {
+    GpuStatus {
         id: id.clone(),
         index: gpu.index,
         name: gpu.name.clone(),

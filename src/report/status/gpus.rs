@@ -1,13 +1,13 @@
 //! What is on each GPU, and who has it. Drawn at a terminal, a row of figures elsewhere.
 
 use crate::model::harmless;
-use crate::report::bar::{Parts, bar, legend};
-use crate::report::status::document::GpuLine;
+use crate::report::bar::{BarParts, bar, legend};
+use crate::report::status::document::GpuStatus;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, figure};
 
 /// One GPU after the other.
-pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
+pub(super) fn lines(gpus: &[GpuStatus], style: Style) -> Vec<String> {
     let amounts = table::lines(&gpus.iter().map(amounts).collect::<Vec<_>>(), style);
     let heads: Vec<Vec<Cell>> = gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus), style)).collect();
     let mut lines = Vec::new();
@@ -29,11 +29,11 @@ pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     lines
 }
 
-fn name(gpu: &GpuLine, gpus: &[GpuLine]) -> String {
+fn name(gpu: &GpuStatus, gpus: &[GpuStatus]) -> String {
     table::gpu_name(&gpu.id, gpus.iter().map(|gpu| (&gpu.id, gpu.index)))
 }
 
-fn head(gpu: &GpuLine, name: &str, style: Style) -> Vec<Cell> {
+fn head(gpu: &GpuStatus, name: &str, style: Style) -> Vec<Cell> {
     let mut head = vec![Cell::new(format!("GPU {name}")).paint(Paint::Strong)];
     if style.bars {
         head.push(Cell::painted(if is_usable(gpu) { bar(parts(gpu), style) } else { String::new() }));
@@ -45,15 +45,15 @@ fn head(gpu: &GpuLine, name: &str, style: Style) -> Vec<Cell> {
     head
 }
 
-fn is_usable(gpu: &GpuLine) -> bool {
+fn is_usable(gpu: &GpuStatus) -> bool {
     gpu.lost.is_none() && gpu.unreadable.is_none()
 }
 
-fn parts(gpu: &GpuLine) -> Parts {
-    Parts { capacity: gpu.capacity_mib, foreign: gpu.foreign_mib, used: gpu.used_mib, reserve: gpu.reserve_mib }
+fn parts(gpu: &GpuStatus) -> BarParts {
+    BarParts { capacity: gpu.capacity_mib, foreign: gpu.foreign_mib, used: gpu.used_mib, reserve: gpu.reserve_mib }
 }
 
-fn amounts(gpu: &GpuLine) -> Vec<Cell> {
+fn amounts(gpu: &GpuStatus) -> Vec<Cell> {
     let measured = gpu.measured_mib.map_or_else(|| "–".to_owned(), figure);
     let (over, free) = (parts(gpu).over(), figure(gpu.free_mib));
     vec![
@@ -68,7 +68,7 @@ fn amounts(gpu: &GpuLine) -> Vec<Cell> {
     ]
 }
 
-fn remark(gpu: &GpuLine) -> Cell {
+fn remark(gpu: &GpuStatus) -> Cell {
     match (&gpu.lost, &gpu.unreadable) {
         (Some(why), _) => Cell::new(format!("lost: {why}")).paint(Paint::Bad),
         (None, Some(why)) => Cell::new(format!("unreadable: {why}")).paint(Paint::Warn),
@@ -83,11 +83,11 @@ mod tests {
 
     use super::lines;
     use crate::model::size::Mebibytes;
-    use crate::report::status::document::GpuLine;
+    use crate::report::status::document::GpuStatus;
     use crate::report::style::Style;
 
-    fn gpu(index: u32, foreign: u64, used: u64) -> GpuLine {
-        GpuLine {
+    fn gpu(index: u32, foreign: u64, used: u64) -> GpuStatus {
+        GpuStatus {
             id: crate::model::names::GpuId::new(format!("GPU-{index}")),
             index,
             name: "NVIDIA GeForce RTX 4090".to_owned(),
@@ -106,14 +106,14 @@ mod tests {
     }
 
     /// One that is half full, one that is declared and overcommitted, one that is lost, and one that was never read.
-    fn gpus() -> [GpuLine; 4] {
-        let declared = GpuLine { declared: true, measured_mib: None, ..gpu(1, 0, 24_300) };
+    fn gpus() -> [GpuStatus; 4] {
+        let declared = GpuStatus { declared: true, measured_mib: None, ..gpu(1, 0, 24_300) };
         let lost = Some("it fell off the bus".to_owned());
-        let lost = GpuLine { lost, measured_mib: None, free_mib: Mebibytes::ZERO, ..gpu(10, 0, 8_000) };
+        let lost = GpuStatus { lost, measured_mib: None, free_mib: Mebibytes::ZERO, ..gpu(10, 0, 8_000) };
         let unreadable = Some("it does not answer".to_owned());
         let (capacity_mib, name) = (Mebibytes::ZERO, String::new());
-        let unread = GpuLine { unreadable, capacity_mib, name, measured_mib: None, ..gpu(11, 0, 8_000) };
-        [gpu(0, 3_200, 12_000), declared, lost, GpuLine { free_mib: Mebibytes::ZERO, ..unread }]
+        let unread = GpuStatus { unreadable, capacity_mib, name, measured_mib: None, ..gpu(11, 0, 8_000) };
+        [gpu(0, 3_200, 12_000), declared, lost, GpuStatus { free_mib: Mebibytes::ZERO, ..unread }]
     }
 
     #[test]

@@ -92,12 +92,12 @@ mod tests {
 
     use super::{Outlook, denied, lines};
     use crate::model::budget::Budget;
+    use crate::model::holds::{Hold, HoldRecord};
     use crate::model::lifecycle::State;
     use crate::model::names::ServiceName;
     use crate::model::observed::{ObservedService, Ownership};
     use crate::model::rules::{Case, Hours, Rule, Rules};
     use crate::model::size::Mebibytes;
-    use crate::model::words::{Said, Word};
     use crate::plan::judge_commands::legal_commands;
     use crate::report::fold::folded;
     use crate::report::status::document::{EstimatesLine, ServiceLine};
@@ -186,13 +186,14 @@ comfyui is idle: it answers, and has nothing to do
     #[test]
     fn what_an_operator_holds_is_resumed_before_anything_else() {
         let commands = |state, word| {
-            let said = Said { word, by: "kim".to_owned(), since: noon(), reason: None, metadata: [].into() };
-            let text = told(&Rules::default(), &ObservedService { word: Some(Box::new(said)), ..seen(state) });
+            let said =
+                HoldRecord { kind: word, by: "kim".to_owned(), since: noon(), reason: None, metadata: [].into() };
+            let text = told(&Rules::default(), &ObservedService { hold: Some(Box::new(said)), ..seen(state) });
             text.split_once("you can: ").expect("commands").1.replace(" comfyui", "").replace("\n   ", "")
         };
-        assert_eq!(commands(State::Maintenance, Word::Maintain), "`lcm resume`, `lcm suspend`, `lcm terminate`");
-        assert_eq!(commands(State::Terminated, Word::Terminate), "`lcm resume`, `lcm maintain`, `lcm suspend`");
+        assert_eq!(commands(State::Maintenance, Hold::Maintain), "`lcm resume`, `lcm suspend`, `lcm terminate`");
+        assert_eq!(commands(State::Terminated, Hold::Terminate), "`lcm resume`, `lcm maintain`, `lcm suspend`");
         // The word is kept, and was not carried out yet.
-        assert_eq!(commands(State::Online, Word::Terminate), "`lcm resume`, `lcm stop`, `lcm maintain`, `lcm suspend`");
+        assert_eq!(commands(State::Online, Hold::Terminate), "`lcm resume`, `lcm stop`, `lcm maintain`, `lcm suspend`");
     }
 }

@@ -18,15 +18,15 @@ const BLOCK_INDENT: usize = 2;
 const INDENT: &str = "    ";
 
 /// A line for each service, with more below some; and what stands above and below the table.
-struct Parts {
+struct StatusParts {
     head: Sheet,
     /// Its titles first, where there are services.
-    services: Vec<Block>,
+    services: Vec<LineGroup>,
     rest: Sheet,
 }
 
 /// Lines that belong together.
-struct Block {
+struct LineGroup {
     lines: Vec<String>,
     /// Whether it can be missed less than others.
     matters: bool,
@@ -51,7 +51,7 @@ pub fn within(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style,
     parts.text(style)
 }
 
-impl Parts {
+impl StatusParts {
     fn text(&self, style: Style) -> Output {
         let lines: Vec<String> = self.services.iter().flat_map(|block| block.lines.clone()).collect();
         let mut services = Sheet::new();
@@ -77,12 +77,12 @@ impl Parts {
         if left_out > 0 {
             let more = counted(left_out, "more service", "more services");
             let lines = vec![style.paint(Paint::Dim, &format!("… {more}"))];
-            self.services.push(Block { lines, matters: true });
+            self.services.push(LineGroup { lines, matters: true });
         }
     }
 }
 
-fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> Parts {
+fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> StatusParts {
     let whose = status.switched.as_ref().map(|word| format!(" ({})", word.by_whom())).unwrap_or_default();
     let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}{whose}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
@@ -114,7 +114,7 @@ fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> P
     for warning in &status.warnings {
         sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning)));
     }
-    Parts { head: title, services: service_lines(status, outlooks, style), rest: sheet }
+    StatusParts { head: title, services: service_lines(status, outlooks, style), rest: sheet }
 }
 
 fn block(sheet: &mut Sheet, lines: &[String]) {
@@ -125,7 +125,7 @@ fn block(sheet: &mut Sheet, lines: &[String]) {
 
 /// Where there is no room for reasons beside the services, those of services that are up are left out, and the
 /// others stand below.
-fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Block> {
+fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<LineGroup> {
     let in_error = status.services.iter().map(|line| !line.known || line.state.is_in_error());
     let others = std::iter::repeat_n(false, status.orphans.len() + status.claimed.len());
     let matters = std::iter::once(true).chain(in_error).chain(others.clone());
@@ -133,7 +133,7 @@ fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Bloc
     let lines = table::lines(&rows, style);
     if table::fit(&lines, BLOCK_INDENT, style) {
         let lines = lines.into_iter().zip(matters);
-        return lines.map(|(line, matters)| Block { lines: vec![line], matters }).collect();
+        return lines.map(|(line, matters)| LineGroup { lines: vec![line], matters }).collect();
     }
     let up = status.services.iter().map(|line| line.known && line.state.is_operational());
     let dull = std::iter::once(true).chain(up).chain(others.clone());
@@ -144,7 +144,7 @@ fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Bloc
     rows.map(|(((line, reason), dull), matters)| {
         let below = table::lines(&[vec![reason]], style).pop().filter(|below| !dull && !below.is_empty());
         let lines = std::iter::once(line).chain(below.map(|below| format!("{INDENT}{below}"))).collect();
-        Block { lines, matters }
+        LineGroup { lines, matters }
     })
     .collect()
 }

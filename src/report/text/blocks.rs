@@ -12,7 +12,7 @@ const INDENT: &str = "    ";
 const SHARED_MIN: usize = 3;
 
 /// One service of a plan.
-pub(super) struct Row {
+pub(super) struct ServiceRow {
     pub(super) group: Group,
     /// What is done, and to whom.
     pub(super) cells: [Cell; 2],
@@ -24,9 +24,9 @@ pub(super) struct Row {
 }
 
 /// The lines of each group.
-pub(super) fn blocks(rows: &[Row], indent: usize, style: Style) -> Vec<Vec<String>> {
+pub(super) fn blocks(rows: &[ServiceRow], indent: usize, style: Style) -> Vec<Vec<String>> {
     let set = |beside: usize| {
-        let row = |row: &Row| {
+        let row = |row: &ServiceRow| {
             row.cells.iter().cloned().chain(row.more().iter().take(beside).map(|more| Cell::new(*more))).collect()
         };
         table::lines(&rows.iter().map(row).collect::<Vec<_>>(), style)
@@ -35,7 +35,7 @@ pub(super) fn blocks(rows: &[Row], indent: usize, style: Style) -> Vec<Vec<Strin
     let beside = [2, 1].into_iter().find(fits).unwrap_or(0);
     let mut lines = set(beside).into_iter();
     let of_a_group = rows.chunk_by(|one, other| one.group == other.group);
-    let block = |rows: &[Row]| {
+    let block = |rows: &[ServiceRow]| {
         let mut block = Vec::new();
         for alike in rows.chunk_by(is_alike) {
             let is_shared = alike.len() >= SHARED_MIN;
@@ -54,12 +54,12 @@ pub(super) fn blocks(rows: &[Row], indent: usize, style: Style) -> Vec<Vec<Strin
     of_a_group.map(block).collect()
 }
 
-impl Row {
+impl ServiceRow {
     fn more(&self) -> [&str; 2] {
         [&self.route, &self.effect]
     }
 }
 
-fn is_alike(one: &Row, other: &Row) -> bool {
+fn is_alike(one: &ServiceRow, other: &ServiceRow) -> bool {
     one.reasons == other.reasons && one.diff.is_empty() && other.diff.is_empty()
 }

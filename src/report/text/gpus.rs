@@ -2,7 +2,7 @@
 
 use crate::model::plan::GpuLine;
 use crate::model::size::Mebibytes;
-use crate::report::bar::{Parts, bar, legend};
+use crate::report::bar::{BarParts, bar, legend};
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, figure};
 
@@ -28,8 +28,8 @@ pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     lines
 }
 
-fn parts(gpu: &GpuLine, used: Mebibytes) -> Parts {
-    Parts { capacity: gpu.capacity_mib, foreign: gpu.foreign_mib, used, reserve: gpu.reserve_mib }
+fn parts(gpu: &GpuLine, used: Mebibytes) -> BarParts {
+    BarParts { capacity: gpu.capacity_mib, foreign: gpu.foreign_mib, used, reserve: gpu.reserve_mib }
 }
 
 fn name(gpu: &GpuLine, gpus: &[GpuLine]) -> String {
@@ -94,14 +94,14 @@ fn said(word: &str, amount: Option<Mebibytes>) -> String {
 }
 
 /// What is free, or by how much too much is there.
-fn left(parts: Parts) -> Cell {
+fn left(parts: BarParts) -> Cell {
     match parts.over() {
         Mebibytes::ZERO => Cell::new(format!("{} free", figure(parts.free()))),
         over => Cell::new(format!("{} over", figure(over))).paint(Paint::Bad),
     }
 }
 
-fn over(parts: Parts) -> Cell {
+fn over(parts: BarParts) -> Cell {
     let over = parts.over();
     let said = if over > Mebibytes::ZERO { format!("over by {over}") } else { String::new() };
     Cell::new(said).paint(Paint::Bad)

@@ -2,20 +2,20 @@
 
 use insta::assert_snapshot;
 
-use super::{Setting, plan};
+use super::{TextOptions, plan};
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{GpuLine, Placement, Plan, Purpose, ReasonCode};
 use crate::model::size::Mebibytes;
 use crate::report::style::Style;
 use crate::report::tests::{empty, gpu, reason, step, switch, view};
-use crate::report::view::{Origin, Standing, View};
+use crate::report::view::{Freshness, PlanOrigin, PlanView};
 
 fn shown(plan_of: &Plan, purpose: Purpose, verbose: bool) -> String {
     set(plan_of, purpose, verbose, Style::PLAIN)
 }
 
 fn set(plan_of: &Plan, purpose: Purpose, verbose: bool, style: Style) -> String {
-    plan(view(plan_of, purpose), Setting { verbose, style }).to_string()
+    plan(view(plan_of, purpose), TextOptions { verbose, style }).to_string()
 }
 
 #[test]
@@ -134,13 +134,13 @@ fn colour_is_decoration() {
 
 #[test]
 fn a_saved_plan_says_when_where_and_what_it_is_worth() {
-    let text = |plan_of: &Plan, standing: &Standing| {
-        let view = View { plan: plan_of, purpose: Purpose::Apply, origin: Origin::Saved(standing) };
-        plan(view, Setting { verbose: false, style: Style::PLAIN })
+    let text = |plan_of: &Plan, standing: &Freshness| {
+        let view = PlanView { plan: plan_of, purpose: Purpose::Apply, origin: PlanOrigin::Saved(standing) };
+        plan(view, TextOptions { verbose: false, style: Style::PLAIN })
     };
-    let stale = Standing::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
+    let stale = Freshness::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
     assert_snapshot!(text(&switch(), &stale));
-    let unknown = Standing::Unknown("there is no lcm.yaml".to_owned());
+    let unknown = Freshness::Unknown("there is no lcm.yaml".to_owned());
     assert_snapshot!(text(&Plan { kept: switch().kept, ..empty() }, &unknown));
 }
 

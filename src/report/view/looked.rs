@@ -7,9 +7,9 @@ use crate::report::table::{counted, listed};
 
 /// How many things were looked at. What the manifest has no use for, or could not be read, is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Looked(Vec<InstanceCount>);
+pub struct InspectedCounts(Vec<InstanceCount>);
 
-impl Looked {
+impl InspectedCounts {
     /// These counts, each with its words for one and for several.
     #[must_use]
     pub fn of(counts: &[(usize, &'static str, &'static str)]) -> Self {
@@ -23,7 +23,7 @@ impl Looked {
     }
 }
 
-impl fmt::Display for Looked {
+impl fmt::Display for InspectedCounts {
     /// `looked at 3 containers, 2 process trees and 1 GPU`
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let things: Vec<String> = self.0.iter().map(|of| counted(of.count, of.one, of.several)).collect();

@@ -9,7 +9,7 @@ use crate::model::facts::{Facts, Marks};
 use crate::model::names::device_id;
 use crate::runtime::docker::facts::{DockerReading as _, known_containers};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess};
-use crate::runtime::docker::settings::{Settings, digest, mount_text, port_text, tidy};
+use crate::runtime::docker::settings::{ContainerSettings, digest, mount_text, port_text, tidy};
 
 /// Variables by which lcm gives a container its GPUs; they follow the placement, not the manifest.
 const PLACED: [&str; 3] = ["NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
@@ -17,7 +17,7 @@ const PLACED: [&str; 3] = ["NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HI
 /// Networks of the engine itself: their ids change when the engine restarts, and all have the same.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
 
-impl Settings {
+impl ContainerSettings {
     /// Settings that lcm would create this container with now, as the engine would report them.
     #[must_use]
     pub fn expected(service: &Service, marks: &Marks, facts: &Facts) -> Option<Self> {
@@ -40,7 +40,7 @@ impl Settings {
     }
 }
 
-/// A volume as it stands in [`Settings::mounts`]; a host path by where it leads now.
+/// A volume as it stands in [`ContainerSettings::mounts`]; a host path by where it leads now.
 fn mount(volume: &str, facts: &Facts) -> Option<(String, String)> {
     let mut parts = volume.splitn(3, ':');
     let (source, target, options) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());

@@ -12,7 +12,7 @@ use crate::model::facts::{Attribution, EngineHealth, Facts, InstanceCount, Marks
 use crate::model::names::RuntimeName;
 use crate::model::secret::Masker;
 use crate::runtime::docker::NAME;
-use crate::runtime::docker::settings::Settings;
+use crate::runtime::docker::settings::ContainerSettings;
 
 /// Version of [`DockerFacts`].
 pub const FORMAT: &str = "docker/1";
@@ -192,7 +192,7 @@ pub struct ContainerFact {
     pub auto_remove: bool,
     /// Real settings; absent where it was not inspected for a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Box<Settings>>,
+    pub settings: Option<Box<ContainerSettings>>,
 }
 
 impl ContainerFact {

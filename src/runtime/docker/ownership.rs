@@ -13,7 +13,7 @@ use crate::runtime::docker::facts::{ContainerFact, known_containers};
 
 /// A project as it recognises its containers.
 #[derive(Clone, Copy, Debug)]
-pub struct Identity<'a> {
+pub struct ProjectIdentity<'a> {
     pub project: &'a ProjectName,
     /// Former names of the project.
     pub aliases: &'a BTreeSet<ProjectName>,
@@ -25,7 +25,7 @@ pub struct Identity<'a> {
 
 /// Proof, or the lack of it, that a container is this project's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum OwnershipProof {
     /// No marks at all.
     Unmarked,
     /// Its marks came with its image.
@@ -59,7 +59,7 @@ impl ContainerFact {
     }
 }
 
-impl<'a> Identity<'a> {
+impl<'a> ProjectIdentity<'a> {
     #[must_use]
     pub fn of(desired: &'a Desired, facts: &'a Facts) -> Self {
         let Desired { project, aliases, take_over, .. } = desired;
@@ -94,18 +94,18 @@ impl<'a> Identity<'a> {
 
     /// Standing of one container by itself. `expected`: the name that the manifest gives its service, where it names it.
     #[must_use]
-    pub fn standing(&self, container: Evidence<'_>, expected: Option<&str>) -> Standing {
-        let Some(marks) = container.marks else { return Standing::Unmarked };
+    pub fn standing(&self, container: Evidence<'_>, expected: Option<&str>) -> OwnershipProof {
+        let Some(marks) = container.marks else { return OwnershipProof::Unmarked };
         if container.inherited {
-            return Standing::Inherited;
+            return OwnershipProof::Inherited;
         }
         if !self.is_own(&marks.project) {
-            return Standing::OtherProject;
+            return OwnershipProof::OtherProject;
         }
         if !self.is_named(container.name, marks, expected) {
-            return if is_complete(marks) { Standing::Renamed } else { Standing::Copied };
+            return if is_complete(marks) { OwnershipProof::Renamed } else { OwnershipProof::Copied };
         }
-        if self.is_foreign_host(marks) { Standing::OtherHost } else { Standing::Ours }
+        if self.is_foreign_host(marks) { OwnershipProof::OtherHost } else { OwnershipProof::Ours }
     }
 
     fn is_named(&self, name: &str, marks: &Marks, expected: Option<&str>) -> bool {
@@ -141,17 +141,19 @@ impl<'a> Identity<'a> {
 /// Standing of one container among all: of several with one salt only the one under the right name is ours, since no two
 /// containers get the same.
 #[must_use]
-pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Standing {
-    let identity = Identity::of(desired, facts);
+pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> OwnershipProof {
+    let identity = ProjectIdentity::of(desired, facts);
     let alone = |found: &ContainerFact| identity.standing(found.evidence(), expected(found, desired));
     let standing = alone(found);
     let Some(marks) = &found.marks else { return standing };
     let doubtful = match standing {
-        Standing::Ours => base_name(&found.name) != found.name,
-        Standing::Renamed => true,
-        Standing::Unmarked | Standing::Inherited | Standing::OtherProject | Standing::OtherHost | Standing::Copied => {
-            false
-        }
+        OwnershipProof::Ours => base_name(&found.name) != found.name,
+        OwnershipProof::Renamed => true,
+        OwnershipProof::Unmarked
+        | OwnershipProof::Inherited
+        | OwnershipProof::OtherProject
+        | OwnershipProof::OtherHost
+        | OwnershipProof::Copied => false,
     };
     if !doubtful || marks.salt.is_empty() {
         return standing;
@@ -159,9 +161,10 @@ pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Stan
     let others = known_containers(facts).filter(|other| other.id != found.id);
     let mut same = others.filter(|other| other.marks.as_ref().is_some_and(|other| other.salt == marks.salt));
     let is_original = |other: &ContainerFact| {
-        alone(other) == Standing::Ours && (standing == Standing::Renamed || base_name(&other.name) == other.name)
+        alone(other) == OwnershipProof::Ours
+            && (standing == OwnershipProof::Renamed || base_name(&other.name) == other.name)
     };
-    if same.any(is_original) { Standing::Copied } else { standing }
+    if same.any(is_original) { OwnershipProof::Copied } else { standing }
 }
 
 /// The name that the manifest gives the container of the service that is marked on this one.
@@ -179,14 +182,14 @@ pub fn on_other_hosts<'a>(facts: &'a Facts, desired: &Desired) -> Vec<&'a Contai
         let marks = found.marks.as_ref();
         marks.is_some_and(|marks| desired.services.contains_key(&ServiceName::from(marks.service.as_str())))
     };
-    all.filter(is_wanted).filter(|found| standing(found, facts, desired) == Standing::OtherHost).collect()
+    all.filter(is_wanted).filter(|found| standing(found, facts, desired) == OwnershipProof::OtherHost).collect()
 }
 
 /// Users whose lcm made this project's containers; empty where there are none, or an older lcm made them.
 #[must_use]
 pub fn owner_uids(facts: &Facts, desired: &Desired) -> BTreeSet<u32> {
     let all = known_containers(facts);
-    let ours = all.filter(|found| standing(found, facts, desired) == Standing::Ours);
+    let ours = all.filter(|found| standing(found, facts, desired) == OwnershipProof::Ours);
     ours.filter_map(|found| found.marks.as_ref()?.uid).collect()
 }
 

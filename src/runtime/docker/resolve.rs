@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::environment::{WrittenEnvironment, environment};
 use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
-use crate::manifest::wire::service::Service;
+use crate::manifest::wire::service::ServiceBlock;
 use crate::manifest::wire::shape::{CommandLine, Pairs};
 use crate::model::endpoint::PublishedPort;
 use crate::model::names::ObjectName;
@@ -17,7 +17,7 @@ use crate::runtime::docker::intent::{
 };
 use crate::runtime::docker::wire::{self, DockerBlock, DockerSettings, Healthcheck};
 use crate::syntax::located::Located;
-use crate::syntax::scalar::{Word, is_name};
+use crate::syntax::scalar::{ScalarText, is_name};
 use crate::syntax::source::Span;
 use crate::syntax::{command_line, ports};
 
@@ -25,7 +25,7 @@ use crate::syntax::{command_line, ports};
 const PORTS_MAX: usize = 65_535;
 
 /// Returns the engine's address of the settings.
-pub(crate) fn endpoint(context: &mut Context<'_>, settings: &Located<DockerSettings>) -> Option<String> {
+pub(crate) fn endpoint(context: &mut ResolveContext<'_>, settings: &Located<DockerSettings>) -> Option<String> {
     let host = &settings.host;
     let known = ["unix://", "tcp://", "http://"];
     if !known.iter().any(|scheme| host.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
@@ -39,9 +39,9 @@ pub(crate) fn endpoint(context: &mut Context<'_>, settings: &Located<DockerSetti
 
 /// Resolves the block. `name` gives the container its name, where the manifest gives none.
 pub(crate) fn resolve(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     name: &Located<String>,
-    service: &Service,
+    service: &ServiceBlock,
     written: &Located<DockerBlock>,
 ) -> Option<ResolvedRuntime> {
     let Some(container) = &written.container else { return created(context, name, service, written) };
@@ -95,7 +95,7 @@ fn others(written: &DockerBlock) -> Vec<&'static str> {
     .collect()
 }
 
-fn named(context: &mut Context<'_>, own_name: &str, written: &DockerBlock) -> ObjectName {
+fn named(context: &mut ResolveContext<'_>, own_name: &str, written: &DockerBlock) -> ObjectName {
     match &written.container_name {
         Some(name) => {
             valid_name(context, name);
@@ -106,7 +106,7 @@ fn named(context: &mut Context<'_>, own_name: &str, written: &DockerBlock) -> Ob
 }
 
 /// What lcm creates is never removed by its end.
-fn kept(context: &mut Context<'_>, written: &DockerBlock) {
+fn kept(context: &mut ResolveContext<'_>, written: &DockerBlock) {
     if let Some(auto_remove) = &written.auto_remove {
         let message = "`auto_remove` is for a container that exists already: those that lcm creates are kept";
         context.error("lcm::manifest::conflict", auto_remove.span, message, "this has no effect here");
@@ -114,9 +114,9 @@ fn kept(context: &mut Context<'_>, written: &DockerBlock) {
 }
 
 fn created(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     own_name: &str,
-    service: &Service,
+    service: &ServiceBlock,
     written: &Located<DockerBlock>,
 ) -> Option<ResolvedRuntime> {
     kept(context, written);
@@ -134,7 +134,7 @@ fn created(
         env_files: written.env_file.as_ref(),
         secret: &written.secret,
         plain: &written.plain,
-        gets_gpus: gets_gpus(service) && !matches!(written.gpu_access, Some(wire::GpuAccess::None)),
+        gets_gpus: gets_gpus(service) && !matches!(written.gpu_access, Some(wire::GpuAccessValue::None)),
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
@@ -142,9 +142,9 @@ fn created(
         name,
         image: image.value.clone(),
         pull: match written.pull_policy {
-            Some(wire::PullPolicy::Always) => PullPolicy::Always,
-            Some(wire::PullPolicy::Never) => PullPolicy::Never,
-            Some(wire::PullPolicy::Missing) | None => PullPolicy::Missing,
+            Some(wire::PullPolicyValue::Always) => PullPolicy::Always,
+            Some(wire::PullPolicyValue::Never) => PullPolicy::Never,
+            Some(wire::PullPolicyValue::Missing) | None => PullPolicy::Missing,
         },
         command: argv(context, written.command.as_ref()),
         entrypoint: argv(context, written.entrypoint.as_ref()),
@@ -152,7 +152,7 @@ fn created(
         ports: published.iter().map(|(port, _)| port.clone()).collect(),
         volumes: Vec::new(),
         networks: written.networks.iter().map(|network| network.value.clone()).collect(),
-        user: written.user.as_ref().map(|Word(user)| user.clone()),
+        user: written.user.as_ref().map(|ScalarText(user)| user.clone()),
         shm_size_bytes: written.shm_size.as_ref().map(|size| size.0),
         ipc: written.ipc.clone(),
         devices: devices(context, &written.devices),
@@ -160,9 +160,9 @@ fn created(
         labels: labels(context, written.labels.as_ref()),
         healthcheck: written.healthcheck.as_ref().map(|check| healthcheck(context, check)),
         gpu_access: match written.gpu_access {
-            Some(wire::GpuAccess::Environment) => GpuAccess::Environment,
-            Some(wire::GpuAccess::None) => GpuAccess::None,
-            Some(wire::GpuAccess::Request) | None => GpuAccess::Request,
+            Some(wire::GpuAccessValue::Environment) => GpuAccess::Environment,
+            Some(wire::GpuAccessValue::None) => GpuAccess::None,
+            Some(wire::GpuAccessValue::Request) | None => GpuAccess::Request,
         },
     };
     let (volumes, spec_volumes) = volumes(context, &written.volumes);
@@ -222,9 +222,9 @@ fn config(written: &DockerBlock, container: &ContainerSpec, volumes: &[String]) 
             "gpu_access",
             written.gpu_access.map(|access| {
                 json!(match access {
-                    wire::GpuAccess::Request => "request",
-                    wire::GpuAccess::Environment => "environment",
-                    wire::GpuAccess::None => "none",
+                    wire::GpuAccessValue::Request => "request",
+                    wire::GpuAccessValue::Environment => "environment",
+                    wire::GpuAccessValue::None => "none",
                 })
             }),
         ),
@@ -235,7 +235,7 @@ fn set<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value>
     fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-fn valid_name(context: &mut Context<'_>, name: &Located<String>) {
+fn valid_name(context: &mut ResolveContext<'_>, name: &Located<String>) {
     if !is_name(name) || name.len() < 2 {
         let message = format!("`{}` is no name for a container", name.value);
         let help = "two or more letters, digits, `_`, `.` and `-`, beginning with a letter or digit";
@@ -243,7 +243,7 @@ fn valid_name(context: &mut Context<'_>, name: &Located<String>) {
     }
 }
 
-fn argv(context: &mut Context<'_>, command: Option<&Located<CommandLine>>) -> Option<Vec<String>> {
+fn argv(context: &mut ResolveContext<'_>, command: Option<&Located<CommandLine>>) -> Option<Vec<String>> {
     let command = command?;
     match &command.value {
         CommandLine::Words(words) => Some(words.clone()),
@@ -263,7 +263,7 @@ fn argv(context: &mut Context<'_>, command: Option<&Located<CommandLine>>) -> Op
     }
 }
 
-fn published(context: &mut Context<'_>, written: &DockerBlock) -> Vec<(PublishedPort, Span)> {
+fn published(context: &mut ResolveContext<'_>, written: &DockerBlock) -> Vec<(PublishedPort, Span)> {
     let mut all = Vec::new();
     for port in &written.ports {
         match ports::parse(&port.0) {
@@ -286,7 +286,7 @@ fn published(context: &mut Context<'_>, written: &DockerBlock) -> Vec<(Published
 }
 
 /// For the engine with absolute paths, and for the spec with those that the manifest means.
-fn volumes(context: &mut Context<'_>, written: &[Located<String>]) -> (Vec<String>, Vec<String>) {
+fn volumes(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> (Vec<String>, Vec<String>) {
     let (mut volumes, mut spec) = (Vec::new(), Vec::new());
     for volume in written {
         let mut parts = volume.splitn(3, ':');
@@ -315,7 +315,7 @@ fn volumes(context: &mut Context<'_>, written: &[Located<String>]) -> (Vec<Strin
     (volumes, spec)
 }
 
-fn devices(context: &mut Context<'_>, written: &[Located<String>]) -> Vec<String> {
+fn devices(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> Vec<String> {
     let mut devices = Vec::new();
     for device in written {
         let parts: Vec<&str> = device.split(':').collect();
@@ -343,7 +343,7 @@ fn ulimits(written: &DockerBlock) -> BTreeMap<String, Ulimit> {
     limits.map(|(name, limit)| (name.value.clone(), Ulimit { soft: limit.soft, hard: limit.hard })).collect()
 }
 
-fn labels(context: &mut Context<'_>, written: Option<&Located<Pairs<Word>>>) -> BTreeMap<String, String> {
+fn labels(context: &mut ResolveContext<'_>, written: Option<&Located<Pairs<ScalarText>>>) -> BTreeMap<String, String> {
     let pairs: Vec<(String, String, Span)> = match written.map(|written| &written.value) {
         Some(Pairs::Map(entries)) => {
             entries.iter().map(|(name, value)| (name.value.clone(), value.0.clone(), name.span)).collect()
@@ -373,7 +373,7 @@ fn labels(context: &mut Context<'_>, written: Option<&Located<Pairs<Word>>>) -> 
     labels
 }
 
-fn healthcheck(context: &mut Context<'_>, written: &Located<Healthcheck>) -> ImageHealthcheck {
+fn healthcheck(context: &mut ResolveContext<'_>, written: &Located<Healthcheck>) -> ImageHealthcheck {
     let test = match (written.disable, written.test.as_ref().map(|test| (test, &test.value))) {
         (Some(true), _) => vec!["NONE".to_owned()],
         (Some(false) | None, Some((_, CommandLine::Line(line)))) => vec!["CMD-SHELL".to_owned(), line.clone()],

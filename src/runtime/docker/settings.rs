@@ -2,7 +2,7 @@
 //! limits, devices, and digests of all that may hold a secret.
 //!
 //! Labels record what lcm once did; these are read from the engine. Pure: the driver reads the real ones, `observe`
-//! compares, and the simulator makes its containers with [`Settings::expected`].
+//! compares, and the simulator makes its containers with [`ContainerSettings::expected`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +23,8 @@ pub const NOT_COMPARED: u32 = 0;
 /// Settings of one container as the engine reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+#[schemars(rename = "Settings")]
+pub struct ContainerSettings {
     /// Salted digests of values that may hold secrets, by setting: `command`, `environment HF_TOKEN`.
     pub digests: BTreeMap<String, String>,
     /// Host path or volume, with `:ro` where it is only read, by path in the container. Without anonymous volumes.
@@ -48,7 +49,7 @@ pub struct Settings {
 /// One setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    pub setting: Setting,
+    pub setting: ContainerSetting,
     /// `None`: it is not set. Neither is told where it may hold a secret.
     pub is: Option<String>,
     pub should: Option<String>,
@@ -56,7 +57,7 @@ pub struct Difference {
 
 /// Name of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Setting {
+pub enum ContainerSetting {
     /// One that is compared by digest: `command`.
     Digest(String),
     Mount(String),
@@ -70,30 +71,30 @@ pub enum Setting {
     Gpu(String),
 }
 
-impl Settings {
+impl ContainerSettings {
     /// Settings in which these real ones differ from the expected; of digests only those that the manifest states.
     #[must_use]
     pub fn differences(&self, expected: &Self) -> Vec<Difference> {
         let mut found = Vec::new();
         for (setting, digest) in &expected.digests {
             if self.digests.get(setting) != Some(digest) {
-                found.push(Difference { setting: Setting::Digest(setting.clone()), is: None, should: None });
+                found.push(Difference { setting: ContainerSetting::Digest(setting.clone()), is: None, should: None });
             }
         }
-        compare(&mut found, &Setting::Mount, &self.mounts, &expected.mounts);
-        compare(&mut found, &Setting::Network, &self.networks, &expected.networks);
+        compare(&mut found, &ContainerSetting::Mount, &self.mounts, &expected.mounts);
+        compare(&mut found, &ContainerSetting::Network, &self.networks, &expected.networks);
         if self.network_of != expected.network_of {
             let (is, should) = (self.network_of.clone(), expected.network_of.clone());
-            found.push(Difference { setting: Setting::NetworkOf, is, should });
+            found.push(Difference { setting: ContainerSetting::NetworkOf, is, should });
         }
-        compare(&mut found, &Setting::Port, &keyed(&self.ports), &keyed(&expected.ports));
+        compare(&mut found, &ContainerSetting::Port, &keyed(&self.ports), &keyed(&expected.ports));
         if self.restart != expected.restart {
             let (is, should) = (Some(self.restart.clone()), Some(expected.restart.clone()));
-            found.push(Difference { setting: Setting::Restart, is, should });
+            found.push(Difference { setting: ContainerSetting::Restart, is, should });
         }
-        compare(&mut found, &Setting::Limit, &self.limits, &expected.limits);
-        compare(&mut found, &Setting::Device, &keyed(&self.devices), &keyed(&expected.devices));
-        compare(&mut found, &Setting::Gpu, &keyed(&self.gpus), &keyed(&expected.gpus));
+        compare(&mut found, &ContainerSetting::Limit, &self.limits, &expected.limits);
+        compare(&mut found, &ContainerSetting::Device, &keyed(&self.devices), &keyed(&expected.devices));
+        compare(&mut found, &ContainerSetting::Gpu, &keyed(&self.gpus), &keyed(&expected.gpus));
         found
     }
 }
@@ -106,15 +107,15 @@ impl Difference {
     #[must_use]
     pub fn is_mendable(&self) -> bool {
         match &self.setting {
-            Setting::Network(name) => !matches!(name.as_str(), "host" | "none"),
-            Setting::Restart => true,
-            Setting::Limit(name) => name == PIDS_LIMIT && self.should.is_none(),
-            Setting::Digest(_)
-            | Setting::Mount(_)
-            | Setting::NetworkOf
-            | Setting::Port(_)
-            | Setting::Device(_)
-            | Setting::Gpu(_) => false,
+            ContainerSetting::Network(name) => !matches!(name.as_str(), "host" | "none"),
+            ContainerSetting::Restart => true,
+            ContainerSetting::Limit(name) => name == PIDS_LIMIT && self.should.is_none(),
+            ContainerSetting::Digest(_)
+            | ContainerSetting::Mount(_)
+            | ContainerSetting::NetworkOf
+            | ContainerSetting::Port(_)
+            | ContainerSetting::Device(_)
+            | ContainerSetting::Gpu(_) => false,
         }
     }
 
@@ -136,7 +137,7 @@ impl Difference {
     }
 }
 
-impl fmt::Display for Setting {
+impl fmt::Display for ContainerSetting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Digest(name) => formatter.write_str(name),
@@ -154,7 +155,7 @@ impl fmt::Display for Setting {
 
 fn compare(
     found: &mut Vec<Difference>,
-    setting: &dyn Fn(String) -> Setting,
+    setting: &dyn Fn(String) -> ContainerSetting,
     real: &BTreeMap<String, String>,
     expected: &BTreeMap<String, String>,
 ) {
@@ -177,7 +178,7 @@ fn keyed(names: &BTreeSet<String>) -> BTreeMap<String, String> {
     names.iter().map(|name| (name.clone(), String::new())).collect()
 }
 
-/// Text of one published port, as [`Settings::ports`] holds it.
+/// Text of one published port, as [`ContainerSettings::ports`] holds it.
 #[must_use]
 pub fn port_text(address: &str, host: &str, container: &str) -> String {
     let address = match address {
@@ -187,7 +188,7 @@ pub fn port_text(address: &str, host: &str, container: &str) -> String {
     format!("{address}{host}->{container}")
 }
 
-/// Value of one mount, as [`Settings::mounts`] holds it.
+/// Value of one mount, as [`ContainerSettings::mounts`] holds it.
 #[must_use]
 pub fn mount_text(source: &str, read_only: bool) -> String {
     // Empty is what can't be told, and is not compared.

@@ -10,12 +10,12 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, Named, OneOrMany, Pairs};
+use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneOrMany, Pairs};
 use crate::syntax::located::{Located, WORD};
-use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};
+use crate::syntax::scalar::{ByteSize, Period, ScalarText, VARIABLE_PATTERN};
 
-/// Type of this runtime's key.
-pub(crate) type Block = DockerBlock;
+/// Type of this runtime's key, under the name that the list of runtimes knows.
+pub(crate) use self::DockerBlock as Block;
 
 /// What editors show of the key.
 pub(crate) const DESCRIPTION: &str =
@@ -65,7 +65,7 @@ pub(crate) fn settings_examples() -> Value {
 }
 
 /// Type of its key at the top of a manifest.
-pub(crate) type Settings = DockerSettings;
+pub(crate) use self::DockerSettings as Settings;
 
 /// The container engine.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -107,7 +107,7 @@ pub(crate) struct DockerBlock {
     pub image: Option<Located<String>>,
     /// When the image is pulled.
     #[schemars(extend("default" = "missing"), example = &"always")]
-    pub pull_policy: Option<PullPolicy>,
+    pub pull_policy: Option<PullPolicyValue>,
     /// The container's name. Without it: the project's and the service's, with a dash between.
     #[schemars(example = &"ollama")]
     pub container_name: Option<Located<String>>,
@@ -137,7 +137,7 @@ pub(crate) struct DockerBlock {
     /// takes any free port of the host.
     #[serde(default)]
     #[schemars(example = ["11434:11434"])]
-    pub ports: Vec<Located<Word>>,
+    pub ports: Vec<Located<ScalarText>>,
     /// `SOURCE:TARGET`, with `:ro` where it is only read. The source is a volume's name or a path relative to this file.
     #[serde(default)]
     #[schemars(example = ["ollama:/root/.ollama", "./models:/models:ro"])]
@@ -148,10 +148,10 @@ pub(crate) struct DockerBlock {
     pub networks: Vec<Located<String>>,
     /// The user, and the group, that it runs as.
     #[schemars(example = "1000:1000")]
-    pub user: Option<Word>,
+    pub user: Option<ScalarText>,
     /// Size of `/dev/shm`.
     #[schemars(example = "8GiB")]
-    pub shm_size: Option<Located<Size>>,
+    pub shm_size: Option<Located<ByteSize>>,
     /// Its inter-process communication: `host`, `private`, `shareable`, or another container's.
     #[schemars(example = &"host")]
     pub ipc: Option<String>,
@@ -161,16 +161,16 @@ pub(crate) struct DockerBlock {
     pub devices: Vec<Located<String>>,
     /// Limits, one number for both or soft and hard.
     #[schemars(example = Example(r#"{ "memlock": -1, "nofile": { "soft": 1024, "hard": 4096 } }"#))]
-    pub ulimits: Option<Named<Located<Ulimit>>>,
+    pub ulimits: Option<NamedMap<Located<UlimitBlock>>>,
     /// Labels of your own. Those that begin with `lcm.` are lcm's.
     #[schemars(example = Example(r#"{ "team": "audio" }"#), example = ["team=audio"])]
-    pub labels: Option<Located<Pairs<Word>>>,
+    pub labels: Option<Located<Pairs<ScalarText>>>,
     /// A check that the engine runs in the container, in place of the image's own.
     #[schemars(example = Example(r#"{ "test": ["CMD", "curl", "-f", "http://localhost"], "interval": "10s" }"#))]
     pub healthcheck: Option<Located<Healthcheck>>,
     /// How it gets its GPUs: a device request by UUID, `NVIDIA_VISIBLE_DEVICES` alone, or nothing.
     #[schemars(extend("default" = "request"), example = &"environment")]
-    pub gpu_access: Option<GpuAccess>,
+    pub gpu_access: Option<GpuAccessValue>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -182,7 +182,7 @@ pub(crate) enum AutoRemove {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum PullPolicy {
+pub(crate) enum PullPolicyValue {
     /// Where it is not there.
     Missing,
     /// Before each start.
@@ -193,7 +193,7 @@ pub(crate) enum PullPolicy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum GpuAccess {
+pub(crate) enum GpuAccessValue {
     /// A device request by UUID.
     Request,
     /// The variable alone, for runtimes that read it.
@@ -228,7 +228,7 @@ pub(crate) struct Healthcheck {
 
 /// A limit of the kernel; -1 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ulimit {
+pub(crate) struct UlimitBlock {
     pub soft: i64,
     pub hard: i64,
 }
@@ -245,7 +245,7 @@ struct UlimitPair {
     hard: i64,
 }
 
-impl<'de> Deserialize<'de> for Ulimit {
+impl<'de> Deserialize<'de> for UlimitBlock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(WORD, UlimitVisitor)
     }
@@ -254,35 +254,35 @@ impl<'de> Deserialize<'de> for Ulimit {
 struct UlimitVisitor;
 
 impl UlimitVisitor {
-    fn check<E: Error>(soft: i64, hard: i64) -> Result<Ulimit, E> {
+    fn check<E: Error>(soft: i64, hard: i64) -> Result<UlimitBlock, E> {
         // -1 is no limit, so it is above every other.
         let soft_is_higher = hard != -1 && (soft == -1 || soft > hard);
         if soft < -1 || hard < -1 || soft_is_higher {
             return Err(E::custom("expected a soft limit of -1 or more, and a hard one not below it"));
         }
-        Ok(Ulimit { soft, hard })
+        Ok(UlimitBlock { soft, hard })
     }
 }
 
 impl<'de> Visitor<'de> for UlimitVisitor {
-    type Value = Ulimit;
+    type Value = UlimitBlock;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a whole number, or `{ soft: 1024, hard: 4096 }`")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Ulimit, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<UlimitBlock, E> {
         let limit = text.parse().map_err(|_| E::custom(format!("expected a whole number, found `{text}`")))?;
         Self::check(limit, limit)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Ulimit, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UlimitBlock, A::Error> {
         let UlimitPair { soft, hard } = UlimitPair::deserialize(MapAccessDeserializer::new(map))?;
         Self::check(soft, hard)
     }
 }
 
-impl JsonSchema for Ulimit {
+impl JsonSchema for UlimitBlock {
     fn inline_schema() -> bool {
         true
     }

@@ -12,12 +12,12 @@ use crate::host::log_match::LogMatch;
 use crate::host::{ports, probes, state};
 use crate::model::call::Call;
 use crate::model::desired::{BusyProbe, Probe, Service};
-use crate::model::facts::{Attribution, BusyReading, ListenerFact, Owner, ProbeReading, Reading};
+use crate::model::facts::{Attribution, BusyReading, ListenerFact, ProbeReading, ProcessOwner, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
 use crate::runtime::contract::{ExecOutcome, LogSearch};
 use crate::runtime::machine::{Machine, listeners};
-use crate::runtime::{Driver as _, DriverError, Look, not_alive};
+use crate::runtime::{Driver as _, DriverError, Inspection, not_alive};
 
 impl Machine {
     /// One health probe. `seen` are listeners that were read already, for ports of which nobody else needs to be asked.
@@ -268,13 +268,17 @@ impl Machine {
         if listeners.iter().any(|listener| self.owns(service, instance, listener)) {
             return Ok(None);
         }
-        let told = |listener: &&ListenerFact| listener.pid.is_some() || listener.owner != Owner::Stranger;
+        let told = |listener: &&ListenerFact| listener.pid.is_some() || listener.owner != ProcessOwner::Stranger;
         let other = listeners.iter().find(told);
         Ok(other.map(|other| format!("port {port} is answered by {}, not by the service", ports::describe(other))))
     }
 
     /// What is there of a service, and what belongs to it, of one reading.
-    async fn there(&self, project: &ProjectName, service: &Service) -> Result<(Look, Vec<Attribution>), DriverError> {
+    async fn there(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+    ) -> Result<(Inspection, Vec<Attribution>), DriverError> {
         self.runtime(&service.workload.runtime)?.inspect_owned(project, service).await
     }
 
@@ -289,7 +293,7 @@ impl Machine {
             Reading::Unknown(reason) => return Err(DriverError::Missing(reason)),
         };
         let mut owned = owned.to_vec();
-        if listeners.iter().any(|listener| listener.owner == Owner::Stranger) {
+        if listeners.iter().any(|listener| listener.owner == ProcessOwner::Stranger) {
             for runtime in &self.runtimes {
                 owned.extend(runtime.forwarded().await);
             }
@@ -299,10 +303,10 @@ impl Machine {
     }
 
     fn owns(&self, service: &Service, instance: &Instance, listener: &ListenerFact) -> bool {
-        listener.owner == Owner::of(&self.project, &service.name, instance)
+        listener.owner == ProcessOwner::of(&self.project, &service.name, instance)
     }
 
-    async fn look_at(&self, service: &Service) -> Result<Look, DriverError> {
+    async fn look_at(&self, service: &Service) -> Result<Inspection, DriverError> {
         self.look(&self.project, service).await
     }
 }

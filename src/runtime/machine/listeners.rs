@@ -1,10 +1,10 @@
 //! Listeners of this host attributed to services and containers. Pure.
 
-use crate::model::facts::{Attribution, ListenerFact, Owner};
+use crate::model::facts::{Attribution, ListenerFact, ProcessOwner};
 
 /// Attributes what descent and control groups alone can't: adopted trees, and ports that an engine forwards.
 pub(super) fn attribute(listeners: &mut [ListenerFact], owned: &[Attribution]) {
-    for listener in listeners.iter_mut().filter(|listener| listener.owner == Owner::Stranger) {
+    for listener in listeners.iter_mut().filter(|listener| listener.owner == ProcessOwner::Stranger) {
         let by_process = owned.iter().find(|one| one.pids.iter().any(|pid| Some(*pid) == listener.pid));
         let forwards = |one: &&Attribution| one.ports.iter().any(|port| port.clashes(&listener.endpoint()));
         if let Some(found) = by_process.or_else(|| owned.iter().find(forwards)) {
@@ -17,10 +17,16 @@ pub(super) fn attribute(listeners: &mut [ListenerFact], owned: &[Attribution]) {
 mod tests {
     use super::attribute;
     use crate::host::ports::describe;
-    use crate::model::facts::{Attribution, ListenerFact, Owner};
+    use crate::model::facts::{Attribution, ListenerFact, ProcessOwner};
 
     fn stranger(port: u16, pid: i32) -> ListenerFact {
-        ListenerFact { port, address: None, pid: Some(pid), program: Some("python3".into()), owner: Owner::Stranger }
+        ListenerFact {
+            port,
+            address: None,
+            pid: Some(pid),
+            program: Some("python3".into()),
+            owner: ProcessOwner::Stranger,
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::environment::{WrittenEnvironment, chosen_by_lcm, environment};
 use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
-use crate::manifest::wire::service::Service;
+use crate::manifest::wire::service::ServiceBlock;
 use crate::manifest::wire::shape::CommandLine;
 use crate::model::reserved_variables::names_gpus;
 use crate::model::spec::Spec;
@@ -24,9 +24,9 @@ const SHELL_DEFAULT: &str = "sh";
 
 /// Resolves the block. Without `cwd`, the folder of the file is meant that the service itself stands in.
 pub(crate) fn resolve(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     name: &Located<String>,
-    service: &Service,
+    service: &ServiceBlock,
     written: &Located<ProcessBlock>,
 ) -> Option<ResolvedRuntime> {
     let mut config = Map::new();
@@ -78,7 +78,10 @@ pub(crate) fn resolve(
 }
 
 /// The file that names a process to adopt, or the one to write.
-fn pid_file(context: &mut Context<'_>, file: &Located<wire::PidFile>) -> Option<(Option<PidFile>, Option<PathBuf>)> {
+fn pid_file(
+    context: &mut ResolveContext<'_>,
+    file: &Located<wire::PidFileBlock>,
+) -> Option<(Option<PidFile>, Option<PathBuf>)> {
     let path = context.path(&file.path);
     let is_written = file.write.as_ref().is_some_and(|write| write.value);
     match (&file.matching, &file.write) {
@@ -104,7 +107,7 @@ fn pid_file(context: &mut Context<'_>, file: &Located<wire::PidFile>) -> Option<
 }
 
 fn command(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     written: &Located<ProcessBlock>,
     config: &mut Map<String, Value>,
 ) -> Option<CommandSpec> {
@@ -132,7 +135,7 @@ fn command(
     }
 }
 
-fn log(context: &mut Context<'_>, written: &Located<ProcessBlock>) -> LogPolicy {
+fn log(context: &mut ResolveContext<'_>, written: &Located<ProcessBlock>) -> LogPolicy {
     let mut policy = LogPolicy { max_size_bytes: LOG_BYTES_DEFAULT, files: LOG_FILES_DEFAULT };
     let Some(log) = &written.log else { return policy };
     if let Some(size) = &log.max_size {

@@ -4,16 +4,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::model::desired::Service;
-use crate::model::facts::{ExitFact, Facts, Owner, ProcessFact, Reading};
+use crate::model::facts::{ExitFact, Facts, ProcessFact, ProcessOwner, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::runtime::process::facts::{ProcessReading as _, TreeFact, known_trees};
 use crate::runtime::process::{self, NAME};
-use crate::runtime::{DriverError, Life, Look, Start};
+use crate::runtime::{DriverError, Inspection, RunState, Start};
 use crate::sim::contract::SimulatedRuntime;
 use crate::sim::deed::Deed;
-use crate::sim::instances::{Holder, LivingInstance, ProjectView, SimulatedInstances};
-use crate::sim::machine::Machine;
+use crate::sim::instances::{LivingInstance, ProjectView, SimulatedHolder, SimulatedInstances};
+use crate::sim::machine::SimulatedMachine;
 use crate::sim::marks;
 use crate::sim::world::World;
 
@@ -50,14 +50,14 @@ impl SimulatedInstances for SimulatedProcesses {
         known_trees(facts).any(|tree| tree.marks.salt == id)
     }
 
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Look, DriverError> {
+    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
         if let Some(reason) = view.facts.processes().trees.unknown() {
             return Err(DriverError::Refused(reason.to_owned()));
         }
         let tree = tree_of(view.facts, view.project, &service.name);
-        Ok(Look {
+        Ok(Inspection {
             instance: tree.map(TreeFact::instance),
-            life: tree.map_or(Life::Absent, life_of),
+            life: tree.map_or(RunState::Absent, life_of),
             previous: false,
             spec: tree.filter(|found| !found.adopted).map(|found| found.marks.spec.clone()),
             copies: None,
@@ -66,7 +66,7 @@ impl SimulatedInstances for SimulatedProcesses {
 
     fn stray(&self, view: ProjectView<'_>, service: &ServiceName) -> Option<Instance> {
         let tree = tree_of(view.facts, view.project, service)?;
-        matches!(life_of(tree), Life::Running).then(|| tree.instance())
+        matches!(life_of(tree), RunState::Running).then(|| tree.instance())
     }
 
     fn foreign(&self, view: ProjectView<'_>, service: &ServiceName, id: &str) -> Option<String> {
@@ -75,14 +75,14 @@ impl SimulatedInstances for SimulatedProcesses {
     }
 
     /// Several trees of one service are told apart by their processes.
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder> {
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
         let tree = living(facts).find(|tree| id_of(tree) == id)?;
         let is_same = |other: &&TreeFact| {
             (&other.marks.project, &other.marks.service) == (&tree.marks.project, &tree.marks.service)
         };
         let is_one_of_many = living(facts).filter(is_same).count() > 1;
         let pids = is_one_of_many.then(|| tree.members.iter().map(|member| member.pid).collect());
-        Some(Holder { owner: owner_of(tree), pid: tree.members.first().map(|first| first.pid), pids })
+        Some(SimulatedHolder { owner: owner_of(tree), pid: tree.members.first().map(|first| first.pid), pids })
     }
 
     fn program(&self, service: &Service) -> String {
@@ -104,7 +104,7 @@ impl SimulatedInstances for SimulatedProcesses {
         }
     }
 
-    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, leaves_children: bool) -> Option<Owner> {
+    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, leaves_children: bool) -> Option<ProcessOwner> {
         let tree = tree_mut(facts, id)?;
         tree.exit = Some(exit.clone());
         if leaves_children {
@@ -119,7 +119,7 @@ impl SimulatedInstances for SimulatedProcesses {
 
 #[async_trait]
 impl SimulatedRuntime for SimulatedProcesses {
-    async fn start(&self, machine: &Machine, start: &Start<'_>) -> Result<Instance, DriverError> {
+    async fn start(&self, machine: &SimulatedMachine, start: &Start<'_>) -> Result<Instance, DriverError> {
         let name = &start.service.name;
         machine
             .effect(Deed::Start, name, |world, at| {
@@ -134,7 +134,7 @@ impl SimulatedRuntime for SimulatedProcesses {
             .await
     }
 
-    async fn remove(&self, machine: &Machine, _: &ProjectName, _: &Instance) -> Result<(), DriverError> {
+    async fn remove(&self, machine: &SimulatedMachine, _: &ProjectName, _: &Instance) -> Result<(), DriverError> {
         Err(machine.lock().violate("removed a process tree".to_owned()))
     }
 }
@@ -189,16 +189,19 @@ fn id_of(tree: &TreeFact) -> String {
     tree.instance().id
 }
 
-fn owner_of(tree: &TreeFact) -> Owner {
-    Owner::Service { project: ProjectName::new(&*tree.marks.project), service: ServiceName::new(&*tree.marks.service) }
+fn owner_of(tree: &TreeFact) -> ProcessOwner {
+    ProcessOwner::Service {
+        project: ProjectName::new(&*tree.marks.project),
+        service: ServiceName::new(&*tree.marks.service),
+    }
 }
 
-fn life_of(tree: &TreeFact) -> Life {
+fn life_of(tree: &TreeFact) -> RunState {
     match (&tree.exit, tree.members.is_empty()) {
-        (exit, true) => Life::Ended(exit.clone()),
-        (None, false) if tree.suspended => Life::Suspended,
-        (None, false) => Life::Running,
-        (Some(exit), false) if exit.code == Some(0) => Life::Running,
-        (Some(exit), false) => Life::Crippled(exit.clone()),
+        (exit, true) => RunState::Ended(exit.clone()),
+        (None, false) if tree.suspended => RunState::Suspended,
+        (None, false) => RunState::Running,
+        (Some(exit), false) if exit.code == Some(0) => RunState::Running,
+        (Some(exit), false) => RunState::Degraded(exit.clone()),
     }
 }

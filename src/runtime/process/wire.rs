@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, OneOrMany, Pairs};
 use crate::syntax::located::Located;
-use crate::syntax::scalar::Size;
+use crate::syntax::scalar::ByteSize;
 
-/// Type of this runtime's key.
-pub(crate) type Block = ProcessBlock;
+/// Type of this runtime's key, under the name that the list of runtimes knows.
+pub(crate) use self::ProcessBlock as Block;
 
 /// What editors show of the key.
 pub(crate) const DESCRIPTION: &str = "A process tree that lcm starts and watches.";
@@ -83,7 +83,7 @@ pub(crate) struct ProcessBlock {
         example = Example(r#"{ "path": "/run/comfy.pid", "match": "main.py" }"#),
         example = Example(r#"{ "path": "/run/comfy.pid", "write": true }"#)
     )]
-    pub pid_file: Option<Located<PidFile>>,
+    pub pid_file: Option<Located<PidFileBlock>>,
 }
 
 /// Logs, cut off by size.
@@ -92,7 +92,7 @@ pub(crate) struct ProcessBlock {
 pub(crate) struct Log {
     /// The log is rotated when it has grown to this.
     #[schemars(extend("default" = "20MiB"), example = "100MiB")]
-    pub max_size: Option<Located<Size>>,
+    pub max_size: Option<Located<ByteSize>>,
     /// Rotated copies kept beside the one being written, 100 at most.
     #[schemars(extend("default" = 3), example = 5)]
     pub files: Option<Located<u32>>,
@@ -105,7 +105,7 @@ pub(crate) struct Log {
     { "required": ["match"] },
     { "required": ["write"], "properties": { "write": { "not": { "const": false } } } },
 ]))]
-pub(crate) struct PidFile {
+pub(crate) struct PidFileBlock {
     /// The file, relative to this one.
     #[schemars(example = "/run/comfy.pid")]
     pub path: Located<String>,

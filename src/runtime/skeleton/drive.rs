@@ -14,7 +14,7 @@ use crate::model::names::{ProjectName, RuntimeName};
 use crate::runtime::contract::{LogSearch, Runtime, RuntimeReading};
 use crate::runtime::skeleton::NAME;
 use crate::runtime::skeleton::facts::SkeletonFacts;
-use crate::runtime::{DriverError, LogMark, Logged, Look, Start, Stop};
+use crate::runtime::{DriverError, Inspection, LogMark, Logged, Start, StopRequest};
 
 /// Driver of objects, for one manifest.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Runtime for SkeletonDriver {
         RuntimeReading { facts: Box::new(SkeletonFacts { objects }), claims: Vec::new() }
     }
 
-    async fn inspect(&self, _: &ProjectName, _: &Service) -> Result<Look, DriverError> {
+    async fn inspect(&self, _: &ProjectName, _: &Service) -> Result<Inspection, DriverError> {
         self.refused("inspect")
     }
 
@@ -66,7 +66,7 @@ impl Runtime for SkeletonDriver {
         self.refused("start")
     }
 
-    async fn stop(&self, _: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, _: &StopRequest<'_>) -> Result<(), DriverError> {
         self.refused("stop")
     }
 

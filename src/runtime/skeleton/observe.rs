@@ -7,7 +7,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::{RuntimeName, ServiceName};
 use crate::model::observed::{ObservedService, Orphan, Ownership, PortHolder};
 use crate::observe::blank::{nothing, unknown};
-use crate::observe::contract::{Observer, Running, View};
+use crate::observe::contract::{Observer, ObserverInput, RunningInstance};
 use crate::observe::judge;
 use crate::observe::orphan::orphan;
 use crate::runtime::skeleton::NAME;
@@ -22,7 +22,7 @@ impl Observer for SkeletonObserver {
         NAME
     }
 
-    fn service(&self, view: View<'_>, service: &Service) -> ObservedService {
+    fn service(&self, view: ObserverInput<'_>, service: &Service) -> ObservedService {
         let unread = view.facts.instances.get::<SkeletonFacts>().and_then(|read| read.objects.unknown());
         if let Some(reason) = unread {
             return unknown(&format!("its object can't be read: {reason}"));
@@ -38,17 +38,17 @@ impl Observer for SkeletonObserver {
         }
     }
 
-    fn stray(&self, view: View<'_>, service: &Service) -> Option<ObservedService> {
+    fn stray(&self, view: ObserverInput<'_>, service: &Service) -> Option<ObservedService> {
         let object = of_service(view, service).filter(|object| object.runs)?;
         Some(observed(view, service, object))
     }
 
-    fn running(&self, view: View<'_>, service: &Service) -> Option<Running> {
+    fn running(&self, view: ObserverInput<'_>, service: &Service) -> Option<RunningInstance> {
         let object = of_service(view, service).filter(|object| object.runs)?;
-        Some(Running { instance: object.instance(), started_at: None })
+        Some(RunningInstance { instance: object.instance(), started_at: None })
     }
 
-    fn orphans(&self, view: View<'_>) -> Vec<Orphan> {
+    fn orphans(&self, view: ObserverInput<'_>) -> Vec<Orphan> {
         let ours = known_objects(view.facts).filter_map(|found| Some((found, found.marks.as_ref()?)));
         let ours = ours.filter(|(_, marks)| view.desired.is_own_project(&marks.project));
         let nameless = ours.filter_map(|(found, marks)| {
@@ -61,18 +61,18 @@ impl Observer for SkeletonObserver {
         nameless.collect()
     }
 
-    fn other_projects<'a>(&self, view: View<'a>) -> Vec<&'a Marks> {
+    fn other_projects<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks> {
         let running = known_objects(view.facts).filter(|object| object.runs);
         let marks = running.filter_map(|object| object.marks.as_ref());
         marks.filter(|marks| !view.desired.is_own_project(&marks.project)).collect()
     }
 
-    fn former_names<'a>(&self, view: View<'a>) -> Vec<&'a Marks> {
+    fn former_names<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks> {
         let marks = known_objects(view.facts).filter_map(|object| object.marks.as_ref());
         marks.filter(|marks| view.desired.aliases.iter().any(|alias| alias.as_str() == marks.project)).collect()
     }
 
-    fn holder(&self, view: View<'_>, id: &str) -> Option<PortHolder> {
+    fn holder(&self, view: ObserverInput<'_>, id: &str) -> Option<PortHolder> {
         let object = known_objects(view.facts).find(|object| object.id == id)?;
         let service = view
             .desired
@@ -89,14 +89,14 @@ fn is_named(object: &SkeletonFact, service: &Service) -> bool {
 }
 
 /// The object of a service: marked as this project's.
-fn of_service<'a>(view: View<'a>, service: &Service) -> Option<&'a SkeletonFact> {
+fn of_service<'a>(view: ObserverInput<'a>, service: &Service) -> Option<&'a SkeletonFact> {
     known_objects(view.facts).find(|object| {
         let marks = object.marks.as_ref();
         marks.is_some_and(|marks| view.desired.is_own_project(&marks.project) && marks.service == service.name.as_str())
     })
 }
 
-fn observed(view: View<'_>, service: &Service, object: &SkeletonFact) -> ObservedService {
+fn observed(view: ObserverInput<'_>, service: &Service, object: &SkeletonFact) -> ObservedService {
     let common = |seen: ObservedService| ObservedService {
         instance: Some(object.instance()),
         holds_room: object.runs,

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::resolved::ResolvedRuntime;
-use crate::manifest::wire::service::Service;
+use crate::manifest::wire::service::ServiceBlock;
 use crate::model::names::ObjectName;
 use crate::model::spec::Spec;
 use crate::runtime::skeleton::intent::SkeletonSpec;
@@ -13,9 +13,9 @@ use crate::syntax::located::Located;
 
 /// Resolves the block.
 pub(crate) fn resolve(
-    context: &mut Context<'_>,
+    context: &mut ResolveContext<'_>,
     _: &Located<String>,
-    _: &Service,
+    _: &ServiceBlock,
     written: &Located<SkeletonBlock>,
 ) -> Option<ResolvedRuntime> {
     let Some(name) = &written.skeleton_name else {

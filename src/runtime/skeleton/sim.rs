@@ -3,16 +3,16 @@
 use async_trait::async_trait;
 
 use crate::model::desired::Service;
-use crate::model::facts::{ExitFact, Facts, Owner, Reading};
+use crate::model::facts::{ExitFact, Facts, ProcessOwner, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{ObjectName, ProjectName, RuntimeName, ServiceName};
 use crate::runtime::skeleton::NAME;
 use crate::runtime::skeleton::facts::{SkeletonFact, SkeletonFacts, known_objects};
-use crate::runtime::{DriverError, Life, Look, Start};
+use crate::runtime::{DriverError, Inspection, RunState, Start};
 use crate::sim::contract::SimulatedRuntime;
 use crate::sim::deed::Deed;
-use crate::sim::instances::{Holder, LivingInstance, ProjectView, SimulatedInstances};
-use crate::sim::machine::Machine;
+use crate::sim::instances::{LivingInstance, ProjectView, SimulatedHolder, SimulatedInstances};
+use crate::sim::machine::SimulatedMachine;
 use crate::sim::marks;
 
 /// Objects of a simulation.
@@ -44,11 +44,12 @@ impl SimulatedInstances for SimulatedObjects {
         known_objects(facts).any(|object| object.id == id)
     }
 
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Look, DriverError> {
+    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
         let object = of_service(view.facts, view.project, &service.name);
-        let life = object.map_or(Life::Absent, |object| if object.runs { Life::Running } else { Life::Ended(None) });
+        let life = object
+            .map_or(RunState::Absent, |object| if object.runs { RunState::Running } else { RunState::Ended(None) });
         let spec = object.and_then(|object| object.marks.as_ref()).map(|marks| marks.spec.clone());
-        Ok(Look { instance: object.map(SkeletonFact::instance), life, previous: false, spec, copies: None })
+        Ok(Inspection { instance: object.map(SkeletonFact::instance), life, previous: false, spec, copies: None })
     }
 
     fn stray(&self, view: ProjectView<'_>, service: &ServiceName) -> Option<Instance> {
@@ -62,9 +63,9 @@ impl SimulatedInstances for SimulatedObjects {
         (!is_own).then(|| format!("object {}", object.name))
     }
 
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder> {
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
         let object = known_objects(facts).find(|object| object.id == id && object.runs)?;
-        Some(Holder { owner: Owner::Container(object.id.clone()), pid: None, pids: None })
+        Some(SimulatedHolder { owner: ProcessOwner::Container(object.id.clone()), pid: None, pids: None })
     }
 
     fn program(&self, service: &Service) -> String {
@@ -82,16 +83,16 @@ impl SimulatedInstances for SimulatedObjects {
 
     fn set_paused(&self, _: &mut Facts, _: &str, _: bool) {}
 
-    fn set_ended(&self, facts: &mut Facts, id: &str, _: &ExitFact, _: bool) -> Option<Owner> {
+    fn set_ended(&self, facts: &mut Facts, id: &str, _: &ExitFact, _: bool) -> Option<ProcessOwner> {
         let object = object_mut(facts, id)?;
         object.runs = false;
-        Some(Owner::Container(object.id.clone()))
+        Some(ProcessOwner::Container(object.id.clone()))
     }
 }
 
 #[async_trait]
 impl SimulatedRuntime for SimulatedObjects {
-    async fn start(&self, machine: &Machine, start: &Start<'_>) -> Result<Instance, DriverError> {
+    async fn start(&self, machine: &SimulatedMachine, start: &Start<'_>) -> Result<Instance, DriverError> {
         let name = &start.service.name;
         machine
             .effect(Deed::Start, name, |world, at| {
@@ -114,7 +115,12 @@ impl SimulatedRuntime for SimulatedObjects {
             .await
     }
 
-    async fn remove(&self, machine: &Machine, _: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
+    async fn remove(
+        &self,
+        machine: &SimulatedMachine,
+        _: &ProjectName,
+        instance: &Instance,
+    ) -> Result<(), DriverError> {
         let name = ServiceName::new(instance.object());
         machine
             .effect(Deed::Remove, &name, |world, _| {

@@ -9,17 +9,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::apply::{Context, OnFailure, Options, apply};
-use crate::manifest::{self, Choice};
+use crate::apply::{OnFailure, Options, RunContext, apply};
+use crate::manifest::{self, ModeSelection};
+use crate::model::capacity::HostCapacity;
 use crate::model::desired::{Desired, ModeSource, Service};
 use crate::model::facts::Facts;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ProjectName;
 use crate::model::plan::{Plan, Purpose, Request};
-use crate::model::room::Room;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::report::style::Style;
-use crate::report::view::{Looked, Origin, View};
+use crate::report::view::{InspectedCounts, PlanOrigin, PlanView};
 use crate::report::{html, json, markdown, mermaid, text};
 use crate::runtime::contract::Runtime as _;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES, observe};
@@ -28,7 +28,7 @@ use crate::runtime::skeleton::drive::SkeletonDriver;
 use crate::runtime::{Driver as _, Start, world};
 use crate::sim::Sim;
 use crate::store::Author;
-use crate::store::memory::Memory;
+use crate::store::memory::MemoryStore;
 
 const MANIFEST: &str = "version: 1\nname: studio\nservices:\n  web: { skeleton: { skeleton_name: site } }\n";
 
@@ -36,7 +36,7 @@ fn desired(manifest: &str) -> Desired {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lcm.yaml");
     std::fs::write(&file, manifest).expect("written");
-    manifest::load(&file, &BTreeMap::new(), &Choice::default()).expect("a manifest")
+    manifest::load(&file, &BTreeMap::new(), &ModeSelection::default()).expect("a manifest")
 }
 
 fn nothing() -> Facts {
@@ -57,7 +57,7 @@ impl Planner for Real<'_> {
         if findings.is_empty() { Ok(plan) } else { Err(PlanError::Unsound(findings)) }
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         crate::plan::capacity(self.0, &snapshot.observed, request)
     }
 }
@@ -77,9 +77,9 @@ async fn applied(sim: &Sim, desired: &Desired, plan: &Plan) {
         force: false,
         release_timeout: Duration::from_mins(2),
     };
-    let context = Context {
+    let context = RunContext {
         driver: sim,
-        store: &Memory::default(),
+        store: &MemoryStore::default(),
         store_told: &AtomicBool::new(false),
         author: &Author::default(),
         desired,
@@ -136,10 +136,10 @@ async fn every_format_shows_it() {
     let desired = desired(MANIFEST);
     let sim = Sim::new(nothing());
     let plan = planned(&sim, &desired).await;
-    let looked = Looked::at(&sim.world());
-    let origin = Origin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &looked };
-    let view = View { plan: &plan, purpose: Purpose::Apply, origin };
-    let setting = text::Setting { verbose: false, style: Style::PLAIN };
+    let looked = InspectedCounts::at(&sim.world());
+    let origin = PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &looked };
+    let view = PlanView { plan: &plan, purpose: Purpose::Apply, origin };
+    let setting = text::TextOptions { verbose: false, style: Style::PLAIN };
     let shown = [
         ("text", text::plan(view, setting).to_string()),
         ("markdown", markdown::plan(view).to_string()),
@@ -185,7 +185,7 @@ fn the_schema_and_the_messages_know_its_key() {
     let file = folder.path().join("lcm.yaml");
     let problems = |services: &str| {
         std::fs::write(&file, format!("version: 1\nname: studio\nservices:\n  {services}\n")).expect("written");
-        let problems = manifest::load(&file, &BTreeMap::new(), &Choice::default()).expect_err("refused");
+        let problems = manifest::load(&file, &BTreeMap::new(), &ModeSelection::default()).expect_err("refused");
         format!("{problems:?}")
     };
     assert!(problems("web: { vram: 1GiB }").contains("`skeleton:` with a name"));

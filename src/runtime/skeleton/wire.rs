@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::syntax::located::Located;
 
-/// Type of this runtime's key.
-pub(crate) type Block = SkeletonBlock;
+/// Type of this runtime's key, under the name that the list of runtimes knows.
+pub(crate) use self::SkeletonBlock as Block;
 
 /// What editors show of the key.
 pub(crate) const DESCRIPTION: &str = "An object of the skeleton.";

@@ -1,7 +1,7 @@
 //! Contract of attempts and reports.
 
 use super::factory::{Factory, at};
-use crate::model::facts::{self, Report};
+use crate::model::facts::{self, FailureReport};
 use crate::model::names::{ProjectName, ServiceName};
 
 pub(super) async fn are_kept_until_all_is_well(factory: &impl Factory) {
@@ -25,7 +25,7 @@ pub(super) async fn are_kept_until_all_is_well(factory: &impl Factory) {
 pub(super) async fn reports_are_kept_until_they_are_withdrawn(factory: &impl Factory) {
     let (writer, reader) = (factory.open(), factory.open());
     let (project, service) = (ProjectName::from("studio"), ServiceName::from("a"));
-    let report = |second| Report { error: "no answer".to_owned(), by: "kim".to_owned(), at: at(second) };
+    let report = |second| FailureReport { error: "no answer".to_owned(), by: "kim".to_owned(), at: at(second) };
     let known = async || reader.last_known(&project).await.expect("read").remove(&service).and_then(|fact| fact.report);
     writer.set_report(&project, &service, Some(&report(1))).await.expect("kept");
     writer.set_report(&project, &service, Some(&report(2))).await.expect("kept");

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use jiff::Timestamp;
 
 use crate::store::handle::Store;
-use crate::store::memory::Memory;
+use crate::store::memory::MemoryStore;
 use crate::store::sqlite::Sqlite;
 
 /// Maker of handles on one store.
@@ -18,7 +18,7 @@ pub(super) trait Factory {
 }
 
 pub(super) enum Handle<'a> {
-    Memory(&'a Memory),
+    Memory(&'a MemoryStore),
     Sqlite(Sqlite),
 }
 
@@ -33,11 +33,11 @@ impl<'a> Deref for Handle<'a> {
     }
 }
 
-pub(super) struct InMemory(Memory);
+pub(super) struct InMemory(MemoryStore);
 
 impl Factory for InMemory {
     fn new() -> Self {
-        Self(Memory::default())
+        Self(MemoryStore::default())
     }
 
     fn open(&self) -> Handle<'_> {

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::factory::{Factory, at};
+use crate::model::holds::{Hold, HoldRecord, Holds, ModeOverride};
 use crate::model::names::ProjectName;
-use crate::model::words::{Said, Switched, Word, Words};
 
 pub(super) async fn last_until_they_are_released(factory: &impl Factory) {
     let (writer, reader) = (factory.open(), factory.open());
     let project = ProjectName::from("studio");
-    let hold = |word, second| Said {
-        word,
+    let hold = |word, second| HoldRecord {
+        kind: word,
         by: "kim".to_owned(),
         since: at(second),
-        reason: (word == Word::Maintain).then(|| "a new driver".to_owned()),
+        reason: (word == Hold::Maintain).then(|| "a new driver".to_owned()),
         metadata: BTreeMap::from([("ticket".to_owned(), "42".to_owned())]),
     };
-    let switched = |entry: &str, mode: &str| Switched {
+    let switched = |entry: &str, mode: &str| ModeOverride {
         mode: mode.into(),
         entry: entry.to_owned(),
         own_mode: (mode == "video").then(|| "voice".into()),
@@ -24,22 +24,22 @@ pub(super) async fn last_until_they_are_released(factory: &impl Factory) {
         since: at(3),
         reason: None,
     };
-    assert_eq!(reader.holds(&project).await.expect("read"), Words::default());
-    writer.set_hold(&project, &"a".into(), Some(&hold(Word::Suspend, 1))).await.expect("said");
-    writer.set_hold(&project, &"b".into(), Some(&hold(Word::Terminate, 1))).await.expect("said");
-    writer.set_hold(&project, &"a".into(), Some(&hold(Word::Maintain, 2))).await.expect("said");
+    assert_eq!(reader.holds(&project).await.expect("read"), Holds::default());
+    writer.set_hold(&project, &"a".into(), Some(&hold(Hold::Suspend, 1))).await.expect("said");
+    writer.set_hold(&project, &"b".into(), Some(&hold(Hold::Terminate, 1))).await.expect("said");
+    writer.set_hold(&project, &"a".into(), Some(&hold(Hold::Maintain, 2))).await.expect("said");
     for (entry, mode) in [("/y/lcm.yaml", "chat"), ("/x/lcm.yaml", "video")] {
         writer.set_mode_override(&project, Some(&switched(entry, mode))).await.expect("said");
     }
     let words = reader.holds(&project).await.expect("read");
-    let services = [("a".into(), hold(Word::Maintain, 2)), ("b".into(), hold(Word::Terminate, 1))].into();
+    let services = [("a".into(), hold(Hold::Maintain, 2)), ("b".into(), hold(Hold::Terminate, 1))].into();
     let mode = Some(switched("/x/lcm.yaml", "video"));
-    assert_eq!(words, Words { services, mode }, "the newest word takes the place of an earlier one");
+    assert_eq!(words, Holds { services, mode }, "the newest word takes the place of an earlier one");
 
     writer.set_hold(&project, &"a".into(), None).await.expect("taken back");
     writer.set_hold(&project, &"never".into(), None).await.expect("nothing to take back");
     writer.set_mode_override(&project, None).await.expect("taken back");
     let words = reader.holds(&project).await.expect("read");
-    let services = [("b".into(), hold(Word::Terminate, 1))].into();
-    assert_eq!(words, Words { services, mode: None });
+    let services = [("b".into(), hold(Hold::Terminate, 1))].into();
+    assert_eq!(words, Holds { services, mode: None });
 }

@@ -8,9 +8,10 @@ use crate::model::hooks::{FORMAT, HookPayload, Point, RunEvent, RunPayload};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
-use crate::store::journal::{CONVERGED_MAX, Entry, PENDING_MAX, PendingChange};
+use crate::store::journal::{CONVERGED_MAX, JournalEntry, PENDING_MAX, PendingChange};
 use crate::store::{
-    Author, FencingToken, Measure, Measured, Run, RunBegun, RunEnd, RunNotice, StoreError, ToldMode, Transition,
+    Author, FencingToken, Measure, Measured, NotifiedMode, RunBegun, RunEnd, RunNotice, RunRecord, StoreError,
+    Transition,
 };
 
 /// Of the run that holds the lock.
@@ -29,9 +30,9 @@ fn begun(id: &str, second: i64) -> RunBegun {
 }
 
 /// A run that ended one second after its begin.
-fn run(id: &str, second: i64) -> Run {
+fn run(id: &str, second: i64) -> RunRecord {
     let RunBegun { id, manifest, project, command, by, began, mode: _ } = begun(id, second);
-    Run {
+    RunRecord {
         id,
         manifest,
         project,
@@ -90,7 +91,7 @@ pub(super) async fn pending_calls_are_kept_until_they_are_made(factory: &impl Fa
         tries: 0,
     };
     let write = async |pending: PendingChange<'_>| {
-        writer.write(&Entry { pending, ..Entry::of(&project) }).await.expect("written")
+        writer.write(&JournalEntry { pending, ..JournalEntry::of(&project) }).await.expect("written")
     };
     let due = async || {
         let pending = reader.pending(&project).await.expect("read");
@@ -179,7 +180,7 @@ pub(super) async fn notices_are_kept_until_they_are_delivered_or_tried_too_often
     let notices = [notice(RunEvent::RunFailed, 1), notice(RunEvent::ModeChanged, 2)];
     writer.record_run(TOKEN, &run("r1", 1), &notices).await.expect("written");
     let told = reader.told_mode(&project, "v1:aa").await.expect("read");
-    assert_eq!(told, Some(ToldMode(Some("voice".into()))), "recorded with the notice");
+    assert_eq!(told, Some(NotifiedMode(Some("voice".into()))), "recorded with the notice");
     let kept = reader.run_notices(&project).await.expect("read");
     let payloads: Vec<RunPayload> = kept.iter().map(|notice| notice.payload.clone()).collect();
     assert_eq!(payloads, notices.map(|notice| notice.payload));
@@ -191,7 +192,7 @@ pub(super) async fn notices_are_kept_until_they_are_delivered_or_tried_too_often
     }
     assert_eq!(reader.run_notices(&project).await.expect("read"), []);
     writer.set_told_mode(&project, "v1:aa", None).await.expect("written");
-    assert_eq!(reader.told_mode(&project, "v1:aa").await.expect("read"), Some(ToldMode(None)));
+    assert_eq!(reader.told_mode(&project, "v1:aa").await.expect("read"), Some(NotifiedMode(None)));
     assert_eq!(reader.told_mode(&project, "v1:bb").await.expect("read"), None);
 }
 

@@ -6,19 +6,25 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 
 use super::factory::at;
-use crate::store::lease::{FencingToken, Grant, Holder, Lease, LeaseError, LeaseRequest, Scope};
+use crate::store::lease::{FencingToken, Grant, Lease, LeaseError, LeaseHolder, LeaseRequest, LeaseScope};
 
-fn holder(pid: u32) -> Holder {
-    Holder { pid, user: "kim".to_owned(), command: "lcm apply".to_owned(), since: at(0), project: "studio".to_owned() }
+fn holder(pid: u32) -> LeaseHolder {
+    LeaseHolder {
+        pid,
+        user: "kim".to_owned(),
+        command: "lcm apply".to_owned(),
+        since: at(0),
+        project: "studio".to_owned(),
+    }
 }
 
 async fn acquire(lease: &dyn Lease, pid: u32, patience: Duration, newest: u64) -> Result<Grant, LeaseError> {
-    acquire_of(lease, &Scope::host(), pid, (patience, newest)).await
+    acquire_of(lease, &LeaseScope::host(), pid, (patience, newest)).await
 }
 
 async fn acquire_of(
     lease: &dyn Lease,
-    scope: &Scope,
+    scope: &LeaseScope,
     pid: u32,
     (patience, newest): (Duration, u64),
 ) -> Result<Grant, LeaseError> {
@@ -65,7 +71,7 @@ pub(super) async fn a_wait_is_bounded_and_told_once<L: Lease>(open: impl Fn() ->
     };
     let holder = holder(2);
     let request = LeaseRequest { holder: &holder, patience, newest: FencingToken::default(), on_wait: &on_wait };
-    let error = open().acquire(&Scope::host(), &request).await.expect_err("it is held");
+    let error = open().acquire(&LeaseScope::host(), &request).await.expect_err("it is held");
     assert!(matches!(error, LeaseError::Held { .. }), "{error}");
     assert!((patience..Duration::from_secs(30)).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert_eq!(told.into_inner(), 1);
@@ -78,7 +84,7 @@ pub(super) async fn a_wait_ends_when_the_lease_is_released<L: Lease>(open: impl 
     let free = |_: &LeaseError| drop(first.lock().expect("not poisoned").take());
     let (holder, newest) = (holder(2), FencingToken::default());
     let request = LeaseRequest { holder: &holder, patience: Duration::from_mins(1), newest, on_wait: &free };
-    let second = open().acquire(&Scope::host(), &request).await.expect("it was released");
+    let second = open().acquire(&LeaseScope::host(), &request).await.expect("it was released");
     assert!(second.token() > released);
 }
 
@@ -100,7 +106,7 @@ pub(super) async fn a_wait_that_is_cancelled_acquires_nothing<L: Lease>(open: im
 /// A lease that covers one scope alone refuses any other.
 pub(super) async fn another_scope_is_another_lease_or_none<L: Lease>(open: impl Fn() -> L) {
     let _first = acquire_at_once(&open(), 1).await.expect("it is free");
-    let other = Scope::new("once/key");
+    let other = LeaseScope::new("once/key");
     match acquire_of(&open(), &other, 2, (Duration::ZERO, 0)).await {
         Ok(_second) => {
             let error = acquire_of(&open(), &other, 3, (Duration::ZERO, 0)).await.expect_err("the second holds it");

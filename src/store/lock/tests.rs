@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::{FencingToken, Grant, Holder, LeaseError};
+use super::{FencingToken, Grant, LeaseError, LeaseHolder};
 
-fn holder(pid: u32) -> Holder {
-    Holder {
+fn holder(pid: u32) -> LeaseHolder {
+    LeaseHolder {
         pid,
         user: "kim".to_owned(),
         command: "lcm apply".to_owned(),
@@ -16,7 +16,7 @@ fn holder(pid: u32) -> Holder {
     }
 }
 
-fn try_take(path: &Path, holder: &Holder) -> Result<Grant, LeaseError> {
+fn try_take(path: &Path, holder: &LeaseHolder) -> Result<Grant, LeaseError> {
     super::try_take(path, holder, FencingToken::default())
 }
 

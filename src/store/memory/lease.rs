@@ -8,30 +8,30 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::store::lease::{
-    FencingToken, Grant, Guard, Holder, Lease, LeaseError, LeaseRequest, Scope, acquire_in_time,
+    FencingToken, Grant, Guard, Lease, LeaseError, LeaseHolder, LeaseRequest, LeaseScope, acquire_in_time,
 };
 
 /// Leases of one process. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLease {
-    scopes: Arc<Mutex<BTreeMap<Scope, Taken>>>,
+    scopes: Arc<Mutex<BTreeMap<LeaseScope, LeaseRecord>>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Taken {
+struct LeaseRecord {
     last: FencingToken,
-    holder: Option<Holder>,
+    holder: Option<LeaseHolder>,
 }
 
 #[async_trait]
 impl Lease for MemoryLease {
-    async fn acquire(&self, scope: &Scope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
+    async fn acquire(&self, scope: &LeaseScope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
         acquire_in_time(request, || ready(self.try_acquire(scope, request))).await
     }
 }
 
 impl MemoryLease {
-    fn try_acquire(&self, scope: &Scope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
+    fn try_acquire(&self, scope: &LeaseScope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = scopes.entry(scope.clone()).or_default();
         if let Some(holder) = &taken.holder {
@@ -48,7 +48,7 @@ impl MemoryLease {
 #[derive(Debug)]
 struct MemoryGuard {
     leases: MemoryLease,
-    scope: Scope,
+    scope: LeaseScope,
 }
 
 impl Guard for MemoryGuard {

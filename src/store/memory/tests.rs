@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::Memory;
+use super::MemoryStore;
 use crate::store::{Called, Journal as _, Measure, Measured};
 
 #[tokio::test]
 async fn calls_are_kept_in_their_order() {
-    let store = Memory::default();
+    let store = MemoryStore::default();
     let call = |hook: &str| Called {
         at: Timestamp::UNIX_EPOCH,
         project: "studio".into(),
@@ -26,7 +26,7 @@ async fn calls_are_kept_in_their_order() {
 
 #[tokio::test]
 async fn of_each_kind_and_service_the_newest_twenty_are_kept() {
-    let store = Memory::default();
+    let store = MemoryStore::default();
     let measure = |service: &str, what| Measure {
         at: Timestamp::UNIX_EPOCH,
         project: "studio".into(),

@@ -8,13 +8,13 @@ use rusqlite::{Connection, params};
 use super::format::WITH_WORDS;
 use super::row::timestamp;
 use super::store::Sqlite;
-use crate::model::facts::{self, Report};
+use crate::model::facts::{self, FailureReport};
 use crate::model::names::{ProjectName, ServiceName};
-use crate::store::attempts::Attempts;
+use crate::store::attempts::AttemptStore;
 use crate::store::error::StoreError;
 
 #[async_trait]
-impl Attempts for Sqlite {
+impl AttemptStore for Sqlite {
     async fn attempts(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
         let project = project.clone();
         self.read_since(WITH_WORDS, move |connection| attempts(connection, &project)).await
@@ -34,7 +34,7 @@ impl Attempts for Sqlite {
         &self,
         project: &ProjectName,
         service: &ServiceName,
-        report: Option<&Report>,
+        report: Option<&FailureReport>,
     ) -> Result<(), StoreError> {
         let (project, service, report) = (project.clone(), service.clone(), report.cloned());
         self.change(move |connection| set_report(connection, &project, &service, report.as_ref())).await
@@ -74,11 +74,11 @@ fn set_attempts(
 pub(super) fn reports(
     connection: &Connection,
     project: &ProjectName,
-) -> rusqlite::Result<BTreeMap<ServiceName, Report>> {
+) -> rusqlite::Result<BTreeMap<ServiceName, FailureReport>> {
     let mut statement = connection.prepare("SELECT service, error, by_whom, at_us FROM reports WHERE project = ?1")?;
     let reports = statement.query_map([project.as_str()], |row| {
         let service: String = row.get(0)?;
-        Ok((ServiceName::new(service), Report { error: row.get(1)?, by: row.get(2)?, at: timestamp(row, 3)? }))
+        Ok((ServiceName::new(service), FailureReport { error: row.get(1)?, by: row.get(2)?, at: timestamp(row, 3)? }))
     })?;
     reports.collect()
 }
@@ -87,9 +87,9 @@ fn set_report(
     connection: &Connection,
     project: &ProjectName,
     service: &ServiceName,
-    report: Option<&Report>,
+    report: Option<&FailureReport>,
 ) -> rusqlite::Result<()> {
-    let Some(Report { error, by, at }) = report else {
+    let Some(FailureReport { error, by, at }) = report else {
         let forget = "DELETE FROM reports WHERE project = ?1 AND service = ?2";
         return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
     };

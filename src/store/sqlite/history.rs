@@ -11,8 +11,8 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use super::format::WITH_WORDS;
 use super::row::{from_json, state, timestamp, to_json};
 use crate::model::names::{ProjectName, ServiceName};
-use crate::store::asked::Asked;
 use crate::store::past::Change;
+use crate::store::query::HistoryQuery;
 use crate::store::record::{Author, Transition};
 
 /// 20 MB with its indexes, as `cargo bench --bench store` measures it; a host that switches modes every quarter of an
@@ -75,7 +75,11 @@ pub(super) fn last_changes(connection: &Connection, project: &ProjectName) -> ru
 }
 
 /// What was asked for, the oldest first.
-pub(super) fn transitions(connection: &Connection, format: u32, asked: &Asked) -> rusqlite::Result<Vec<Transition>> {
+pub(super) fn transitions(
+    connection: &Connection,
+    format: u32,
+    asked: &HistoryQuery,
+) -> rusqlite::Result<Vec<Transition>> {
     let (sql, values) = query(format, asked);
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| transition(row, &asked.project))?;
@@ -85,9 +89,9 @@ pub(super) fn transitions(connection: &Connection, format: u32, asked: &Asked) -
 }
 
 /// The last change of each service before a moment: where it was then.
-pub(super) fn before(connection: &Connection, format: u32, asked: &Asked) -> rusqlite::Result<Vec<Transition>> {
+pub(super) fn before(connection: &Connection, format: u32, asked: &HistoryQuery) -> rusqlite::Result<Vec<Transition>> {
     let Some(since) = asked.since else { return Ok(Vec::new()) };
-    let earlier = Asked { since: None, until: Some(since), limit: None, ..asked.clone() };
+    let earlier = HistoryQuery { since: None, until: Some(since), limit: None, ..asked.clone() };
     let (filter, values) = conditions(format, &earlier);
     let columns = columns(format);
     let sql = format!(
@@ -100,7 +104,7 @@ pub(super) fn before(connection: &Connection, format: u32, asked: &Asked) -> rus
 }
 
 /// What was asked for as a query, and what belongs into it; the newest first.
-pub(super) fn query(format: u32, asked: &Asked) -> (String, Vec<Value>) {
+pub(super) fn query(format: u32, asked: &HistoryQuery) -> (String, Vec<Value>) {
     let (filter, mut values) = conditions(format, asked);
     // Two equal columns look better to a planner without statistics than a span of time does. Of one service there may
     // be as many rows as there are, of some days never.
@@ -124,7 +128,7 @@ fn columns(format: u32) -> &'static str {
     }
 }
 
-fn conditions(format: u32, asked: &Asked) -> (String, Vec<Value>) {
+fn conditions(format: u32, asked: &HistoryQuery) -> (String, Vec<Value>) {
     let (by, run) = if format >= WITH_WORDS { ("by_whom", "run") } else { ("''", "''") };
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.one_of("service", asked.services.iter().map(ToString::to_string));

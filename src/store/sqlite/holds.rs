@@ -6,14 +6,14 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::format::WITH_WORDS;
 use super::row::{from_json, text_error, timestamp, to_json};
 use super::store::Sqlite;
+use crate::model::holds::{Hold, HoldRecord, Holds, ModeOverride};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
-use crate::model::words::{Said, Switched, Word, Words};
 use crate::store::error::StoreError;
-use crate::store::holds::Holds;
+use crate::store::holds::HoldStore;
 
 #[async_trait]
-impl Holds for Sqlite {
-    async fn holds(&self, project: &ProjectName) -> Result<Words, StoreError> {
+impl HoldStore for Sqlite {
+    async fn holds(&self, project: &ProjectName) -> Result<Holds, StoreError> {
         let project = project.clone();
         self.read_since(WITH_WORDS, move |connection| read(connection, &project)).await
     }
@@ -22,19 +22,23 @@ impl Holds for Sqlite {
         &self,
         project: &ProjectName,
         service: &ServiceName,
-        hold: Option<&Said>,
+        hold: Option<&HoldRecord>,
     ) -> Result<(), StoreError> {
         let (project, service, hold) = (project.clone(), service.clone(), hold.cloned());
         self.change(move |connection| set_hold(connection, &project, &service, hold.as_ref())).await
     }
 
-    async fn set_mode_override(&self, project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
+    async fn set_mode_override(
+        &self,
+        project: &ProjectName,
+        switched: Option<&ModeOverride>,
+    ) -> Result<(), StoreError> {
         let (project, switched) = (project.clone(), switched.cloned());
         self.transact(move |connection| set_mode_override(connection, &project, switched.as_ref())).await
     }
 }
 
-fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Words> {
+fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Holds> {
     let mut statement = connection
         .prepare("SELECT service, word, by_whom, since_us, reason, metadata FROM words WHERE project = ?1")?;
     let services = statement.query_map([project.as_str()], |row| {
@@ -42,16 +46,16 @@ fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Word
         Ok((ServiceName::new(service), said(row)?))
     })?;
     let services = services.collect::<rusqlite::Result<_>>()?;
-    Ok(Words { services, mode: mode_override(connection, project)? })
+    Ok(Holds { services, mode: mode_override(connection, project)? })
 }
 
 /// The newest alone: an earlier lcm kept one for each entry file.
-fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<Switched>> {
+fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<ModeOverride>> {
     let newest = "SELECT entry, mode, own_mode, by_whom, since_us, reason FROM switches WHERE project = ?1
                   ORDER BY since_us DESC, entry LIMIT 1";
     let read = |row: &Row<'_>| {
         let (mode, own_mode): (String, Option<String>) = (row.get(1)?, row.get(2)?);
-        Ok(Switched {
+        Ok(ModeOverride {
             mode: ModeName::new(mode),
             entry: row.get(0)?,
             own_mode: own_mode.map(ModeName::new),
@@ -63,11 +67,11 @@ fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Re
     connection.query_row(newest, [project.as_str()], read).optional()
 }
 
-fn said(row: &Row<'_>) -> rusqlite::Result<Said> {
+fn said(row: &Row<'_>) -> rusqlite::Result<HoldRecord> {
     let (word, metadata): (String, String) = (row.get(1)?, row.get(5)?);
-    let known = Word::ALL.into_iter().find(|known| known.as_str() == word);
-    Ok(Said {
-        word: known.ok_or_else(|| text_error(1, format!("{word} is no word of an operator")))?,
+    let known = Hold::ALL.into_iter().find(|known| known.as_str() == word);
+    Ok(HoldRecord {
+        kind: known.ok_or_else(|| text_error(1, format!("{word} is no word of an operator")))?,
         by: row.get(2)?,
         since: timestamp(row, 3)?,
         reason: row.get(4)?,
@@ -79,7 +83,7 @@ fn set_hold(
     connection: &Connection,
     project: &ProjectName,
     service: &ServiceName,
-    said: Option<&Said>,
+    said: Option<&HoldRecord>,
 ) -> rusqlite::Result<()> {
     let Some(said) = said else {
         let forget = "DELETE FROM words WHERE project = ?1 AND service = ?2";
@@ -89,7 +93,7 @@ fn set_hold(
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let since_us = said.since.as_microsecond();
     let metadata = to_json(&said.metadata);
-    let (project, service, word) = (project.as_str(), service.as_str(), said.word.as_str());
+    let (project, service, word) = (project.as_str(), service.as_str(), said.kind.as_str());
     connection.execute(keep, params![project, service, word, said.by, since_us, said.reason, metadata]).map(|_| ())
 }
 
@@ -97,13 +101,13 @@ fn set_hold(
 fn set_mode_override(
     connection: &Connection,
     project: &ProjectName,
-    switched: Option<&Switched>,
+    switched: Option<&ModeOverride>,
 ) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM switches WHERE project = ?1", [project.as_str()])?;
     let Some(switched) = switched else { return Ok(()) };
     let keep = "INSERT INTO switches (project, entry, mode, own_mode, by_whom, since_us, reason)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let Switched { mode, entry, own_mode, by, since, reason } = switched;
+    let ModeOverride { mode, entry, own_mode, by, since, reason } = switched;
     let own_mode = own_mode.as_ref().map(ModeName::as_str);
     let since_us = since.as_microsecond();
     connection

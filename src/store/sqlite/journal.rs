@@ -14,14 +14,14 @@ use crate::model::facts::HistoryFact;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::store::error::StoreError;
-use crate::store::journal::{Entry, Journal, PendingChange};
+use crate::store::journal::{Journal, JournalEntry, PendingChange};
 use crate::store::lease::FencingToken;
 use crate::store::past;
-use crate::store::record::{Measure, Run, RunBegun, RunNotice, ToldMode};
+use crate::store::record::{Measure, NotifiedMode, RunBegun, RunNotice, RunRecord};
 
 #[async_trait]
 impl Journal for Sqlite {
-    async fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+    async fn write(&self, entry: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError> {
         let (project, transition, call) = (entry.project.clone(), entry.transition.cloned(), entry.call.cloned());
         let PendingChange { add, due, done, tried } = entry.pending;
         let (add, due, done, tried) = (add.to_vec(), due.to_vec(), done.to_vec(), tried.to_vec());
@@ -97,7 +97,7 @@ impl Journal for Sqlite {
         .await
     }
 
-    async fn record_run(&self, token: FencingToken, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError> {
+    async fn record_run(&self, token: FencingToken, run: &RunRecord, notices: &[RunNotice]) -> Result<(), StoreError> {
         let (run, notices) = (run.clone(), notices.to_vec());
         self.run(move |file| {
             file.fenced(token, |connection| {
@@ -108,7 +108,7 @@ impl Journal for Sqlite {
         .await
     }
 
-    async fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
+    async fn last_run(&self, project: &ProjectName) -> Result<Option<RunRecord>, StoreError> {
         let project = project.clone();
         self.read(move |connection, format| runs::last(connection, format, &project)).await
     }
@@ -123,7 +123,7 @@ impl Journal for Sqlite {
         self.transact(move |connection| notices::settle(connection, &project, &done, &tried)).await
     }
 
-    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
+    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError> {
         let (project, notifier) = (project.clone(), notifier.to_owned());
         self.read_since(WITH_PENDING, move |connection| notices::told_mode(connection, &project, &notifier)).await
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use super::row::timestamp;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
-use crate::store::past::{CONSIDERED, KEPT, Reading};
+use crate::store::past::{CONSIDERED, KEPT, MeasureReading};
 use crate::store::record::{Measure, Measured};
 
 /// All kinds, services and projects together, about 10 MB: a host that makes up new project names every day, as CI
@@ -34,7 +34,7 @@ pub(super) fn write(connection: &Connection, measure: &Measure) -> rusqlite::Res
 }
 
 /// Of each service and kind as many as an estimate considers, the oldest first.
-pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<Reading>> {
+pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<MeasureReading>> {
     let mut statement = connection.prepare(
         "SELECT service, at_us, kind, amount FROM (
              SELECT *, row_number() OVER (PARTITION BY service, kind ORDER BY id DESC) AS age
@@ -44,7 +44,7 @@ pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::
     let considered = i64::try_from(CONSIDERED).unwrap_or(i64::MAX);
     let rows = statement.query_map(params![project.as_str(), considered], |row| {
         let service: String = row.get(0)?;
-        Ok(Reading { at: timestamp(row, 1)?, service: ServiceName::new(service), what: measured(row, 2, 3)? })
+        Ok(MeasureReading { at: timestamp(row, 1)?, service: ServiceName::new(service), what: measured(row, 2, 3)? })
     })?;
     rows.collect()
 }

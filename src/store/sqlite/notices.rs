@@ -6,7 +6,7 @@ use super::row::text_error;
 use crate::model::hooks::RunEvent;
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::pending::TRIES_MAX;
-use crate::store::record::{RunNotice, ToldMode};
+use crate::store::record::{NotifiedMode, RunNotice};
 
 /// Kept of one project; the oldest go first. A notifier that takes none drops each after three runs.
 const NOTICES_MAX: u32 = 100;
@@ -67,9 +67,9 @@ pub(super) fn told_mode(
     connection: &Connection,
     project: &ProjectName,
     notifier: &str,
-) -> rusqlite::Result<Option<ToldMode>> {
+) -> rusqlite::Result<Option<NotifiedMode>> {
     let told = "SELECT mode FROM told_modes WHERE project = ?1 AND notifier = ?2";
-    let mode = |row: &Row<'_>| Ok(ToldMode(row.get::<_, Option<String>>(0)?.map(ModeName::new)));
+    let mode = |row: &Row<'_>| Ok(NotifiedMode(row.get::<_, Option<String>>(0)?.map(ModeName::new)));
     connection.query_row(told, [project.as_str(), notifier], mode).optional()
 }
 

@@ -8,8 +8,8 @@ use super::format::{WITH_PENDING, WITH_WORDS};
 use super::history::Filter;
 use super::row::{text_error, timestamp};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
-use crate::store::asked::Asked;
-use crate::store::record::{Called, KILLED_EXIT_CODE, Run, RunBegun, RunEnd};
+use crate::store::query::HistoryQuery;
+use crate::store::record::{Called, KILLED_EXIT_CODE, RunBegun, RunEnd, RunRecord};
 
 /// Less than 1 MB: a year of three changes a day.
 const RUNS_MAX: i64 = 1_000;
@@ -59,14 +59,14 @@ pub(super) fn close_killed(connection: &Connection, project: &ProjectName) -> ru
         let (ended, first_error) = (ended.unwrap_or(began), None);
         record(
             connection,
-            &Run { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error },
+            &RunRecord { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error },
         )?;
     }
     Ok(())
 }
 
 /// A run that changed nothing and failed at nothing is counted; any other becomes a row.
-pub(super) fn record(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
+pub(super) fn record(connection: &Connection, run: &RunRecord) -> rusqlite::Result<()> {
     let begun = "DELETE FROM runs_begun WHERE project = ?1 AND run = ?2";
     connection.execute(begun, params![run.project.as_str(), run.id])?;
     let ended_us = run.ended.as_microsecond();
@@ -79,7 +79,7 @@ pub(super) fn record(connection: &Connection, run: &Run) -> rusqlite::Result<()>
                          count = count + 1, last_us = excluded.last_us, run = excluded.run,
                          command = excluded.command, by_whom = excluded.by_whom, began_us = excluded.began_us,
                          exit_code = excluded.exit_code, manifest = excluded.manifest";
-        let Run { id, manifest, project, command, by, began, exit_code, .. } = run;
+        let RunRecord { id, manifest, project, command, by, began, exit_code, .. } = run;
         let values = params![project.as_str(), ended_us, id, command, by, began.as_microsecond(), exit_code, manifest];
         return connection.execute(count, values).map(|_| ());
     }
@@ -106,7 +106,7 @@ pub(super) fn record(connection: &Connection, run: &Run) -> rusqlite::Result<()>
 }
 
 /// What was asked for, the oldest first; services and states say nothing of a run.
-pub(super) fn runs(connection: &Connection, format: u32, asked: &Asked) -> rusqlite::Result<Vec<Run>> {
+pub(super) fn runs(connection: &Connection, format: u32, asked: &HistoryQuery) -> rusqlite::Result<Vec<RunRecord>> {
     let (id, manifest) = if format >= WITH_WORDS { ("run", "manifest") } else { ("''", "''") };
     let end = if format >= WITH_PENDING { "ended" } else { "'completed'" };
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
@@ -123,13 +123,13 @@ pub(super) fn runs(connection: &Connection, format: u32, asked: &Asked) -> rusql
     );
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| run(row, &asked.project))?;
-    let mut found: Vec<Run> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut found: Vec<RunRecord> = rows.collect::<rusqlite::Result<_>>()?;
     found.reverse();
     Ok(found)
 }
 
-fn run(row: &Row<'_>, project: &ProjectName) -> rusqlite::Result<Run> {
-    Ok(Run {
+fn run(row: &Row<'_>, project: &ProjectName) -> rusqlite::Result<RunRecord> {
+    Ok(RunRecord {
         project: project.clone(),
         command: row.get(0)?,
         by: row.get(1)?,
@@ -151,13 +151,14 @@ fn end(row: &Row<'_>, column: usize) -> rusqlite::Result<RunEnd> {
 }
 
 /// The last run of all, listed or quiet.
-pub(super) fn last(connection: &Connection, format: u32, project: &ProjectName) -> rusqlite::Result<Option<Run>> {
-    let listed = runs(connection, format, &Asked { limit: Some(1), ..Asked::all(project.clone()) })?.pop();
+pub(super) fn last(connection: &Connection, format: u32, project: &ProjectName) -> rusqlite::Result<Option<RunRecord>> {
+    let listed =
+        runs(connection, format, &HistoryQuery { limit: Some(1), ..HistoryQuery::all(project.clone()) })?.pop();
     let quiet = if format < WITH_PENDING { None } else { last_quiet(connection, project)? };
     Ok(listed.into_iter().chain(quiet).max_by_key(|run| run.ended))
 }
 
-fn last_quiet(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<Run>> {
+fn last_quiet(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<RunRecord>> {
     let known = "SELECT command, by_whom, began_us, last_us, exit_code, 0, NULL, run, manifest, 'completed'
                  FROM quiet_runs WHERE project = ?1 AND run IS NOT NULL";
     connection.query_row(known, [project.as_str()], |row| run(row, project)).optional()
@@ -190,7 +191,7 @@ pub(super) fn record_call(connection: &Connection, call: &Called) -> rusqlite::R
 }
 
 /// Of the services, the span and the run that were asked for, the oldest first.
-pub(super) fn calls(connection: &Connection, asked: &Asked) -> rusqlite::Result<Vec<Called>> {
+pub(super) fn calls(connection: &Connection, asked: &HistoryQuery) -> rusqlite::Result<Vec<Called>> {
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.one_of("service", asked.services.iter().map(ToString::to_string));
     filter.also("at_us >= ?", asked.since.map(|since| Value::Integer(since.as_microsecond())));

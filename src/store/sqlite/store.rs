@@ -7,19 +7,19 @@ use rusqlite::Connection;
 
 use super::file::StoreFile;
 use super::format::{FORMAT, WITH_WORDS};
-use super::worker::Worker;
+use super::worker::StoreWorker;
 use super::{history, runs};
 use crate::model::names::ProjectName;
-use crate::store::asked::Asked;
 use crate::store::error::StoreError;
-use crate::store::record::{Called, Run, Transition};
+use crate::store::query::HistoryQuery;
+use crate::store::record::{Called, RunRecord, Transition};
 
 pub(super) const FILE: &str = "lcm.db";
 
 /// The store of a state folder.
 #[derive(Debug)]
 pub struct Sqlite {
-    worker: Worker,
+    worker: StoreWorker,
 }
 
 /// The format that this lcm writes, and the `SQLite` that it is built with.
@@ -32,7 +32,7 @@ impl Sqlite {
     /// The store of this state folder. Touches nothing yet.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { worker: Worker::new(Self::file_in(folder)) }
+        Self { worker: StoreWorker::new(Self::file_in(folder)) }
     }
 
     /// The file of the store of this state folder.
@@ -49,19 +49,19 @@ impl Sqlite {
     }
 
     /// The changes that are asked for, the oldest first.
-    pub async fn transitions(&self, asked: &Asked) -> Result<Vec<Transition>, StoreError> {
+    pub async fn transitions(&self, asked: &HistoryQuery) -> Result<Vec<Transition>, StoreError> {
         let asked = asked.clone();
         self.read(move |connection, format| history::transitions(connection, format, &asked)).await
     }
 
     /// The last change of each service before the time that is asked for; none where that has no beginning.
-    pub async fn transitions_before(&self, asked: &Asked) -> Result<Vec<Transition>, StoreError> {
+    pub async fn transitions_before(&self, asked: &HistoryQuery) -> Result<Vec<Transition>, StoreError> {
         let asked = asked.clone();
         self.read(move |connection, format| history::before(connection, format, &asked)).await
     }
 
     /// The runs that are asked for, the oldest first, but those that changed nothing.
-    pub async fn runs(&self, asked: &Asked) -> Result<Vec<Run>, StoreError> {
+    pub async fn runs(&self, asked: &HistoryQuery) -> Result<Vec<RunRecord>, StoreError> {
         let asked = asked.clone();
         self.read(move |connection, format| runs::runs(connection, format, &asked)).await
     }
@@ -73,7 +73,7 @@ impl Sqlite {
     }
 
     /// The calls of hooks and notifiers that are asked for, the oldest first.
-    pub async fn calls(&self, asked: &Asked) -> Result<Vec<Called>, StoreError> {
+    pub async fn calls(&self, asked: &HistoryQuery) -> Result<Vec<Called>, StoreError> {
         let asked = asked.clone();
         self.read_since(WITH_WORDS, move |connection| runs::calls(connection, &asked)).await
     }

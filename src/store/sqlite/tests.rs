@@ -18,8 +18,10 @@ use super::format::FORMAT;
 use super::store::FILE;
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::asked::Asked;
-use crate::store::{Author, Called, FencingToken, Holds as _, Journal as _, Run, RunEnd, StoreError, Transition};
+use crate::store::query::HistoryQuery;
+use crate::store::{
+    Author, Called, FencingToken, HoldStore as _, Journal as _, RunEnd, RunRecord, StoreError, Transition,
+};
 
 /// Of a run that holds the lock.
 const TOKEN: FencingToken = FencingToken(1);
@@ -47,8 +49,8 @@ fn transition(service: &str, to: State, second: i64) -> Transition {
     }
 }
 
-fn run(changed: bool, exit_code: u8) -> Run {
-    Run {
+fn run(changed: bool, exit_code: u8) -> RunRecord {
+    RunRecord {
         id: "r1".to_owned(),
         manifest: "/home/kim/lcm.yaml".to_owned(),
         project: "studio".into(),
@@ -118,8 +120,8 @@ fn runs_that_changed_nothing_are_counted_and_not_listed() {
     now(store.record_run(TOKEN, &run(true, 3), &[])).expect("written");
     now(store.record_run(TOKEN, &run(false, 0), &[])).expect("written");
     now(store.record_run(TOKEN, &run(false, 0), &[])).expect("written");
-    assert_eq!(now(store.last_run(&project)).expect("read"), Some(Run { first_error: None, ..run(false, 0) }));
-    let listed = now(store.runs(&Asked::all(project.clone()))).expect("read");
+    assert_eq!(now(store.last_run(&project)).expect("read"), Some(RunRecord { first_error: None, ..run(false, 0) }));
+    let listed = now(store.runs(&HistoryQuery::all(project.clone()))).expect("read");
     assert_eq!(listed, [run(true, 3)]);
     assert_eq!(now(store.quiet_runs(&project)).expect("read"), Some((2, at(9))));
 }

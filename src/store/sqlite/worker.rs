@@ -14,22 +14,22 @@ use tokio::sync::oneshot;
 use super::file::StoreFile;
 use crate::store::error::StoreError;
 
-type Job = Box<dyn FnOnce(&mut StoreFile) + Send>;
+type StoreJob = Box<dyn FnOnce(&mut StoreFile) + Send>;
 
 /// Thread of a store, started when it is first needed.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct StoreWorker {
     path: PathBuf,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<WorkerThread>>,
 }
 
 #[derive(Debug)]
-struct Running {
-    jobs: Sender<Job>,
+struct WorkerThread {
+    jobs: Sender<StoreJob>,
     thread: JoinHandle<()>,
 }
 
-impl Worker {
+impl StoreWorker {
     /// `path`: the file that the thread works on.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, running: Mutex::new(None) }
@@ -48,7 +48,7 @@ impl Worker {
         answered.await.unwrap_or_else(|_| Err(self.unusable("its thread has ended")))
     }
 
-    fn hand_over(&self, job: Job) -> Result<(), StoreError> {
+    fn hand_over(&self, job: StoreJob) -> Result<(), StoreError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_none() {
             *running = Some(self.start()?);
@@ -57,12 +57,12 @@ impl Worker {
         if sent { Ok(()) } else { Err(self.unusable("its thread has ended")) }
     }
 
-    fn start(&self) -> Result<Running, StoreError> {
+    fn start(&self) -> Result<WorkerThread, StoreError> {
         let (jobs, next) = mpsc::channel();
         let file = StoreFile::new(self.path.clone());
         let thread = Builder::new().name("lcm-store".to_owned()).spawn(move || work(file, &next));
         let thread = thread.map_err(|error| self.unusable(&format!("its thread can't be started: {error}")))?;
-        Ok(Running { jobs, thread })
+        Ok(WorkerThread { jobs, thread })
     }
 
     fn unusable(&self, reason: &str) -> StoreError {
@@ -70,10 +70,10 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for StoreWorker {
     fn drop(&mut self) {
         let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { jobs, thread }) = running {
+        if let Some(WorkerThread { jobs, thread }) = running {
             drop(jobs);
             // A panic of the thread was reported where it occurred.
             let _ = thread.join();
@@ -81,7 +81,7 @@ impl Drop for Worker {
     }
 }
 
-fn work(mut file: StoreFile, jobs: &Receiver<Job>) {
+fn work(mut file: StoreFile, jobs: &Receiver<StoreJob>) {
     while let Ok(job) = jobs.recv() {
         job(&mut file);
     }

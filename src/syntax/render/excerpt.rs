@@ -11,7 +11,7 @@ const CUT: &str = "…";
 
 /// A text with its long lines cut, and the places in it.
 #[derive(Debug)]
-pub(super) struct Excerpt {
+pub(super) struct SourceExcerpt {
     name: String,
     text: String,
     /// Bytes that the columns of each line have lost.
@@ -19,7 +19,7 @@ pub(super) struct Excerpt {
     pub(super) labels: Vec<LabeledSpan>,
 }
 
-impl Excerpt {
+impl SourceExcerpt {
     pub(super) fn new(name: String, text: &str, labels: Vec<LabeledSpan>) -> Self {
         let mut excerpt = Self { name, text: String::with_capacity(text.len().min(1 << 16)), lost: Vec::new(), labels };
         let places: Vec<usize> = excerpt.labels.iter().map(LabeledSpan::offset).collect();
@@ -66,7 +66,7 @@ impl Excerpt {
     }
 }
 
-impl SourceCode for Excerpt {
+impl SourceCode for SourceExcerpt {
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
@@ -85,10 +85,10 @@ impl SourceCode for Excerpt {
 mod tests {
     use miette::{LabeledSpan, SourceCode as _};
 
-    use super::{Excerpt, LINE_BYTES_MAX};
+    use super::{LINE_BYTES_MAX, SourceExcerpt};
 
-    fn excerpt(text: &str, place: usize, length: usize) -> Excerpt {
-        Excerpt::new("a.yaml".to_owned(), text, vec![LabeledSpan::new(None, place, length)])
+    fn excerpt(text: &str, place: usize, length: usize) -> SourceExcerpt {
+        SourceExcerpt::new("a.yaml".to_owned(), text, vec![LabeledSpan::new(None, place, length)])
     }
 
     #[test]
@@ -114,6 +114,9 @@ mod tests {
         let read = excerpt.read_span(&(at, 1).into(), 0, 0).expect("read");
         assert_eq!((read.line(), read.column()), (1, line.len()));
         // A place in another line.
-        assert_eq!(super::Excerpt::new(String::new(), &text, vec![LabeledSpan::new(None, 2, 1)]).labels[0].offset(), 2);
+        assert_eq!(
+            super::SourceExcerpt::new(String::new(), &text, vec![LabeledSpan::new(None, 2, 1)]).labels[0].offset(),
+            2
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Weekday;
-use lcm::manifest::{Choice, load};
+use lcm::manifest::{ModeSelection, load};
 use lcm::model::call::Call;
 use lcm::model::desired::Desired;
 use lcm::model::hooks::{Hook, When};
@@ -18,14 +18,15 @@ use tempfile::TempDir;
 
 fn corpus(name: &str) -> Desired {
     let path = format!("tests/manifest/valid/{name}.yaml");
-    load(Path::new(&path), &Environment::new(), &Choice::default()).unwrap_or_else(|problems| panic!("{problems}"))
+    load(Path::new(&path), &Environment::new(), &ModeSelection::default())
+        .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 fn written(text: &str) -> Result<Desired, Problems> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("lcm.yaml");
     fs::write(&path, format!("version: 1\nname: studio\n{text}")).unwrap();
-    load(&path, &Environment::new(), &Choice::default())
+    load(&path, &Environment::new(), &ModeSelection::default())
 }
 
 /// A folder of the corpus, absolute.
@@ -134,12 +135,14 @@ fn a_rule_that_changes_nothing_is_a_warning() {
 
 #[test]
 fn wrong_names_are_answered_with_near_ones() {
-    let problems = load(Path::new("tests/manifest/invalid/lifecycle.yaml"), &Environment::new(), &Choice::default());
+    let problems =
+        load(Path::new("tests/manifest/invalid/lifecycle.yaml"), &Environment::new(), &ModeSelection::default());
     let text = problems.unwrap_err().to_string();
     for wanted in ["did you mean `Europe/Berlin`?", "did you mean `video`?", "hours need a `zone`; write `zone: "] {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
-    let problems = load(Path::new("tests/manifest/invalid/notify.yaml"), &Environment::new(), &Choice::default());
+    let problems =
+        load(Path::new("tests/manifest/invalid/notify.yaml"), &Environment::new(), &ModeSelection::default());
     assert!(problems.unwrap_err().to_string().contains("there is no service `comfy`; did you mean `comfyui`?"));
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use lcm::manifest::{Choice, load};
+use lcm::manifest::{ModeSelection, load};
 use lcm::syntax::Environment;
 use lcm::syntax::problem::Problems;
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ fn problems_of(bytes: &[u8]) -> Problems {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("lcm.yaml");
     fs::write(&path, bytes).unwrap();
-    load(&path, &Environment::new(), &Choice::default()).unwrap_err()
+    load(&path, &Environment::new(), &ModeSelection::default()).unwrap_err()
 }
 
 fn one(bytes: &[u8]) -> (String, String) {
@@ -68,10 +68,10 @@ fn an_empty_file_says_so() {
 
 #[test]
 fn a_file_that_is_not_there_tells_how_to_begin() {
-    let problems = load(Path::new("lcm.yaml"), &Environment::new(), &Choice::default()).unwrap_err();
+    let problems = load(Path::new("lcm.yaml"), &Environment::new(), &ModeSelection::default()).unwrap_err();
     assert_eq!(problems.0[0].message, "can't read lcm.yaml: there is no such file");
     assert!(problems.0[0].help.as_deref().unwrap_or_default().contains("name a manifest"));
-    let folder = load(Path::new("tests"), &Environment::new(), &Choice::default()).unwrap_err();
+    let folder = load(Path::new("tests"), &Environment::new(), &ModeSelection::default()).unwrap_err();
     assert_eq!(folder.0[0].message, "can't read tests: it is a folder, not a file");
 }
 
@@ -84,7 +84,7 @@ fn too_many_files_are_refused_once() {
     }
     let entry = folder.path().join("lcm.yaml");
     fs::write(&entry, format!("version: 1\nname: x\ninclude: [{}]\n", names.join(", "))).unwrap();
-    let problems = load(&entry, &Environment::new(), &Choice::default()).unwrap_err();
+    let problems = load(&entry, &Environment::new(), &ModeSelection::default()).unwrap_err();
     assert_eq!(problems.0.len(), 1, "{problems}");
     assert_eq!(problems.0[0].code, "lcm::manifest::too_large");
 }
@@ -136,7 +136,7 @@ fn a_thousand_services_are_no_bomb() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("lcm.yaml");
     fs::write(&path, text).unwrap();
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let desired = load(&path, &Environment::new(), &choice).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((desired.services.len(), desired.modes.len()), (1_000, 2));
 }

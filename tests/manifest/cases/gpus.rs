@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lcm::manifest::{Choice, load};
+use lcm::manifest::{ModeSelection, load};
 use lcm::model::desired::{Desired, GpuRef, GpuRequest};
 use lcm::syntax::Environment;
 use lcm::syntax::problem::Problems;
@@ -14,7 +14,7 @@ fn written(text: &str) -> Result<Desired, Problems> {
     let path = folder.path().join("lcm.yaml");
     fs::write(folder.path().join("gpus.env"), "MODE=fast\nCUDA_VISIBLE_DEVICES=1\n").unwrap();
     fs::write(&path, format!("version: 1\nname: studio\n{text}")).unwrap();
-    load(Path::new(&path), &Environment::new(), &Choice::default())
+    load(Path::new(&path), &Environment::new(), &ModeSelection::default())
 }
 
 fn service(rest: &str, process: &str) -> Result<Desired, Problems> {

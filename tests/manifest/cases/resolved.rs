@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lcm::manifest::{Choice, load};
+use lcm::manifest::{ModeSelection, load};
 use lcm::model::call::Call;
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service};
 use lcm::model::names::ModeName;
@@ -21,10 +21,10 @@ fn corpus(name: &str) -> Desired {
     let path = format!("tests/manifest/valid/{name}.yaml");
     let environment = [("TAG", "1.2"), ("PASSWORD", "secret"), ("DRAIN", "5m")];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    load(Path::new(&path), &environment, &Choice::default()).unwrap_or_else(|problems| panic!("{problems}"))
+    load(Path::new(&path), &environment, &ModeSelection::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-fn written(text: &str, choice: &Choice) -> Result<Desired, Problems> {
+fn written(text: &str, choice: &ModeSelection) -> Result<Desired, Problems> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("lcm.yaml");
     fs::write(&path, format!("version: 1\nname: studio\n{text}")).unwrap();
@@ -109,7 +109,8 @@ fn specs_are_the_same_whichever_file_is_the_entry() {
         let target = folder.path().join(part.replace("valid/", "elsewhere/"));
         fs::copy(here().join(part), target).unwrap();
     }
-    let moved = load(&folder.path().join("elsewhere/design.yaml"), &Environment::new(), &Choice::default()).unwrap();
+    let moved =
+        load(&folder.path().join("elsewhere/design.yaml"), &Environment::new(), &ModeSelection::default()).unwrap();
     assert_eq!(whole.services[&"comfyui".into()].spec.hash(), moved.services[&"comfyui".into()].spec.hash());
 }
 
@@ -128,7 +129,7 @@ fn paths_start_from_the_file_that_says_them() {
     );
     write("lib/t.env", "A=abc\n");
     let environment = [("HOME".to_owned(), "/home/me".to_owned())].into();
-    let desired = load(&folder.path().join("lcm.yaml"), &environment, &Choice::default()).unwrap();
+    let desired = load(&folder.path().join("lcm.yaml"), &environment, &ModeSelection::default()).unwrap();
     let root = folder.path();
     let a = process(&desired, "a");
     assert_eq!((a.cwd.clone(), a.pid_file.clone().unwrap().path), (root.join("lib/work"), root.join("lib/a.pid")));
@@ -208,7 +209,7 @@ fn specs_keep_their_hashes() {
 fn what_probes_and_places_a_service_is_not_in_its_spec() {
     let with = |more: &str| {
         let text = format!("services:\n  a: {{ process: {{ command: ./a }}{more} }}\n");
-        written(&text, &Choice::default()).unwrap().services[&"a".into()].spec.hash().to_owned()
+        written(&text, &ModeSelection::default()).unwrap().services[&"a".into()].spec.hash().to_owned()
     };
     let plain = with("");
     assert_eq!(with(", vram: 1GB, gpu: 0, priority: 3, phases: [1], drain: 1s, stop: { grace: 1s }"), plain);
@@ -219,17 +220,21 @@ fn what_probes_and_places_a_service_is_not_in_its_spec() {
 fn the_newest_word_on_the_mode_wins() {
     let text = "mode: one\nservices:\n  a: { process: { command: ./a } }\nmodes: { one: {}, two: {}, three: {} }\n";
     let chosen = |mode: Option<&str>, word: Option<&str>| {
-        let choice = Choice { mode: mode.map(ModeName::from), word: word.map(ModeName::from), ..Choice::default() };
+        let choice = ModeSelection {
+            mode: mode.map(ModeName::from),
+            mode_override: word.map(ModeName::from),
+            ..ModeSelection::default()
+        };
         written(text, &choice).map(|desired| (desired.mode.unwrap().as_str().to_owned(), desired.mode_source))
     };
     assert_eq!(chosen(None, None).unwrap(), ("one".to_owned(), ModeSource::Manifest));
-    assert_eq!(chosen(None, Some("two")).unwrap(), ("two".to_owned(), ModeSource::Word));
+    assert_eq!(chosen(None, Some("two")).unwrap(), ("two".to_owned(), ModeSource::Override));
     assert_eq!(chosen(Some("three"), Some("two")).unwrap(), ("three".to_owned(), ModeSource::CommandLine));
     assert!(chosen(None, Some("gone")).unwrap_err().to_string().contains("lcm switch --clear"));
     assert!(chosen(Some("tow"), None).unwrap_err().to_string().contains("did you mean `two`?"));
-    let goal = Choice { goals: ["gaol".into()].into(), mode: Some("one".into()), ..Choice::default() };
+    let goal = ModeSelection { goals: ["gaol".into()].into(), mode: Some("one".into()), ..ModeSelection::default() };
     assert!(written(text, &goal).unwrap_err().to_string().contains("there is no goal `gaol`; there are none"));
-    let none = Choice { mode: Some("one".into()), ..Choice::default() };
+    let none = ModeSelection { mode: Some("one".into()), ..ModeSelection::default() };
     assert!(written("services: {}\n", &none).unwrap_err().to_string().contains("there is no mode `one`"));
 }
 
@@ -238,7 +243,7 @@ fn warnings_stop_nothing() {
     let text = "gpus: { devices: [{ index: 0, vram: 24GiB }] }\nmode: m\nmodes:\n  m: { services: [a, b], goals: [g] }\n\
                 goals:\n  g: { phases: [9] }\nservices:\n  a: { process: { command: ./a }, vram: 20GiB }\n  \
                 b: { process: { command: ./b }, vram: 20GiB }\n  c: { process: { command: ./b }, vram: 1GiB, gpu: none }\n";
-    let warnings = written(text, &Choice::default()).unwrap().warnings;
+    let warnings = written(text, &ModeSelection::default()).unwrap().warnings;
     let expected = ["the mode `m` needs 40 960 MiB", "the goal `g` needs no service", "`vram` counts for nothing"];
     assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
     for (warning, wanted) in warnings.iter().zip(expected) {
@@ -255,7 +260,7 @@ fn ports_of_containers_are_the_published_ones() {
 
 #[test]
 fn problems_are_an_error_like_any_other() {
-    let problems = written("services: { a: {} }\n", &Choice::default()).unwrap_err();
+    let problems = written("services: { a: {} }\n", &ModeSelection::default()).unwrap_err();
     assert!(problems.has_errors());
     let error: Box<dyn std::error::Error> = Box::new(problems);
     assert!(error.to_string().contains("the service `a` has no runtime"), "{error}");
@@ -269,7 +274,7 @@ fn a_pid_file_is_read_or_written() {
             "version: 1\nname: x\nservices: {{ a: {{ process: {{ command: [./a], pid_file: {{ path: run/a.pid{keys} }} }} }} }}\n"
         );
         fs::write(folder.path().join("lcm.yaml"), text).unwrap();
-        let loaded = load(&folder.path().join("lcm.yaml"), &Environment::new(), &Choice::default());
+        let loaded = load(&folder.path().join("lcm.yaml"), &Environment::new(), &ModeSelection::default());
         (folder, loaded)
     };
     let files = |keys: &str| {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lcm::manifest::{Choice, load};
+use lcm::manifest::{ModeSelection, load};
 use lcm::model::desired::{Desired, Service};
 use lcm::model::environment::EnvValue;
 use lcm::model::secret::Secret;
@@ -18,7 +18,7 @@ fn loaded(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Desired {
     }
     let environment: Environment =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load(&folder.path().join("lcm.yaml"), &environment, &Choice::default())
+    load(&folder.path().join("lcm.yaml"), &environment, &ModeSelection::default())
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
@@ -108,7 +108,7 @@ fn a_secret_changes_the_digest_and_not_the_hash() {
 #[test]
 fn a_broken_env_file_shows_no_value() {
     let path = Path::new("tests/manifest/invalid/env-file.yaml");
-    let problems = load(path, &Environment::new(), &Choice::default()).unwrap_err();
+    let problems = load(path, &Environment::new(), &ModeSelection::default()).unwrap_err();
     assert!(problems.to_string().contains("broken.env: line 2: a quote is never closed"), "{problems}");
     assert!(!problems.render(false, 100).contains("hunter2"), "the file itself is not shown");
 }
@@ -184,7 +184,7 @@ fn a_name_under_both_keys_is_a_fault() {
     let manifest = folder.path().join("lcm.yaml");
     let text = "version: 1\nname: x\nservices: { a: { process: { command: [a], environment: { A: b } }, plain: [A], secret: [A] } }\n";
     fs::write(&manifest, text).unwrap();
-    let problems = load(&manifest, &Environment::new(), &Choice::default()).unwrap_err().to_string();
+    let problems = load(&manifest, &Environment::new(), &ModeSelection::default()).unwrap_err().to_string();
     assert!(problems.contains("`A` is named under `plain` and under `secret`"), "{problems}");
 }
 
@@ -220,7 +220,7 @@ fn a_secret_file_is_bounded_and_never_waited_for() {
         sources.join(", ")
     );
     fs::write(at("lcm.yaml"), manifest).unwrap();
-    let desired = load(&at("lcm.yaml"), &Environment::new(), &Choice::default()).unwrap();
+    let desired = load(&at("lcm.yaml"), &Environment::new(), &ModeSelection::default()).unwrap();
     let (service, values) = environment_of(&desired, "a");
     assert_eq!(
         service.missing_secrets,
@@ -284,7 +284,7 @@ fn faults_show_no_secret_and_no_half_of_one() {
         );
         fs::write(&manifest, text).unwrap();
         let environment = Environment::from([("TOKEN".to_owned(), "hf_0123456789abcdef".to_owned())]);
-        let problems = load(&manifest, &environment, &Choice::default()).unwrap_err();
+        let problems = load(&manifest, &environment, &ModeSelection::default()).unwrap_err();
         for told in [problems.to_string(), problems.render(false, 100), problems.render(true, 60)] {
             assert!(!told.contains("hf_0123") && !told.contains("written-s3cret"), "{told}");
         }

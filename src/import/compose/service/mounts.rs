@@ -4,7 +4,7 @@ use crate::import::compose::translation::Compose;
 use crate::import::compose::values::listed;
 use crate::import::compose::values::{self, below, is_device, is_port, is_true, is_volume, rebased};
 use crate::import::compose::variables::filled;
-use crate::import::writer::{Block, Value};
+use crate::import::writer::{YamlBlock, YamlValue};
 use crate::syntax::scalar::is_name;
 use crate::syntax::tree::{Node, Value as Read};
 
@@ -17,12 +17,12 @@ fn items<'a>(node: &'a Node, key: &str) -> &'a [Node] {
 }
 
 impl Compose<'_> {
-    pub(super) fn ports(&mut self, docker: &mut Block, name: &str, node: &Node) {
-        let mut block = Block::default();
+    pub(super) fn ports(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
+        let mut block = YamlBlock::default();
         for item in items(node, "ports") {
             let Some(port) = values::port(item, &mut |text| self.variables.adapt(text)) else { continue };
             if is_port(&filled(&port)) {
-                block.item(Value::text(port), None);
+                block.item(YamlValue::text(port), None);
             } else {
                 docker.say(
                     self.notes.add(name, format!("the port `{port}` can't be published by lcm as it stands: left out")),
@@ -30,20 +30,20 @@ impl Compose<'_> {
             }
         }
         if block.holds_any() {
-            docker.put("ports", Value::Items(block));
+            docker.put("ports", YamlValue::Items(block));
         }
     }
 
-    pub(super) fn volumes(&mut self, docker: &mut Block, name: &str, node: &Node) {
-        let mut block = Block::default();
+    pub(super) fn volumes(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
+        let mut block = YamlBlock::default();
         for item in items(node, "volumes") {
             match self.volume(item) {
-                Ok((volume, beside)) => block.item(Value::text(volume), beside.as_deref()),
+                Ok((volume, beside)) => block.item(YamlValue::text(volume), beside.as_deref()),
                 Err(why) => docker.say(self.notes.add(name, why)),
             };
         }
         if block.holds_any() {
-            docker.put("volumes", Value::Items(block));
+            docker.put("volumes", YamlValue::Items(block));
         }
         let (mut devices, mut left) = (Vec::new(), Vec::new());
         for device in listed(node, "devices").into_iter().filter(|device| !device.starts_with("nvidia.com/")) {
@@ -51,7 +51,7 @@ impl Compose<'_> {
             if is_device(&filled(&device)) { devices.push(device) } else { left.push(device) }
         }
         if !devices.is_empty() {
-            docker.put("devices", Value::texts(devices));
+            docker.put("devices", YamlValue::texts(devices));
         }
         for device in left {
             docker.say(self.notes.add(name, format!("the device `{device}` can't be said here: left out")));
@@ -90,7 +90,7 @@ impl Compose<'_> {
         }
     }
 
-    pub(super) fn networks(&mut self, docker: &mut Block, name: &str, node: &Node) {
+    pub(super) fn networks(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
         if let Some(mode) = below(node, "network_mode") {
             let network = match mode.split_once(':') {
                 Some(("service", of)) => {
@@ -108,7 +108,7 @@ impl Compose<'_> {
                 }
                 Some(_) | None => mode.to_owned(),
             };
-            docker.put("networks", Value::texts([network]));
+            docker.put("networks", YamlValue::texts([network]));
             return;
         }
         let named: Vec<String> = match node.get("networks").map(|node| &node.value) {
@@ -126,7 +126,7 @@ impl Compose<'_> {
         let named: Vec<String> = named.iter().map(|network| self.real_name("networks", network)).collect();
         if !named.is_empty() {
             self.networks.extend(named.iter().cloned());
-            docker.put("networks", Value::texts(named));
+            docker.put("networks", YamlValue::texts(named));
         }
     }
 }

@@ -11,19 +11,19 @@ use crate::model::lifecycle::Action;
 use crate::model::names::StepId;
 use crate::report::bottom::Bottom;
 use crate::report::fold::columns;
-use crate::report::print::Size;
+use crate::report::print::TerminalSize;
 use crate::report::style::Style;
 
 #[path = "../../../../tests/support/reflow.rs"]
 mod reflow;
 
-const SIZE: Size = Size { rows: 24, columns: 80 };
+const SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 /// What a terminal is sent so that these lines stand where those stood.
-fn redrawn(before: &[String], after: &[String], size: Size) -> String {
+fn redrawn(before: &[String], after: &[String], size: TerminalSize) -> String {
     let sent: Arc<Mutex<String>> = Arc::default();
     // They were drawn where they fitted.
-    let asked = Arc::new(Mutex::new(Size { rows: 1000, columns: 1000 }));
+    let asked = Arc::new(Mutex::new(TerminalSize { rows: 1000, columns: 1000 }));
     let (into, of) = (Arc::clone(&sent), Arc::clone(&asked));
     let bottom = Bottom::on(move |text| into.lock().expect("sound").push_str(text), move || *of.lock().expect("sound"));
     if !before.is_empty() {
@@ -160,12 +160,13 @@ fn no_terminal_is_too_small_and_no_line_wraps() {
     );
     for rows in [1, 2, 3, 5, 24, 100] {
         for width in [1, 2, 8, 20, 40, 63, 64, 80, 200] {
-            let lines = board.lines(at(42), Size { rows, columns: width }, Style { colored: true, ..Style::PLAIN });
+            let lines =
+                board.lines(at(42), TerminalSize { rows, columns: width }, Style { colored: true, ..Style::PLAIN });
             assert!(!lines.is_empty() && lines.len() <= (rows * 2 / 3).max(1), "{} of {rows}", lines.len());
             assert!(lines.iter().all(|line| columns(line) < width), "{width}: {lines:#?}");
         }
     }
-    let small = Size { rows: 5, columns: 40 };
+    let small = TerminalSize { rows: 5, columns: 40 };
     assert_eq!(
         board.lines(at(42), small, Style::PLAIN),
         [
@@ -177,7 +178,7 @@ fn no_terminal_is_too_small_and_no_line_wraps() {
 }
 
 /// What a terminal shows after all that was drawn and said, and where its cursor is.
-fn screen(size: Size, drawn: &[(&str, Vec<String>)]) -> (String, (u16, u16)) {
+fn screen(size: TerminalSize, drawn: &[(&str, Vec<String>)]) -> (String, (u16, u16)) {
     let number = |count: usize| u16::try_from(count).expect("a small terminal");
     let mut terminal = vt100::Parser::new(number(size.rows), number(size.columns), 0);
     let mut before: Vec<String> = Vec::new();
@@ -213,7 +214,7 @@ fn a_terminal_shows_what_stays_above_what_moves() {
 #[test]
 fn lines_that_a_narrower_terminal_has_broken_are_taken_away_whole() {
     let lines = vec!["x".repeat(60), "y".repeat(10)];
-    let narrow = Size { rows: 24, columns: 40 };
+    let narrow = TerminalSize { rows: 24, columns: 40 };
     // As terminals do that break lines anew: the first of them takes two rows now.
     let mut terminal = vt100::Parser::new(24, 40, 0);
     terminal.process(redrawn(&[], &["kept".to_owned()], narrow).as_bytes());
@@ -236,7 +237,7 @@ fn a_terminal_that_is_resized_while_steps_run_keeps_no_torn_line() {
         for (second, columns) in (42..).zip([80_u16, 40, 80, 20, 63, 120, 30, 79, 200]) {
             // The terminal changes between two drawings, and lcm sees it with the next one.
             terminal = reflow::resized(&terminal, 24, columns);
-            let size = Size { rows: 24, columns: columns.into() };
+            let size = TerminalSize { rows: 24, columns: columns.into() };
             let lines = board.lines(at(second), size, Style::PLAIN);
             terminal.process(redrawn(&before, &lines, size).as_bytes());
             let screen = terminal.screen();
@@ -248,7 +249,7 @@ fn a_terminal_that_is_resized_while_steps_run_keeps_no_torn_line() {
             assert!(!screen.hide_cursor() && screen.cursor_position().1 == 0, "{shown}");
             before = lines;
         }
-        terminal.process(redrawn(&before, &[], Size { rows: 24, columns: 200 }).as_bytes());
+        terminal.process(redrawn(&before, &[], TerminalSize { rows: 24, columns: 200 }).as_bytes());
         assert_eq!(terminal.screen().contents().trim_start_matches("$ lcm apply"), "", "nothing is left");
     }
 }

@@ -19,7 +19,7 @@ use crate::model::names::{ProjectName, RuntimeName};
 use crate::runtime::contract::{ExecOutcome, LogSearch, OuterHost, Runtime, RuntimeReading};
 use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::lazy::{Docker, MARKED_WAIT};
-use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 #[async_trait]
 impl Runtime for Docker {
@@ -31,7 +31,7 @@ impl Runtime for Docker {
         RuntimeReading { facts: Box::new(self.facts(desired).await), claims: Vec::new() }
     }
 
-    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.engine()?.look(project, service).await
     }
 
@@ -51,7 +51,7 @@ impl Runtime for Docker {
         self.engine()?.restore(project, service).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         self.engine()?.stop(stop).await
     }
 

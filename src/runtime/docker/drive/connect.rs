@@ -18,8 +18,8 @@ use crate::host::host_id::host_id;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, failure};
 use crate::runtime::docker::drive::home::Home;
-use crate::runtime::docker::drive::scope::Scope;
-use crate::runtime::docker::drive::transport::{Address, transport};
+use crate::runtime::docker::drive::scope::OwnershipScope;
+use crate::runtime::docker::drive::transport::{EngineAddress, transport};
 use crate::runtime::docker::facts::EngineFact;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -48,7 +48,7 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
     let docker = client(&endpoint, &home)?;
     // A socket that the environment names may be forwarded from another machine.
     let is_shared = host.is_some() || !default_sockets(environment).contains(&endpoint);
-    let (scope, images) = (Scope::default(), Arc::default());
+    let (scope, images) = (OwnershipScope::default(), Arc::default());
     Ok(Engine { docker, endpoint: Arc::from(endpoint), scope, home: Arc::new(home), host_id, is_shared, images })
 }
 
@@ -86,9 +86,9 @@ fn client(endpoint: &str, home: &Home) -> Result<Docker, DriverError> {
             let error = Error::SocketNotFoundError(path.display().to_string());
             return Err(failure(endpoint, "be connected to".to_owned(), &error));
         }
-        Address::Unix(path)
+        EngineAddress::Unix(path)
     } else if let Some(host) = tcp() {
-        Address::Tcp(host.trim_end_matches('/').to_owned())
+        EngineAddress::Tcp(host.trim_end_matches('/').to_owned())
     } else {
         return Err(DriverError::Refused(format!(
             "the engine {endpoint} can't be reached: `docker: {{ host }}` takes unix:// and tcp:// (for ssh, forward \

@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::host::elapsed::elapsed_ms;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::home::Home;
-use crate::runtime::docker::drive::scope::{ImageMarks, Scope};
+use crate::runtime::docker::drive::scope::{ImageMarks, OwnershipScope};
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ pub(super) const CHANGE_DEADLINE: Duration = Duration::from_mins(2);
 pub struct Engine {
     pub(super) docker: Docker,
     pub(super) endpoint: Arc<str>,
-    pub(super) scope: Scope,
+    pub(super) scope: OwnershipScope,
     pub(super) home: Arc<Home>,
     /// This machine, as it is written on new containers.
     pub(super) host_id: Option<Arc<str>>,

@@ -10,7 +10,7 @@ use crate::runtime::docker::drive::transport::Introduction;
 
 /// Where an engine runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum EngineLocation {
     /// It sees the same files as lcm.
     Here,
     /// It runs the container that lcm is in.
@@ -39,7 +39,7 @@ pub(super) struct Home {
     pub(super) introduction: Arc<Introduction>,
     /// Asked for where no answer names it.
     pub(super) version: OnceCell<String>,
-    pub(super) place: OnceCell<Place>,
+    pub(super) place: OnceCell<EngineLocation>,
 }
 
 impl Home {

@@ -19,7 +19,7 @@ use crate::runtime::docker::facts::Devices;
 use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::ownership::Evidence;
 use crate::runtime::docker::settings::tidy;
-use crate::runtime::{DriverError, Life, Look};
+use crate::runtime::{DriverError, Inspection, RunState};
 
 /// A container as it is now.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Seen {
     pub(super) image_label: Option<String>,
     /// The image that it was made from, by its content.
     pub(super) image_id: String,
-    pub(super) state: Running,
+    pub(super) state: ContainerActivity,
     pub(super) exit_code: Option<i64>,
     pub(super) oom_killed: bool,
     pub(super) health: Option<EngineHealth>,
@@ -58,7 +58,7 @@ pub(super) struct Seen {
 
 /// Whether anything of it can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Running {
+pub(super) enum ContainerActivity {
     /// Never started.
     Created,
     Yes,
@@ -72,8 +72,8 @@ impl Seen {
     /// It runs, or may at any moment.
     pub(super) fn is_up(&self) -> bool {
         match self.state {
-            Running::Yes | Running::Paused | Running::Restarting => true,
-            Running::Created | Running::Ended => false,
+            ContainerActivity::Yes | ContainerActivity::Paused | ContainerActivity::Restarting => true,
+            ContainerActivity::Created | ContainerActivity::Ended => false,
         }
     }
 
@@ -85,12 +85,12 @@ impl Seen {
         Evidence { name: &self.name, marks: self.marks.as_ref(), inherited: self.inherited }
     }
 
-    fn life(&self) -> Life {
+    fn life(&self) -> RunState {
         match self.state {
-            Running::Created => Life::Ended(None),
-            Running::Yes | Running::Restarting => Life::Running,
-            Running::Paused => Life::Suspended,
-            Running::Ended => Life::Ended(Some(ExitFact {
+            ContainerActivity::Created => RunState::Ended(None),
+            ContainerActivity::Yes | ContainerActivity::Restarting => RunState::Running,
+            ContainerActivity::Paused => RunState::Suspended,
+            ContainerActivity::Ended => RunState::Ended(Some(ExitFact {
                 code: self.exit_code.and_then(|code| i32::try_from(code).ok()),
                 signal: None,
                 at: self.finished_at,
@@ -101,8 +101,8 @@ impl Seen {
 
 impl Engine {
     /// What is there of a service: a stranger's container under its name is not, and counts as absent.
-    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        let absent = Look { instance: None, life: Life::Absent, previous: false, spec: None, copies: None };
+    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+        let absent = Inspection { instance: None, life: RunState::Absent, previous: false, spec: None, copies: None };
         let (seen, previous) = match service.workload.spec::<DockerSpec>() {
             None => return Err(not_a_container(service)),
             Some(DockerSpec::Existing(existing)) => {
@@ -115,14 +115,14 @@ impl Engine {
             }
         };
         Ok(match seen {
-            Some(seen) => Look {
+            Some(seen) => Inspection {
                 instance: Some(seen.instance()),
                 life: seen.life(),
                 previous,
                 spec: seen.marks.map(|marks| marks.spec),
                 copies: None,
             },
-            None => Look { previous, ..absent },
+            None => Inspection { previous, ..absent },
         })
     }
 
@@ -268,16 +268,16 @@ fn kept_bytes(log: Option<&HostConfigLogConfig>) -> Option<u64> {
     Some(size.saturating_mul(unit).saturating_mul(files.saturating_sub(1)))
 }
 
-fn running(state: &bollard::models::ContainerState) -> Running {
+fn running(state: &bollard::models::ContainerState) -> ContainerActivity {
     use ContainerStateStatusEnum as Status;
     match state.status {
-        Some(Status::CREATED) => Running::Created,
-        Some(Status::RUNNING | Status::STOPPING) => Running::Yes,
-        Some(Status::PAUSED) => Running::Paused,
-        Some(Status::RESTARTING) => Running::Restarting,
+        Some(Status::CREATED) => ContainerActivity::Created,
+        Some(Status::RUNNING | Status::STOPPING) => ContainerActivity::Yes,
+        Some(Status::PAUSED) => ContainerActivity::Paused,
+        Some(Status::RESTARTING) => ContainerActivity::Restarting,
         // Engines that leave the word out still tell whether it runs.
-        Some(Status::EMPTY) | None if state.running == Some(true) => Running::Yes,
-        Some(Status::EXITED | Status::DEAD | Status::REMOVING | Status::EMPTY) | None => Running::Ended,
+        Some(Status::EMPTY) | None if state.running == Some(true) => ContainerActivity::Yes,
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING | Status::EMPTY) | None => ContainerActivity::Ended,
     }
 }
 

@@ -12,9 +12,9 @@ use crate::runtime::DriverError;
 use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::connect::connect;
 use crate::runtime::docker::drive::engine::Engine;
-use crate::runtime::docker::drive::scope::Scope;
+use crate::runtime::docker::drive::scope::OwnershipScope;
 use crate::runtime::docker::facts::{ContainerFact, DockerFacts, EngineFact};
-use crate::runtime::registration::Connection;
+use crate::runtime::registration::DriverContext;
 
 /// An engine of this machine answers within milliseconds; one that hangs must not hold up those who don't need it.
 pub(crate) const MARKED_WAIT: Duration = Duration::from_secs(2);
@@ -27,19 +27,19 @@ pub struct Docker {
     /// The manifest has a use for an engine, or all is read.
     is_asked: bool,
     engine: OnceLock<Engine>,
-    scope: Scope,
+    scope: OwnershipScope,
 }
 
 impl Docker {
     /// Nothing is asked yet.
     #[must_use]
-    pub fn new(Connection { desired, environment, discovers, .. }: &Connection<'_>) -> Self {
+    pub fn new(DriverContext { desired, environment, discovers, .. }: &DriverContext<'_>) -> Self {
         Self {
             host: desired.endpoints.get(&NAME).cloned(),
             environment: (*environment).clone(),
             is_asked: *discovers || desired.services.values().any(|service| service.workload.is_of(&NAME)),
             engine: OnceLock::new(),
-            scope: Scope::of(desired),
+            scope: OwnershipScope::of(desired),
         }
     }
 

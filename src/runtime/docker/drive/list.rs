@@ -13,7 +13,7 @@ use crate::model::endpoint::{Endpoint, Protocol};
 use crate::model::facts::{EngineHealth, Reading};
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE};
-use crate::runtime::docker::drive::inspect::{Running, Seen};
+use crate::runtime::docker::drive::inspect::{ContainerActivity, Seen};
 use crate::runtime::docker::drive::scope::ImageMarks;
 use crate::runtime::docker::drive::{create, marks};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState};
@@ -183,9 +183,9 @@ impl Engine {
 /// Whether what was inspected shows the container as the list has it: nothing happened to it in between.
 fn agrees(seen: &Seen, state: ContainerState) -> bool {
     match state {
-        ContainerState::Running => seen.state == Running::Yes,
-        ContainerState::Created => seen.state == Running::Created,
-        ContainerState::Exited => seen.state == Running::Ended,
+        ContainerState::Running => seen.state == ContainerActivity::Yes,
+        ContainerState::Created => seen.state == ContainerActivity::Created,
+        ContainerState::Exited => seen.state == ContainerActivity::Ended,
         ContainerState::Paused | ContainerState::Restarting | ContainerState::Removing | ContainerState::Dead => false,
     }
 }

@@ -28,6 +28,6 @@ mod update;
 
 pub use self::connect::connect;
 pub use self::engine::Engine;
-pub use self::home::{Outside, Place};
+pub use self::home::{EngineLocation, Outside};
 pub use self::lazy::Docker;
-pub use self::scope::Scope;
+pub use self::scope::OwnershipScope;

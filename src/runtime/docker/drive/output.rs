@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::runtime::contract::{ExecOutcome, LogSearch};
 use crate::runtime::docker::drive::engine::{Engine, failure, short};
-use crate::runtime::docker::drive::inspect::Running;
+use crate::runtime::docker::drive::inspect::ContainerActivity;
 use crate::runtime::docker::drive::transport::is_too_large;
 use crate::runtime::{DriverError, LogMark, Logged};
 
@@ -113,8 +113,8 @@ impl Engine {
             .await?;
         Ok(match read {
             _ if is_found || found(&window) => LogSearch::Found,
-            Read::Whole => LogSearch::Absent,
-            Read::Part => LogSearch::Incomplete { missing_bytes: 0 },
+            LogCoverage::Whole => LogSearch::Absent,
+            LogCoverage::Part => LogSearch::Incomplete { missing_bytes: 0 },
         })
     }
 
@@ -221,7 +221,7 @@ impl Engine {
         deadline: Instant,
         options: impl FnOnce(i32) -> LogsOptions,
         mut take: impl FnMut(Option<Timestamp>, &str) -> ControlFlow<()>,
-    ) -> Result<Read, DriverError> {
+    ) -> Result<LogCoverage, DriverError> {
         let what = format!("show the log of container {}", short(id));
         let Some(seen) = self.inspect(id).await? else {
             return Err(DriverError::Missing(format!("container {} is gone, and its log with it", short(id))));
@@ -233,10 +233,10 @@ impl Engine {
         loop {
             // Lines that are there already would be handed over without a look at the clock.
             let next = if Instant::now() < deadline { timeout_at(deadline, output.next()).await.ok() } else { None };
-            let Some(next) = next else { return Ok(Read::Part) };
+            let Some(next) = next else { return Ok(LogCoverage::Part) };
             let Some(entry) = next else { break };
             let entry = match entry {
-                Err(error) if is_too_large(&error) => return Ok(Read::Part),
+                Err(error) if is_too_large(&error) => return Ok(LogCoverage::Part),
                 entry => entry.map_err(|error| failure(&self.endpoint, what.clone(), &error))?,
             };
             let entry = String::from_utf8_lossy(entry.as_ref());
@@ -247,11 +247,11 @@ impl Engine {
             };
             written_max += line.len() as u64 * ESCAPED_BYTES_MAX + LINE_BYTES_MAX;
             if take(time, line).is_break() {
-                return Ok(Read::Part);
+                return Ok(LogCoverage::Part);
             }
         }
         let is_whole = older || written_max == 0 || seen.log_kept_bytes.is_none_or(|kept| written_max < kept);
-        Ok(if is_whole { Read::Whole } else { Read::Part })
+        Ok(if is_whole { LogCoverage::Whole } else { LogCoverage::Part })
     }
 }
 
@@ -284,7 +284,7 @@ impl News {
 
 /// Whether a log was read from the start's first line to its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
+enum LogCoverage {
     Whole,
     Part,
 }
@@ -308,9 +308,9 @@ fn engines_words(part: &LogOutput) -> Option<String> {
 /// engine read them: those of the life before come right after its end, those of this one may come a little before
 /// the start that is noted. The middle of the pause between is neither. The end of one that does not run is this life's
 /// own, though it be noted before the start: an engine does that to one that ends at once.
-fn began(state: Running, started: Option<Timestamp>, finished: Option<Timestamp>) -> Option<Timestamp> {
+fn began(state: ContainerActivity, started: Option<Timestamp>, finished: Option<Timestamp>) -> Option<Timestamp> {
     let started = started?;
-    let runs = matches!(state, Running::Yes | Running::Paused);
+    let runs = matches!(state, ContainerActivity::Yes | ContainerActivity::Paused);
     match finished.filter(|finished| runs && *finished < started) {
         Some(finished) => started.checked_sub(started.duration_since(finished) / 2).ok(),
         // It never ended, or this very life has.
@@ -333,7 +333,7 @@ fn line_since(entry: &str, from: Option<Timestamp>) -> Option<(Option<Timestamp>
 mod tests {
     use jiff::Timestamp;
 
-    use super::{News, Running, began, line_since};
+    use super::{ContainerActivity, News, began, line_since};
 
     fn at(text: &str) -> Option<Timestamp> {
         text.parse().ok()
@@ -343,14 +343,14 @@ mod tests {
     fn what_ends_at_once_keeps_its_output() {
         let (started, finished) = (at("2026-11-20T10:00:01.3Z"), at("2026-11-20T10:00:01.299Z"));
         let written = "2026-11-20T10:00:01.290000000Z out of memory\n";
-        for ended in [Running::Ended, Running::Restarting] {
+        for ended in [ContainerActivity::Ended, ContainerActivity::Restarting] {
             let from = began(ended, started, finished);
             assert!(line_since(written, from).is_some(), "{ended:?}: {from:?}");
         }
         let between = at("2026-11-20T10:00:01.2995Z");
-        assert_eq!(began(Running::Yes, started, finished), between, "the end of the life before");
-        assert_eq!(began(Running::Yes, started, None), at("2026-11-20T10:00:00.8Z"));
-        assert_eq!(began(Running::Created, None, None), None);
+        assert_eq!(began(ContainerActivity::Yes, started, finished), between, "the end of the life before");
+        assert_eq!(began(ContainerActivity::Yes, started, None), at("2026-11-20T10:00:00.8Z"));
+        assert_eq!(began(ContainerActivity::Created, None, None), None);
     }
 
     #[test]

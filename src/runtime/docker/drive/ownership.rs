@@ -11,9 +11,9 @@ use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, short};
 use crate::runtime::docker::drive::inspect::Seen;
 use crate::runtime::docker::drive::marks;
-use crate::runtime::docker::drive::scope::{ImageMarks, Scope};
+use crate::runtime::docker::drive::scope::{ImageMarks, OwnershipScope};
 use crate::runtime::docker::intent::ContainerSpec;
-use crate::runtime::docker::ownership::{self, Identity, Standing};
+use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
 /// Images remembered: far more than the containers of one project have. What an id names never changes.
 const IMAGES_MAX: usize = 4096;
@@ -21,7 +21,7 @@ const IMAGES_MAX: usize = 4096;
 impl Engine {
     /// The same engine, for this manifest.
     #[must_use]
-    pub fn scoped(self, scope: Scope) -> Self {
+    pub fn scoped(self, scope: OwnershipScope) -> Self {
         Self { scope, ..self }
     }
 
@@ -32,9 +32,9 @@ impl Engine {
         self.host_id.as_deref().filter(|_| self.is_shared && self.outside().is_none())
     }
 
-    pub(super) fn identity<'a>(&'a self, project: &'a ProjectName) -> Identity<'a> {
-        let Scope { aliases, take_over, adopted: _ } = &self.scope;
-        Identity { project, aliases, host_id: self.compared_host_id(), take_over: *take_over }
+    pub(super) fn identity<'a>(&'a self, project: &'a ProjectName) -> ProjectIdentity<'a> {
+        let OwnershipScope { aliases, take_over, adopted: _ } = &self.scope;
+        ProjectIdentity { project, aliases, host_id: self.compared_host_id(), take_over: *take_over }
     }
 
     /// Proven to be this service's.
@@ -43,14 +43,18 @@ impl Engine {
         let expected = service.object().map(ObjectName::as_str);
         !seen.is_copy
             && seen.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
-            && identity.standing(seen.evidence(), expected) == Standing::Ours
+            && identity.standing(seen.evidence(), expected) == OwnershipProof::Ours
     }
 
     /// A container that the manifest names is another's, so that it is not adopted.
     pub(super) fn is_anothers(&self, seen: &Seen, project: &ProjectName) -> bool {
         match self.identity(project).standing(seen.evidence(), None) {
-            Standing::OtherProject | Standing::OtherHost => true,
-            Standing::Unmarked | Standing::Inherited | Standing::Ours | Standing::Renamed | Standing::Copied => false,
+            OwnershipProof::OtherProject | OwnershipProof::OtherHost => true,
+            OwnershipProof::Unmarked
+            | OwnershipProof::Inherited
+            | OwnershipProof::Ours
+            | OwnershipProof::Renamed
+            | OwnershipProof::Copied => false,
         }
     }
 
@@ -106,10 +110,10 @@ impl Engine {
         let identity = self.identity(project);
         let of_service = seen.marks.as_ref().is_some_and(|marks| identity.are_of(marks, service));
         let allowed = match identity.standing(seen.evidence(), Some(name)) {
-            Standing::Ours => of_service || is_adopted,
-            Standing::Unmarked => adopted.is_none() || is_adopted,
-            Standing::Inherited | Standing::Renamed | Standing::Copied => is_adopted,
-            Standing::OtherProject | Standing::OtherHost => false,
+            OwnershipProof::Ours => of_service || is_adopted,
+            OwnershipProof::Unmarked => adopted.is_none() || is_adopted,
+            OwnershipProof::Inherited | OwnershipProof::Renamed | OwnershipProof::Copied => is_adopted,
+            OwnershipProof::OtherProject | OwnershipProof::OtherHost => false,
         };
         if allowed { Ok(()) } else { Err(self.refusal(seen, project, verb)) }
     }
@@ -121,14 +125,17 @@ impl Engine {
     /// For messages: `container web (3f2a…) belongs to service web of lcm project studio`.
     pub(super) fn describe(&self, seen: &Seen, project: &ProjectName) -> String {
         let whose = match (&seen.marks, self.identity(project).standing(seen.evidence(), None)) {
-            (None, _) | (_, Standing::Unmarked) => "was not made by lcm".to_owned(),
-            (_, Standing::Inherited) => "carries lcm's marks from its image, and was not made by lcm".to_owned(),
-            (Some(marks), Standing::OtherHost) => format!(
+            (None, _) | (_, OwnershipProof::Unmarked) => "was not made by lcm".to_owned(),
+            (_, OwnershipProof::Inherited) => "carries lcm's marks from its image, and was not made by lcm".to_owned(),
+            (Some(marks), OwnershipProof::OtherHost) => format!(
                 "was made for lcm project {} by lcm on host {}, which shares this engine",
                 marks.project,
                 ownership::hostname(&marks.host_id)
             ),
-            (Some(marks), Standing::OtherProject | Standing::Ours | Standing::Renamed | Standing::Copied) => {
+            (
+                Some(marks),
+                OwnershipProof::OtherProject | OwnershipProof::Ours | OwnershipProof::Renamed | OwnershipProof::Copied,
+            ) => {
                 format!("belongs to service {} of lcm project {}", marks.service, marks.project)
             }
         };

@@ -24,7 +24,7 @@ use crate::model::facts::PathFact;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::create;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, short};
-use crate::runtime::docker::drive::home::{Outside, Place};
+use crate::runtime::docker::drive::home::{EngineLocation, Outside};
 use crate::runtime::docker::drive::transport::PeerId;
 use crate::runtime::docker::intent::ContainerSpec;
 
@@ -81,19 +81,19 @@ fn prove(peer: Option<&Peer>, enclosed: &Enclosed) -> Proof {
 
 impl Engine {
     /// Returns where the engine runs.
-    pub async fn place(&self) -> Result<&Place, DriverError> {
+    pub async fn place(&self) -> Result<&EngineLocation, DriverError> {
         self.home.place.get_or_try_init(|| Box::pin(self.find_place())).await
     }
 
     /// Refuses an engine that is not this machine's, unless the manifest names it.
     pub async fn require_meant(&self) -> Result<(), DriverError> {
         match self.place().await? {
-            Place::Elsewhere(reason) if !self.home.is_named => Err(DriverError::Refused(format!(
+            EngineLocation::Elsewhere(reason) if !self.home.is_named => Err(DriverError::Refused(format!(
                 "the engine at {endpoint} is not proven to be this machine's: {reason}; if it is meant, name it in the \
                  manifest: `docker: {{ host: \"{endpoint}\" }}` (its containers then count as another machine's)",
                 endpoint = self.endpoint
             ))),
-            Place::Here | Place::Outside(_) | Place::Elsewhere(_) => Ok(()),
+            EngineLocation::Here | EngineLocation::Outside(_) | EngineLocation::Elsewhere(_) => Ok(()),
         }
     }
 
@@ -101,8 +101,8 @@ impl Engine {
     #[must_use]
     pub fn elsewhere(&self) -> Option<&str> {
         match self.home.place.get()? {
-            Place::Elsewhere(reason) => Some(reason),
-            Place::Here | Place::Outside(_) => None,
+            EngineLocation::Elsewhere(reason) => Some(reason),
+            EngineLocation::Here | EngineLocation::Outside(_) => None,
         }
     }
 
@@ -110,14 +110,14 @@ impl Engine {
     #[must_use]
     pub fn outside(&self) -> Option<&Outside> {
         match self.home.place.get()? {
-            Place::Outside(outside) => Some(outside),
-            Place::Here | Place::Elsewhere(_) => None,
+            EngineLocation::Outside(outside) => Some(outside),
+            EngineLocation::Here | EngineLocation::Elsewhere(_) => None,
         }
     }
 
     /// Whether it sees the same files as lcm.
     pub(super) async fn is_here(&self) -> Result<bool, DriverError> {
-        Ok(*self.place().await? == Place::Here)
+        Ok(*self.place().await? == EngineLocation::Here)
     }
 
     /// This host, as it is written on new containers.
@@ -142,9 +142,9 @@ impl Engine {
             let Some(path) = create::host_path(volume) else { return Ok(volume.clone()) };
             let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
             let found = match place {
-                Place::Elsewhere(_) => path.into(),
-                Place::Here => real,
-                Place::Outside(outside) => {
+                EngineLocation::Elsewhere(_) => path.into(),
+                EngineLocation::Here => real,
+                EngineLocation::Outside(outside) => {
                     let mounts = outside.mounts.as_deref().unwrap_or_default();
                     host_path(mounts, &real).ok_or_else(|| own_folder(service, volume, path, outside))?
                 }
@@ -170,9 +170,9 @@ impl Engine {
         paths.into_iter().map(translate).collect()
     }
 
-    async fn find_place(&self) -> Result<Place, DriverError> {
+    async fn find_place(&self) -> Result<EngineLocation, DriverError> {
         if !self.endpoint.starts_with("unix://") {
-            return Ok(Place::Elsewhere("it is reached over the network".to_owned()));
+            return Ok(EngineLocation::Elsewhere("it is reached over the network".to_owned()));
         }
         if self.home.introduction.peer.get().is_none() {
             // The first connection names the peer.
@@ -181,17 +181,17 @@ impl Engine {
         let peer = self.home.introduction.peer.get().map(|id| peer(*id));
         let is_visible = peer.as_ref().is_some_and(|peer| peer.pid > 0);
         Ok(match prove(peer.as_ref(), &self.home.enclosed) {
-            Proof::Here => Place::Here,
-            Proof::Elsewhere(reason) => Place::Elsewhere(reason),
-            Proof::Outside => Place::Outside(self.look_outside().await?),
+            Proof::Here => EngineLocation::Here,
+            Proof::Elsewhere(reason) => EngineLocation::Elsewhere(reason),
+            Proof::Outside => EngineLocation::Outside(self.look_outside().await?),
             Proof::None(reason) => {
                 let outside = self.look_outside().await?;
                 if outside.mounts.is_some() {
-                    Place::Outside(outside)
+                    EngineLocation::Outside(outside)
                 } else if is_visible && self.has_process_here().await {
-                    Place::Here
+                    EngineLocation::Here
                 } else {
-                    Place::Elsewhere(reason)
+                    EngineLocation::Elsewhere(reason)
                 }
             }
         })

@@ -14,7 +14,7 @@ use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, failure};
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::drive::settings::Details;
-use crate::runtime::docker::drive::{Place, create};
+use crate::runtime::docker::drive::{EngineLocation, create};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess, PullPolicy};
 
 /// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
@@ -108,7 +108,7 @@ impl Engine {
 
     /// The engine would make a missing one itself: an empty folder owned by root, in place of the data.
     async fn prepare_volumes(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
-        if let Place::Elsewhere(_) = self.place().await? {
+        if let EngineLocation::Elsewhere(_) = self.place().await? {
             return Ok(());
         }
         // Around a container they are the host's folders by now, visible here through its mounts.

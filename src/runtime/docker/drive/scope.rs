@@ -8,14 +8,14 @@ use crate::runtime::docker::intent::DockerSpec;
 
 /// The part of a manifest that ownership depends on.
 #[derive(Clone, Debug, Default)]
-pub struct Scope {
+pub struct OwnershipScope {
     pub(super) aliases: BTreeSet<ProjectName>,
     pub(super) take_over: bool,
     /// Containers that the manifest names as existing ones; `None`: no manifest was given.
     pub(super) adopted: Option<BTreeSet<String>>,
 }
 
-impl Scope {
+impl OwnershipScope {
     #[must_use]
     pub fn of(desired: &Desired) -> Self {
         let adopted = desired.services.values().filter_map(|service| match service.workload.spec::<DockerSpec>() {

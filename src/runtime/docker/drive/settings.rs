@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bollard::models::{ContainerConfig, EndpointSettings, HostConfig, MountPoint, PortBinding, RestartPolicy};
 
 use crate::runtime::docker::intent::ContainerSpec;
-use crate::runtime::docker::settings::{Settings, digest, mount_text, port_text, tidy};
+use crate::runtime::docker::settings::{ContainerSettings, digest, mount_text, port_text, tidy};
 
 /// What the engine tells of a container beyond its state.
 #[derive(Clone, Debug, Default)]
@@ -27,10 +27,10 @@ const CPU_SHARES_DEFAULT: i64 = 1024;
 
 impl Details {
     /// Settings of a container that stands for `container` of the manifest, digested under its salt.
-    pub(super) fn settings(&self, container: &ContainerSpec, salt: &str) -> Settings {
+    pub(super) fn settings(&self, container: &ContainerSpec, salt: &str) -> ContainerSettings {
         let host = &self.host;
         let mode = host.network_mode.as_deref().unwrap_or_default();
-        Settings {
+        ContainerSettings {
             digests: self.digests(container, salt),
             mounts: self.mounts.iter().filter_map(mount).map(|mount| self.marked(mount)).collect(),
             networks: self.networks.iter().map(|(name, endpoint)| (name.clone(), network_id(endpoint))).collect(),

@@ -15,7 +15,7 @@ use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::drive::prepare::missing_container;
 use crate::runtime::docker::drive::{create, marks};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
-use crate::runtime::docker::settings::{COMPARED, Difference, NOT_COMPARED, Setting};
+use crate::runtime::docker::settings::{COMPARED, ContainerSetting, Difference, NOT_COMPARED};
 use crate::runtime::{DriverError, Start};
 
 impl Engine {
@@ -149,7 +149,7 @@ impl Engine {
         let made = self.create_compared(start, container, COMPARED).await?;
         let differences = self.differences(&made, start.service, container).await?;
         // Further networks are joined later.
-        if differences.iter().all(|difference| matches!(difference.setting, Setting::Network(_))) {
+        if differences.iter().all(|difference| matches!(difference.setting, ContainerSetting::Network(_))) {
             return Ok(made);
         }
         self.delete(&made).await?;

@@ -15,16 +15,16 @@ use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::create;
 use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine, short};
-use crate::runtime::docker::drive::inspect::{Running, Seen};
-use crate::runtime::docker::ownership::{self, Standing};
-use crate::runtime::{DriverError, Pause, Stop};
+use crate::runtime::docker::drive::inspect::{ContainerActivity, Seen};
+use crate::runtime::docker::ownership::{self, OwnershipProof};
+use crate::runtime::{DriverError, Pause, StopRequest};
 
 /// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.
 const STOP_MARGIN: Duration = Duration::from_mins(1);
 
 impl Engine {
     /// Ends a container that is proven to be this project's, or that the manifest names. One that has ended is fine.
-    pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    pub async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         let Some(seen) = self.instance(stop.instance).await? else { return Ok(()) };
         self.may_act(&seen, (stop.project, stop.service), stop.instance, "stop")?;
         self.halt(&seen, stop.policy).await
@@ -34,7 +34,7 @@ impl Engine {
     pub async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
         let Some(seen) = self.instance(instance).await? else { return Ok(()) };
         let name = ownership::base_name(&seen.name);
-        let is_ours = self.identity(project).standing(seen.evidence(), Some(name)) == Standing::Ours;
+        let is_ours = self.identity(project).standing(seen.evidence(), Some(name)) == OwnershipProof::Ours;
         let service = seen.marks.as_ref().filter(|_| is_ours).map(|marks| ServiceName::from(marks.service.as_str()));
         let Some(service) = service else { return Err(self.refusal(&seen, project, "remove")) };
         self.may_act(&seen, (project, &service), instance, "remove")?;
@@ -45,12 +45,12 @@ impl Engine {
     pub async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
         let seen = self.may_be_paused(pause, "pause").await?;
         match seen.state {
-            Running::Paused => Ok(()),
-            Running::Yes => {
+            ContainerActivity::Paused => Ok(()),
+            ContainerActivity::Yes => {
                 let what = format!("pause container {}", seen.name);
                 self.call(what, CHANGE_DEADLINE, self.docker.pause_container(&seen.id)).await
             }
-            Running::Created | Running::Ended | Running::Restarting => {
+            ContainerActivity::Created | ContainerActivity::Ended | ContainerActivity::Restarting => {
                 Err(DriverError::Refused(format!("container {} does not run, so it can't be paused", seen.name)))
             }
         }
@@ -59,7 +59,7 @@ impl Engine {
     /// Lets a frozen one go on; one that is not frozen is fine.
     pub async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
         let seen = self.may_be_paused(pause, "let go on").await?;
-        if seen.state == Running::Paused { self.thaw(&seen.id).await } else { Ok(()) }
+        if seen.state == ContainerActivity::Paused { self.thaw(&seen.id).await } else { Ok(()) }
     }
 
     async fn may_be_paused(&self, pause: &Pause<'_>, what: &str) -> Result<Seen, DriverError> {
@@ -88,18 +88,18 @@ impl Engine {
     pub(super) async fn halt(&self, seen: &Seen, policy: &StopPolicy) -> Result<(), DriverError> {
         let id = seen.id.as_str();
         match seen.state {
-            Running::Created | Running::Ended => return Ok(()),
+            ContainerActivity::Created | ContainerActivity::Ended => return Ok(()),
             // Frozen processes take no signal, and answer no command.
-            Running::Paused => self.thaw(id).await?,
-            Running::Yes | Running::Restarting => {}
+            ContainerActivity::Paused => self.thaw(id).await?,
+            ContainerActivity::Yes | ContainerActivity::Restarting => {}
         }
-        match Way::of(seen, policy) {
-            Way::Engine => self.engine_stop(seen, policy.grace).await?,
-            Way::Signal(signal) => {
+        match StopMethod::of(seen, policy) {
+            StopMethod::Engine => self.engine_stop(seen, policy.grace).await?,
+            StopMethod::Signal(signal) => {
                 self.kill(seen, signal).await?;
                 self.wait_for_end(id, policy.grace).await;
             }
-            Way::Command(command) => {
+            StopMethod::Command(command) => {
                 // Whatever it says: what is left after the grace is killed all the same.
                 let _ = self.exec(id, command, policy.grace).await;
                 self.wait_for_end(id, policy.grace).await;
@@ -153,14 +153,14 @@ impl Engine {
 }
 
 /// How a container is asked to end.
-enum Way<'a> {
+enum StopMethod<'a> {
     /// By the signal that it was made with.
     Engine,
     Signal(&'a str),
     Command(&'a [String]),
 }
 
-impl<'a> Way<'a> {
+impl<'a> StopMethod<'a> {
     fn of(seen: &Seen, policy: &'a StopPolicy) -> Self {
         if let Some(command) = &policy.exec {
             return Self::Command(command);

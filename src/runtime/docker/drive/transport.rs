@@ -33,7 +33,7 @@ const PULL_BYTES_MAX: u64 = 64 << 20;
 
 /// An engine's address.
 #[derive(Clone, Debug)]
-pub(super) enum Address {
+pub(super) enum EngineAddress {
     Unix(PathBuf),
     /// Host and port.
     Tcp(String),
@@ -56,7 +56,7 @@ pub(super) struct Introduction {
     pub(super) server: OnceLock<String>,
 }
 
-type Answer = BoxFuture<'static, Result<Response<Incoming>, Error>>;
+type ResponseFuture = BoxFuture<'static, Result<Response<Incoming>, Error>>;
 
 /// A connection that was used so long ago may have been closed by now.
 const IDLE_MAX: Duration = Duration::from_millis(500);
@@ -65,10 +65,10 @@ const IDLE_CONNECTIONS_MAX: usize = 16;
 
 /// Returns what sends requests, and reads bounded answers.
 pub(super) fn transport(
-    address: Address,
+    address: EngineAddress,
     introduction: Arc<Introduction>,
-) -> impl Fn(BollardRequest) -> Answer + Send + Sync + 'static {
-    let idle = Idle(Arc::default());
+) -> impl Fn(BollardRequest) -> ResponseFuture + Send + Sync + 'static {
+    let idle = IdleConnections(Arc::default());
     move |request| {
         let (address, introduction, idle) = (address.clone(), Arc::clone(&introduction), idle.clone());
         let limits = Limits::of(request.method(), request.uri().path());
@@ -105,34 +105,34 @@ pub(super) fn transport(
 }
 
 /// A connection to the engine, and what may still be read of its present answer.
-struct Connection<B> {
+struct EngineConnection<B> {
     sender: SendRequest<B>,
     limits: Arc<Mutex<Limits>>,
     used_at: Instant,
 }
 
 /// Connections whose answers were read, or are being read. Clones share them.
-struct Idle<B>(Arc<Mutex<Vec<Connection<B>>>>);
+struct IdleConnections<B>(Arc<Mutex<Vec<EngineConnection<B>>>>);
 
-impl<B> Clone for Idle<B> {
+impl<B> Clone for IdleConnections<B> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<B> Idle<B> {
+impl<B> IdleConnections<B> {
     /// One that waits for a request.
-    fn take(&self) -> Option<Connection<B>> {
+    fn take(&self) -> Option<EngineConnection<B>> {
         let mut idle = lock(&self.0);
         idle.retain(|connection| !connection.sender.is_closed() && connection.used_at.elapsed() < IDLE_MAX);
         let ready = idle.iter().position(|connection| connection.sender.is_ready())?;
         Some(idle.swap_remove(ready))
     }
 
-    fn put(&self, connection: Connection<B>) {
+    fn put(&self, connection: EngineConnection<B>) {
         let mut idle = lock(&self.0);
         if idle.len() < IDLE_CONNECTIONS_MAX {
-            idle.push(Connection { used_at: Instant::now(), ..connection });
+            idle.push(EngineConnection { used_at: Instant::now(), ..connection });
         }
     }
 }
@@ -141,14 +141,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn connect<B>(address: &Address, introduction: &Introduction) -> Result<Connection<B>, Error>
+async fn connect<B>(address: &EngineAddress, introduction: &Introduction) -> Result<EngineConnection<B>, Error>
 where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     match address {
-        Address::Unix(path) => {
+        EngineAddress::Unix(path) => {
             let stream = UnixStream::connect(path).await?;
             if let Ok(found) = stream.peer_cred()
                 && let Some(pid) = found.pid()
@@ -157,11 +157,11 @@ where
             }
             shake_hands(stream).await
         }
-        Address::Tcp(host) => shake_hands(TcpStream::connect(host).await?).await,
+        EngineAddress::Tcp(host) => shake_hands(TcpStream::connect(host).await?).await,
     }
 }
 
-async fn shake_hands<S, B>(stream: S) -> Result<Connection<B>, Error>
+async fn shake_hands<S, B>(stream: S) -> Result<EngineConnection<B>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     B: Body + Send + 'static,
@@ -174,7 +174,7 @@ where
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(counted)).await?;
     // It ends with its last answer, or when that is no longer read.
     tokio::spawn(connection.with_upgrades());
-    Ok(Connection { sender, limits, used_at: Instant::now() })
+    Ok(EngineConnection { sender, limits, used_at: Instant::now() })
 }
 
 /// Whether an answer was cut off for its size.

@@ -16,7 +16,7 @@ use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
-use crate::runtime::docker::settings::{COMPARED, Difference, Setting, Settings};
+use crate::runtime::docker::settings::{COMPARED, ContainerSetting, ContainerSettings, Difference};
 
 /// Removes the limit on processes.
 const PIDS_UNLIMITED: i64 = -1;
@@ -58,7 +58,7 @@ impl Engine {
     ) -> Result<Vec<Difference>, DriverError> {
         let Some(marks) = seen.marks.as_ref().filter(|marks| marks.compared >= COMPARED) else { return Ok(Vec::new()) };
         let surroundings = self.surroundings(container).await?;
-        let Some(expected) = Settings::expected(service, marks, &surroundings) else { return Ok(Vec::new()) };
+        let Some(expected) = ContainerSettings::expected(service, marks, &surroundings) else { return Ok(Vec::new()) };
         Ok(seen.details.settings(container, &marks.salt).differences(&expected))
     }
 
@@ -73,12 +73,12 @@ impl Engine {
         self.change_limits(seen, &mendable).await?;
         // A network that was made anew has the name of the one before: that has to go first.
         for difference in &mendable {
-            if let (Setting::Network(name), true) = (&difference.setting, difference.is.is_some()) {
+            if let (ContainerSetting::Network(name), true) = (&difference.setting, difference.is.is_some()) {
                 self.disconnect(seen, name).await?;
             }
         }
         for difference in &mendable {
-            if let (Setting::Network(name), true) = (&difference.setting, difference.should.is_some()) {
+            if let (ContainerSetting::Network(name), true) = (&difference.setting, difference.should.is_some()) {
                 self.join(seen, service, name).await?;
             }
         }
@@ -99,8 +99,8 @@ impl Engine {
     }
 
     async fn change_limits(&self, seen: &Seen, differences: &[&Difference]) -> Result<(), DriverError> {
-        let restart = differences.iter().any(|difference| difference.setting == Setting::Restart);
-        let limits = differences.iter().any(|difference| matches!(difference.setting, Setting::Limit(_)));
+        let restart = differences.iter().any(|difference| difference.setting == ContainerSetting::Restart);
+        let limits = differences.iter().any(|difference| matches!(difference.setting, ContainerSetting::Limit(_)));
         if !restart && !limits {
             return Ok(());
         }

@@ -7,13 +7,13 @@ use crate::model::desired::Desired;
 use crate::model::facts::{Facts, Marks};
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
-use crate::observe::contract::View;
+use crate::observe::contract::ObserverInput;
 use crate::runtime::docker::facts::{ContainerFact, known_containers};
-use crate::runtime::docker::ownership::{self, Identity, Standing};
+use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
 /// Returns what claims to be of this project and is not.
-pub(super) fn claims(view: View<'_>, services: &BTreeMap<ServiceName, ObservedService>) -> Vec<ClaimFact> {
-    let View { facts, desired } = view;
+pub(super) fn claims(view: ObserverInput<'_>, services: &BTreeMap<ServiceName, ObservedService>) -> Vec<ClaimFact> {
+    let ObserverInput { facts, desired } = view;
     let unproven = known_containers(facts).filter(|found| !stands(found, desired, services));
     unproven.filter_map(|found| of_container(found, facts, desired)).collect()
 }
@@ -28,13 +28,13 @@ fn stands(found: &ContainerFact, desired: &Desired, services: &BTreeMap<ServiceN
 }
 
 fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<ClaimFact> {
-    let marks = found.marks.as_ref().filter(|marks| Identity::of(desired, facts).is_own(&marks.project))?;
+    let marks = found.marks.as_ref().filter(|marks| ProjectIdentity::of(desired, facts).is_own(&marks.project))?;
     let reason = match ownership::standing(found, facts, desired) {
-        Standing::Unmarked | Standing::OtherProject | Standing::Ours => return None,
-        Standing::Inherited => "its labels came with its image".to_owned(),
-        Standing::Renamed => renamed(found, marks),
-        Standing::Copied => "its labels are those of another container, or incomplete".to_owned(),
-        Standing::OtherHost => {
+        OwnershipProof::Unmarked | OwnershipProof::OtherProject | OwnershipProof::Ours => return None,
+        OwnershipProof::Inherited => "its labels came with its image".to_owned(),
+        OwnershipProof::Renamed => renamed(found, marks),
+        OwnershipProof::Copied => "its labels are those of another container, or incomplete".to_owned(),
+        OwnershipProof::OtherHost => {
             format!("lcm on host {} made it", bounded(ownership::hostname(&marks.host_id)))
         }
     };

@@ -10,11 +10,11 @@ use crate::model::lifecycle::State;
 use crate::model::names::ObjectName;
 use crate::model::observed::{ASIDE_SUFFIX, ObservedService, Ownership};
 use crate::observe::blank::{nothing, unknown};
-use crate::observe::judge::{self, Verdict};
+use crate::observe::judge::{self, Assessment};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::accepts_auto_remove;
 use crate::runtime::docker::observe::drift;
-use crate::runtime::docker::ownership::{self, Identity, Standing};
+use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
 /// A container that lcm creates.
 pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
@@ -48,7 +48,7 @@ fn in_place(facts: &Facts, desired: &Desired, service: &Service, container: &Con
 }
 
 fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) -> Option<Box<str>> {
-    let marks = container.marks.as_ref().filter(|marks| Identity::of(desired, facts).is_taken_over(marks))?;
+    let marks = container.marks.as_ref().filter(|marks| ProjectIdentity::of(desired, facts).is_taken_over(marks))?;
     Some(format!("on host {}", ownership::hostname(&marks.host_id)).into())
 }
 
@@ -56,10 +56,10 @@ fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) 
 /// would be a copy.
 pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let all = known_containers(facts);
-    let identity = Identity::of(desired, facts);
+    let identity = ProjectIdentity::of(desired, facts);
     let is_it = |found: &&ContainerFact| {
         found.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
-            && ownership::standing(found, facts, desired) == Standing::Renamed
+            && ownership::standing(found, facts, desired) == OwnershipProof::Renamed
     };
     let found = all.filter(is_it).min_by_key(|found| (!holds_room(found.state), &found.name))?;
     let to = found.marks.as_ref().map(|marks| marks.name.clone()).filter(|name| !name.is_empty());
@@ -82,12 +82,16 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
     };
     // Marks of an image are no word about the container.
     match ownership::standing(container, facts, desired) {
-        Standing::OtherProject | Standing::OtherHost => {
+        OwnershipProof::OtherProject | OwnershipProof::OtherHost => {
             let holder = whose(container, facts, desired);
             let detail = "its container is another project's or another machine's";
             return nothing(State::Registered, detail, Ownership::Foreign { holder });
         }
-        Standing::Unmarked | Standing::Inherited | Standing::Ours | Standing::Renamed | Standing::Copied => {}
+        OwnershipProof::Unmarked
+        | OwnershipProof::Inherited
+        | OwnershipProof::Ours
+        | OwnershipProof::Renamed
+        | OwnershipProof::Copied => {}
     }
     let mut seen = picture(facts, service, container, Ownership::Adopted);
     // It was not made from this manifest, so there is nothing to compare.
@@ -123,14 +127,14 @@ pub(super) fn under_another_name<'a>(
 }
 
 fn aside<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let names = Identity::of(desired, facts).names(&service.name, service.object()?.as_str());
+    let names = ProjectIdentity::of(desired, facts).names(&service.name, service.object()?.as_str());
     let mut asides = names.iter().filter_map(|name| find(facts, &format!("{name}{ASIDE_SUFFIX}")));
     asides.find(|other| is_of(other, facts, desired, service))
 }
 
 /// The container under the name that a former project name gives it.
 fn former<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let names = Identity::of(desired, facts).names(&service.name, service.object()?.as_str());
+    let names = ProjectIdentity::of(desired, facts).names(&service.name, service.object()?.as_str());
     let mut formers = names.iter().skip(1).filter_map(|name| find(facts, name));
     formers.find(|other| is_of(other, facts, desired, service))
 }
@@ -147,7 +151,7 @@ pub(super) fn standing_for<'a>(facts: &'a Facts, desired: &Desired, service: &Se
 /// is not asked for: the manifest's probes are for what it will be.
 fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
     let verdict = match container.state {
-        ContainerState::Running => Verdict {
+        ContainerState::Running => Assessment {
             state: State::Online,
             detail: format!("it runs in container {}", container.name),
             unknown: None,
@@ -178,9 +182,9 @@ fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Opti
 
 /// Proven to be this service's.
 pub(super) fn is_of(container: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
-    let identity = Identity::of(desired, facts);
+    let identity = ProjectIdentity::of(desired, facts);
     container.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
-        && ownership::standing(container, facts, desired) == Standing::Ours
+        && ownership::standing(container, facts, desired) == OwnershipProof::Ours
 }
 
 pub(super) fn instance(container: &ContainerFact) -> Instance {
@@ -192,17 +196,19 @@ pub(super) fn whose(container: &ContainerFact, facts: &Facts, desired: &Desired)
     let named = format!("container {}", container.name);
     let marks = container.marks.as_ref();
     match (ownership::standing(container, facts, desired), marks, &container.compose_project) {
-        (Standing::Ours, Some(marks), _) => {
+        (OwnershipProof::Ours, Some(marks), _) => {
             format!("{named}, which is service {} of this project", bounded(&marks.service))
         }
-        (Standing::OtherProject, Some(marks), _) => format!("{named} of lcm project {}", bounded(&marks.project)),
-        (Standing::OtherHost, Some(marks), _) => format!(
+        (OwnershipProof::OtherProject, Some(marks), _) => format!("{named} of lcm project {}", bounded(&marks.project)),
+        (OwnershipProof::OtherHost, Some(marks), _) => format!(
             "{named}, which lcm on host {} made for project {} at this shared engine",
             bounded(ownership::hostname(&marks.host_id)),
             bounded(&marks.project)
         ),
-        (Standing::Inherited, _, _) => format!("{named}, whose lcm marks came with its image"),
-        (Standing::Renamed | Standing::Copied, _, _) => format!("{named}, whose lcm marks are another container's"),
+        (OwnershipProof::Inherited, _, _) => format!("{named}, whose lcm marks came with its image"),
+        (OwnershipProof::Renamed | OwnershipProof::Copied, _, _) => {
+            format!("{named}, whose lcm marks are another container's")
+        }
         (_, _, Some(project)) => format!("{named} of Compose project {project}"),
         (_, _, None) => format!("{named}, which lcm did not make"),
     }
@@ -217,7 +223,7 @@ fn judged(
     service: &Service,
     container: &ContainerFact,
     ownership: Ownership,
-    verdict: Verdict,
+    verdict: Assessment,
 ) -> ObservedService {
     let exit = container
         .exit_code
@@ -250,8 +256,8 @@ pub(super) fn holds_room(state: ContainerState) -> bool {
     }
 }
 
-fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Verdict {
-    let of = |state, detail: String| Verdict { state, detail, unknown: None, warning: None };
+fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Assessment {
+    let of = |state, detail: String| Assessment { state, detail, unknown: None, warning: None };
     match container.state {
         ContainerState::Running => running_container(facts, service, container),
         ContainerState::Created => of(State::Deployed, "its container was created and never run".to_owned()),
@@ -279,7 +285,7 @@ const CRASHES: u32 = 3;
 const LOOP_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// The state of a running container. What its restart policy keeps bringing back is not well because it runs now.
-fn running_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Verdict {
+fn running_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Assessment {
     let verdict = judge::running(facts, service, container.started_at, container.health);
     let up = container.started_at.map(|started| facts.observed_at.duration_since(started));
     let loops = container.restart_policy.is_some()
@@ -287,7 +293,7 @@ fn running_container(facts: &Facts, service: &Service, container: &ContainerFact
         && up.is_some_and(|up| up < LOOP_PAUSE_MAX);
     let answers = service.health.probe.is_some() && verdict.state.is_operational() && verdict.unknown.is_none();
     if loops && !answers {
-        return Verdict { state: State::Error, detail: crash_loop(container), unknown: None, warning: None };
+        return Assessment { state: State::Error, detail: crash_loop(container), unknown: None, warning: None };
     }
     verdict
 }

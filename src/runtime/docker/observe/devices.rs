@@ -1,31 +1,36 @@
 //! The GPUs of a container that somebody else made: it uses those that it was made with, whatever lcm would give it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::desired::{GpuRef, GpuRequest, Service};
 use crate::model::names::GpuId;
-use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called};
+use crate::model::observed::{ObservedGpus, ObservedService, Ownership, called};
 use crate::model::size::Mebibytes;
-use crate::observe::contract::View;
+use crate::observe::contract::ObserverInput;
 use crate::observe::gpu_refs::{resolve_all, usable};
 use crate::runtime::docker::facts::Devices;
 use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::observe::container;
 
-type Gpus = BTreeMap<GpuId, ObservedGpu>;
 type Set = BTreeSet<GpuId>;
 
 /// Its memory counts on each GPU that it may be on; the manifest's `gpu` narrows that as far as the container's own
 /// GPUs allow. With one GPU there is nothing to tell apart.
-pub(super) fn bind(view: View<'_>, service: &Service, seen: &mut ObservedService, gpus: &Gpus, holding: &[GpuId]) {
+pub(super) fn bind(
+    view: ObserverInput<'_>,
+    service: &Service,
+    seen: &mut ObservedService,
+    gpus: &ObservedGpus,
+    holding: &[GpuId],
+) {
     let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() else { return };
     let name = existing.container.as_str();
     let Some(found) = container::find(view.facts, name).filter(|_| gpus.len() > 1) else { return };
-    let Some(Bound { may, fault }) = bound(service, found.devices.as_ref(), gpus) else { return };
+    let Some(DeviceBinding { may, fault }) = bound(service, found.devices.as_ref(), gpus) else { return };
     if seen.ownership == Ownership::Adopted && service.vram > Mebibytes::ZERO {
         let warning = fault.map(|fault| match fault {
-            Fault::Contradicts => contradiction(service, gpus, &may),
-            Fault::Leaves(count) => {
+            DeviceWarning::Contradicts => contradiction(service, gpus, &may),
+            DeviceWarning::Leaves(count) => {
                 let held: Set = holding.iter().filter(|id| may.contains(*id)).cloned().collect();
                 let example = if held.len() == count { held } else { may.iter().take(count).cloned().collect() };
                 several(found.devices.as_ref(), gpus, &may, &example)
@@ -38,13 +43,13 @@ pub(super) fn bind(view: View<'_>, service: &Service, seen: &mut ObservedService
 }
 
 /// All that it may take memory on.
-struct Bound {
+struct DeviceBinding {
     may: Set,
-    fault: Option<Fault>,
+    fault: Option<DeviceWarning>,
 }
 
 /// What people should know of it.
-enum Fault {
+enum DeviceWarning {
     /// The manifest says one thing, and the container another: the container's counts, for there it runs.
     Contradicts,
     /// It takes so many of them, and nobody says which.
@@ -52,7 +57,7 @@ enum Fault {
 }
 
 /// `None`: the manifest's `gpu` asks for none, or for what is not there; whoever places it tells of that.
-fn bound(service: &Service, devices: Option<&Devices>, gpus: &Gpus) -> Option<Bound> {
+fn bound(service: &Service, devices: Option<&Devices>, gpus: &ObservedGpus) -> Option<DeviceBinding> {
     let given = given(devices, gpus);
     let (wanted, count) = match &service.gpu {
         GpuRequest::None => return None,
@@ -70,14 +75,14 @@ fn bound(service: &Service, devices: Option<&Devices>, gpus: &Gpus) -> Option<Bo
     }
     let may = given.as_ref().map_or_else(|| wanted.clone(), |given| given & &wanted);
     if may.len() < count {
-        return given.map(|given| Bound { may: given, fault: Some(Fault::Contradicts) });
+        return given.map(|given| DeviceBinding { may: given, fault: Some(DeviceWarning::Contradicts) });
     }
-    let fault = (may.len() > count).then_some(Fault::Leaves(count));
-    Some(Bound { may, fault })
+    let fault = (may.len() > count).then_some(DeviceWarning::Leaves(count));
+    Some(DeviceBinding { may, fault })
 }
 
 /// The GPUs that it was made with. `None`: that can't be told, or it may use any.
-fn given(devices: Option<&Devices>, gpus: &Gpus) -> Option<Set> {
+fn given(devices: Option<&Devices>, gpus: &ObservedGpus) -> Option<Set> {
     let Some(Devices::These(names)) = devices else { return None };
     let mut given = Set::new();
     for name in names {
@@ -90,7 +95,7 @@ fn given(devices: Option<&Devices>, gpus: &Gpus) -> Option<Set> {
     Some(given).filter(|given| !given.is_empty())
 }
 
-fn contradiction(service: &Service, gpus: &Gpus, own: &Set) -> String {
+fn contradiction(service: &Service, gpus: &ObservedGpus, own: &Set) -> String {
     let wanted = match &service.gpu {
         GpuRequest::All(refs) => format!("puts it on {}", list(&resolve_all(refs, gpus), gpus, "and")),
         GpuRequest::Any(refs) => format!("puts it on {}", list(&resolve_all(refs, gpus), gpus, "or")),
@@ -102,7 +107,7 @@ fn contradiction(service: &Service, gpus: &Gpus, own: &Set) -> String {
     )
 }
 
-fn several(devices: Option<&Devices>, gpus: &Gpus, may: &Set, example: &Set) -> String {
+fn several(devices: Option<&Devices>, gpus: &ObservedGpus, may: &Set, example: &Set) -> String {
     let (why, none) = match devices {
         Some(Devices::All | Devices::These(_)) => ("may use several GPUs", ""),
         Some(Devices::None) => ("was made without a GPU, as far as can be told", "gpu: none, or "),
@@ -113,7 +118,7 @@ fn several(devices: Option<&Devices>, gpus: &Gpus, may: &Set, example: &Set) -> 
 }
 
 /// `GPU 0 and GPU 1`, by index.
-fn list(set: &Set, gpus: &Gpus, link: &str) -> String {
+fn list(set: &Set, gpus: &ObservedGpus, link: &str) -> String {
     let mut names: Vec<(u32, String)> = set.iter().map(|id| (gpus[id].index, called(gpus, id))).collect();
     names.sort();
     let names: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
@@ -121,7 +126,7 @@ fn list(set: &Set, gpus: &Gpus, link: &str) -> String {
 }
 
 /// As the manifest takes it. Where only the manifest knows of GPUs, an index is all that there is.
-fn written(set: &Set, gpus: &Gpus) -> String {
+fn written(set: &Set, gpus: &ObservedGpus) -> String {
     let word = |id: &GpuId| if gpus[id].used.is_some() { id.to_string() } else { gpus[id].index.to_string() };
     let words: Vec<String> = set.iter().map(word).collect();
     if let [word] = &*words { word.clone() } else { format!("[{}]", words.join(", ")) }

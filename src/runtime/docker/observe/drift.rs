@@ -4,7 +4,7 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
 use crate::model::observed::Changed;
 use crate::runtime::docker::facts::ContainerFact;
-use crate::runtime::docker::settings::{COMPARED, Difference, Settings};
+use crate::runtime::docker::settings::{COMPARED, ContainerSettings, Difference};
 
 /// More are counted, not named: a reason is one line.
 const NAMED_MAX: usize = 4;
@@ -19,7 +19,7 @@ pub(super) struct Compared {
 /// Of a container of lcm's own.
 pub(super) fn of_container(facts: &Facts, desired: &Desired, service: &Service, found: &ContainerFact) -> Compared {
     let (Some(marks), Some(settings)) = (&found.marks, &found.settings) else { return Compared::default() };
-    let Some(expected) = Settings::expected(service, marks, facts) else { return Compared::default() };
+    let Some(expected) = ContainerSettings::expected(service, marks, facts) else { return Compared::default() };
     let differences = settings.differences(&expected);
     if differences.is_empty() || !service.spec.has_hash(&marks.spec) {
         return Compared::default();

@@ -5,21 +5,21 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
 use crate::model::names::ServiceName;
 use crate::model::observed::Orphan;
-use crate::observe::contract::View;
+use crate::observe::contract::ObserverInput;
 use crate::observe::orphan::orphan;
 use crate::runtime::docker::facts::{ContainerFact, known_containers};
 use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::observe::container;
-use crate::runtime::docker::ownership::{self, Standing};
+use crate::runtime::docker::ownership::{self, OwnershipProof};
 
 /// Returns what is this project's, and no service's.
-pub(super) fn orphans(view: View<'_>) -> Vec<Orphan> {
-    let View { facts, desired } = view;
+pub(super) fn orphans(view: ObserverInput<'_>) -> Vec<Orphan> {
+    let ObserverInput { facts, desired } = view;
     known_containers(facts).filter_map(|found| of_container(found, facts, desired)).collect()
 }
 
 fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
-    let marks = found.marks.as_ref().filter(|_| ownership::standing(found, facts, desired) == Standing::Ours)?;
+    let marks = found.marks.as_ref().filter(|_| ownership::standing(found, facts, desired) == OwnershipProof::Ours)?;
     let name = ServiceName::from(marks.service.as_str());
     if desired.services.get(&name).is_some_and(|service| stands_for(found, facts, desired, service)) {
         return None;

@@ -7,9 +7,9 @@ use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::ContainerSpec;
-use crate::runtime::docker::ownership::{self, Identity, Standing};
-use crate::runtime::docker::settings::{self, Settings};
-use crate::runtime::{DriverError, Life, Start};
+use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
+use crate::runtime::docker::settings::{self, ContainerSettings};
+use crate::runtime::{DriverError, RunState, Start};
 use crate::sim::instances::ProjectView;
 use crate::sim::lives;
 use crate::sim::marks;
@@ -41,7 +41,7 @@ pub(super) fn create(world: &mut World, start: &Start<'_>, container: &Container
     };
     let fact = ContainerFact {
         image: container.image.clone(),
-        settings: Settings::expected(start.service, &marks, &world.facts).map(Box::new),
+        settings: ContainerSettings::expected(start.service, &marks, &world.facts).map(Box::new),
         marks: Some(marks),
         ports: container.ports.iter().filter_map(Endpoint::of_published).collect(),
         ..ContainerFact::plain(salt.clone(), container.name.to_string(), ContainerState::Created)
@@ -62,9 +62,9 @@ pub(super) fn remove(facts: &mut Facts, id: &str) {
     }
 }
 
-fn identity(view: ProjectView<'_>) -> Identity<'_> {
+fn identity(view: ProjectView<'_>) -> ProjectIdentity<'_> {
     let ProjectView { facts, project, aliases, take_over, .. } = view;
-    Identity { project, aliases, host_id: facts.host_id.as_deref(), take_over }
+    ProjectIdentity { project, aliases, host_id: facts.host_id.as_deref(), take_over }
 }
 
 /// Proven to be this service's, as the real engine proves it.
@@ -72,13 +72,13 @@ pub(super) fn is_ours(view: ProjectView<'_>, service: &ServiceName, found: &Cont
     let identity = identity(view);
     let expected = Some(ownership::base_name(&found.name));
     found.marks.as_ref().is_some_and(|marks| identity.are_of(marks, service))
-        && identity.standing(found.evidence(), expected) == Standing::Ours
+        && identity.standing(found.evidence(), expected) == OwnershipProof::Ours
 }
 
 /// Another project's, or another machine's.
 pub(super) fn is_anothers(view: ProjectView<'_>, found: &ContainerFact) -> bool {
     let standing = identity(view).standing(found.evidence(), None);
-    matches!(standing, Standing::OtherProject | Standing::OtherHost)
+    matches!(standing, OwnershipProof::OtherProject | OwnershipProof::OtherHost)
 }
 
 /// Made by another machine's lcm, so that a start makes it anew.
@@ -138,12 +138,12 @@ pub(super) fn is_up(state: ContainerState) -> bool {
     }
 }
 
-pub(super) fn life_of(container: &ContainerFact) -> Life {
+pub(super) fn life_of(container: &ContainerFact) -> RunState {
     match container.state {
-        ContainerState::Created => Life::Ended(None),
-        ContainerState::Running | ContainerState::Restarting => Life::Running,
-        ContainerState::Paused => Life::Suspended,
-        ContainerState::Removing | ContainerState::Exited | ContainerState::Dead => Life::Ended(Some(ExitFact {
+        ContainerState::Created => RunState::Ended(None),
+        ContainerState::Running | ContainerState::Restarting => RunState::Running,
+        ContainerState::Paused => RunState::Suspended,
+        ContainerState::Removing | ContainerState::Exited | ContainerState::Dead => RunState::Ended(Some(ExitFact {
             code: container.exit_code.and_then(|code| i32::try_from(code).ok()),
             signal: None,
             at: None,

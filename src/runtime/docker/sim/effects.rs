@@ -15,15 +15,15 @@ use crate::runtime::docker::sim::state::SimulatedDocker;
 use crate::runtime::{DriverError, Start};
 use crate::sim::contract::SimulatedRuntime;
 use crate::sim::deed::Deed;
-use crate::sim::machine::Machine;
+use crate::sim::machine::SimulatedMachine;
 use crate::sim::marks::{gpus_of, is_as_wanted, is_made_from};
 
 /// Service of a project.
-type Whose<'a> = (&'a ProjectName, &'a ServiceName);
+type ServiceKey<'a> = (&'a ProjectName, &'a ServiceName);
 
 #[async_trait]
 impl SimulatedRuntime for SimulatedDocker {
-    async fn start(&self, machine: &Machine, start: &Start<'_>) -> Result<Instance, DriverError> {
+    async fn start(&self, machine: &SimulatedMachine, start: &Start<'_>) -> Result<Instance, DriverError> {
         match spec_of(start.service) {
             Some(DockerSpec::Created(container)) => start_created(machine, start, container).await,
             Some(DockerSpec::Existing(existing)) => {
@@ -36,7 +36,12 @@ impl SimulatedRuntime for SimulatedDocker {
         }
     }
 
-    async fn settle(&self, machine: &Machine, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+    async fn settle(
+        &self,
+        machine: &SimulatedMachine,
+        project: &ProjectName,
+        service: &Service,
+    ) -> Result<(), DriverError> {
         let Some(DockerSpec::Created(_)) = spec_of(service) else { return Ok(()) };
         match both(machine, project, service) {
             (Some(_), Some(previous)) => discard(machine, (project, &service.name), &previous).await,
@@ -44,7 +49,12 @@ impl SimulatedRuntime for SimulatedDocker {
         }
     }
 
-    async fn restore(&self, machine: &Machine, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+    async fn restore(
+        &self,
+        machine: &SimulatedMachine,
+        project: &ProjectName,
+        service: &Service,
+    ) -> Result<bool, DriverError> {
         let Some(DockerSpec::Created(container)) = spec_of(service) else { return Ok(false) };
         let whose = (project, &service.name);
         let old = match both(machine, project, service) {
@@ -79,7 +89,7 @@ impl SimulatedRuntime for SimulatedDocker {
 
     async fn update(
         &self,
-        machine: &Machine,
+        machine: &SimulatedMachine,
         project: &ProjectName,
         service: &Service,
         instance: &Instance,
@@ -99,7 +109,12 @@ impl SimulatedRuntime for SimulatedDocker {
             .await
     }
 
-    async fn remove(&self, machine: &Machine, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
+    async fn remove(
+        &self,
+        machine: &SimulatedMachine,
+        project: &ProjectName,
+        instance: &Instance,
+    ) -> Result<(), DriverError> {
         let Some(found) = by_id(&machine.lock().facts, &instance.id).cloned() else { return Ok(()) };
         let name = instance.object();
         let Some(marks) = &found.marks else {
@@ -113,7 +128,7 @@ impl SimulatedRuntime for SimulatedDocker {
 }
 
 async fn start_created(
-    machine: &Machine,
+    machine: &SimulatedMachine,
     start: &Start<'_>,
     container: &ContainerSpec,
 ) -> Result<Instance, DriverError> {
@@ -152,7 +167,7 @@ async fn start_created(
 }
 
 /// Returns true if a start runs this container as it is.
-fn fits(machine: &Machine, start: &Start<'_>, found: &ContainerFact) -> bool {
+fn fits(machine: &SimulatedMachine, start: &Start<'_>, found: &ContainerFact) -> bool {
     let world = machine.lock();
     found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start))
         && can_be_mended(&world.facts, start.service, found)
@@ -160,7 +175,11 @@ fn fits(machine: &Machine, start: &Start<'_>, found: &ContainerFact) -> bool {
         && !is_taken_over(world.view(start.project), found)
 }
 
-fn both(machine: &Machine, project: &ProjectName, service: &Service) -> (Option<ContainerFact>, Option<ContainerFact>) {
+fn both(
+    machine: &SimulatedMachine,
+    project: &ProjectName,
+    service: &Service,
+) -> (Option<ContainerFact>, Option<ContainerFact>) {
     let world = machine.lock();
     let (current, aside) = pair(world.view(project), service);
     (current.cloned(), aside.cloned())
@@ -168,8 +187,8 @@ fn both(machine: &Machine, project: &ProjectName, service: &Service) -> (Option<
 
 /// The old one is put aside; where an older one stands there already, that is the last one known to be well.
 async fn make_way(
-    machine: &Machine,
-    (whose, container): (Whose<'_>, &str),
+    machine: &SimulatedMachine,
+    (whose, container): (ServiceKey<'_>, &str),
     old: &ContainerFact,
     older: Option<ContainerFact>,
 ) -> Result<Option<ContainerFact>, DriverError> {
@@ -187,7 +206,12 @@ async fn make_way(
     Ok(Some(old.clone()))
 }
 
-async fn put_back(machine: &Machine, whose: Whose<'_>, old: &ContainerFact, to: &str) -> Result<(), DriverError> {
+async fn put_back(
+    machine: &SimulatedMachine,
+    whose: ServiceKey<'_>,
+    old: &ContainerFact,
+    to: &str,
+) -> Result<(), DriverError> {
     machine
         .effect(Deed::PutBack, whose.1, |world, _| {
             may_touch(world, whose, old, "put back")?;
@@ -197,7 +221,7 @@ async fn put_back(machine: &Machine, whose: Whose<'_>, old: &ContainerFact, to: 
         .await
 }
 
-async fn run(machine: &Machine, start: &Start<'_>, id: &str) -> Result<Instance, DriverError> {
+async fn run(machine: &SimulatedMachine, start: &Start<'_>, id: &str) -> Result<Instance, DriverError> {
     let name = &start.service.name;
     machine
         .effect(Deed::Start, name, |world, at| {
@@ -215,7 +239,7 @@ async fn run(machine: &Machine, start: &Start<'_>, id: &str) -> Result<Instance,
         .await
 }
 
-async fn discard(machine: &Machine, whose: Whose<'_>, old: &ContainerFact) -> Result<(), DriverError> {
+async fn discard(machine: &SimulatedMachine, whose: ServiceKey<'_>, old: &ContainerFact) -> Result<(), DriverError> {
     machine
         .effect(Deed::Remove, whose.1, |world, _| {
             may_touch(world, whose, old, "removed")?;

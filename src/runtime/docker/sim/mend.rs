@@ -3,7 +3,7 @@
 use crate::model::desired::Service;
 use crate::model::facts::Facts;
 use crate::runtime::docker::facts::ContainerFact;
-use crate::runtime::docker::settings::{COMPARED, Difference, Settings};
+use crate::runtime::docker::settings::{COMPARED, ContainerSettings, Difference};
 use crate::runtime::docker::sim::containers::{by_id, by_id_mut};
 
 /// Returns true if nothing of a container differs that an engine could not change.
@@ -22,7 +22,7 @@ pub(super) fn mend(facts: &mut Facts, service: &Service, id: &str) {
     }
 }
 
-fn expected(facts: &Facts, service: &Service, found: &ContainerFact) -> Option<Settings> {
+fn expected(facts: &Facts, service: &Service, found: &ContainerFact) -> Option<ContainerSettings> {
     let marks = found.marks.as_ref().filter(|marks| marks.compared >= COMPARED)?;
-    Settings::expected(service, marks, facts)
+    ContainerSettings::expected(service, marks, facts)
 }

@@ -1,15 +1,17 @@
 //! Containers of a simulation, as the simulated machine reads and changes them.
 
 use crate::model::desired::Service;
-use crate::model::facts::{EngineHealth, ExitFact, Facts, GpuFact, Owner, Reading};
+use crate::model::facts::{EngineHealth, ExitFact, Facts, GpuFact, ProcessOwner, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, RuntimeName, ServiceName};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, Devices, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::{DockerSpec, spec_of};
 use crate::runtime::docker::sim::containers::{self, by_id, by_id_mut, is_up, life_of, named};
 use crate::runtime::docker::{self, NAME};
-use crate::runtime::{DriverError, Life, Look};
-use crate::sim::instances::{Begun, Holder, LivingInstance, ProjectView, SimulatedInstances, is_service};
+use crate::runtime::{DriverError, Inspection, RunState};
+use crate::sim::instances::{
+    LivingInstance, NewInstance, ProjectView, SimulatedHolder, SimulatedInstances, is_service,
+};
 
 /// What a shell adds to the number of a signal.
 const EXIT_OF_SIGNAL: i32 = 128;
@@ -43,7 +45,7 @@ impl SimulatedInstances for SimulatedDocker {
         by_id(facts, id).is_some()
     }
 
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Look, DriverError> {
+    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
         if let Some(reason) = view.facts.docker().containers.unknown() {
             return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
         }
@@ -54,9 +56,9 @@ impl SimulatedInstances for SimulatedDocker {
             }
             Some(DockerSpec::Created(_)) | None => containers::pair(view, service),
         };
-        Ok(Look {
+        Ok(Inspection {
             instance: container.map(instance),
-            life: container.map_or(Life::Absent, life_of),
+            life: container.map_or(RunState::Absent, life_of),
             previous: aside.is_some(),
             spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
             copies: None,
@@ -68,7 +70,7 @@ impl SimulatedInstances for SimulatedDocker {
         running.find(|found| containers::is_ours(view, service, found)).map(instance)
     }
 
-    fn owns(&self, view: ProjectView<'_>, service: &Service, owner: &Owner) -> bool {
+    fn owns(&self, view: ProjectView<'_>, service: &Service, owner: &ProcessOwner) -> bool {
         let own = match spec_of(service) {
             Some(DockerSpec::Created(_)) => containers::pair(view, service).0,
             Some(DockerSpec::Existing(existing)) => named(view.facts, existing.container.as_str()),
@@ -83,8 +85,8 @@ impl SimulatedInstances for SimulatedDocker {
     }
 
     /// The engine does not show the processes of a container.
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder> {
-        by_id(facts, id).map(|found| Holder { owner: owner_of(found), pid: None, pids: None })
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
+        by_id(facts, id).map(|found| SimulatedHolder { owner: owner_of(found), pid: None, pids: None })
     }
 
     fn program(&self, service: &Service) -> String {
@@ -125,7 +127,7 @@ impl SimulatedInstances for SimulatedDocker {
         Some(std::mem::replace(&mut marks.spec, spec.to_owned()))
     }
 
-    fn set_running(&self, facts: &mut Facts, begun: &Begun<'_>) {
+    fn set_running(&self, facts: &mut Facts, begun: &NewInstance<'_>) {
         let Some(container) = by_id_mut(facts, begun.id) else { return };
         container.state = ContainerState::Running;
         container.exit_code = None;
@@ -151,7 +153,7 @@ impl SimulatedInstances for SimulatedDocker {
     }
 
     /// No process of a container outlives its first one.
-    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, _: bool) -> Option<Owner> {
+    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, _: bool) -> Option<ProcessOwner> {
         let container = by_id_mut(facts, id)?;
         let code = exit.code.or(exit.signal.map(|signal| signal.saturating_add(EXIT_OF_SIGNAL))).unwrap_or_default();
         container.state = ContainerState::Exited;
@@ -176,8 +178,8 @@ fn health(healthy: bool) -> EngineHealth {
     if healthy { EngineHealth::Healthy } else { EngineHealth::Starting }
 }
 
-fn owner_of(found: &ContainerFact) -> Owner {
-    Owner::Container(found.id.clone())
+fn owner_of(found: &ContainerFact) -> ProcessOwner {
+    ProcessOwner::Container(found.id.clone())
 }
 
 fn instance(found: &ContainerFact) -> Instance {

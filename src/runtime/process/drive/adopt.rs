@@ -68,13 +68,13 @@ pub(crate) fn adoptable(
 }
 
 /// A process that another service has already.
-struct Claim {
+struct ClaimedProcess {
     process: ProcessFact,
     /// `api` of project studio.
     whose: String,
 }
 
-impl Claim {
+impl ClaimedProcess {
     /// An error where one of the two is the other or comes from it.
     fn refuse(&self, census: &Census, wanted: &ProcessFact) -> Result<(), String> {
         let Self { process: ProcessFact { pid, program, .. }, whose } = self;
@@ -96,24 +96,24 @@ fn process_is(one: &ProcessFact, other: &ProcessFact) -> bool {
 }
 
 /// What other services have: by their marks, by an operator's word in any project, or by a pid file of this manifest.
-fn claims(processes: &Processes, desired: &Desired, service: &ServiceName, census: &Census) -> Vec<Claim> {
+fn claims(processes: &Processes, desired: &Desired, service: &ServiceName, census: &Census) -> Vec<ClaimedProcess> {
     let own = (desired.project.to_string(), service.to_string());
     let whose = |project: &str, service: &str| format!("part of `{service}` of project {project}");
     let mut claims = Vec::new();
     for ((project, name), tree) in census.trees().into_iter().filter(|(key, _)| *key != own) {
         let all = tree.shims.into_iter().chain(tree.members);
-        claims.extend(all.map(|process| Claim { process, whose: whose(&project, &name) }));
+        claims.extend(all.map(|process| ClaimedProcess { process, whose: whose(&project, &name) }));
     }
     let own_folder = processes.folder(&own.0, &own.1);
     for (project, name, folder) in Folder::all(&processes.state_dir) {
         let process = noted(&folder).filter(|_| folder.path() != own_folder.path());
-        claims.extend(process.map(|process| Claim { process, whose: whose(&project, &name) }));
+        claims.extend(process.map(|process| ClaimedProcess { process, whose: whose(&project, &name) }));
     }
     for other in desired.services.values().filter(|other| other.name != *service) {
         let Some(process) = other.workload.spec::<ProcessSpec>() else { continue };
         let Some(pid_file) = &process.pid_file else { continue };
         let whose = || format!("{}, by {}", whose(&own.0, other.name.as_str()), pid_file.path.display());
-        claims.extend(by_pid_file(pid_file).ok().map(|process| Claim { process, whose: whose() }));
+        claims.extend(by_pid_file(pid_file).ok().map(|process| ClaimedProcess { process, whose: whose() }));
     }
     claims
 }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::host::ports::ServiceProcesses;
 use crate::host::probes;
-use crate::host::program::command::{self, Ended};
+use crate::host::program::command::{self, CommandExit};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Attribution, Facts, ProbeReading, ProcessFact};
 use crate::model::found::Discovered;
@@ -22,7 +22,7 @@ use crate::runtime::process::drive::survey::Survey;
 use crate::runtime::process::drive::{adopt, found, invocation, look_of};
 use crate::runtime::process::facts::ProcessFacts;
 use crate::runtime::process::{NAME, facts};
-use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop, not_alive};
+use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest, not_alive};
 
 /// Of a process's log, for a pattern: what a chatty server writes in some minutes.
 const LOG_BYTES_MAX: usize = 4 << 20;
@@ -42,7 +42,7 @@ impl Runtime for Processes {
         Self::record(self, project).await;
     }
 
-    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.look(project, service).await
     }
 
@@ -50,7 +50,7 @@ impl Runtime for Processes {
         &self,
         project: &ProjectName,
         service: &Service,
-    ) -> Result<(Look, Vec<Attribution>), DriverError> {
+    ) -> Result<(Inspection, Vec<Attribution>), DriverError> {
         let tree = self.tree(project, service).await?;
         let owned = tree.iter().map(facts::owned).collect();
         Ok((look_of(tree), owned))
@@ -64,7 +64,7 @@ impl Runtime for Processes {
         Self::start(self, start).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         Self::stop(self, stop).await
     }
 
@@ -85,8 +85,8 @@ impl Runtime for Processes {
     ) -> Result<ExecOutcome, DriverError> {
         let invocation = invocation::beside(service, process_of(service)?, &self.environment, argv)?;
         match command::run(&self.shim_program, &invocation, deadline).await? {
-            Ended::Code(code) => Ok(ExecOutcome::Ended(code.into())),
-            Ended::TimedOut => Ok(ExecOutcome::TimedOut),
+            CommandExit::Code(code) => Ok(ExecOutcome::Ended(code.into())),
+            CommandExit::TimedOut => Ok(ExecOutcome::TimedOut),
         }
     }
 

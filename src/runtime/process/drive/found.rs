@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::host::ports;
-use crate::host::proc::{self, Job, Stat};
-use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::host::proc::{self, ProcessJob, Stat};
+use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
 use crate::model::found::FoundProgram;
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
@@ -20,7 +20,7 @@ const ANCESTORS_MAX: usize = 1000;
 /// Blocking: it reads some files for each of them. What has ended, and what the driver does not name, is left out.
 pub(crate) fn programs(gpus: &[GpuFact], trust: &Trust) -> Vec<FoundProgram> {
     let holders = || gpus.iter().flat_map(|gpu| gpu.holders.iter().map(move |holder| (&gpu.id, holder)));
-    let strangers = || holders().filter(|(_, holder)| holder.owner == Owner::Stranger && holder.pid > 0);
+    let strangers = || holders().filter(|(_, holder)| holder.owner == ProcessOwner::Stranger && holder.pid > 0);
     let mut jobs: BTreeMap<i32, Vec<(&GpuId, &GpuHolder)>> = BTreeMap::new();
     for (gpu, holder) in strangers() {
         if let Some(leader) = leader(holder.pid) {
@@ -58,7 +58,7 @@ fn program(census: &Census, leader: i32, held: &[(&GpuId, &GpuHolder)]) -> Optio
     }
     let largest = held.iter().max_by_key(|(_, holder)| (holder.memory, holder.pid));
     let members: BTreeSet<i32> = census.below(&stat.fact()).iter().map(|member| member.pid).collect();
-    let Job { terminal, .. } = proc::job(leader)?;
+    let ProcessJob { terminal, .. } = proc::job(leader)?;
     Some(FoundProgram {
         pid: leader,
         program: largest.map_or(stat.program, |(_, holder)| holder.program.clone()),

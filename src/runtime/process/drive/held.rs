@@ -17,11 +17,11 @@ const PROGRAM: i32 = 901;
 const DELETED: &str = " (deleted)";
 
 /// Both, for as long as this lives. A limit that is too low for them costs the comparison, and nothing else.
-pub(crate) struct Held {
+pub(crate) struct HeldPaths {
     _open: Vec<OwnedFd>,
 }
 
-impl Held {
+impl HeldPaths {
     pub(crate) fn hold(folder: &Path, program: &Path) -> Self {
         let Ok(folder) = held::hold(folder, FOLDER) else { return Self { _open: Vec::new() } };
         // After the folder, and only with it: a descriptor tells by its number what it is.

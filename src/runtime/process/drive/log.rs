@@ -77,7 +77,7 @@ fn copy_out(log: &File, folder: &Folder, from: u64, to: u64, files: u32) -> io::
 
 /// What a service wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Written {
+pub(crate) struct LogText {
     pub(crate) text: String,
     /// From the first byte of its start on.
     pub(crate) is_whole: bool,
@@ -87,7 +87,7 @@ pub(crate) struct Written {
 
 /// What was written since the last start, at most the last `bytes_max` of it. With a `salt`, of that start or
 /// nothing at all.
-pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize) -> io::Result<Written> {
+pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize) -> io::Result<LogText> {
     let note = folder.start_note();
     if salt.is_some_and(|salt| note.as_ref().is_none_or(|note| note.marks.salt != salt)) {
         return Err(io::ErrorKind::NotFound.into());
@@ -108,7 +108,7 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
         bytes = earlier;
     }
     let missing_bytes = written_bytes.map_or(0, |written| written.saturating_sub(bytes.len() as u64));
-    Ok(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole, missing_bytes })
+    Ok(LogText { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole, missing_bytes })
 }
 
 /// What stands in the log and in its youngest copy after `mark`; without one, since the last start.
@@ -173,7 +173,7 @@ fn is_all(path: &Path, offset: u64, bytes_max: usize) -> bool {
 
 /// The last lines since the last start.
 pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
-    let Ok(Written { text, is_whole, .. }) = since_start(folder, None, TAIL_BYTES_MAX) else { return Vec::new() };
+    let Ok(LogText { text, is_whole, .. }) = since_start(folder, None, TAIL_BYTES_MAX) else { return Vec::new() };
     // A line that is cut may be cut within a secret, of which no part is to be shown.
     let torn = usize::from(!is_whole);
     let all: Vec<&str> = text.lines().skip(torn).collect();
@@ -182,12 +182,12 @@ pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
 
 /// What stands in a log that is deleted or moved away, and that a living process still writes to: the shim, or the
 /// service itself where an older lcm has started it. Where a start begins in it is not known any more.
-pub(crate) fn of_living(process: &ProcessFact, bytes_max: usize) -> Option<Written> {
+pub(crate) fn of_living(process: &ProcessFact, bytes_max: usize) -> Option<LogText> {
     let folder = PathBuf::from(format!("/proc/{}/fd", process.pid));
     let descriptors = kernel::names(&folder).ok()?.take(DESCRIPTORS_MAX);
     let path = descriptors.map(|name| folder.join(name)).find(|path| is_log(path))?;
     let bytes = rest_of(kernel::open_held(&path).ok()?, 0, bytes_max).ok()?;
-    Some(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole: false, missing_bytes: 0 })
+    Some(LogText { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole: false, missing_bytes: 0 })
 }
 
 fn is_log(descriptor: &Path) -> bool {
@@ -216,7 +216,7 @@ mod tests {
     use std::fs;
     use std::io::Write as _;
 
-    use super::{Written, from_mark, open, rotate, since_start, tail};
+    use super::{LogText, from_mark, open, rotate, since_start, tail};
     use crate::model::facts::Marks;
     use crate::runtime::process::drive::folder::{Folder, StartNote};
 
@@ -229,7 +229,7 @@ mod tests {
         log.write_all(b"before\n").expect("written");
         let note = StartNote { log_offset: 7, ..note(root.path()) };
         let read = |bytes_max| since_start(&folder, None, bytes_max).expect("read");
-        let written = |text: &str, is_whole| Written { text: text.to_owned(), is_whole, missing_bytes: 0 };
+        let written = |text: &str, is_whole| LogText { text: text.to_owned(), is_whole, missing_bytes: 0 };
         folder.write_start(&note).expect("noted");
         log.write_all(b"ready\n").expect("written");
         assert_eq!(read(100), written("ready\n", true));

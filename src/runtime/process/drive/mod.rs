@@ -15,7 +15,7 @@ use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::process::drive::processes::process_of;
 use crate::runtime::process::facts::TreeFact;
-use crate::runtime::{DriverError, Life, LogMark, Logged, Look, Start, Stop};
+use crate::runtime::{DriverError, Inspection, LogMark, Logged, RunState, Start, StopRequest};
 
 mod adopt;
 mod adopted;
@@ -40,7 +40,7 @@ pub(crate) mod trees;
 pub(crate) mod verified;
 
 use folder::Folder;
-use log::Written;
+use log::LogText;
 pub use processes::Processes;
 use shim::standby;
 pub use survey::Survey;
@@ -74,7 +74,7 @@ impl Processes {
     }
 
     /// One service as it is at this moment.
-    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         Ok(look_of(self.tree(project, service).await?))
     }
 
@@ -110,7 +110,7 @@ impl Processes {
     }
 
     /// Ends it and all that it started.
-    pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    pub async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         stop::stop(self, stop).await
     }
 
@@ -131,7 +131,7 @@ impl Processes {
         service: &ServiceName,
         salt: Option<&str>,
         bytes_max: usize,
-    ) -> Result<Written, DriverError> {
+    ) -> Result<LogText, DriverError> {
         let folder = self.readable_folder(project.as_str(), service.as_str());
         let salt = salt.map(str::to_owned);
         let what = format!("can't read {}", folder.log().display());
@@ -222,18 +222,18 @@ fn is_bad(exit: Option<&ExitFact>) -> bool {
 }
 
 /// What a tree means for whoever asks after its service.
-pub(crate) fn look_of(tree: Option<TreeFact>) -> Look {
+pub(crate) fn look_of(tree: Option<TreeFact>) -> Inspection {
     let Some(tree) = tree else {
-        return Look { instance: None, life: Life::Absent, previous: false, spec: None, copies: None };
+        return Inspection { instance: None, life: RunState::Absent, previous: false, spec: None, copies: None };
     };
     let life = match tree.exit {
-        exit if tree.members.is_empty() => Life::Ended(exit),
+        exit if tree.members.is_empty() => RunState::Ended(exit),
         // Daemons leave on purpose, with 0.
-        Some(exit) if is_bad(Some(&exit)) => Life::Crippled(exit),
-        Some(_) | None if tree.suspended => Life::Suspended,
-        Some(_) | None => Life::Running,
+        Some(exit) if is_bad(Some(&exit)) => RunState::Degraded(exit),
+        Some(_) | None if tree.suspended => RunState::Suspended,
+        Some(_) | None => RunState::Running,
     };
     let spec = Some(tree.marks.spec).filter(|spec| !spec.is_empty());
     let instance = Some(crate::runtime::process::instance(tree.marks.salt));
-    Look { instance, life, previous: false, spec, copies: None }
+    Inspection { instance, life, previous: false, spec, copies: None }
 }

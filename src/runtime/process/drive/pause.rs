@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::host::proc;
 use crate::model::facts::ProcessFact;
 use crate::runtime::process::drive::processes::Processes;
-use crate::runtime::process::drive::stop::{Left, Quarry, deliver, found, look};
+use crate::runtime::process::drive::stop::{RemainingProcesses, StopTarget, deliver, found, look};
 use crate::runtime::process::tree_of;
 use crate::runtime::{DriverError, Pause};
 
@@ -51,7 +51,11 @@ impl Processes {
         }
     }
 
-    async fn meant(&self, pause: &Pause<'_>, what: &str) -> Result<Option<(Quarry, Left)>, DriverError> {
+    async fn meant(
+        &self,
+        pause: &Pause<'_>,
+        what: &str,
+    ) -> Result<Option<(StopTarget, RemainingProcesses)>, DriverError> {
         let Some(id) = tree_of(pause.instance) else {
             return Err(DriverError::Refused(format!("`{}` is no process tree", pause.service)));
         };
@@ -60,7 +64,7 @@ impl Processes {
 }
 
 /// Signals whoever is not there yet, until looks in a row find nobody.
-async fn bring(quarry: &Quarry, mut left: Left, aim: Aim) -> Result<(), DriverError> {
+async fn bring(quarry: &StopTarget, mut left: RemainingProcesses, aim: Aim) -> Result<(), DriverError> {
     let deadline = Instant::now() + SETTLE_WAIT;
     let mut in_a_row = 0;
     loop {

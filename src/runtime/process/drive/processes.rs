@@ -10,9 +10,9 @@ use crate::host::state;
 use crate::model::desired::Service;
 use crate::runtime::DriverError;
 use crate::runtime::process::drive::folder::Folder;
-use crate::runtime::process::drive::verified::{Names, Trust};
+use crate::runtime::process::drive::verified::{ProjectNames, Trust};
 use crate::runtime::process::intent::ProcessSpec;
-use crate::runtime::registration::Connection;
+use crate::runtime::registration::DriverContext;
 
 /// The process trees of this host, as this user may see and touch them.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub struct Processes {
     /// Users whose shims are this project's: its owner, and the previous one while a run takes the project over.
     pub owners: BTreeSet<u32>,
     /// The project, and its former names.
-    pub(crate) names: Names,
+    pub(crate) names: ProjectNames,
 }
 
 impl fmt::Debug for Processes {
@@ -47,10 +47,10 @@ pub(crate) fn process_of(service: &Service) -> Result<&ProcessSpec, DriverError>
 impl Processes {
     /// Those that one manifest can touch. Nothing is read yet.
     #[must_use]
-    pub fn of(Connection { desired, environment, shim_program, .. }: &Connection<'_>) -> Self {
+    pub fn of(DriverContext { desired, environment, shim_program, .. }: &DriverContext<'_>) -> Self {
         let mut processes = Self::new((*environment).clone(), shim_program.to_path_buf());
         processes.owners.extend(desired.previous_owner);
-        processes.names = Names {
+        processes.names = ProjectNames {
             present: desired.project.to_string(),
             former: desired.aliases.iter().map(ToString::to_string).collect(),
         };
@@ -60,7 +60,13 @@ impl Processes {
     #[must_use]
     pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
         let owners = BTreeSet::from([geteuid().as_raw()]);
-        Self { state_dir: state::state_dir(&environment), environment, shim_program, owners, names: Names::default() }
+        Self {
+            state_dir: state::state_dir(&environment),
+            environment,
+            shim_program,
+            owners,
+            names: ProjectNames::default(),
+        }
     }
 
     /// What has to be proven of a process that counts as part of a service.

@@ -23,9 +23,9 @@ const LIVELY: Duration = Duration::from_secs(3);
 
 /// Records the members of one start until it is ended.
 #[derive(Clone)]
-pub(crate) struct Recorder(Arc<Mutex<State>>);
+pub(crate) struct Recorder(Arc<Mutex<RecorderState>>);
 
-struct State {
+struct RecorderState {
     folder: Folder,
     marks: Marks,
     started_at: Timestamp,
@@ -38,7 +38,7 @@ impl Recorder {
     /// `output`: inode of the service's pipe.
     pub(crate) fn new(folder: &Folder, marks: &Marks, started_at: Timestamp, output: u64) -> Self {
         let (folder, marks) = (folder.clone(), marks.clone());
-        Self(Arc::new(Mutex::new(State { folder, marks, started_at, output, noted: None, ended: false })))
+        Self(Arc::new(Mutex::new(RecorderState { folder, marks, started_at, output, noted: None, ended: false })))
     }
 
     /// Records what there is now.
@@ -78,7 +78,7 @@ impl Recorder {
     }
 }
 
-impl State {
+impl RecorderState {
     /// Returns whether the tree has changed since it was recorded.
     fn record(&mut self) -> bool {
         let own = i32::try_from(std::process::id()).ok().and_then(proc::stat);

@@ -25,14 +25,14 @@ use crate::host::program::environment::Invocation;
 use crate::host::program::ignored;
 use crate::model::facts::{ExitFact, Marks};
 use crate::runtime::process::drive::folder::{ExitNote, Folder, OutputNote, StartNote};
-use crate::runtime::process::drive::held::Held;
+use crate::runtime::process::drive::held::HeldPaths;
 use crate::runtime::process::drive::log;
 use crate::runtime::process::drive::recorder::Recorder;
 
 pub(crate) mod relay;
 pub(crate) mod standby;
 
-use relay::{Awaited, LogOrders, Pipe, Relay};
+use relay::{Awaited, LogSpec, OutputPipe, Relay};
 use standby::Standby;
 
 /// The hidden subcommand by which lcm becomes a shim.
@@ -46,7 +46,7 @@ const ORDERS_BYTES_MAX: u64 = 16 << 20;
 
 /// What a shim is to do. It has no `Debug`: the environment holds secrets.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Orders {
+pub(crate) struct ShimSpec {
     pub(crate) folder: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) argv: Vec<String>,
@@ -64,7 +64,7 @@ pub(crate) struct Orders {
     pub(crate) pid_file: Option<PathBuf>,
 }
 
-impl Orders {
+impl ShimSpec {
     pub(crate) fn new(folder: &Path, invocation: Invocation, marks: Marks, started_at: Timestamp) -> Self {
         let Invocation { program, argv, cwd, environment } = invocation;
         Self {
@@ -86,7 +86,7 @@ impl Orders {
 /// The one line that a shim answers.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
+pub(crate) enum ShimReply {
     Pid(i32),
     /// Why nothing was started.
     Error(String),
@@ -98,19 +98,19 @@ pub fn shim_main() -> u8 {
     let begun = read_orders().and_then(|orders| begin(&orders).map(|keeper| (orders, keeper)));
     match begun {
         Ok((orders, keeper)) => {
-            answer(&Answer::Pid(keeper.pid));
+            answer(&ShimReply::Pid(keeper.pid));
             keep(&orders, keeper);
             0
         }
         Err(reason) => {
-            answer(&Answer::Error(reason));
+            answer(&ShimReply::Error(reason));
             1
         }
     }
 }
 
 /// Whoever asked may be gone by now: the service runs all the same.
-fn answer(answer: &Answer) {
+fn answer(answer: &ShimReply) {
     if let Ok(mut line) = serde_json::to_string(answer) {
         line.push('\n');
         let mut stdout = io::stdout();
@@ -118,31 +118,31 @@ fn answer(answer: &Answer) {
     }
 }
 
-fn read_orders() -> Result<Orders, String> {
+fn read_orders() -> Result<ShimSpec, String> {
     let mut text = Vec::new();
     io::stdin().take(ORDERS_BYTES_MAX).read_to_end(&mut text).map_err(|error| format!("no orders: {error}"))?;
     serde_json::from_slice(&text).map_err(|error| format!("orders that make no sense: {error}"))
 }
 
 /// A service that runs, and what its shim holds for it.
-struct Keeper {
+struct Supervisor {
     pid: i32,
     folder: Folder,
     recorder: Recorder,
     relay: Relay,
     /// `None`: it could not be started, and the service runs all the same.
     standby: Option<Standby>,
-    /// Held as long as this lives: by its file, so that nothing is left to clean up.
+    /// HeldPaths as long as this lives: by its file, so that nothing is left to clean up.
     _lock: File,
-    _held: Held,
+    _held: HeldPaths,
 }
 
-fn begin(orders: &Orders) -> Result<Keeper, String> {
+fn begin(orders: &ShimSpec) -> Result<Supervisor, String> {
     let folder = Folder::at(orders.folder.clone());
     let failed = |what: &str, error: io::Error| format!("{what} {}: {error}", folder.path().display());
     // Refused only to one who leads a group already, who then is out of reach of the terminal as well.
     let _ = setsid();
-    let pipe = Pipe::open().map_err(|error| format!("can't make a pipe: {error}"))?;
+    let pipe = OutputPipe::open().map_err(|error| format!("can't make a pipe: {error}"))?;
     // Before this becomes a sub-reaper: see there.
     let mut standby = Standby::start(&pipe.reader).ok();
     set_child_subreaper(Some(getpid())).map_err(|error| format!("can't become a sub-reaper: {error}"))?;
@@ -155,7 +155,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
             .map_err(|error| failed("can't rotate the log in", error))?;
     }
     let log_orders =
-        LogOrders { bytes_max: orders.log_bytes_max, files: orders.log_files, awaited: orders.awaited.clone() };
+        LogSpec { bytes_max: orders.log_bytes_max, files: orders.log_files, awaited: orders.awaited.clone() };
     let log_offset = log.metadata().map_err(|error| failed("can't read the log in", error))?.len();
     let rotated_bytes = folder.start_note().map_or(0, |before| before.rotated_bytes);
     let note = StartNote {
@@ -180,13 +180,13 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     let recorder = Recorder::new(&folder, &orders.marks, orders.started_at, pipe.inode);
     // The pipe is on record before there is a process that has it: should this shim be killed a moment later.
     recorder.record();
-    let held = Held::hold(&orders.cwd, &orders.program);
+    let held = HeldPaths::hold(&orders.cwd, &orders.program);
     let pid = prove_pid_file(orders).and_then(|()| spawn(orders, pipe.writer)).inspect_err(|_| recorder.end())?;
     write_pid_file(orders, pid);
     let relay = Relay::new(pipe.reader, log, folder.clone(), &log_orders);
     // Before lcm is told that the service runs: from then on its members are known without this shim.
     recorder.record();
-    Ok(Keeper { pid, folder, recorder, relay, standby, _lock: lock, _held: held })
+    Ok(Supervisor { pid, folder, recorder, relay, standby, _lock: lock, _held: held })
 }
 
 fn take_lock(folder: &Folder) -> Result<File, String> {
@@ -219,7 +219,7 @@ fn caller_is_gone() -> bool {
 }
 
 /// What can't be written is told before there is a process.
-fn prove_pid_file(orders: &Orders) -> Result<(), String> {
+fn prove_pid_file(orders: &ShimSpec) -> Result<(), String> {
     let Some(path) = &orders.pid_file else { return Ok(()) };
     pid_file::prove(path).map_err(|error| pid_file_refused(path, &error))
 }
@@ -233,7 +233,7 @@ pub(crate) fn pid_file_refused(path: &Path, error: &io::Error) -> String {
 }
 
 /// The service runs by now: a disk that is full meanwhile is noted in the shim's log, and ends nothing.
-fn write_pid_file(orders: &Orders, pid: i32) {
+fn write_pid_file(orders: &ShimSpec, pid: i32) {
     let Some(path) = &orders.pid_file else { return };
     if let Err(error) = pid_file::write(path, pid) {
         let _ = writeln!(io::stderr(), "{}", pid_file_refused(path, &error));
@@ -242,7 +242,7 @@ fn write_pid_file(orders: &Orders, pid: i32) {
 
 /// In a process group of its own, so that a service which signals its group does not end its shim.
 /// Its output goes into the pipe, which nothing in here holds open for writing afterwards.
-fn spawn(orders: &Orders, output: File) -> Result<i32, String> {
+fn spawn(orders: &ShimSpec, output: File) -> Result<i32, String> {
     let failed = |error: io::Error| format!("can't run {}: {error}", orders.program.display());
     let child = Command::new(&orders.program)
         .arg0(orders.argv.first().map_or("", String::as_str))
@@ -261,8 +261,8 @@ fn spawn(orders: &Orders, output: File) -> Result<i32, String> {
 }
 
 /// Stays until nothing is left of the service.
-fn keep(orders: &Orders, keeper: Keeper) {
-    let Keeper { pid, folder, recorder, relay, standby, _lock, _held } = keeper;
+fn keep(orders: &ShimSpec, keeper: Supervisor) {
+    let Supervisor { pid, folder, recorder, relay, standby, _lock, _held } = keeper;
     recorder.watch();
     let relay = Arc::new(Mutex::new(relay));
     let relayed = Arc::clone(&relay);

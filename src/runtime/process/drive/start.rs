@@ -27,7 +27,7 @@ use crate::runtime::process::drive::helper::helper;
 use crate::runtime::process::drive::invocation;
 use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::shim::relay::Awaited;
-use crate::runtime::process::drive::shim::{Answer, Orders, SUBCOMMAND, pid_file_refused};
+use crate::runtime::process::drive::shim::{SUBCOMMAND, ShimReply, ShimSpec, pid_file_refused};
 use crate::runtime::process::intent::ProcessSpec;
 use crate::runtime::{DriverError, Start};
 
@@ -56,7 +56,7 @@ pub(crate) async fn start(
     let salt = salt()?;
     let marks = marks(start, salt.clone());
     let started_at = Timestamp::now();
-    let mut orders = Orders::new(folder.path(), invocation, marks, started_at);
+    let mut orders = ShimSpec::new(folder.path(), invocation, marks, started_at);
     orders.log_bytes_max = process.log.max_size_bytes;
     orders.log_files = process.log.files;
     orders.awaited = awaited(service, &salt);
@@ -76,17 +76,17 @@ pub(crate) async fn start(
 
 /// Returns the salt of a service that the shim has started.
 fn answered(
-    answer: Result<io::Result<Answer>, Elapsed>,
+    answer: Result<io::Result<ShimReply>, Elapsed>,
     salt: String,
     service: &str,
     folder: &Folder,
 ) -> Result<String, DriverError> {
     match answer {
-        Ok(Ok(Answer::Pid(_))) => Ok(salt),
-        Ok(Ok(Answer::Error(reason))) if reason.starts_with("already running") => {
+        Ok(Ok(ShimReply::Pid(_))) => Ok(salt),
+        Ok(Ok(ShimReply::Error(reason))) if reason.starts_with("already running") => {
             Err(DriverError::Refused(format!("`{service}` is {reason}")))
         }
-        Ok(Ok(Answer::Error(reason))) => Err(DriverError::Missing(format!("`{service}` can't run: {reason}"))),
+        Ok(Ok(ShimReply::Error(reason))) => Err(DriverError::Missing(format!("`{service}` can't run: {reason}"))),
         Ok(Err(source)) => {
             let complaint = complaint(folder);
             let name = service;
@@ -120,7 +120,7 @@ pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Proces
 }
 
 /// What the shim itself carries of the environment: the marks alone, nothing of the caller's.
-fn spawn(processes: &Processes, folder: &Folder, orders: &Orders) -> Result<Child, DriverError> {
+fn spawn(processes: &Processes, folder: &Folder, orders: &ShimSpec) -> Result<Child, DriverError> {
     let marks = &orders.marks;
     let words = [SUBCOMMAND, "--project", &marks.project, "--service", &marks.service].map(str::to_owned);
     let failed = |what: String| move |source| DriverError::Io { what, source };
@@ -133,7 +133,7 @@ fn spawn(processes: &Processes, folder: &Folder, orders: &Orders) -> Result<Chil
 }
 
 /// Orders in, one line out. Whoever drops this midway leaves a shim without orders, which ends at once.
-async fn handshake(shim: &mut Child, orders: &Orders) -> io::Result<Answer> {
+async fn handshake(shim: &mut Child, orders: &ShimSpec) -> io::Result<ShimReply> {
     let (Some(mut stdin), Some(stdout)) = (shim.stdin.take(), shim.stdout.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::files::pid_file;
-use crate::host::program::command::{self, Ended};
+use crate::host::program::command::{self, CommandExit};
 use crate::host::program::environment;
 use crate::host::signal::send;
 use crate::host::{proc, signal};
@@ -23,7 +23,7 @@ use crate::runtime::process::drive::trees::{Census, Key};
 use crate::runtime::process::drive::verified::Trust;
 use crate::runtime::process::drive::{adopted, ending};
 use crate::runtime::process::tree_of;
-use crate::runtime::{DriverError, Stop};
+use crate::runtime::{DriverError, StopRequest};
 
 /// A killed process lingers only in the kernel: a driver that gives back much memory takes seconds.
 const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ const KILL_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is meant.
 #[derive(Clone, Debug)]
-pub(super) enum Quarry {
+pub(super) enum StopTarget {
     /// A tree that lcm started, by the proof that it did.
     Started { key: Key, trust: Trust },
     /// A process that lcm did not start, and its descendants.
@@ -45,14 +45,14 @@ pub(super) enum Quarry {
 
 /// What of it is still there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Left {
+pub(super) struct RemainingProcesses {
     pub(super) salt: String,
     pub(super) shims: Vec<ProcessFact>,
     pub(super) members: Vec<ProcessFact>,
 }
 
 /// Returns when nothing of it is left.
-pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), DriverError> {
+pub(crate) async fn stop(processes: &Processes, stop: &StopRequest<'_>) -> Result<(), DriverError> {
     let Some(id) = tree_of(stop.instance) else {
         return Err(DriverError::Refused(format!("`{}` is no process tree", stop.service)));
     };
@@ -70,7 +70,7 @@ pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), D
 
 /// The shim removes the file of a process that ends; one that was killed before leaves that to lcm. By the note of the
 /// start, so that an orphan's goes too. A file that can't be removed names no process, and hinders nothing.
-fn remove_pid_file(processes: &Processes, stop: &Stop<'_>, salt: &str, pids: &[i32]) {
+fn remove_pid_file(processes: &Processes, stop: &StopRequest<'_>, salt: &str, pids: &[i32]) {
     let note = processes.readable_folder(stop.project.as_str(), stop.service.as_str()).start_note();
     if let Some(path) = note.filter(|note| note.marks.salt == salt).and_then(|note| note.pid_file) {
         let _ = pid_file::remove(&path, |pid| pids.contains(&pid));
@@ -85,10 +85,10 @@ pub(super) async fn found(
     service: &ServiceName,
     id: &str,
     what: &str,
-) -> Result<Option<(Quarry, Left)>, DriverError> {
+) -> Result<Option<(StopTarget, RemainingProcesses)>, DriverError> {
     let Some(quarry) = quarry(trust, project, service, id)? else { return Ok(None) };
     let left = look(&quarry, &[]).await?;
-    if let Quarry::Started { .. } = quarry
+    if let StopTarget::Started { .. } = quarry
         && left.salt != *id
     {
         if left.members.is_empty() && left.shims.is_empty() {
@@ -104,38 +104,43 @@ pub(super) async fn found(
     Ok(Some((quarry, left)))
 }
 
-fn quarry(trust: Trust, project: &ProjectName, service: &ServiceName, id: &str) -> Result<Option<Quarry>, DriverError> {
+fn quarry(
+    trust: Trust,
+    project: &ProjectName,
+    service: &ServiceName,
+    id: &str,
+) -> Result<Option<StopTarget>, DriverError> {
     let Some((pid, ticks)) = adopted::pid_and_ticks(id) else {
         let key = (project.as_str().to_owned(), service.as_str().to_owned());
-        return Ok(Some(Quarry::Started { key, trust }));
+        return Ok(Some(StopTarget::Started { key, trust }));
     };
     let Some(root) = adopted::living(pid, ticks) else { return Ok(None) };
     if proc::uids(pid) != Some([rustix::process::geteuid().as_raw(); 4]) {
         let reason = format!("`{service}` is process {pid}, which belongs to another user");
         return Err(DriverError::Refused(reason));
     }
-    Ok(Some(Quarry::Adopted { root, trust }))
+    Ok(Some(StopTarget::Adopted { root, trust }))
 }
 
 /// What is there of it now; of an adopted tree also what descends from members seen before.
-pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left, DriverError> {
+pub(super) async fn look(quarry: &StopTarget, known: &[ProcessFact]) -> Result<RemainingProcesses, DriverError> {
     let (quarry, known) = (quarry.clone(), known.to_vec());
-    let looked = spawn_blocking(move || -> io::Result<Left> {
+    let looked = spawn_blocking(move || -> io::Result<RemainingProcesses> {
         match quarry {
-            Quarry::Started { key, trust } => {
+            StopTarget::Started { key, trust } => {
                 let tree = Census::take(&trust)?.trees().remove(&key);
-                Ok(tree.map_or_else(Left::default, |tree| Left {
+                Ok(tree.map_or_else(RemainingProcesses::default, |tree| RemainingProcesses {
                     salt: tree.marks.salt,
                     shims: tree.shims,
                     members: tree.members,
                 }))
             }
-            Quarry::Adopted { root, trust } => {
+            StopTarget::Adopted { root, trust } => {
                 let census = Census::take_whole(&trust)?;
                 let roots = known.iter().chain([&root]);
                 let members: BTreeMap<i32, ProcessFact> =
                     roots.flat_map(|root| census.below(root)).map(|member| (member.pid, member)).collect();
-                Ok(Left { members: members.into_values().collect(), ..Left::default() })
+                Ok(RemainingProcesses { members: members.into_values().collect(), ..RemainingProcesses::default() })
             }
         }
     });
@@ -144,7 +149,7 @@ pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left,
 }
 
 /// The service's own way to stop, or the signal; the signal as well where that way fails.
-async fn ask(processes: &Processes, stop: &Stop<'_>, left: &Left) -> Result<(), DriverError> {
+async fn ask(processes: &Processes, stop: &StopRequest<'_>, left: &RemainingProcesses) -> Result<(), DriverError> {
     let name = stop.policy.signal.as_deref().unwrap_or("TERM");
     let asked = signal::named(name)
         .ok_or_else(|| DriverError::Refused(format!("`{}`: stop.signal {name} is no signal", stop.service)))?;
@@ -175,7 +180,7 @@ pub(super) fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), Driver
 /// In the environment that lcm makes for the service and in the folder of its start, neither read from a process: a
 /// member chooses what it shows there. Returns whether the program did what it is for. An orphan has no definition, and
 /// nothing that was written on it is run.
-async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[String]) -> bool {
+async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &RemainingProcesses, exec: &[String]) -> bool {
     let Some(service) = stop.definition else { return false };
     let Ok(process) = process_of(service) else { return false };
     let Ok(environment) = invocation::environment(service, process, &processes.environment) else { return false };
@@ -185,11 +190,15 @@ async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[S
         return false;
     };
     let grace = stop.policy.grace.min(GRACE_MAX);
-    command::run(&processes.shim_program, &invocation, grace).await.is_ok_and(|ended| ended == Ended::Code(0))
+    command::run(&processes.shim_program, &invocation, grace).await.is_ok_and(|ended| ended == CommandExit::Code(0))
 }
 
 /// Waits for the ends of the members known, and looks at all whenever none of them is left.
-async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Result<(bool, Left), DriverError> {
+async fn wait_until_gone(
+    quarry: &StopTarget,
+    left: RemainingProcesses,
+    deadline: Instant,
+) -> Result<(bool, RemainingProcesses), DriverError> {
     let mut left = left;
     loop {
         if timeout_at(deadline, ending::all(&left.members)).await.is_err() {
@@ -221,7 +230,7 @@ async fn settle(shims: &[ProcessFact]) {
 }
 
 /// Kills whatever each look finds, until one finds nothing.
-async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
+async fn kill(quarry: &StopTarget, left: RemainingProcesses) -> Result<RemainingProcesses, DriverError> {
     let deadline = Instant::now() + KILL_WAIT;
     let mut left = left;
     loop {
@@ -245,7 +254,7 @@ async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
 }
 
 /// A shim goes by itself once nothing is left below it; one that lingers has lost its way.
-async fn see_off_shims(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
+async fn see_off_shims(quarry: &StopTarget, left: RemainingProcesses) -> Result<(), DriverError> {
     let shims = left.shims;
     if shims.is_empty() || timeout(SHIM_WAIT, ending::all(&shims)).await.is_ok() {
         return Ok(());
@@ -257,7 +266,7 @@ async fn see_off_shims(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
     shims.iter().try_for_each(|shim| deliver(shim, Signal::KILL))
 }
 
-impl Left {
+impl RemainingProcesses {
     /// A later look, which no longer finds the shims that are about to leave.
     fn again(self, later: Self) -> Self {
         let shims = if later.shims.is_empty() { self.shims } else { later.shims };

@@ -9,14 +9,14 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::host::ports::ServiceProcesses;
-use crate::host::proc::{self, Bearing, Marked, Stat};
+use crate::host::proc::{self, EnvironmentMarks, Marked, Stat};
 use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant};
 use crate::model::facts::{Marks, ProcessFact};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::members::{self, Recorded};
 use crate::runtime::process::drive::members_note::MembersNote;
-use crate::runtime::process::drive::verified::{self, Flaw, Names, Trust};
+use crate::runtime::process::drive::verified::{self, ProjectNames, Trust, VerificationError};
 use crate::runtime::process::facts::LostShim;
 
 /// No chain of parents is longer on any machine that still works; it ends a circle that a race could show.
@@ -30,19 +30,19 @@ pub(crate) type Key = (String, String);
 pub(crate) struct Census {
     owners: BTreeSet<u32>,
     stats: BTreeMap<i32, Stat>,
-    shims: BTreeMap<i32, Begun>,
+    shims: BTreeMap<i32, TreeStart>,
     recorded: Recorded,
     /// Starts of the records, in their order.
-    begun: Vec<Begun>,
+    begun: Vec<TreeStart>,
     /// By their own environment.
-    marked: BTreeMap<i32, Begun>,
-    flawed: BTreeMap<i32, (Key, Flaw)>,
+    marked: BTreeMap<i32, TreeStart>,
+    flawed: BTreeMap<i32, (Key, VerificationError)>,
     hollow: BTreeSet<i32>,
 }
 
 /// One start of a service, and the user who made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Begun {
+pub(crate) struct TreeStart {
     pub(crate) uid: u32,
     /// Under the project's present name.
     pub(crate) marks: Marks,
@@ -53,7 +53,7 @@ pub(crate) struct Begun {
     shim: Option<i32>,
 }
 
-impl Begun {
+impl TreeStart {
     pub(crate) fn key(&self) -> Key {
         (self.marks.project.clone(), self.marks.service.clone())
     }
@@ -137,12 +137,12 @@ impl Census {
 
     fn candidate(&mut self, pid: i32) -> Option<Candidate> {
         let marked = match proc::bearing(pid, &self.owners) {
-            Bearing::Marked(environ) => environ.names(),
-            Bearing::Hollow => {
+            EnvironmentMarks::Marked(environ) => environ.names(),
+            EnvironmentMarks::NoAddressSpace => {
                 self.hollow.insert(pid);
                 return None;
             }
-            Bearing::Unmarked => None,
+            EnvironmentMarks::Unmarked => None,
         };
         let shim_of = proc::shim_line(pid);
         let is_shim = shim_of.is_some();
@@ -170,7 +170,7 @@ impl Census {
 
     /// The start to which a process belongs: that of the nearest verified shim or recorded member above it, or of its
     /// own environment or the nearest one above it, where that counts.
-    pub(crate) fn start_of(&self, pid: i32) -> Option<&Begun> {
+    pub(crate) fn start_of(&self, pid: i32) -> Option<&TreeStart> {
         let recorded = |stat: &Stat| self.recorded.number_of(stat).and_then(|number| self.begun.get(number));
         let proven = |stat: &Stat| self.shims.get(&stat.pid).or_else(|| recorded(stat));
         let marked = || self.ancestors(pid).find_map(|stat| self.marked.get(&stat.pid));
@@ -194,7 +194,7 @@ impl Census {
     }
 
     /// By user and service; all owners are one.
-    fn grouped(&self, counts: impl Fn(&Begun) -> bool) -> BTreeMap<(u32, Key), Tree> {
+    fn grouped(&self, counts: impl Fn(&TreeStart) -> bool) -> BTreeMap<(u32, Key), Tree> {
         let mut trees = BTreeMap::new();
         for stat in self.stats.values().filter(|stat| stat.is_alive()) {
             let Some(begun) = self.start_of(stat.pid).filter(|begun| counts(begun)) else { continue };
@@ -241,7 +241,7 @@ impl Census {
 
     /// Shims that may be about to begin: all is proven but the lock, which they take in their first moments.
     pub(crate) fn beginning(&self) -> impl Iterator<Item = &Key> {
-        let unlocked = self.flawed.values().filter(|(_, flaw)| *flaw == Flaw::Unlocked);
+        let unlocked = self.flawed.values().filter(|(_, flaw)| *flaw == VerificationError::Unlocked);
         unlocked.map(|(key, _)| key)
     }
 
@@ -264,18 +264,18 @@ impl Census {
         claims.take(CLAIMS_MAX).collect()
     }
 
-    fn unproven(&self, project: &str) -> impl Iterator<Item = (i32, Key, Flaw)> {
+    fn unproven(&self, project: &str) -> impl Iterator<Item = (i32, Key, VerificationError)> {
         let flawed = self.flawed.iter().filter(|(pid, (key, _))| {
             let above = self.stats.get(pid).and_then(|stat| self.flawed.get(&stat.parent));
             above.is_none_or(|(other, _)| other != key) && self.start_of(**pid).is_none()
         });
         let flawed = flawed.map(|(pid, (key, flaw))| (*pid, key.clone(), flaw.clone()));
         let of_others = self.shims.iter().filter(|(_, begun)| !self.owners.contains(&begun.uid));
-        let of_others = of_others.map(|(pid, begun)| (*pid, begun.key(), Flaw::OtherUser(begun.uid)));
+        let of_others = of_others.map(|(pid, begun)| (*pid, begun.key(), VerificationError::OtherUser(begun.uid)));
         flawed.chain(of_others).filter(move |(_, key, _)| key.0 == project)
     }
 
-    fn claim(&self, pid: i32, (project, service): Key, flaw: &Flaw) -> Option<ClaimFact> {
+    fn claim(&self, pid: i32, (project, service): Key, flaw: &VerificationError) -> Option<ClaimFact> {
         let program = self.stats.get(&pid)?.program.clone();
         let claimant = Claimant::Process { pid, uid: proc::uid(pid)?, program };
         Some(ClaimFact::new(&project, &service, claimant, flaw.to_string()))
@@ -317,38 +317,42 @@ impl Census {
 }
 
 /// The start that a process proves.
-fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<Begun, Flaw> {
+fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<TreeStart, VerificationError> {
     let (project, service) = &candidate.key;
     let (uid, shim) = if candidate.is_shim {
         (verified::shim(stat, project, service, &trust.owners)?, Some(stat.pid))
     } else {
         let uid = verified::user_on_host(stat.pid)?;
         if !trust.believes_marks_of(uid) {
-            return Err(if trust.owners.contains(&uid) { Flaw::MarksAlone } else { Flaw::OtherUser(uid) });
+            return Err(if trust.owners.contains(&uid) {
+                VerificationError::MarksAlone
+            } else {
+                VerificationError::OtherUser(uid)
+            });
         }
         (uid, None)
     };
     match proc::bearing(stat.pid, &BTreeSet::from([uid])) {
-        Bearing::Marked(environ) => match environ.marks() {
+        EnvironmentMarks::Marked(environ) => match environ.marks() {
             Some(marked) if (&marked.marks.project, &marked.marks.service) == (project, service) => {
-                let names = if trust.owners.contains(&uid) { &trust.names } else { &Names::default() };
+                let names = if trust.owners.contains(&uid) { &trust.names } else { &ProjectNames::default() };
                 Ok(begun(marked, uid, shim, names))
             }
-            Some(_) | None => Err(Flaw::Unmarked),
+            Some(_) | None => Err(VerificationError::Unmarked),
         },
-        Bearing::Unmarked => Err(Flaw::Unmarked),
-        Bearing::Hollow => Err(Flaw::Ended),
+        EnvironmentMarks::Unmarked => Err(VerificationError::Unmarked),
+        EnvironmentMarks::NoAddressSpace => Err(VerificationError::Ended),
     }
 }
 
-fn begun(marked: Marked, uid: u32, shim: Option<i32>, names: &Names) -> Begun {
+fn begun(marked: Marked, uid: u32, shim: Option<i32>, names: &ProjectNames) -> TreeStart {
     let Marked { mut marks, started_at, shim: _ } = marked;
     let (present, former_project) = names.of(&marks.project);
     marks.project = present;
-    Begun { uid, marks, former_project, started_at, shim }
+    TreeStart { uid, marks, former_project, started_at, shim }
 }
 
-fn begun_of(note: &MembersNote, uid: u32, names: &Names) -> Begun {
+fn begun_of(note: &MembersNote, uid: u32, names: &ProjectNames) -> TreeStart {
     let marked = Marked { marks: note.marks.clone(), started_at: Some(note.started_at), shim: true };
     begun(marked, uid, Some(note.shim.pid), names)
 }

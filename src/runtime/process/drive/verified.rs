@@ -27,18 +27,18 @@ pub(crate) struct Trust {
     pub(crate) owners: BTreeSet<u32>,
     /// The owner's store, where members are recorded.
     pub(crate) state_dir: PathBuf,
-    pub(crate) names: Names,
+    pub(crate) names: ProjectNames,
 }
 
 /// Names of the project.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct ProjectNames {
     pub(crate) present: String,
     /// By `renamed_from`.
     pub(crate) former: BTreeSet<String>,
 }
 
-impl Names {
+impl ProjectNames {
     /// The names under which a start counts: that of its project, and where this is a former one of ours, both.
     pub(crate) fn of(&self, project: &str) -> (String, Option<String>) {
         if self.former.contains(project) {
@@ -59,7 +59,7 @@ impl Trust {
 
 /// Missing proof of a process with lcm's marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub(crate) enum VerificationError {
     /// It ended while it was inspected.
     Ended,
     /// It changes users, as a program with a setuid bit does.
@@ -75,7 +75,7 @@ pub(crate) enum Flaw {
     MarksAlone,
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for VerificationError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended => formatter.write_str("it has ended"),
@@ -93,35 +93,44 @@ impl fmt::Display for Flaw {
 }
 
 /// The user of a process that runs on the host itself, under one user id.
-pub(crate) fn user_on_host(pid: i32) -> Result<u32, Flaw> {
-    let [real, others @ ..] = proc::uids(pid).ok_or(Flaw::Ended)?;
+pub(crate) fn user_on_host(pid: i32) -> Result<u32, VerificationError> {
+    let [real, others @ ..] = proc::uids(pid).ok_or(VerificationError::Ended)?;
     if others.iter().any(|uid| *uid != real) {
-        return Err(Flaw::MixedUsers);
+        return Err(VerificationError::MixedUsers);
     }
     let own = geteuid();
     if !own.is_root() && own.as_raw() != real {
         // Its namespaces can't be read.
-        return Err(Flaw::OtherUser(real));
+        return Err(VerificationError::OtherUser(real));
     }
     if ["pid", "user"].iter().any(|kind| proc::namespace(pid, kind) != proc::namespace("self", kind)) {
-        return Err(Flaw::Namespace);
+        return Err(VerificationError::Namespace);
     }
     match proc::container(pid) {
-        Some(id) if proc::own_container().as_ref() != Some(&id) => Err(Flaw::Container(id)),
+        Some(id) if proc::own_container().as_ref() != Some(&id) => Err(VerificationError::Container(id)),
         Some(_) | None => Ok(real),
     }
 }
 
 /// The user whose shim this is, for a process whose command line shows this project and service. Only a user of these
 /// may have one that is about to begin.
-pub(crate) fn shim(stat: &Stat, project: &str, service: &str, owners: &BTreeSet<u32>) -> Result<u32, Flaw> {
+pub(crate) fn shim(
+    stat: &Stat,
+    project: &str,
+    service: &str,
+    owners: &BTreeSet<u32>,
+) -> Result<u32, VerificationError> {
     let uid = user_on_host(stat.pid)?;
     if !holds_lock(stat.pid, uid, &folder::lock_path_end(project, service)) {
-        return Err(if owners.contains(&uid) { Flaw::Unlocked } else { Flaw::OtherUser(uid) });
+        return Err(if owners.contains(&uid) {
+            VerificationError::Unlocked
+        } else {
+            VerificationError::OtherUser(uid)
+        });
     }
     // All of that was read from one process, not from its successor under the same pid.
     let same = proc::stat(stat.pid).is_some_and(|now| now.start_ticks == stat.start_ticks && now.is_alive());
-    if same { Ok(uid) } else { Err(Flaw::Ended) }
+    if same { Ok(uid) } else { Err(VerificationError::Ended) }
 }
 
 fn holds_lock(pid: i32, uid: u32, path_end: &Path) -> bool {

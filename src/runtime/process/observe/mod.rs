@@ -12,7 +12,7 @@ use crate::model::facts::Marks;
 use crate::model::lifecycle::State;
 use crate::model::names::{RuntimeName, ServiceName};
 use crate::model::observed::{Barred, ObservedService, Orphan};
-use crate::observe::contract::{Observer, Running, View};
+use crate::observe::contract::{Observer, ObserverInput, RunningInstance};
 use crate::observe::orphan::orphan;
 use crate::runtime::process;
 use crate::runtime::process::facts::{ProcessReading as _, TreeFact, known_trees};
@@ -26,23 +26,27 @@ impl Observer for ProcessObserver {
         process::NAME
     }
 
-    fn service(&self, View { facts, desired }: View<'_>, service: &Service) -> ObservedService {
+    fn service(&self, ObserverInput { facts, desired }: ObserverInput<'_>, service: &Service) -> ObservedService {
         tree::picture(facts, desired, service)
     }
 
-    fn stray(&self, View { facts, desired }: View<'_>, service: &Service) -> Option<ObservedService> {
+    fn stray(&self, ObserverInput { facts, desired }: ObserverInput<'_>, service: &Service) -> Option<ObservedService> {
         tree::living(facts, desired, service)
     }
 
-    fn running(&self, View { facts, desired }: View<'_>, service: &Service) -> Option<Running> {
+    fn running(
+        &self,
+        ObserverInput { facts, desired }: ObserverInput<'_>,
+        service: &Service,
+    ) -> Option<RunningInstance> {
         let tree = known_trees(facts).find(|tree| tree.marks.are_of(&desired.project, &service.name))?;
         let instance = process::instance(tree.marks.salt.clone());
         let runs = !tree.members.is_empty() && !tree.suspended;
-        runs.then_some(Running { instance, started_at: tree.started_at })
+        runs.then_some(RunningInstance { instance, started_at: tree.started_at })
     }
 
     /// A process that is started in a container ends with it.
-    fn bar(&self, view: View<'_>, _: &Service, seen: &mut ObservedService) {
+    fn bar(&self, view: ObserverInput<'_>, _: &Service, seen: &mut ObservedService) {
         let Some(enclosure) = &view.facts.enclosure else { return };
         let mut message =
             "it is a process, and lcm runs in a container, with which it would end: start it by lcm on the \
@@ -59,22 +63,22 @@ impl Observer for ProcessObserver {
         seen.barred = Some(Box::new(Barred::InContainer(message)));
     }
 
-    fn orphans(&self, View { facts, desired }: View<'_>) -> Vec<Orphan> {
+    fn orphans(&self, ObserverInput { facts, desired }: ObserverInput<'_>) -> Vec<Orphan> {
         known_trees(facts).filter_map(|tree| of_tree(tree, desired)).collect()
     }
 
-    fn other_projects<'a>(&self, View { facts, desired }: View<'a>) -> Vec<&'a Marks> {
+    fn other_projects<'a>(&self, ObserverInput { facts, desired }: ObserverInput<'a>) -> Vec<&'a Marks> {
         let living = known_trees(facts).filter(|tree| !tree.members.is_empty());
         living.map(|tree| &tree.marks).filter(|marks| !desired.is_own_project(&marks.project)).collect()
     }
 
-    fn former_names<'a>(&self, view: View<'a>) -> Vec<&'a Marks> {
+    fn former_names<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks> {
         let living = known_trees(view.facts).filter(|tree| !tree.members.is_empty());
         living.filter(|tree| tree.former_project.is_some()).map(|tree| &tree.marks).collect()
     }
 
     /// Pid files that another user could have written.
-    fn warnings(&self, View { facts, desired }: View<'_>) -> Vec<String> {
+    fn warnings(&self, ObserverInput { facts, desired }: ObserverInput<'_>) -> Vec<String> {
         let files = facts.processes().pid_files.iter().filter(|(name, _)| desired.services.contains_key(*name));
         let told = |(name, why): (&ServiceName, &String)| {
             format!("{name}: its pid file is not believed, and no process is taken over by it: {why}")

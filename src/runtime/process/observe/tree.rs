@@ -5,7 +5,7 @@ use crate::model::facts::{ExitFact, Facts};
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::observe::blank::{nothing, unknown};
-use crate::observe::judge::{self, Verdict};
+use crate::observe::judge::{self, Assessment};
 use crate::runtime::process::facts::{ProcessReading as _, TreeFact, known_trees};
 use crate::runtime::process::observe::drift;
 
@@ -35,7 +35,7 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
 pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let tree = of(facts, desired, service).find(|tree| !tree.members.is_empty())?;
     // It goes or is made anew in any case: the manifest's probes are for what it will be.
-    let verdict = Verdict {
+    let verdict = Assessment {
         state: if tree.suspended { State::Suspended } else { State::Online },
         detail: "it runs as a process tree".to_owned(),
         unknown: None,
@@ -50,13 +50,13 @@ fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl 
 
 fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     let verdict = match &tree.exit {
-        _ if tree.suspended => Verdict {
+        _ if tree.suspended => Assessment {
             state: State::Suspended,
             detail: "its processes are stopped by a signal".to_owned(),
             unknown: None,
             warning: None,
         },
-        Some(exit) if is_bad(exit) => crippled(service, tree, exit),
+        Some(exit) if is_bad(exit) => degraded(service, tree, exit),
         Some(_) | None => judge::running(facts, service, tree.started_at, None),
     };
     let compared = drift::of_tree(facts, service, tree);
@@ -66,7 +66,7 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     seen
 }
 
-fn judged(tree: &TreeFact, verdict: Verdict) -> ObservedService {
+fn judged(tree: &TreeFact, verdict: Assessment) -> ObservedService {
     ObservedService {
         unknown: verdict.unknown,
         instance: Some(tree.instance()),
@@ -101,10 +101,10 @@ fn is_bad(exit: &ExitFact) -> bool {
     exit.signal.is_some() || exit.code.is_some_and(|code| code != 0)
 }
 
-fn crippled(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Verdict {
+fn degraded(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Assessment {
     let (_, how) = judge::ended(exit, service.stop.signal.as_deref());
     let left = tree.members.len();
-    Verdict {
+    Assessment {
         state: State::Error,
         detail: format!("{how}, and {left} of its processes are left"),
         unknown: None,

@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use super::super::format::FORMAT;
 use super::{FILE, Sqlite, at, now, transition};
 use crate::model::facts::{Attempts, HistoryFact};
+use crate::model::holds::Holds;
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::model::words::Words;
-use crate::store::{Attempts as _, Holds as _, Journal as _, Measure, Measured, StoreError};
+use crate::store::{AttemptStore as _, HoldStore as _, Journal as _, Measure, Measured, StoreError};
 
 const FORMAT_ONE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store-1.sql"));
 
@@ -83,7 +83,7 @@ fn a_store_with_measures_and_without_words_is_read_and_brought_up() {
     let (store, project) = (Sqlite::at(folder.path()), ProjectName::from("studio"));
     let known = now(store.last_known(&project)).expect("read");
     assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.ready_ms), (Some(State::Online), Some(95_000)));
-    assert_eq!(now(store.holds(&project)).expect("read"), Words::default());
+    assert_eq!(now(store.holds(&project)).expect("read"), Holds::default());
     assert_eq!(now(store.last_run(&project)).expect("read").expect("it is there").id, "", "nobody wrote down which");
     assert_eq!(version_of(&path), 2);
 

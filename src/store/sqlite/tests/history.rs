@@ -10,15 +10,15 @@ use super::super::history::query;
 use super::{FILE, Sqlite, TOKEN, at, call, now, run, transition};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::asked::Asked;
-use crate::store::{Author, Called, Journal as _, Run, Transition};
+use crate::store::query::HistoryQuery;
+use crate::store::{Author, Called, Journal as _, RunRecord, Transition};
 
-fn asked() -> Asked {
-    Asked::all("studio".into())
+fn asked() -> HistoryQuery {
+    HistoryQuery::all("studio".into())
 }
 
 /// `service state second` of each change that is found.
-fn found(store: &Sqlite, asked: &Asked) -> Vec<String> {
+fn found(store: &Sqlite, asked: &HistoryQuery) -> Vec<String> {
     let found = now(store.transitions(asked)).expect("read").into_iter();
     found.map(|one| format!("{} {} {}", one.service, one.to, one.at.as_second() - at(0).as_second())).collect()
 }
@@ -44,16 +44,20 @@ fn each_filter_narrows_and_the_newest_are_shown_oldest_first() {
     let store = filled(folder.path());
     let all = ["a starting 1", "a online 2", "b failed 3", "b online 4"];
     assert_eq!(found(&store, &asked()), all);
-    assert_eq!(found(&store, &Asked { limit: Some(2), ..asked() }), all[2..]);
-    assert_eq!(found(&store, &Asked { services: ["b".into()].into(), ..asked() }), all[2..]);
-    assert_eq!(found(&store, &Asked { services: ["a".into(), "b".into()].into(), ..asked() }), all);
-    assert_eq!(found(&store, &Asked { states: [State::Failed, State::Starting].into(), ..asked() }), [all[0], all[2]]);
-    assert_eq!(found(&store, &Asked { since: Some(at(2)), until: Some(at(4)), ..asked() }), all[1..3]);
-    assert_eq!(found(&store, &Asked { by: Some("kim AS".to_owned()), ..asked() }), [all[1]]);
-    assert_eq!(found(&store, &Asked { run: Some("r3".to_owned()), ..asked() }), [all[2]]);
-    let narrow = Asked { services: ["b".into()].into(), states: [State::Online].into(), since: Some(at(4)), ..asked() };
+    assert_eq!(found(&store, &HistoryQuery { limit: Some(2), ..asked() }), all[2..]);
+    assert_eq!(found(&store, &HistoryQuery { services: ["b".into()].into(), ..asked() }), all[2..]);
+    assert_eq!(found(&store, &HistoryQuery { services: ["a".into(), "b".into()].into(), ..asked() }), all);
+    assert_eq!(
+        found(&store, &HistoryQuery { states: [State::Failed, State::Starting].into(), ..asked() }),
+        [all[0], all[2]]
+    );
+    assert_eq!(found(&store, &HistoryQuery { since: Some(at(2)), until: Some(at(4)), ..asked() }), all[1..3]);
+    assert_eq!(found(&store, &HistoryQuery { by: Some("kim AS".to_owned()), ..asked() }), [all[1]]);
+    assert_eq!(found(&store, &HistoryQuery { run: Some("r3".to_owned()), ..asked() }), [all[2]]);
+    let narrow =
+        HistoryQuery { services: ["b".into()].into(), states: [State::Online].into(), since: Some(at(4)), ..asked() };
     assert_eq!(found(&store, &narrow), [all[3]]);
-    assert_eq!(found(&store, &Asked { until: Some(at(1)), ..asked() }), [""; 0]);
+    assert_eq!(found(&store, &HistoryQuery { until: Some(at(1)), ..asked() }), [""; 0]);
 
     let whole = Transition {
         made: false,
@@ -62,7 +66,7 @@ fn each_filter_narrows_and_the_newest_are_shown_oldest_first() {
         ..transition("c", State::Timeout, 9)
     };
     now(store.record(&whole)).expect("written");
-    let asked = Asked { services: ["c".into()].into(), ..asked() };
+    let asked = HistoryQuery { services: ["c".into()].into(), ..asked() };
     assert_eq!(now(store.transitions(&asked)).expect("read"), [whole], "all of it comes back");
 }
 
@@ -71,7 +75,7 @@ fn before_a_time_each_service_was_somewhere() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = filled(folder.path());
     let before = |second| {
-        let before = now(store.transitions_before(&Asked { since: Some(at(second)), ..asked() })).expect("read");
+        let before = now(store.transitions_before(&HistoryQuery { since: Some(at(second)), ..asked() })).expect("read");
         before.into_iter().map(|one| format!("{} {}", one.service, one.to)).collect::<Vec<_>>()
     };
     assert_eq!(before(4), ["a online", "b failed"]);
@@ -99,13 +103,13 @@ fn a_question_goes_by_an_index() {
     let folder = tempfile::tempdir().expect("a folder");
     filled(folder.path());
     let file = Connection::open(folder.path().join(FILE)).expect("opened");
-    let plan = |asked: &Asked| {
+    let plan = |asked: &HistoryQuery| {
         let (sql, values) = query(FORMAT, asked);
         let mut statement = file.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a query");
         let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).expect("rows");
         rows.collect::<rusqlite::Result<Vec<_>>>().expect("read").join("; ")
     };
-    let one_day = Asked {
+    let one_day = HistoryQuery {
         services: ["a".into()].into(),
         states: [State::Failed].into(),
         since: Some(at(0)),
@@ -118,7 +122,7 @@ fn a_question_goes_by_an_index() {
         "nothing is sorted either"
     );
     assert_eq!(plan(&asked()), "SEARCH transitions USING INDEX transitions_of_time (project=?)");
-    let of_service = plan(&Asked { services: ["a".into()].into(), ..asked() });
+    let of_service = plan(&HistoryQuery { services: ["a".into()].into(), ..asked() });
     assert!(of_service.contains("USING INDEX transitions_of_"), "{of_service}");
 }
 
@@ -126,27 +130,27 @@ fn a_question_goes_by_an_index() {
 fn runs_and_calls_are_asked_for_likewise() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
-    let second = Run { id: "r2".to_owned(), by: "lee".to_owned(), began: at(20), ended: at(30), ..run(true, 3) };
-    for run in [&run(true, 0), &second, &Run { project: "other".into(), ..second.clone() }, &run(false, 0)] {
+    let second = RunRecord { id: "r2".to_owned(), by: "lee".to_owned(), began: at(20), ended: at(30), ..run(true, 3) };
+    for run in [&run(true, 0), &second, &RunRecord { project: "other".into(), ..second.clone() }, &run(false, 0)] {
         now(store.record_run(TOKEN, run, &[])).expect("written");
     }
-    let runs = |asked: &Asked| now(store.runs(asked)).expect("read");
+    let runs = |asked: &HistoryQuery| now(store.runs(asked)).expect("read");
     assert_eq!(runs(&asked()), [run(true, 0), second.clone()]);
-    assert_eq!(runs(&Asked { limit: Some(1), ..asked() }), std::slice::from_ref(&second));
-    assert_eq!(runs(&Asked { since: Some(at(10)), ..asked() }), std::slice::from_ref(&second));
-    assert_eq!(runs(&Asked { until: Some(at(20)), ..asked() }), [run(true, 0)]);
-    assert_eq!(runs(&Asked { by: Some("LEE".to_owned()), ..asked() }), std::slice::from_ref(&second));
-    assert_eq!(runs(&Asked { run: Some("r1".to_owned()), ..asked() }), [run(true, 0)]);
+    assert_eq!(runs(&HistoryQuery { limit: Some(1), ..asked() }), std::slice::from_ref(&second));
+    assert_eq!(runs(&HistoryQuery { since: Some(at(10)), ..asked() }), std::slice::from_ref(&second));
+    assert_eq!(runs(&HistoryQuery { until: Some(at(20)), ..asked() }), [run(true, 0)]);
+    assert_eq!(runs(&HistoryQuery { by: Some("LEE".to_owned()), ..asked() }), std::slice::from_ref(&second));
+    assert_eq!(runs(&HistoryQuery { run: Some("r1".to_owned()), ..asked() }), [run(true, 0)]);
 
     let later = Called { at: at(50), service: "b".into(), error: None, ..call() };
     for call in [&call(), &later] {
         now(store.record_call(call)).expect("written");
     }
-    let calls = |asked: &Asked| now(store.calls(asked)).expect("read");
+    let calls = |asked: &HistoryQuery| now(store.calls(asked)).expect("read");
     assert_eq!(calls(&asked()), [call(), later.clone()]);
-    assert_eq!(calls(&Asked { since: Some(at(3)), ..asked() }), std::slice::from_ref(&later));
-    assert_eq!(calls(&Asked { services: ["b".into()].into(), ..asked() }), [later]);
-    assert_eq!(calls(&Asked { run: Some("r0".to_owned()), ..asked() }), []);
+    assert_eq!(calls(&HistoryQuery { since: Some(at(3)), ..asked() }), std::slice::from_ref(&later));
+    assert_eq!(calls(&HistoryQuery { services: ["b".into()].into(), ..asked() }), [later]);
+    assert_eq!(calls(&HistoryQuery { run: Some("r0".to_owned()), ..asked() }), []);
 }
 
 /// As many as read beside an apply: a status page, a dashboard, whoever looks.

@@ -9,8 +9,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{FILE, Sqlite, at, now, transition};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::asked::Asked;
-use crate::store::{Entry, Journal as _, PendingChange};
+use crate::store::query::HistoryQuery;
+use crate::store::{Journal as _, JournalEntry, PendingChange};
 
 /// Holds the write lock of a store's file while this works.
 async fn while_locked(folder: &std::path::Path, work: impl AsyncFnOnce()) {
@@ -45,7 +45,7 @@ async fn a_write_to_a_locked_file_stalls_no_other_future() {
     .await;
     assert_eq!(ticks.into_inner(), 20);
     write.await.expect("written once the file is free");
-    assert_eq!(store.transitions(&Asked::all("studio".into())).await.expect("read"), [change]);
+    assert_eq!(store.transitions(&HistoryQuery::all("studio".into())).await.expect("read"), [change]);
 }
 
 #[tokio::test]
@@ -57,12 +57,12 @@ async fn a_write_whose_future_is_dropped_is_made_whole_or_not_at_all() {
     let pending = PendingChange::default();
     while_locked(folder.path(), async || {
         // It is handed over with the first poll; one that is never polled is not.
-        let entry = Entry { transition: Some(&first), pending, ..Entry::of(&project) };
+        let entry = JournalEntry { transition: Some(&first), pending, ..JournalEntry::of(&project) };
         assert!(store.write(&entry).now_or_never().is_none(), "the file is locked");
         drop(store.record(&second));
     })
     .await;
-    assert_eq!(store.transitions(&Asked::all(project)).await.expect("read"), [first]);
+    assert_eq!(store.transitions(&HistoryQuery::all(project)).await.expect("read"), [first]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_store_that_is_dropped_has_done_what_was_handed_over() {
         let _ = store.record(&change).now_or_never();
     }
     drop(store);
-    let kept = now(Sqlite::at(folder.path()).transitions(&Asked::all("studio".into()))).expect("read");
+    let kept = now(Sqlite::at(folder.path()).transitions(&HistoryQuery::all("studio".into()))).expect("read");
     assert_eq!(kept.iter().map(|one| one.at).collect::<Vec<_>>(), (0..50).map(at).collect::<Vec<_>>(), "in order");
     assert!(!folder.path().join("lcm.db-wal").exists(), "the file was closed");
 }
@@ -95,6 +95,6 @@ async fn writes_of_many_tasks_are_all_made() {
     for task in tasks {
         task.await.expect("it ends").expect("written");
     }
-    let found = stores[0].transitions(&Asked::all("studio".into())).await.expect("read");
+    let found = stores[0].transitions(&HistoryQuery::all("studio".into())).await.expect("read");
     assert_eq!(found.len(), 20);
 }

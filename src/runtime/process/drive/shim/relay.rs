@@ -31,7 +31,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 const LINE_BYTES_MAX: usize = 16 << 10;
 
 /// A service's output pipe, as its shim makes it.
-pub(crate) struct Pipe {
+pub(crate) struct OutputPipe {
     pub(crate) reader: File,
     /// Reads as well: see the head.
     pub(crate) writer: File,
@@ -39,7 +39,7 @@ pub(crate) struct Pipe {
     pub(crate) inode: u64,
 }
 
-impl Pipe {
+impl OutputPipe {
     pub(crate) fn open() -> io::Result<Self> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         // A host whose pipes are smaller has smaller ones.
@@ -61,7 +61,7 @@ pub(crate) fn reader_of(descriptor: OwnedFd) -> io::Result<File> {
 
 /// Bounds of a log, and the pattern that a log probe waits for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct LogOrders {
+pub(crate) struct LogSpec {
     pub(crate) bytes_max: u64,
     pub(crate) files: u32,
     #[serde(default)]
@@ -85,13 +85,13 @@ pub(crate) struct Relay {
     folder: Folder,
     bytes_max: u64,
     files: u32,
-    search: Option<Search>,
+    search: Option<PatternSearch>,
     ended: bool,
 }
 
 impl Relay {
-    pub(crate) fn new(pipe: File, log: File, folder: Folder, orders: &LogOrders) -> Self {
-        let search = orders.awaited.as_ref().and_then(Search::begin);
+    pub(crate) fn new(pipe: File, log: File, folder: Folder, orders: &LogSpec) -> Self {
+        let search = orders.awaited.as_ref().and_then(PatternSearch::begin);
         Self { pipe, log, folder, bytes_max: orders.bytes_max, files: orders.files, search, ended: false }
     }
 
@@ -158,7 +158,7 @@ pub(crate) fn locked(relay: &Arc<Mutex<Relay>>) -> std::sync::MutexGuard<'_, Rel
 }
 
 /// The search for a pattern in lines as they pass. A match over several lines is left to the probe, which reads the log.
-struct Search {
+struct PatternSearch {
     awaited: Awaited,
     regex: Regex,
     until: Option<Instant>,
@@ -166,7 +166,7 @@ struct Search {
     line: Vec<u8>,
 }
 
-impl Search {
+impl PatternSearch {
     fn begin(awaited: &Awaited) -> Option<Self> {
         let regex = Regex::new(&awaited.pattern).ok()?;
         let until = Instant::now().checked_add(Duration::from_millis(awaited.for_ms));
@@ -192,7 +192,7 @@ mod tests {
     use std::io::Write as _;
     use std::sync::{Arc, Mutex};
 
-    use super::{Awaited, LogOrders, Pipe, Relay, Search, run};
+    use super::{Awaited, LogSpec, OutputPipe, PatternSearch, Relay, run};
     use crate::host::log_match::LogMatch;
     use crate::runtime::process::drive::folder::Folder;
     use crate::runtime::process::drive::log;
@@ -206,8 +206,8 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let folder = Folder::new(root.path(), "p", "s");
         folder.ensure().expect("it can be made");
-        let mut pipe = Pipe::open().expect("a pipe");
-        let orders = LogOrders { bytes_max: 1000, files: 1, awaited: Some(awaited("(?m)^server is ready$")) };
+        let mut pipe = OutputPipe::open().expect("a pipe");
+        let orders = LogSpec { bytes_max: 1000, files: 1, awaited: Some(awaited("(?m)^server is ready$")) };
         let log = log::open(&folder).expect("a log");
         let relay = Relay::new(pipe.reader, log, folder.clone(), &orders);
         let relay = Arc::new(Mutex::new(relay));
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_not_kept() {
-        let mut search = Search::begin(&awaited("end")).expect("a pattern");
+        let mut search = PatternSearch::begin(&awaited("end")).expect("a pattern");
         for _ in 0..100 {
             assert!(!search.finds(&[b'x'; 10_000]));
         }

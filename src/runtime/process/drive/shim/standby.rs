@@ -24,7 +24,7 @@ use crate::host::program::ignored;
 use crate::model::facts::ProcessFact;
 use crate::runtime::process::drive::folder::{Folder, StartNote};
 use crate::runtime::process::drive::processes::Processes;
-use crate::runtime::process::drive::shim::relay::{self, LogOrders, Relay};
+use crate::runtime::process::drive::shim::relay::{self, LogSpec, Relay};
 use crate::runtime::process::drive::{helper, log};
 
 /// The hidden subcommand by which lcm becomes a standby.
@@ -43,9 +43,9 @@ const LEAVE_WAIT: Duration = Duration::from_millis(200);
 
 /// What a standby needs to know.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Orders {
+pub(crate) struct StandbySpec {
     folder: PathBuf,
-    log: LogOrders,
+    log: LogSpec,
     /// For a revived one: the pipe, and who may hold it.
     #[serde(default)]
     pipe: u64,
@@ -67,8 +67,8 @@ impl Standby {
         Ok(Self(ours))
     }
 
-    pub(crate) fn order(&mut self, folder: &Folder, log: &LogOrders) -> io::Result<()> {
-        let orders = Orders { folder: folder.path().to_owned(), log: log.clone(), pipe: 0, holders: Vec::new() };
+    pub(crate) fn order(&mut self, folder: &Folder, log: &LogSpec) -> io::Result<()> {
+        let orders = StandbySpec { folder: folder.path().to_owned(), log: log.clone(), pipe: 0, holders: Vec::new() };
         let mut line = serde_json::to_vec(&orders).map_err(io::Error::other)?;
         line.push(b'\n');
         self.0.write_all(&line)
@@ -106,8 +106,8 @@ pub(crate) fn revive(
         return Ok(());
     }
     let holders = members.iter().map(|member| member.pid).collect();
-    let log = LogOrders { bytes_max: output.bytes_max, files: output.files, awaited: None };
-    let orders = Orders { folder: folder.path().to_owned(), log, pipe: output.inode, holders };
+    let log = LogSpec { bytes_max: output.bytes_max, files: output.files, awaited: None };
+    let orders = StandbySpec { folder: folder.path().to_owned(), log, pipe: output.inode, holders };
     let words = [SUBCOMMAND, FIRST_STAGE_REVIVING].map(str::to_owned);
     let mut stage = helper::helper(processes, &words).map_err(io::Error::other)?;
     let mut stage = stage.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -154,7 +154,7 @@ pub(crate) fn standby_main(mut arguments: impl Iterator<Item = OsString>) -> u8 
     0
 }
 
-fn read_orders() -> Option<Orders> {
+fn read_orders() -> Option<StandbySpec> {
     let mut line = Vec::new();
     io::stdin().lock().take(ORDERS_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
     serde_json::from_slice(&line).ok()
@@ -166,7 +166,7 @@ fn inherited_pipe() -> io::Result<File> {
 }
 
 /// The pipe that a member of the service holds as its stdout or stderr.
-fn held_pipe(orders: &Orders) -> io::Result<File> {
+fn held_pipe(orders: &StandbySpec) -> io::Result<File> {
     let paths = orders.holders.iter().flat_map(|pid| [1, 2].map(|number| format!("/proc/{pid}/fd/{number}")));
     for path in paths {
         if let Ok(file) = kernel::open_held_pipe(Path::new(&path))

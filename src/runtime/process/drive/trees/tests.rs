@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Begun, Census, Flaw, Names, Stat};
+use super::{Census, ProjectNames, Stat, TreeStart, VerificationError};
 use crate::model::facts::Marks;
 use crate::runtime::process::drive::members::Recorded;
 use crate::runtime::process::drive::members_note::{Member, MembersNote};
@@ -27,12 +27,13 @@ fn marks(service: &str, salt: &str) -> Marks {
 
 fn shim(census: &mut Census, pid: i32, service: &str, salt: &str) {
     let begun =
-        Begun { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: Some(pid) };
+        TreeStart { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: Some(pid) };
     census.shims.insert(pid, begun);
 }
 
 fn mark(census: &mut Census, pid: i32, service: &str, salt: &str) {
-    let begun = Begun { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: None };
+    let begun =
+        TreeStart { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: None };
     census.marked.insert(pid, begun);
 }
 
@@ -50,7 +51,7 @@ fn record(census: &mut Census, service: &str, shim: i32, members: Vec<Member>) {
         output: Some(u64::from(shim.unsigned_abs())),
         members,
     };
-    census.begun.push(super::begun_of(&note, OWNER, &Names::default()));
+    census.begun.push(super::begun_of(&note, OWNER, &ProjectNames::default()));
     census.recorded =
         Recorded::living(vec![note], &census.stats, &|pid, output| u64::from(pid.unsigned_abs()) == output * 10);
 }
@@ -169,9 +170,9 @@ fn what_is_not_proven_is_a_claim_once_for_each_tree() {
     shim(&mut census, 10, "a", "s1");
     let key = |service: &str| ("p".to_owned(), service.to_owned());
     for pid in [11, 50, 51, 60] {
-        census.flawed.insert(pid, (key("ghost"), Flaw::MarksAlone));
+        census.flawed.insert(pid, (key("ghost"), VerificationError::MarksAlone));
     }
-    census.flawed.insert(60, (("q".to_owned(), "ghost".to_owned()), Flaw::MarksAlone));
+    census.flawed.insert(60, (("q".to_owned(), "ghost".to_owned()), VerificationError::MarksAlone));
     let unproven: Vec<i32> = census.unproven("p").map(|(pid, _, _)| pid).collect();
     assert_eq!(unproven, [50], "11 descends from a shim, 51 from 50, and 60 is another project's");
     assert!(census.trees().keys().all(|key| key.1 == "a"));
@@ -188,7 +189,7 @@ fn trees_of_other_users_are_kept_apart() {
     assert_eq!(census.trees_of_others().len(), 1);
     assert_eq!(
         census.unproven("p").map(|(pid, _, flaw)| (pid, flaw)).collect::<Vec<_>>(),
-        [(10, Flaw::OtherUser(OWNER))]
+        [(10, VerificationError::OtherUser(OWNER))]
     );
 }
 

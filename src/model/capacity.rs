@@ -12,14 +12,14 @@ const LISTED_MAX: usize = 8;
 
 /// Every GPU, or why nothing can be said of them.
 #[derive(Clone, Debug, Default)]
-pub struct Room {
-    pub gpus: BTreeMap<GpuId, GpuRoom>,
+pub struct HostCapacity {
+    pub gpus: BTreeMap<GpuId, GpuCapacity>,
     pub unknown: Option<String>,
 }
 
 /// One GPU.
 #[derive(Clone, Debug)]
-pub struct GpuRoom {
+pub struct GpuCapacity {
     pub index: u32,
     /// `GPU 0`; by its id where the index does not say which.
     pub called: String,
@@ -38,12 +38,12 @@ pub struct GpuRoom {
     /// Why nothing can be said of it for now.
     pub unreadable: Option<String>,
     /// Services and orphans that run on it, by the label that people know them by: `ollama (priority 200)`.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<MemoryHolder>,
 }
 
 /// What one service or orphan of this project has on one GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct MemoryHolder {
     /// `None`: it is nobody's whom the manifest names. An orphan may bear a service's name and is another all the same.
     pub service: Option<ServiceName>,
     /// `ollama (priority 200)`, `orphan old`.
@@ -54,7 +54,7 @@ pub struct Holder {
     pub measured: Option<Mebibytes>,
 }
 
-impl Holder {
+impl MemoryHolder {
     /// Whether it is this service itself.
     #[must_use]
     pub fn is(&self, service: &ServiceName) -> bool {
@@ -62,7 +62,7 @@ impl Holder {
     }
 }
 
-impl GpuRoom {
+impl GpuCapacity {
     /// What is left for one more, `except` itself: negative where the GPU is overcommitted.
     #[must_use]
     pub fn left(&self, except: Option<&ServiceName>) -> i64 {
@@ -83,7 +83,7 @@ impl GpuRoom {
         subtract(self.reserve, "reserve");
         let names = self.foreign_holders.join(", ");
         subtract(self.foreign, &if names.is_empty() { "foreign".to_owned() } else { format!("foreign ({names})") });
-        let mut holders: Vec<&Holder> = self.others(except).collect();
+        let mut holders: Vec<&MemoryHolder> = self.others(except).collect();
         if holders.len() > LISTED_MAX {
             holders.sort_by(|a, b| (b.counts, &a.label).cmp(&(a.counts, &b.label)));
         }
@@ -98,7 +98,7 @@ impl GpuRoom {
         line
     }
 
-    fn others(&self, except: Option<&ServiceName>) -> impl Iterator<Item = &Holder> {
+    fn others(&self, except: Option<&ServiceName>) -> impl Iterator<Item = &MemoryHolder> {
         self.holders.iter().filter(move |held| except.is_none_or(|except| !held.is(except)))
     }
 }

@@ -1,4 +1,4 @@
-//! What operators said. A word holds until it is taken back, and the machine's state is seen through it: a service in
+//! Holds of operators. A hold lasts until it is released, and the machine's state is seen through it: a service in
 //! maintenance is left as it is, whatever it does.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,8 @@ use crate::model::names::{ModeName, ServiceName};
 /// What an operator wants of one service, against the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Word {
+#[schemars(rename = "Word")]
+pub enum Hold {
     /// Hands off: the machine is left as it is.
     Maintain,
     /// Paused: it keeps its memory, and counts in full.
@@ -27,7 +28,7 @@ pub enum Word {
     Terminate,
 }
 
-impl Word {
+impl Hold {
     pub const ALL: [Self; 3] = [Self::Maintain, Self::Suspend, Self::Terminate];
 
     #[must_use]
@@ -53,57 +54,59 @@ impl Word {
 /// The one way that a service takes from `from` once this is said of it, both ends included; `None`: it can't be said
 /// then.
 #[must_use]
-pub fn way(word: Word, from: State) -> Option<&'static [State]> {
-    WAYS.iter().find(|(of, states)| *of == word && states[0] == from).map(|(_, states)| *states)
+pub fn way(hold: Hold, from: State) -> Option<&'static [State]> {
+    WAYS.iter().find(|(of, states)| *of == hold && states[0] == from).map(|(_, states)| *states)
 }
 
-/// What each word does, as [`crate::model::lifecycle::ROUTES`] has it for actions: from where it can be said, and what
-/// is passed on the way to [`Word::state`].
-pub const WAYS: &[(Word, &[State])] = &[
-    (Word::Maintain, &[Online, Maintenance]),
-    (Word::Maintain, &[Busy, Maintenance]),
-    (Word::Maintain, &[Idle, Maintenance]),
-    (Word::Maintain, &[Error, Maintenance]),
-    (Word::Maintain, &[Offline, Maintenance]),
-    (Word::Maintain, &[Suspended, Maintenance]),
-    (Word::Suspend, &[Online, Suspended]),
-    (Word::Suspend, &[Idle, Suspended]),
-    (Word::Suspend, &[Busy, Suspended]),
-    (Word::Terminate, &[Online, Stopping, Terminated]),
-    (Word::Terminate, &[Idle, Stopping, Terminated]),
-    (Word::Terminate, &[Busy, Stopping, Terminated]),
-    (Word::Terminate, &[Stopping, Terminated]),
-    (Word::Terminate, &[Error, Offline, Terminated]),
-    (Word::Terminate, &[Timeout, Offline, Terminated]),
-    (Word::Terminate, &[Suspended, Offline, Terminated]),
-    (Word::Terminate, &[Maintenance, Offline, Terminated]),
-    (Word::Terminate, &[Starting, Error, Offline, Terminated]),
-    (Word::Terminate, &[Deploying, Error, Offline, Terminated]),
-    (Word::Terminate, &[Updating, Error, Offline, Terminated]),
-    (Word::Terminate, &[Scaling, Online, Stopping, Terminated]),
-    (Word::Terminate, &[Offline, Terminated]),
+/// States that each hold leads through, as [`crate::model::lifecycle::ROUTES`] has it for actions: from where it can be
+/// set, up to [`Hold::state`].
+pub const WAYS: &[(Hold, &[State])] = &[
+    (Hold::Maintain, &[Online, Maintenance]),
+    (Hold::Maintain, &[Busy, Maintenance]),
+    (Hold::Maintain, &[Idle, Maintenance]),
+    (Hold::Maintain, &[Error, Maintenance]),
+    (Hold::Maintain, &[Offline, Maintenance]),
+    (Hold::Maintain, &[Suspended, Maintenance]),
+    (Hold::Suspend, &[Online, Suspended]),
+    (Hold::Suspend, &[Idle, Suspended]),
+    (Hold::Suspend, &[Busy, Suspended]),
+    (Hold::Terminate, &[Online, Stopping, Terminated]),
+    (Hold::Terminate, &[Idle, Stopping, Terminated]),
+    (Hold::Terminate, &[Busy, Stopping, Terminated]),
+    (Hold::Terminate, &[Stopping, Terminated]),
+    (Hold::Terminate, &[Error, Offline, Terminated]),
+    (Hold::Terminate, &[Timeout, Offline, Terminated]),
+    (Hold::Terminate, &[Suspended, Offline, Terminated]),
+    (Hold::Terminate, &[Maintenance, Offline, Terminated]),
+    (Hold::Terminate, &[Starting, Error, Offline, Terminated]),
+    (Hold::Terminate, &[Deploying, Error, Offline, Terminated]),
+    (Hold::Terminate, &[Updating, Error, Offline, Terminated]),
+    (Hold::Terminate, &[Scaling, Online, Stopping, Terminated]),
+    (Hold::Terminate, &[Offline, Terminated]),
 ];
 
-/// Where a service may go from a word's state when the word is taken back. What is deleted is registered anew.
-pub const RETURNS: &[(Word, &[State])] = &[
-    (Word::Maintain, &[Maintenance, Online]),
-    (Word::Maintain, &[Maintenance, Offline]),
-    (Word::Maintain, &[Maintenance, Suspended]),
-    (Word::Suspend, &[Suspended, Online]),
-    (Word::Terminate, &[Terminated, Deleted]),
+/// States that a service may go to from a hold's state when the hold is released. What is deleted is registered anew.
+pub const RETURNS: &[(Hold, &[State])] = &[
+    (Hold::Maintain, &[Maintenance, Online]),
+    (Hold::Maintain, &[Maintenance, Offline]),
+    (Hold::Maintain, &[Maintenance, Suspended]),
+    (Hold::Suspend, &[Suspended, Online]),
+    (Hold::Terminate, &[Terminated, Deleted]),
 ];
 
-impl fmt::Display for Word {
+impl fmt::Display for Hold {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.as_str())
     }
 }
 
-/// A word as it is kept: who said it, when, and why.
+/// A hold as it is kept: who set it, when, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Said {
-    pub word: Word,
+#[schemars(rename = "Said")]
+pub struct HoldRecord {
+    #[serde(rename = "word")]
+    pub kind: Hold,
     pub by: String,
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -114,7 +117,7 @@ pub struct Said {
     pub metadata: BTreeMap<String, String>,
 }
 
-impl Said {
+impl HoldRecord {
     /// `kim, since 2026-11-21T14:02:05Z: rendering`
     #[must_use]
     pub fn by_whom(&self) -> String {
@@ -122,7 +125,7 @@ impl Said {
     }
 }
 
-/// The same of any word's parts.
+/// The same of any hold's parts.
 #[must_use]
 pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -130,10 +133,11 @@ pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
 }
 
 /// Mode override of a project, set by `lcm switch` and followed by every command that names no mode, from any checkout.
-/// It holds until the manifest's own `mode:` is another than when it was set: the newest word wins.
+/// It holds until the manifest's own `mode:` is another than when it was set: the newest one wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Switched {
+#[schemars(rename = "Switched")]
+pub struct ModeOverride {
     pub mode: ModeName,
     /// The entry file that it was set with, absolute.
     pub entry: String,
@@ -145,8 +149,8 @@ pub struct Switched {
     pub reason: Option<String>,
 }
 
-impl Switched {
-    /// As [`Said::by_whom`].
+impl ModeOverride {
+    /// As [`HoldRecord::by_whom`].
     #[must_use]
     pub fn by_whom(&self) -> String {
         by_whom(&self.by, self.since, self.reason.as_deref())
@@ -155,41 +159,41 @@ impl Switched {
 
 /// All that operators said of one project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
-    pub services: BTreeMap<ServiceName, Said>,
+pub struct Holds {
+    pub services: BTreeMap<ServiceName, HoldRecord>,
     /// The mode override.
-    pub mode: Option<Switched>,
+    pub mode: Option<ModeOverride>,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{RETURNS, WAYS, Word, way};
+    use super::{Hold, RETURNS, WAYS, way};
     use crate::model::lifecycle::{Action, State, route};
 
     #[test]
     fn every_way_there_and_back_walks_legal_rows() {
-        for (word, states) in WAYS.iter().chain(RETURNS) {
+        for (hold, states) in WAYS.iter().chain(RETURNS) {
             for pair in states.windows(2) {
-                assert!(pair[0].may_become(pair[1]), "{word} from {}: {} to {}", states[0], pair[0], pair[1]);
+                assert!(pair[0].may_become(pair[1]), "{hold} from {}: {} to {}", states[0], pair[0], pair[1]);
             }
         }
-        for word in Word::ALL {
+        for hold in Hold::ALL {
             for from in State::ALL {
-                let Some(states) = way(word, from) else { continue };
-                assert_eq!((states[0], states[states.len() - 1]), (from, word.state()), "{word}");
+                let Some(states) = way(hold, from) else { continue };
+                assert_eq!((states[0], states[states.len() - 1]), (from, hold.state()), "{hold}");
             }
-            let back = RETURNS.iter().filter(|(of, _)| *of == word);
-            assert!(back.clone().count() > 0 && back.clone().all(|(_, states)| states[0] == word.state()), "{word}");
+            let back = RETURNS.iter().filter(|(of, _)| *of == hold);
+            assert!(back.clone().count() > 0 && back.clone().all(|(_, states)| states[0] == hold.state()), "{hold}");
         }
     }
 
     #[test]
     fn a_suspension_is_a_pause_and_its_end_an_unpause() {
         for from in State::ALL {
-            assert_eq!(way(Word::Suspend, from), route(Action::Pause, from), "{from}");
+            assert_eq!(way(Hold::Suspend, from), route(Action::Pause, from), "{from}");
         }
         assert!(
-            RETURNS.iter().any(|(word, back)| *word == Word::Suspend && Some(*back) == route(Action::Unpause, back[0]))
+            RETURNS.iter().any(|(hold, back)| *hold == Hold::Suspend && Some(*back) == route(Action::Unpause, back[0]))
         );
     }
 
@@ -197,10 +201,10 @@ mod tests {
     fn a_termination_is_a_stop_that_ends_elsewhere() {
         for from in State::ALL {
             let Some(stop) = route(Action::Stop, from) else {
-                assert_eq!(way(Word::Terminate, from).is_some(), from == State::Offline, "{from}");
+                assert_eq!(way(Hold::Terminate, from).is_some(), from == State::Offline, "{from}");
                 continue;
             };
-            let terminate = way(Word::Terminate, from).expect("what can be stopped can be terminated");
+            let terminate = way(Hold::Terminate, from).expect("what can be stopped can be terminated");
             let before: Vec<State> = stop.iter().copied().filter(|state| *state != State::Offline).collect();
             let rest: Vec<State> = terminate.iter().copied().filter(|state| *state != State::Offline).collect();
             assert_eq!(rest, [before, vec![State::Terminated]].concat(), "{from}");
@@ -209,7 +213,7 @@ mod tests {
 
     #[test]
     fn hands_off_can_be_said_of_what_the_table_names() {
-        let said = State::ALL.into_iter().filter(|from| way(Word::Maintain, *from).is_some());
+        let said = State::ALL.into_iter().filter(|from| way(Hold::Maintain, *from).is_some());
         let names: Vec<&str> = said.map(State::as_str).collect();
         assert_eq!(names, ["online", "busy", "idle", "error", "suspended", "offline"]);
     }

@@ -9,7 +9,7 @@ use crate::model::names::{ProjectName, ServiceName};
 
 /// Each filter narrows; an empty one lets everything through.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct HistoryQuery {
     pub project: ProjectName,
     pub services: BTreeSet<ServiceName>,
     /// What a change came to.
@@ -26,7 +26,7 @@ pub struct Asked {
     pub limit: Option<u32>,
 }
 
-impl Asked {
+impl HistoryQuery {
     /// All of a project.
     #[must_use]
     pub fn all(project: ProjectName) -> Self {
