@@ -40,7 +40,7 @@ mod studio;
 mod world;
 
 use sandbox::{Sandbox, answers, free_port};
-use studio::{Stranger, docker, engine_missing, remove_labelled, status};
+use studio::{Foreign, docker, engine_missing, remove_labelled, status};
 
 /// More lines than an apply of two services says.
 const LINES_MAX: usize = 80;
@@ -125,7 +125,7 @@ struct Pair {
     ports: [u16; 2],
     services: fn(&Self, variant: usize, dying: &str) -> String,
     /// What the second container is made of, where somebody else made it.
-    existing: Option<Stranger>,
+    existing: Option<Foreign>,
 }
 
 impl Pair {
@@ -241,7 +241,7 @@ fn containers() {
     });
     let (name, publish) = (format!("{}-theirs", pair.sandbox.name), format!("127.0.0.1:{}:8000", pair.ports[1]));
     let words = ["--name", &name, "--publish", &publish, image::model_server(), "--host", "0.0.0.0"];
-    pair.existing = Some(Stranger::create(&words));
+    pair.existing = Some(Foreign::create(&words));
     let _removed = Labelled(pair.sandbox.name.clone());
     pair.kill_after_each_line(|when| assert_eq!(pair.containers(), ["@-below running"], "{when}"));
     assert_eq!(pair.containers(), [""; 0]);

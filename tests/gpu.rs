@@ -173,7 +173,7 @@ fn a_process_holds() {
         return;
     };
     assert!(mine.program.starts_with("python3"), "{mine:?}");
-    assert!(matches!(mine.owner, ProcessOwner::Stranger | ProcessOwner::Container(_)), "{mine:?}");
+    assert!(matches!(mine.owner, ProcessOwner::Foreign | ProcessOwner::Container(_)), "{mine:?}");
     let memory = mine.memory.expect("it is told").0;
     println!("asked for {HELD_MIB} MiB, holds {memory} MiB on {}", gpu.id);
     assert!((HELD_MIB..=HELD_MIB + CONTEXT_MIB_MAX).contains(&memory), "{memory} MiB");

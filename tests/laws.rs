@@ -6,6 +6,8 @@ use std::process::Command;
 
 #[path = "support/circles.rs"]
 mod circles;
+#[path = "laws/language.rs"]
+mod language;
 #[path = "laws/lifecycle.rs"]
 mod lifecycle;
 #[path = "support/source.rs"]

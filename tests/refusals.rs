@@ -77,8 +77,8 @@ fn an_unknown_mode_lists_those_that_are_there() {
 #[test]
 fn a_port_that_a_stranger_holds_is_named_with_its_holder() {
     let mut sandbox = Sandbox::new("refusal");
-    let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = stranger.local_addr().expect("an address").port();
+    let foreign = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = foreign.local_addr().expect("an address").port();
     let ran =
         apply(&mut sandbox, &format!("{HEAD}services:\n{}{}", server("taken", port), server("free", free_port())));
     ran.exits(4).says("taken").says(&port.to_string()).says(&std::process::id().to_string());

@@ -38,7 +38,7 @@ mod world;
 
 use plans::{blocked, position, reason, result, stage, steps};
 use sandbox::{Sandbox, answers, free_port, kill, wait_until};
-use studio::{Stranger, Studio, docker, engine_missing, exists, id, remove_labelled, status};
+use studio::{Foreign, Studio, docker, engine_missing, exists, id, remove_labelled, status};
 
 const TESTS: &[(&str, fn())] = &[
     ("voice_video_chat_and_back_each_in_one_run", voice_video_chat_and_back_each_in_one_run),
@@ -99,8 +99,8 @@ fn main() -> ExitCode {
 
 fn voice_video_chat_and_back_each_in_one_run() {
     let studio = Studio::new();
-    let stranger = Stranger::run(&["--name", &format!("{}-stranger", studio.sandbox.name), studio.image()]);
-    let before = stranger.state();
+    let foreign = Foreign::run(&["--name", &format!("{}-stranger", studio.sandbox.name), studio.image()]);
+    let before = foreign.state();
     for (mode, services) in [
         ("voice", &["cosyvoice"][..]),
         ("video", &["comfyui", "vidi"]),
@@ -114,7 +114,7 @@ fn voice_video_chat_and_back_each_in_one_run() {
         let plan = studio.lcm(mode, &["plan", "--detailed-exitcode", "--format", "json"]).exits(0).json();
         assert_eq!(plan["changes"], json!(false), "{plan:#}");
     }
-    assert_eq!(stranger.state(), before, "a stranger's container is left alone");
+    assert_eq!(foreign.state(), before, "a stranger's container is left alone");
 }
 
 fn nothing_starts_before_its_room_is_free() {
@@ -192,21 +192,21 @@ fn another_projects_container_blocks_and_is_left_alone() {
     let studio = Studio::new();
     let name = studio.container("ollama");
     let others = ["--label", "lcm.project=somebody-else", "--label", "lcm.service=ollama"];
-    let stranger = Stranger::run(&[&["--name", &name], &others[..], &[studio.image()]].concat());
-    let before = stranger.state();
+    let foreign = Foreign::run(&[&["--name", &name], &others[..], &[studio.image()]].concat());
+    let before = foreign.state();
     let plan = studio.lcm("chat", &["plan", "--format", "json"]).exits(4).json();
     assert_eq!(blocked(&plan), ["ollama: not_ours"]);
     studio.lcm("chat", &["apply", "--yes"]).exits(4).says(&name);
     studio.lcm("lcm", &["down", "--yes"]);
-    assert_eq!(stranger.state(), before);
-    drop(stranger);
+    assert_eq!(foreign.state(), before);
+    drop(foreign);
 
     let name = studio.container("cosyvoice");
     docker(&["rm", &name]);
-    let stranger = Stranger::create(&[&["--name", &name], &others[..], &[studio.image()]].concat());
-    let before = stranger.state();
+    let foreign = Foreign::create(&[&["--name", &name], &others[..], &[studio.image()]].concat());
+    let before = foreign.state();
     studio.lcm("voice", &["apply", "--yes"]).exits(4).says(&name);
-    assert_eq!(stranger.state(), before);
+    assert_eq!(foreign.state(), before);
 }
 
 fn a_container_that_is_not_there_blocks_and_is_named() {

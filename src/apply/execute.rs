@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::gate::permission::forbidden;
 use super::journal::result::{fail, key, skip, succeed};
 use super::journal::{attempts, pending};
-use super::run::{Cancelled, OnFailure, Run, StepError, StepOutcome, millis, spoken};
+use super::run::{Cancelled, OnFailure, Run, StepError, StepOutcome, holds_command, millis};
 use super::step::{copies, evict, pause, start, stop, update, wake};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
@@ -161,7 +161,7 @@ async fn close(run: &Run<'_>, plan: &Plan, step: &Step, (outcome, began): (&Step
 }
 
 fn out_of_time(run: &Run<'_>, when: &str) -> StepError {
-    let time = spoken(run.context.options.timeout);
+    let time = holds_command(run.context.options.timeout);
     StepError::new(ReasonCode::StartFailed, format!("the run's time of {time} is over {when}"))
 }
 

@@ -9,7 +9,7 @@ use crate::reconcile::RunReport;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
-use crate::report::table::spoken;
+use crate::report::table::holds_command;
 
 /// Returns the sum of a run in one sentence.
 pub(super) fn message(teller: &EventReporter, report: &RunReport) -> String {
@@ -52,7 +52,7 @@ pub(super) fn words(purpose: Purpose, report: &RunReport, (exit, message): (Exit
         sheet.line(format!("It went no further: {refused}"));
     }
     for failure in &outcome.failures {
-        sheet.line(format!("  {} failed: {}", spoken(&failure.step), failure.error));
+        sheet.line(format!("  {} failed: {}", holds_command(&failure.step), failure.error));
     }
     for blocked in tally::blocked(outcome) {
         sheet.line(format!("  {} is blocked: {}", blocked.service, blocked.reason.message));

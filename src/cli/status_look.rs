@@ -135,9 +135,9 @@ async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusRepor
         first_error: run.first_error,
     });
     let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).await.unwrap_or_default();
-    let room = opened.planner().capacity(&snapshot, &Request::default());
+    let headroom = opened.planner().capacity(&snapshot, &Request::default());
     let observed = snapshot.observed;
-    let mut status = Status::of(&opened.desired, &observed, &room, last_run)
+    let mut status = Status::of(&opened.desired, &observed, &headroom, last_run)
         .switched_by(opened.switched.as_ref())
         .only(&args.states);
     status.open_run = open_runs.into_iter().next_back();
@@ -165,7 +165,7 @@ fn outlook(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option
     let now = observed.observed_at;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
     let mut commands = legal_commands(&desired.rules, &case, seen, Budget::of(service, seen, now));
-    let block = blocked_dependent(desired, &observed.services, name, now).filter(|_| seen.holds_room);
+    let block = blocked_dependent(desired, &observed.services, name, now).filter(|_| seen.holds_capacity);
     if block.is_some() {
         commands.retain(|command| !["stop", "restart", "terminate"].contains(command));
     }

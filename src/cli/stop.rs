@@ -72,14 +72,14 @@ impl Code {
 #[derive(Debug)]
 enum Message {
     /// A fragment, to be headed by `error[code]:`; below it what it lists, and what to do.
-    Said { code: Code, message: String, listed: Vec<String>, advice: Option<String> },
+    Plain { code: Code, message: String, listed: Vec<String>, advice: Option<String> },
     /// A report that has its own head, and what it comes to.
     Shown { text: Output, sentence: String },
 }
 
 impl EarlyExit {
     pub(super) fn new(exit: Exit, code: Code, message: impl Into<String>) -> Self {
-        Self { exit, message: Message::Said { code, message: message.into(), listed: Vec::new(), advice: None } }
+        Self { exit, message: Message::Plain { code, message: message.into(), listed: Vec::new(), advice: None } }
     }
 
     /// An error or a refusal before anything changed.
@@ -95,8 +95,8 @@ impl EarlyExit {
     /// The same, with these below it, a line each, and then what to do.
     pub(super) fn with(self, lines: Vec<String>, then: Option<String>) -> Self {
         match self.message {
-            Message::Said { code, message, .. } => {
-                Self { exit: self.exit, message: Message::Said { code, message, listed: lines, advice: then } }
+            Message::Plain { code, message, .. } => {
+                Self { exit: self.exit, message: Message::Plain { code, message, listed: lines, advice: then } }
             }
             shown @ Message::Shown { .. } => Self { exit: self.exit, message: shown },
         }
@@ -105,7 +105,7 @@ impl EarlyExit {
     /// The same, with more to say.
     pub(super) fn and(self, more: &str) -> Self {
         match self.message {
-            Message::Said { code, message, listed, advice } => {
+            Message::Plain { code, message, listed, advice } => {
                 Self::new(self.exit, code, format!("{message}; {more}")).with(listed, advice)
             }
             shown @ Message::Shown { .. } => Self { exit: self.exit, message: shown },
@@ -115,7 +115,7 @@ impl EarlyExit {
     /// For programs: neither headed nor painted.
     pub(super) fn message(&self) -> String {
         match &self.message {
-            Message::Said { message, listed, advice, .. } => {
+            Message::Plain { message, listed, advice, .. } => {
                 let listed = listed.iter().map(|line| format!("  {line}"));
                 let lines = [message.clone()].into_iter().chain(listed).chain(advice.clone());
                 lines.collect::<Vec<_>>().join("\n")
@@ -127,7 +127,7 @@ impl EarlyExit {
     /// For a place that has room for one line, and puts its own end to it.
     pub(super) fn sentence(&self) -> &str {
         let said = match &self.message {
-            Message::Said { message, .. } => message,
+            Message::Plain { message, .. } => message,
             Message::Shown { sentence, .. } => sentence,
         };
         said.lines().next().unwrap_or_default().trim_end_matches(['.', ':'])
@@ -135,7 +135,7 @@ impl EarlyExit {
 
     pub(super) fn text(&self, style: Style) -> Output {
         match &self.message {
-            Message::Said { code, message, listed, advice } => {
+            Message::Plain { code, message, listed, advice } => {
                 let head = style.paint(Paint::Bad, &format!("error[{}]:", code.as_str()));
                 let mut sheet = Sheet::new();
                 sheet.line(format!("{head} {message}")).block(LIST_INDENT, listed).block(0, advice);

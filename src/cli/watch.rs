@@ -94,8 +94,8 @@ async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> 
         }
     }
     let mut interrupts = Interrupts::at_a_screen()?;
-    let mut resized = signal(SignalKind::window_change()).map_err(|error| deaf(&error))?;
-    let mut stopped = signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(|error| deaf(&error))?;
+    let mut resized = signal(SignalKind::window_change()).map_err(|error| unreadable(&error))?;
+    let mut stopped = signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(|error| unreadable(&error))?;
     let mut drawn = Drawn::begin();
     let mut next = tokio::time::Instant::now() + args.interval;
     let exit = loop {
@@ -162,8 +162,8 @@ impl Drawn {
         let looked = now.look.as_ref().map_or_else(String::new, |look| clock(look.status.observed_at));
         let foot = format!("as of {looked} · every {interval:?} · Ctrl-C ends");
         let wrong = now.wrong(style);
-        let room = Frame::room(&wrong, size);
-        let text = now.look.as_ref().map(|look| shown_within(session, look, style, room)).unwrap_or_default();
+        let headroom = Frame::headroom(&wrong, size);
+        let text = now.look.as_ref().map(|look| shown_within(session, look, style, headroom)).unwrap_or_default();
         let frame = Frame::new(&text, &wrong, &foot, size, style);
         let sent = changes(self.frame.as_ref(), &frame);
         self.frame = Some(frame);
@@ -176,6 +176,6 @@ fn clock(at: Timestamp) -> String {
     at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
-fn deaf(error: &io::Error) -> EarlyExit {
+fn unreadable(error: &io::Error) -> EarlyExit {
     EarlyExit::refused(Code::System, format!("can't listen for signals: {error}"))
 }

@@ -50,7 +50,7 @@ pub(crate) fn describe(listener: &ListenerFact) -> String {
     match &listener.owner {
         ProcessOwner::Service { project, service } => format!("`{service}` of project {project}, {process}"),
         ProcessOwner::Container(id) => format!("container {}", id.get(..12).unwrap_or(id)),
-        ProcessOwner::Stranger => process,
+        ProcessOwner::Foreign => process,
     }
 }
 
@@ -120,7 +120,7 @@ fn fact(processes: &impl ServiceProcesses, endpoint: Endpoint, pid: Option<i32>)
     let owner = match (service, pid.and_then(proc::container)) {
         (Some((project, service)), _) => ProcessOwner::Service { project, service },
         (None, Some(id)) => ProcessOwner::Container(id),
-        (None, None) => ProcessOwner::Stranger,
+        (None, None) => ProcessOwner::Foreign,
     };
     ListenerFact { port: endpoint.port, address: endpoint.address, pid, program, owner }
 }

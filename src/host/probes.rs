@@ -210,8 +210,8 @@ fn check_status(response: &Response, accepted: impl Fn(u16) -> bool) -> Result<(
 async fn body_of(response: &mut Response) -> Result<Vec<u8>, ProbeError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| ProbeError::Answer(root_cause(&error)))? {
-        let room = BODY_BYTES_MAX - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        let headroom = BODY_BYTES_MAX - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(headroom)]);
         if body.len() == BODY_BYTES_MAX {
             break;
         }

@@ -102,7 +102,7 @@ pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, n
         since.map(|since| now.duration_since(since.max(attempts.last_at)))
     } else {
         // What runs badly may never have been well, however long it runs.
-        let ended = ended_at(seen).filter(|_| seen.ended_by_itself && !seen.holds_room);
+        let ended = ended_at(seen).filter(|_| seen.ended_by_itself && !seen.holds_capacity);
         ended.map(|ended| ended.duration_since(attempts.last_at))
     };
     let long = signed(service.health.start_time_max().saturating_add(WELL_FOR));

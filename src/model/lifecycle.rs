@@ -86,7 +86,7 @@ impl State {
 
     /// As it stands after "is": `in maintenance`.
     #[must_use]
-    pub fn spoken(self) -> &'static str {
+    pub fn holds_command(self) -> &'static str {
         if self == Maintenance { "in maintenance" } else { self.as_str() }
     }
 

@@ -65,7 +65,7 @@ pub struct ObservedService {
     /// The thing that runs or is left; `None`: there is none.
     pub instance: Option<Instance>,
     /// It holds its room: memory, ports, name.
-    pub holds_room: bool,
+    pub holds_capacity: bool,
     /// Its copies, where its runtime reports several; `None`: it has one.
     pub copies: Option<Copies>,
     /// Container only: an older self, put aside while a newer one was brought up.
@@ -120,7 +120,7 @@ impl ObservedService {
             barred: None,
             ownership,
             instance: None,
-            holds_room: false,
+            holds_capacity: false,
             copies: None,
             previous: None,
             marks: None,
@@ -173,7 +173,7 @@ impl ObservedService {
     /// GPU memory that it takes on `gpu` while it runs: the larger of declared and measured.
     #[must_use]
     pub fn held(&self, service: &Service, gpu: &GpuId) -> Mebibytes {
-        if !self.holds_room {
+        if !self.holds_capacity {
             return Mebibytes::ZERO;
         }
         let measured = self.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
@@ -276,7 +276,7 @@ pub struct Orphan {
 impl Orphan {
     /// It runs, or is paused: its memory and ports are taken.
     #[must_use]
-    pub fn holds_room(&self) -> bool {
+    pub fn holds_capacity(&self) -> bool {
         !self.state.is_not_running()
     }
 }

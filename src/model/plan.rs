@@ -299,7 +299,8 @@ pub enum ReasonCode {
     WrongGpu,
     Orphaned,
     Requested,
-    NoRoom,
+    #[serde(alias = "no_room")]
+    NoCapacity,
     Rule,
     Unknown,
     ContainerMissing,
@@ -355,7 +356,7 @@ impl ReasonCode {
             Self::WrongGpu => "wrong_gpu",
             Self::Orphaned => "orphaned",
             Self::Requested => "requested",
-            Self::NoRoom => "no_room",
+            Self::NoCapacity => "no_capacity",
             Self::Rule => "rule",
             Self::Unknown => "unknown",
             Self::ContainerMissing => "container_missing",

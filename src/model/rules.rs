@@ -99,7 +99,7 @@ impl Rules {
     #[must_use]
     pub fn judge_route(&self, case: &Case<'_>, route: &[State]) -> Option<Legality<'_>> {
         let verdicts = route.windows(2).map(|pair| self.judge(case, pair[0], pair[1]));
-        verdicts.into_iter().find(|verdict| *verdict != Legality::Legal)
+        verdicts.into_iter().find(|judgement| *judgement != Legality::Legal)
     }
 
     /// What rows or an allowance have from here and a rule forbids, in the order of the states.

@@ -114,7 +114,7 @@ fn bare(fact: &GpuFact, desired: &Desired) -> ObservedGpu {
 /// Where a thing sits: as it is marked, and wherever it holds memory. What bears no marks sits where it holds memory,
 /// else where the manifest puts it; else, to be safe, wherever it may be.
 fn gpus_of(service: &Service, seen: &ObservedService, gpus: &ObservedGpus, share: Option<&Share>) -> BTreeSet<GpuId> {
-    if !seen.holds_room {
+    if !seen.holds_capacity {
         return BTreeSet::new();
     }
     let holding: BTreeSet<GpuId> = holding(share).collect();
@@ -173,7 +173,7 @@ fn by_manifest(
 /// What it holds by the driver, where that tells all of it.
 fn measured(seen: &ObservedService, gpus: &ObservedGpus, share: Option<&Share>) -> Option<BTreeMap<GpuId, Mebibytes>> {
     let asked = gpus.values().any(|gpu| gpu.used.is_some());
-    if !seen.holds_room || !asked || share.is_some_and(|share| !share.untold.is_empty()) {
+    if !seen.holds_capacity || !asked || share.is_some_and(|share| !share.untold.is_empty()) {
         return None;
     }
     let on = |id: &GpuId| share.and_then(|share| share.on.get(id));
@@ -252,7 +252,7 @@ impl GpuTally<'_> {
     fn parties(&self, fact: &GpuFact) -> Vec<Foreign> {
         let mut parties = Vec::new();
         for (party, share) in self.shares {
-            if let (Party::Stranger(name), Some(times)) = (party, share.processes.get(&fact.id)) {
+            if let (Party::Foreign(name), Some(times)) = (party, share.processes.get(&fact.id)) {
                 let amount = share.on.get(&fact.id).copied().unwrap_or_default();
                 parties.push(Foreign { name: name.clone(), amount, times: *times });
             }
@@ -305,12 +305,12 @@ impl GpuTally<'_> {
     /// service that still loads, which may not have taken its own yet.
     fn ours(&self, id: &GpuId) -> Mebibytes {
         let measured = |party: &Party| self.shares.get(party).and_then(|share| share.on.get(id)).copied();
-        let services = self.services.iter().filter(|(_, seen)| seen.holds_room).map(|(name, seen)| {
+        let services = self.services.iter().filter(|(_, seen)| seen.holds_capacity).map(|(name, seen)| {
             let measured = measured(&Party::Service(name.clone())).unwrap_or_default();
             let counts = seen.measured.is_none() && seen.state != State::Starting && seen.gpus.contains(id);
             if counts { seen.held(&self.desired.services[name], id) } else { measured }
         });
-        let orphans = self.orphans.iter().filter(|orphan| orphan.holds_room()).map(|orphan| {
+        let orphans = self.orphans.iter().filter(|orphan| orphan.holds_capacity()).map(|orphan| {
             let declared = if orphan.gpus.contains(id) { orphan.vram } else { Mebibytes::ZERO };
             measured(&Party::Orphan(orphan.instance.clone())).unwrap_or(declared)
         });

@@ -11,7 +11,7 @@ pub(super) fn through(seen: &mut ObservedService, said: Option<&HoldRecord>) {
     let whom = said.by_whom();
     match said.kind {
         Hold::Maintain => {
-            let now = if seen.holds_room { "it runs" } else { "it does not run" };
+            let now = if seen.holds_capacity { "it runs" } else { "it does not run" };
             let is_known = seen.unknown.is_none() || seen.instance.is_some();
             let leads_there = seen.unknown.is_some() || way(said.kind, seen.state).is_some();
             if leads_there {
@@ -27,7 +27,7 @@ pub(super) fn through(seen: &mut ObservedService, said: Option<&HoldRecord>) {
         }
         Hold::Suspend if seen.state == State::Suspended => seen.detail = format!("{} ({whom})", seen.detail),
         Hold::Suspend => seen.detail = format!("{}; it is to be paused ({whom})", seen.detail),
-        Hold::Terminate if seen.unknown.is_none() && !seen.holds_room && !seen.state.is_operational() => {
+        Hold::Terminate if seen.unknown.is_none() && !seen.holds_capacity && !seen.state.is_operational() => {
             if way(said.kind, seen.state).is_some() {
                 seen.state = State::Terminated;
                 seen.detail = format!("it is kept off ({whom})");

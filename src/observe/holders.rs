@@ -24,7 +24,7 @@ pub(super) enum Party {
         service: String,
     },
     /// For messages: `Xorg`.
-    Stranger(String),
+    Foreign(String),
 }
 
 /// What one party holds.
@@ -85,12 +85,12 @@ struct Register<'a> {
 impl<'a> Register<'a> {
     fn of(view: ObserverInput<'a>, observers: Observers<'a>, own: ProjectHolders<'a>) -> Self {
         let mut containers = BTreeMap::new();
-        for orphan in own.orphans.iter().filter(|orphan| orphan.holds_room()) {
+        for orphan in own.orphans.iter().filter(|orphan| orphan.holds_capacity()) {
             if orphan.instance.name.is_some() {
                 containers.insert(orphan.instance.id.clone(), Party::Orphan(orphan.instance.clone()));
             }
         }
-        for (name, seen) in own.services.iter().filter(|(_, seen)| seen.holds_room) {
+        for (name, seen) in own.services.iter().filter(|(_, seen)| seen.holds_capacity) {
             let party = Party::Service(name.clone());
             for instance in seen.instance.iter().chain(seen.previous.as_deref()) {
                 if instance.name.is_some() {
@@ -105,13 +105,13 @@ impl<'a> Register<'a> {
     fn whose(&self, holder: &GpuHolder) -> Party {
         match &holder.owner {
             ProcessOwner::Service { project, service } if *project == self.view.desired.project => {
-                self.of_tree(service, holder).unwrap_or_else(|| stranger(holder))
+                self.of_tree(service, holder).unwrap_or_else(|| foreign(holder))
             }
             ProcessOwner::Service { project, service } => {
                 Party::Other { project: project.to_string(), service: service.to_string() }
             }
-            ProcessOwner::Container(id) => self.of_container(id).unwrap_or_else(|| stranger(holder)),
-            ProcessOwner::Stranger => stranger(holder),
+            ProcessOwner::Container(id) => self.of_container(id).unwrap_or_else(|| foreign(holder)),
+            ProcessOwner::Foreign => foreign(holder),
         }
     }
 
@@ -119,11 +119,12 @@ impl<'a> Register<'a> {
     fn of_tree(&self, service: &ServiceName, holder: &GpuHolder) -> Option<Party> {
         if let Some(seen) = self.own.services.get(service) {
             // What holds no room does not count for anything, so this would count nowhere.
-            return seen.holds_room.then(|| Party::Service(service.clone()));
+            return seen.holds_capacity.then(|| Party::Service(service.clone()));
         }
         let is_its = |one: &&Attribution| one.owner == holder.owner && one.pids.contains(&holder.pid);
         let own = self.owned.iter().find(is_its).and_then(|one| one.instance.as_ref());
-        let mut orphans = self.own.orphans.iter().filter(|orphan| orphan.service == *service && orphan.holds_room());
+        let mut orphans =
+            self.own.orphans.iter().filter(|orphan| orphan.service == *service && orphan.holds_capacity());
         let found = orphans.clone().find(|orphan| Some(&orphan.instance) == own).or_else(|| orphans.next());
         found.map(|orphan| Party::Orphan(orphan.instance.clone()))
     }
@@ -137,15 +138,15 @@ impl<'a> Register<'a> {
             return Some(Party::Other { project: marks.project.clone(), service: marks.service.clone() });
         }
         match ports::of_object(id, self.view, self.observers) {
-            PortHolder::Service(name) => self.own.services[&name].holds_room.then_some(Party::Service(name)),
+            PortHolder::Service(name) => self.own.services[&name].holds_capacity.then_some(Party::Service(name)),
             PortHolder::Orphan(_) | PortHolder::Foreign(_) => None,
         }
     }
 }
 
 /// By program name alone: arguments may hold secrets. What has ended has no name any more.
-fn stranger(holder: &GpuHolder) -> Party {
+fn foreign(holder: &GpuHolder) -> Party {
     let nameless = holder.program.is_empty() || holder.program == GpuHolder::ENDED;
     let ended = || format!("{} (pid {})", GpuHolder::ENDED, holder.pid);
-    Party::Stranger(if nameless { ended() } else { holder.program.clone() })
+    Party::Foreign(if nameless { ended() } else { holder.program.clone() })
 }

@@ -29,22 +29,22 @@ pub(crate) fn running(
     engine: Option<EngineHealth>,
 ) -> Assessment {
     let young = started_at.is_some_and(|started| service.health.may_be_starting(started, facts.observed_at));
-    let verdict = match &service.health.probe {
+    let judgement = match &service.health.probe {
         None | Some(Probe::Runtime) => by_engine(engine, young),
         Some(_) => by_probe(facts, service, young),
     };
-    if !verdict.state.is_operational() {
-        return timed_out(facts, service, verdict);
+    if !judgement.state.is_operational() {
+        return timed_out(facts, service, judgement);
     }
     if let Some(failing) = reported(facts, service, started_at) {
         return failing;
     }
     match facts.probes.get(&service.name).and_then(|probes| probes.busy.as_ref()) {
-        Some(BusyReading::Idle) => Assessment { state: State::Idle, ..verdict },
+        Some(BusyReading::Idle) => Assessment { state: State::Idle, ..judgement },
         Some(BusyReading::Busy(detail)) => {
-            Assessment { state: State::Busy, detail: format!("it is busy: {detail}"), ..verdict }
+            Assessment { state: State::Busy, detail: format!("it is busy: {detail}"), ..judgement }
         }
-        None => verdict,
+        None => judgement,
     }
 }
 
@@ -91,12 +91,12 @@ fn by_probe(facts: &Facts, service: &Service, young: bool) -> Assessment {
 }
 
 /// An error is a `timeout` where lcm itself ended the wait for this start.
-fn timed_out(facts: &Facts, service: &Service, verdict: Assessment) -> Assessment {
+fn timed_out(facts: &Facts, service: &Service, judgement: Assessment) -> Assessment {
     let last = facts.history.get(&service.name);
-    if verdict.state == State::Error && last.is_some_and(|last| last.made && last.state == Some(State::Timeout)) {
-        return Assessment { state: State::Timeout, ..verdict };
+    if judgement.state == State::Error && last.is_some_and(|last| last.made && last.state == Some(State::Timeout)) {
+        return Assessment { state: State::Timeout, ..judgement };
     }
-    verdict
+    judgement
 }
 
 /// How an end reads, and whether it is a failure: 0, KILL, TERM and the service's own stop signal are not.

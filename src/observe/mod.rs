@@ -88,11 +88,11 @@ fn observe_service(view: ObserverInput<'_>, service: &Service, observers: Observ
             || blank::unknown(&format!("this lcm has no runtime `{runtime}`")),
             |own| own.service(view, service),
         );
-        if seen.holds_room || seen.unknown.is_some() {
+        if seen.holds_capacity || seen.unknown.is_some() {
             return seen;
         }
         let renamed = others().find_map(|observer| observer.renamed(view, service));
-        renamed.filter(|renamed| renamed.holds_room).unwrap_or(seen)
+        renamed.filter(|renamed| renamed.holds_capacity).unwrap_or(seen)
     });
     if let Some(own) = own {
         own.bar(view, service, &mut seen);

@@ -47,13 +47,13 @@ fn holder(listener: &ListenerFact, view: ObserverInput<'_>, observers: Observers
             PortHolder::Foreign(format!("service {service} of project {project}"))
         }
         ProcessOwner::Container(id) => of_object(id, view, observers),
-        ProcessOwner::Stranger => PortHolder::Foreign(stranger_name(listener)),
+        ProcessOwner::Foreign => PortHolder::Foreign(foreign_name(listener)),
     }
 }
 
 /// Names who holds a port of a service that does not run: what answers there is not the service.
 pub(super) fn tell_taken(seen: &mut ObservedService, service: &Service, holders: &Holders) {
-    if !seen.state.is_not_running() || seen.holds_room || seen.unknown.is_some() {
+    if !seen.state.is_not_running() || seen.holds_capacity || seen.unknown.is_some() {
         return;
     }
     let foreign = |holder: &&PortHolder| matches!(holder, PortHolder::Foreign(_));
@@ -81,7 +81,7 @@ pub(super) fn of_object(id: &str, view: ObserverInput<'_>, observers: Observers<
 }
 
 /// `python3 (pid 4711)`.
-fn stranger_name(listener: &ListenerFact) -> String {
+fn foreign_name(listener: &ListenerFact) -> String {
     match (&listener.program, listener.pid) {
         (Some(program), Some(pid)) => format!("{program} (pid {pid})"),
         (None, Some(pid)) => format!("pid {pid}"),

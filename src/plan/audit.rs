@@ -214,7 +214,7 @@ impl Audit<'_> {
     /// Starts and stops of one service fit together, and with what was said of it elsewhere.
     fn standing(&self, step: &Step, findings: &mut Vec<String>) {
         let stop = self.find(Action::Stop, &step.service);
-        let runs = self.observed.services.get(&step.service).is_some_and(|seen| seen.holds_room);
+        let runs = self.observed.services.get(&step.service).is_some_and(|seen| seen.holds_capacity);
         match step.action {
             Action::Start => {
                 // A restart takes along what depends on it, wanted or not.
@@ -272,7 +272,7 @@ impl Audit<'_> {
             findings.push(format!("{}: it is not wanted", step.id));
             return;
         };
-        if seen.unknown.is_some() || !seen.holds_room {
+        if seen.unknown.is_some() || !seen.holds_capacity {
             findings.push(format!("{}: it is not known to run", step.id));
         }
         if self.held.contains(&step.service) {
@@ -318,7 +318,7 @@ impl Audit<'_> {
             if !matches!(want, Some(Want::Off(why)) if why.code == ReasonCode::NotInMode) {
                 findings.push(format!("{name} is left running, and the mode decides about it"));
             }
-            let Some(seen) = self.observed.services.get(name).filter(|seen| seen.holds_room) else {
+            let Some(seen) = self.observed.services.get(name).filter(|seen| seen.holds_capacity) else {
                 findings.push(format!("{name} is left running, and does not run"));
                 continue;
             };

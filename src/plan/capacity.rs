@@ -27,7 +27,7 @@ pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> Ho
 pub(super) fn taken_by_others(input: &PlanInput<'_>, gpu: &GpuId) -> Mebibytes {
     let orphans = input.observed.orphans.iter().filter(|orphan| !orphans::stops(input, orphan));
     let orphaned: Mebibytes =
-        orphans.filter(|orphan| orphan.holds_room() && orphan.gpus.contains(gpu)).map(|orphan| orphan.vram).sum();
+        orphans.filter(|orphan| orphan.holds_capacity() && orphan.gpus.contains(gpu)).map(|orphan| orphan.vram).sum();
     input.desired.reserve + input.observed.gpus[gpu].foreign + orphaned
 }
 
@@ -40,7 +40,7 @@ pub(super) fn gpus(
     let input = &context.input;
     let mut gpus: BTreeMap<GpuId, GpuCapacity> =
         input.observed.gpus.keys().map(|id| (id.clone(), empty(input, id))).collect();
-    let orphans = input.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
+    let orphans = input.observed.orphans.iter().filter(|orphan| orphan.holds_capacity() && orphan_counts(orphan));
     for orphan in orphans {
         for gpu in &orphan.gpus {
             let label = format!("orphan {}", orphan.service);
@@ -48,7 +48,7 @@ pub(super) fn gpus(
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
-    for number in input.all().filter(|number| input.summary(*number).holds_room && counts(*number)) {
+    for number in input.all().filter(|number| input.summary(*number).holds_capacity && counts(*number)) {
         let seen = input.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());

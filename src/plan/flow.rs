@@ -157,12 +157,12 @@ impl Network {
         let mut node = source;
         loop {
             if node == sink {
-                let room = path.iter().map(|edge| self.capacity[*edge]).min().unwrap_or(0);
+                let headroom = path.iter().map(|edge| self.capacity[*edge]).min().unwrap_or(0);
                 for edge in path {
-                    self.capacity[edge] -= room;
-                    self.capacity[edge ^ 1] = self.capacity[edge ^ 1].saturating_add(room);
+                    self.capacity[edge] -= headroom;
+                    self.capacity[edge ^ 1] = self.capacity[edge ^ 1].saturating_add(headroom);
                 }
-                return room;
+                return headroom;
             }
             let forward = self.leaving[node][next[node].min(self.leaving[node].len())..]
                 .iter()

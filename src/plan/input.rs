@@ -178,7 +178,7 @@ impl<'a> PlanInput<'a> {
     /// counts in full; so does one that is not known to answer: it may hold so little only because it still loads.
     pub(super) fn is_kept_evicted(&self, number: Number) -> bool {
         let seen = self.seen(number);
-        seen.holds_room
+        seen.holds_capacity
             && seen.hold.is_none()
             && seen.unknown.is_none()
             && seen.state.is_operational()

@@ -151,7 +151,7 @@ pub fn resume_route(seen: &ObservedService, is_paused: bool) -> Vec<State> {
     match seen.state {
         State::Suspended => vec![State::Suspended, State::Online],
         State::Maintenance if is_paused => vec![State::Maintenance, State::Suspended, State::Online],
-        State::Maintenance if seen.holds_room => vec![State::Maintenance, State::Online],
+        State::Maintenance if seen.holds_capacity => vec![State::Maintenance, State::Online],
         State::Maintenance if seen.unknown.is_none() => vec![State::Maintenance, State::Offline],
         State::Terminated => vec![State::Terminated, State::Deleted],
         State::Maintenance
@@ -214,7 +214,7 @@ fn find_dependent<'a, T>(
     while let Some(base) = open.pop() {
         let depends = desired.services.values().filter(|service| service.depends_on.contains_key(&base));
         for dependent in depends.map(|service| &service.name).filter(|name| met.insert((*name).clone())) {
-            let Some(seen) = services.get(dependent).filter(|seen| seen.holds_room) else { continue };
+            let Some(seen) = services.get(dependent).filter(|seen| seen.holds_capacity) else { continue };
             if let Some(found) = judge(&base, dependent, seen) {
                 return Some(found);
             }

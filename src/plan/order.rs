@@ -279,7 +279,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
 fn goes(decision: &Decision, seen: &ObservedService) -> bool {
     match decision {
         Decision::Stop(_) => true,
-        Decision::Leave(_) => !seen.holds_room,
+        Decision::Leave(_) => !seen.holds_capacity,
         Decision::Start { .. }
         | Decision::Await(_)
         | Decision::Wake(_)

@@ -53,7 +53,7 @@ fn judge(input: &PlanInput<'_>, steps: &[Step], call: &PendingCall) -> Option<(P
     if let Some(reason) = &seen.unknown {
         return Some((PendingStatus::Waiting, format!("the state of the service is not known ({reason})")));
     }
-    Some(match reached(end, seen.state, seen.holds_room) {
+    Some(match reached(end, seen.state, seen.holds_capacity) {
         Reached::Yes => {
             (PendingStatus::Due, format!("{service} is {}, and run {} did not make it", seen.state, call.payload.run))
         }

@@ -39,7 +39,7 @@ fn is_otherwise(input: &PlanInput<'_>, number: Number) -> bool {
     let seen = input.seen(number);
     let differs = match input.want(number) {
         Want::Wanted(_) => !seen.state.is_operational(),
-        Want::Off(_) => seen.holds_room,
+        Want::Off(_) => seen.holds_capacity,
         Want::Kept => false,
     };
     differs && !input.is_in_scope(number)

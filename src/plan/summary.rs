@@ -20,7 +20,7 @@ pub(super) struct ServiceSummary {
     pub(super) vram: Mebibytes,
     pub(super) state: State,
     pub(super) owner: OwnerKind,
-    pub(super) holds_room: bool,
+    pub(super) holds_capacity: bool,
     /// Its state is known.
     pub(super) is_known: bool,
     /// An operator holds it.
@@ -62,7 +62,7 @@ impl ServiceSummary {
                 Ownership::Missing { .. } => OwnerKind::Missing,
                 Ownership::Foreign { .. } | Ownership::Renamed { .. } => OwnerKind::Foreign,
             },
-            holds_room: seen.holds_room,
+            holds_capacity: seen.holds_capacity,
             is_known: seen.unknown.is_none(),
             has_hold: seen.hold.is_some(),
             has_attempts: seen.attempts.is_some(),

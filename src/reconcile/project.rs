@@ -306,10 +306,10 @@ impl Project {
 
     /// The mode that an operator has switched to.
     pub(crate) async fn mode_override(&self) -> Result<Option<ModeOverride>, ReconcileError> {
-        let deaf = |error: StoreError| {
+        let unreadable = |error: StoreError| {
             format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
         };
-        self.mode_kept().await.map_err(|error| ReconcileError::Store(deaf(error)))
+        self.mode_kept().await.map_err(|error| ReconcileError::Store(unreadable(error)))
     }
 
     /// As the store has it, under the present name or a former one.

@@ -143,7 +143,7 @@ fn of_blocked(code: ReasonCode) -> RunStatus {
         | ReasonCode::WrongGpu
         | ReasonCode::Orphaned
         | ReasonCode::Requested
-        | ReasonCode::NoRoom
+        | ReasonCode::NoCapacity
         | ReasonCode::Rule
         | ReasonCode::Unknown
         | ReasonCode::ContainerMissing

@@ -35,18 +35,18 @@ pub fn columns(text: &str) -> usize {
 
 /// `text` cut to so many columns, with `…` where something is missing; its paint ends with it.
 #[must_use]
-pub fn cut_off(text: &str, room: usize) -> String {
-    if columns(text) <= room {
+pub fn cut_off(text: &str, headroom: usize) -> String {
+    if columns(text) <= headroom {
         return text.to_owned();
     }
     let mut taken = 0;
     let shown = letters(text).take_while(|(_, letter)| {
         taken += letter.width().unwrap_or(0);
         // The last column is for the sign.
-        taken < room
+        taken < headroom
     });
     let end = shown.last().map_or(0, |(offset, letter)| offset + letter.len_utf8());
-    let sign = if room > 0 { "…" } else { "" };
+    let sign = if headroom > 0 { "…" } else { "" };
     let unpaint = if text[..end].contains('\u{1b}') { "\u{1b}[0m" } else { "" };
     format!("{}{sign}{unpaint}", &text[..end])
 }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn paint_takes_no_room() {
+    fn paint_takes_no_capacity() {
         let painted = Style { colored: true, width: Some(10), ..Style::PLAIN };
         let text = format!("{} no room", painted.paint(Paint::Warn, "warning:"));
         assert_eq!(columns(&text), 16);
@@ -153,9 +153,9 @@ mod tests {
         assert_eq!(cut_off("模型加载中", 6), "模型…", "each takes two columns");
         let painted = Style { colored: true, ..Style::PLAIN }.paint(Paint::Dim, "loading");
         assert_eq!(cut_off(&painted, 5), "\u{1b}[2mload…\u{1b}[0m");
-        for room in 0..20 {
+        for headroom in 0..20 {
             for text in ["模型 is loading, 60%", "é\u{301}🦀 done", &painted] {
-                assert!(columns(&cut_off(text, room)) <= room, "{text:?} in {room}");
+                assert!(columns(&cut_off(text, headroom)) <= headroom, "{text:?} in {headroom}");
             }
         }
     }

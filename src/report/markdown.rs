@@ -65,13 +65,13 @@ pub fn plan(view: PlanView<'_>) -> Output {
     comment.section(WARNINGS_BYTES_MAX, "\n", warnings, "");
     comment.graph(plan);
     let diffs = entries.iter().filter_map(|entry| entry.diff().map(|diff| changed(entry, diff)));
-    let room = comment.room().saturating_sub(BEHIND_DIFFS_BYTES);
-    comment.section(room, &folded_head("Changed definitions"), diffs, FOLD_END);
+    let headroom = comment.headroom().saturating_sub(BEHIND_DIFFS_BYTES);
+    comment.section(headroom, &folded_head("Changed definitions"), diffs, FOLD_END);
     let long = entries.iter().filter(|entry| entry.route(true) != entry.route(false));
     let routes = long.map(|entry| format!("- {}: {}\n", code(&entry.service.to_string()), entry.route(true)));
     comment.section(BEHIND_DIFFS_BYTES / 2, &folded_head("Whole routes"), routes, FOLD_END);
-    let room = comment.room();
-    comment.section(room, &folded_head("Kept"), view::kept(plan).iter().map(not_done), FOLD_END);
+    let headroom = comment.headroom();
+    comment.section(headroom, &folded_head("Kept"), view::kept(plan).iter().map(not_done), FOLD_END);
     Output::new(format!("{}\n{mark}", comment.text))
 }
 
@@ -95,17 +95,17 @@ struct Comment {
 }
 
 impl Comment {
-    fn room(&self) -> usize {
+    fn headroom(&self) -> usize {
         self.bytes_max.saturating_sub(self.text.len())
     }
 
     /// Head, as many whole entries as fit, how many more there are, and tail; nothing where there are no entries.
     fn section(&mut self, bytes_max: usize, head: &str, entries: impl Iterator<Item = String>, tail: &str) {
-        let room = bytes_max.min(self.room()).saturating_sub(head.len() + tail.len() + MORE_BYTES_MAX);
+        let headroom = bytes_max.min(self.headroom()).saturating_sub(head.len() + tail.len() + MORE_BYTES_MAX);
         let (mut body, mut left_out) = (String::new(), 0_usize);
         for entry in entries {
             // Later ones that would fit are left out too: what is shown is the beginning.
-            if left_out > 0 || body.len() + entry.len() > room {
+            if left_out > 0 || body.len() + entry.len() > headroom {
                 left_out += 1;
             } else {
                 body.push_str(&entry);
@@ -114,7 +114,7 @@ impl Comment {
         if left_out > 0 {
             let _ = write!(body, "\n… and {left_out} more: {} shows them.\n", self.how);
         }
-        if !body.is_empty() && self.room() >= head.len() + body.len() + tail.len() {
+        if !body.is_empty() && self.headroom() >= head.len() + body.len() + tail.len() {
             self.text.push_str(head);
             self.text.push_str(&body);
             self.text.push_str(tail);

@@ -25,8 +25,8 @@ impl Frame {
     #[must_use]
     pub fn new(text: &str, wrong: &str, foot: &str, size: TerminalSize, style: Style) -> Self {
         let all: Vec<&str> = text.lines().collect();
-        let room = Self::room(wrong, size);
-        let shown = if all.len() > room { room.saturating_sub(1) } else { all.len() };
+        let headroom = Self::headroom(wrong, size);
+        let shown = if all.len() > headroom { headroom.saturating_sub(1) } else { all.len() };
         let mut lines: Vec<String> = all[..shown].iter().map(|line| (*line).to_owned()).collect();
         if shown < all.len() {
             let below = counted(all.len() - shown, "more line", "more lines");
@@ -42,7 +42,7 @@ impl Frame {
 
     /// Lines that a text may have, beside what went wrong, so that all of it shows.
     #[must_use]
-    pub fn room(wrong: &str, size: TerminalSize) -> usize {
+    pub fn headroom(wrong: &str, size: TerminalSize) -> usize {
         // The foot, and the empty line before it.
         size.rows.saturating_sub(2 + wrong.lines().count().min(wrong_max(size)))
     }
@@ -149,7 +149,7 @@ mod tests {
     fn what_went_wrong_shows_whatever_the_length_of_the_rest() {
         let text = "0\n1\n2\n3\n4\n5\n";
         let frame = Frame::new(text, "\nerror\n", "foot", SIZE, Style::PLAIN);
-        assert_eq!(Frame::room("\nerror\n", SIZE), 4);
+        assert_eq!(Frame::headroom("\nerror\n", SIZE), 4);
         assert_eq!(frame.lines, ["0", "1", "2", "… 3 more lines belo…", "", "error", "", "foot"]);
     }
 

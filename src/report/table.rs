@@ -112,7 +112,7 @@ pub fn counted(count: usize, one: &str, many: &str) -> String {
 
 /// `stop:ollama`, as one would say it.
 #[must_use]
-pub fn spoken(step: &StepId) -> String {
+pub fn holds_command(step: &StepId) -> String {
     step.to_string().replacen(':', " ", 1)
 }
 
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn estimates_are_rounded_as_people_do() {
-        let spoken = [
+        let holds_command = [
             (3, "1 s"),
             (1_499, "1 s"),
             (4_200, "4 s"),
@@ -251,7 +251,7 @@ mod tests {
             (7_190_000, "2 h"),
             (7_700_000, "2 h 10 min"),
         ];
-        for (milliseconds, expected) in spoken {
+        for (milliseconds, expected) in holds_command {
             assert_eq!(about(milliseconds), expected, "{milliseconds}");
         }
     }

@@ -111,7 +111,7 @@ pub(crate) fn switch() -> Plan {
         blocked: vec![Blocked {
             service: "vidi".into(),
             reason: reason(
-                ReasonCode::NoRoom,
+                ReasonCode::NoCapacity,
                 "it needs 16 000 MiB, and GPU 0 has 4 478 MiB left beside what is wanted more",
             ),
         }],

@@ -45,8 +45,8 @@ pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
         }
     }
     // Where nothing can be done, it may be for want of room.
-    let is_about_room = plan.blocked.iter().any(|blocked| blocked.reason.code == ReasonCode::NoRoom);
-    if is_about_room || !plan.steps.is_empty() {
+    let lacks_capacity = plan.blocked.iter().any(|blocked| blocked.reason.code == ReasonCode::NoCapacity);
+    if lacks_capacity || !plan.steps.is_empty() {
         push_block(&mut sheet, &gpus::lines(&plan.gpus, style));
     }
     for block in blocks::blocks(&rows(view, setting), BLOCK_INDENT, style) {

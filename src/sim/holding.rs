@@ -118,7 +118,7 @@ impl World {
                 continue;
             }
             for holder in gpu.holders.iter_mut().filter(|holder| is_its(holder)) {
-                holder.owner = ProcessOwner::Stranger;
+                holder.owner = ProcessOwner::Foreign;
                 GpuHolder::ENDED.clone_into(&mut holder.program);
                 if !behaviour.leaks {
                     self.memory.ghosts.push(Ghost { until, gpu: gpu.id.clone(), pid: holder.pid });
@@ -145,7 +145,7 @@ impl World {
             ghosts.into_iter().chain(visits.map(|visit| (visit.intrusion.gpu.clone(), visit.pid))).collect()
         };
         for (gpu, pid) in over {
-            self.set(&gpu, pid, Mebibytes::ZERO, &ProcessOwner::Stranger, "");
+            self.set(&gpu, pid, Mebibytes::ZERO, &ProcessOwner::Foreign, "");
         }
         let due = self.memory.evicted.iter_mut().filter(|(_, evicted)| evicted.at <= moment && !evicted.done);
         let due: Vec<_> = due
@@ -160,7 +160,7 @@ impl World {
         for visit in self.memory.visits.clone() {
             if visit.from == moment {
                 let Intrusion { gpu, program, memory, .. } = &visit.intrusion;
-                self.set(gpu, visit.pid, *memory, &ProcessOwner::Stranger, program);
+                self.set(gpu, visit.pid, *memory, &ProcessOwner::Foreign, program);
             }
         }
         for (key, claim) in self.memory.claims.clone() {

@@ -85,7 +85,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
 pub(crate) fn is_service(view: ProjectView<'_>, service: &Service, owner: &ProcessOwner) -> bool {
     match owner {
         ProcessOwner::Service { project, service: name } => project == view.project && *name == service.name,
-        ProcessOwner::Container(_) | ProcessOwner::Stranger => false,
+        ProcessOwner::Container(_) | ProcessOwner::Foreign => false,
     }
 }
 

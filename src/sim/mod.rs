@@ -99,7 +99,7 @@ impl Sim {
     }
 
     /// Lets a test change the world behind lcm's back.
-    pub fn meddle(&self, change: impl FnOnce(&mut Facts)) {
+    pub fn inject(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut self.machine.lock().facts);
     }
 

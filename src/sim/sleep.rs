@@ -64,7 +64,7 @@ impl World {
             None => match self.holder(&thing.key) {
                 Some(holder) => (holder.owner, holder.pid.unwrap_or(FOUND_PID)),
                 // What is alive is a holder to its runtime.
-                None => (ProcessOwner::Stranger, FOUND_PID),
+                None => (ProcessOwner::Foreign, FOUND_PID),
             },
         };
         let declared = thing.holds.first().map(|(_, declared)| *declared).unwrap_or_default();

@@ -195,8 +195,8 @@ impl World {
             if let Some(end) = &life.end {
                 self.end(&key, &end.exit, end.leaves_children);
             }
-            let crippled = life.end.is_some_and(|end| end.leaves_children);
-            if crippled && let Some(life) = self.lives.get_mut(&key) {
+            let degraded = life.end.is_some_and(|end| end.leaves_children);
+            if degraded && let Some(life) = self.lives.get_mut(&key) {
                 life.end = None;
             } else {
                 self.lives.remove(&key);

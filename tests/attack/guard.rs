@@ -389,9 +389,9 @@ fn a_service_that_kills_its_relays() {
         descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == log_path)
     };
     until("both keepers", || living(holds).len() == 2);
-    for keeper in living(holds) {
-        keeper.signal("KILL");
-        until("its end", || !keeper.is_alive());
+    for supervisor in living(holds) {
+        supervisor.signal("KILL");
+        until("its end", || !supervisor.is_alive());
     }
     fs::write(owner.path("go"), "").expect("written");
     drop(owner.lcm(&["plan", "--detailed-exitcode", &manifest]).exits(0));

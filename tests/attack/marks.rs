@@ -129,11 +129,11 @@ fn a_forged_orphan_does_not_hold_up_down_by_its_grace() {
     let owner = host.user(ROOT);
     let mut canary = Canary::new(&host);
     let eve = host.attacker(EVE);
-    let mut deaf = eve.program("sh");
-    deaf.args(["-c", "trap '' TERM; sleep 600; :"]);
-    deaf.envs([("LCM_PROJECT", host.name.as_str()), ("LCM_SERVICE", "ghost"), ("LCM_SALT", "x")]);
-    deaf.env("LCM_CONFIG", r#"{"stop":{"grace_ms":18446744073709551615}}"#);
-    canary.watch_process(eve.spawn(deaf));
+    let mut unreadable = eve.program("sh");
+    unreadable.args(["-c", "trap '' TERM; sleep 600; :"]);
+    unreadable.envs([("LCM_PROJECT", host.name.as_str()), ("LCM_SERVICE", "ghost"), ("LCM_SALT", "x")]);
+    unreadable.env("LCM_CONFIG", r#"{"stop":{"grace_ms":18446744073709551615}}"#);
+    canary.watch_process(eve.spawn(unreadable));
     let manifest = owner.manifest(API);
     unmoved(&owner, &canary, &manifest);
 }

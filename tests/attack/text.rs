@@ -122,13 +122,13 @@ fn a_claims_program_and_names_forge_no_line() {
     let mut command = eve.program(program.to_str().expect("UTF-8"));
     command.arg("600").env("LCM_PROJECT", &host.name).env("LCM_SERVICE", HOSTILE).env("LCM_SALT", HOSTILE);
     command.env("LCM_CONFIG", HOSTILE).env("LCM_VRAM_MIB", "18446744073709551616").env("LCM_GPUS", HOSTILE);
-    let stranger = eve.spawn(command);
+    let foreign = eve.spawn(command);
     let manifest = kim.manifest(API);
     every_form(&kim, &[&manifest]);
     kim.lcm(&["observe", &manifest]).harmless().exits(0);
     kim.converges(&manifest);
     kim.goes_down(&manifest);
-    assert!(stranger.is_alive(), "what is not ours was touched");
+    assert!(foreign.is_alive(), "what is not ours was touched");
 }
 
 fn a_world_of_others_is_shown_as_text_in_every_form() {
@@ -277,13 +277,13 @@ fn a_lock_holders_name_drives_no_terminal() {
     let mut command = eve.program("sh");
     let line = "exec 9<>\"$0\" && flock 9 && printf '%s\\n' \"$1\" >\"$0\"; : >\"$2\"; exec sleep 600";
     command.args(["-c", line]).arg(host.lock()).arg(holder.to_string()).arg(&held);
-    let stranger = eve.spawn(command);
+    let foreign = eve.spawn(command);
     wait_until("the lock is held", || held.exists());
     let refused = kim.lcm(&["down", "--yes", &manifest]).harmless();
     assert!([1, 6].contains(&refused.code), "{refused}");
-    assert!(stranger.is_alive(), "what is not ours was touched");
-    stranger.signal("KILL");
-    wait_until("the lock is free", || !stranger.is_alive());
+    assert!(foreign.is_alive(), "what is not ours was touched");
+    foreign.signal("KILL");
+    wait_until("the lock is free", || !foreign.is_alive());
     kim.goes_down(&manifest);
 }
 

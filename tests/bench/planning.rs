@@ -87,7 +87,7 @@ fn row(size: &Size) -> Measured {
         "{:>8}  {:>4}  {:>7}  {:>5}  {:>6}  {:>9}  {plan_ms:>7.2}  {least_ms:>7.2}  {audit_ms:>8.2}  {:>8}{}",
         size.services,
         size.gpus,
-        fleet.observed.services.values().filter(|seen| seen.holds_room).count(),
+        fleet.observed.services.values().filter(|seen| seen.holds_capacity).count(),
         count(&made, Action::Stop),
         count(&made, Action::Start),
         if made.placement == Placement::Optimal { "optimal" } else { "bounded" },
@@ -271,7 +271,7 @@ fn seen(part: Part, seat: &GpuId, service: &Service) -> ObservedService {
     let runs = part.runs();
     ObservedService {
         instance: runs.then(|| lcm::runtime::docker::instance(format!("id-{container}"), container)),
-        holds_room: runs,
+        holds_capacity: runs,
         marks: runs.then(|| Box::new(marks)),
         gpus: if runs { SmallVec::from([seat.clone()]) } else { SmallVec::new() },
         ..ObservedService::plain(

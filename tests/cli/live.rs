@@ -215,15 +215,15 @@ fn the_last_run_is_remembered_and_a_run_without_changes_is_not_listed() {
 #[test]
 fn an_adopted_process_is_the_service_until_it_is_stopped() {
     let live = Live::new("{ process: { command: [sleep, '300'] }, stop: { grace: 1s } }");
-    let mut stranger = Ended(Command::new("sleep").arg("300").spawn().expect("sleep runs"));
-    let pid = stranger.0.id().to_string();
+    let mut foreign = Ended(Command::new("sleep").arg("300").spawn().expect("sleep runs"));
+    let pid = foreign.0.id().to_string();
     live.lcm(&["adopt", "one", "--pid", &pid]).run().code(0).stderr_has(&pid);
     live.lcm(&["plan", "--detailed-exitcode"]).run().code(0);
     live.lcm(&["adopt", "two", "--pid", &pid]).run().code(1).stderr_has("no service named two");
 
     // Reaped beside lcm, since a child of this test is gone only then.
     let (told, tells) = std::sync::mpsc::channel();
-    let reaper = std::thread::spawn(move || told.send(stranger.0.wait().is_ok()));
+    let reaper = std::thread::spawn(move || told.send(foreign.0.wait().is_ok()));
     live.lcm(&["down", "--yes"]).run().code(0).stdout_has("1 stopped");
     assert!(tells.recv_timeout(Duration::from_mins(1)).expect("it ended"));
     drop(reaper.join());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::lcm::{Lcm, Ran, studio};
 
 /// Changes the world behind lcm's back.
-fn meddle(folder: &Path, change: impl FnOnce(&mut Value)) {
+fn inject(folder: &Path, change: impl FnOnce(&mut Value)) {
     let path = folder.join("world.json");
     let mut world = serde_json::from_str(&fs::read_to_string(&path).expect("a world")).expect("JSON");
     change(&mut world);
@@ -102,7 +102,7 @@ fn what_does_not_matter_makes_no_plan_stale() {
     let lcm = |words: &[&str]| Lcm::new(folder).args(words).simulated().run();
     lcm(&["apply"]).code(0);
     lcm(&["plan", "--mode", "write", "--out", "plan.json"]).code(0);
-    meddle(folder, |world| {
+    inject(folder, |world| {
         // Later; somebody else's program came; what runs was started again by hand, and is busy for a moment.
         world["observed_at"] = "2026-11-20T11:00:00Z".into();
         hold(world, 0, 100);
@@ -119,18 +119,18 @@ fn what_does_not_matter_makes_no_plan_stale() {
 #[test]
 fn foreign_memory_makes_a_plan_stale_where_it_moves_a_service() {
     let folder = two_gpus(ONE);
-    meddle(folder.path(), |world| hold(world, 1, 20_000));
+    inject(folder.path(), |world| hold(world, 1, 20_000));
     // It is on the other GPU: nothing changes for the plan.
     lcm(folder.path(), &["apply", "--plan", "plan.json", "--yes"]).code(0).stdout_has("1 started");
 
     let folder = two_gpus(ONE);
-    meddle(folder.path(), |world| hold(world, 0, 20_000));
+    inject(folder.path(), |world| hold(world, 0, 20_000));
     let before = fs::read(folder.path().join("world.json")).expect("a world");
     lcm(folder.path(), &["apply", "--plan", "plan.json"]).code(5).stderr_has("~ start:one: on GPU-b instead of GPU-a");
     assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing was done");
 
     let folder = two_gpus(ONE);
-    meddle(folder.path(), |world| (0..2).for_each(|gpu| hold(world, gpu, 20_000)));
+    inject(folder.path(), |world| (0..2).for_each(|gpu| hold(world, gpu, 20_000)));
     let ran = lcm(folder.path(), &["apply", "--plan", "plan.json"]).code(5);
     ran.stderr_has("- start:one: not to be done any more, ").stderr_has("plan again, and look at it again");
 }

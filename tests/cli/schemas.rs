@@ -59,14 +59,14 @@ fn the_version_names_every_format_that_has_a_schema() {
     let named: Vec<&str> = named.filter(|name| *name != "manifest").collect();
     assert!(named.len() > 6, "{help}");
     let version = lcm(&["--version"]);
-    let spoken = version.lines().find_map(|line| line.strip_prefix("formats")).expect("formats").trim();
-    let spoken: Vec<&str> = spoken.split(", ").collect();
+    let holds_command = version.lines().find_map(|line| line.strip_prefix("formats")).expect("formats").trim();
+    let holds_command: Vec<&str> = holds_command.split(", ").collect();
     for name in &named {
         let format = format!("lcm.{name}/{}", if ["plan", "world", "hook"].contains(name) { 2 } else { 1 });
         assert!(lcm(&["schema", name]).contains(&format!("\"const\": \"{format}\"")), "{name} says which it is");
-        assert!(spoken.contains(&format.as_str()), "{format} in {version}");
+        assert!(holds_command.contains(&format.as_str()), "{format} in {version}");
     }
-    assert_eq!(spoken.len(), named.len(), "{version}");
+    assert_eq!(holds_command.len(), named.len(), "{version}");
 }
 
 /// A file may be called anything; what is said of it is UTF-8 all the same.

@@ -59,7 +59,7 @@ pub(crate) async fn an_existing_container_is_started_and_stopped() {
     assert!(missing.contains(&name) && missing.contains("does not exist"), "{missing}");
     assert!(bench.start(&service).await.expect_err("missing").contains("does not exist"));
 
-    let made = bench.stranger(&name, &["--restart", "always"], &[]);
+    let made = bench.foreign(&name, &["--restart", "always"], &[]);
     bench.engine.prepare(&bench.project, &service).await.expect("prepared");
     let instance = bench.start(&service).await.expect("started");
     assert_eq!(id(&instance), made);
@@ -78,7 +78,7 @@ pub(crate) async fn an_existing_container_whose_mounted_folder_is_gone_is_not_st
     let (name, folder) = (format!("{}-bound", bench.project), tempfile::tempdir().expect("a folder"));
     let service = existing(&name);
     let path = folder.path().display().to_string();
-    bench.stranger(&name, &["--volume", &format!("{path}:/data")], &[]);
+    bench.foreign(&name, &["--volume", &format!("{path}:/data")], &[]);
     bench.engine.prepare(&bench.project, &service).await.expect("prepared");
     folder.close().expect("removed");
     let missing = bench.engine.prepare(&bench.project, &service).await.expect_err("missing").to_string();
@@ -89,7 +89,7 @@ pub(crate) async fn a_restart_policy_does_not_bring_back_what_was_stopped() {
     let bench = Bench::new();
     // It ends again and again, and its policy starts it again at once.
     let name = format!("{}-again", bench.project);
-    bench.stranger(&name, &["--restart", "always"], &["--die-after", "50ms"]);
+    bench.foreign(&name, &["--restart", "always"], &["--die-after", "50ms"]);
     let mut service = existing(&name);
     let engines_own = service.stop.clone();
     let command = StopPolicy { exec: Some(vec![SERVER.to_owned(), "--help".to_owned()]), ..engines_own.clone() };
@@ -122,7 +122,7 @@ pub(crate) async fn what_ignores_its_signal_is_killed_after_the_grace() {
 pub(crate) async fn a_signal_of_the_policy_is_sent_in_place_of_the_containers_own() {
     let bench = Bench::new();
     let name = format!("{}-signal", bench.project);
-    bench.stranger(&name, &[], &[]);
+    bench.foreign(&name, &[], &[]);
     let mut named = existing(&name);
     let instance = bench.start(&named).await.expect("started");
     bench.stop(&named, &instance).await.expect("stopped");

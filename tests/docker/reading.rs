@@ -40,7 +40,7 @@ pub(crate) async fn a_moved_image_is_seen() {
     let bench = Bench::new();
     let name = format!("lcm-test/moving:{}", bench.project);
     // The same content under the same name, and by one label another image.
-    let source = bench.stranger(&format!("{}-source", bench.project), &[], &[]);
+    let source = bench.foreign(&format!("{}-source", bench.project), &[], &[]);
     let make = |label: &str| docker(&["commit", "--change", &format!("LABEL variant={label}"), &source, &name]);
     make("first").expect("an image");
     bench.at_the_end(&["rmi", &name]);
@@ -213,7 +213,7 @@ pub(crate) async fn a_pattern_in_a_log_is_remembered_for_the_start_that_showed_i
 pub(crate) async fn a_log_that_lost_its_beginning_is_told_from_a_whole_one() {
     let bench = Bench::new();
     let name = format!("{}-small", bench.project);
-    let container = bench.stranger(&name, &["--log-opt", "max-size=10", "--log-opt", "max-file=1"], &[]);
+    let container = bench.foreign(&name, &["--log-opt", "max-size=10", "--log-opt", "max-file=1"], &[]);
     docker(&["start", &container]).expect("started");
     let search = async |text: &str| {
         let found = |log: &str| log.contains(text);

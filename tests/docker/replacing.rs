@@ -125,7 +125,7 @@ pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let name = web.object().expect("a container").as_str();
-    let made = bench.stranger(name, &[], &[]);
+    let made = bench.foreign(name, &[], &[]);
     let created = inspected(&made, ".State");
     assert_eq!(bench.life(&web).await, RunState::Absent);
     let refused = bench.start(&web).await.expect_err("a stranger's");

@@ -28,7 +28,7 @@ impl<'a> Seen<'a> {
     /// A container that was created with these options and runs the server with these words; not started yet.
     fn of(bench: &'a Bench, name: &str, options: &[&str], words: &[&str]) -> Self {
         let container = format!("{}-{name}", bench.project);
-        let id = bench.stranger(&container, options, words);
+        let id = bench.foreign(&container, options, words);
         let service =
             service(name, ExistingContainer { container: container.as_str().into(), accepts_auto_remove: false });
         Self { bench, service, id, past: None }

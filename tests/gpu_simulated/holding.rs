@@ -137,8 +137,8 @@ pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
     let model = service("model", words);
     let desired = desired(std::slice::from_ref(&model));
     let machine = machine(&gpus, &desired);
-    let mut stranger = Server::start(&gpus, &["--hold", "1GiB"]);
-    stranger.says("holding");
+    let mut other = Server::start(&gpus, &["--hold", "1GiB"]);
+    other.says("holding");
     let placed = [GpuId::new("GPU-1")];
     let start = Start { project: &desired.project, service: &model, gpus: &placed, indices: &[] };
     let instance = machine.start(&start).await.expect("it starts");
@@ -148,8 +148,8 @@ pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
     for facts in [machine.observe(&desired).await, machine.survey(&desired).await] {
         let Reading::Known(read) = &facts.gpus else { panic!("{:?}", facts.gpus) };
         let [ref foreign] = read[0].holders[..] else { panic!("{read:?}") };
-        assert_eq!((foreign.pid, foreign.memory), (stranger.pid(), Some(Mebibytes(1_024))));
-        assert_eq!((foreign.program.as_str(), &foreign.owner), ("model_server", &ProcessOwner::Stranger));
+        assert_eq!((foreign.pid, foreign.memory), (other.pid(), Some(Mebibytes(1_024))));
+        assert_eq!((foreign.program.as_str(), &foreign.owner), ("model_server", &ProcessOwner::Foreign));
         let [ref ours] = read[1].holders[..] else { panic!("{read:?}") };
         let owner = ProcessOwner::Service { project: desired.project.clone(), service: model.name.clone() };
         assert_eq!((ours.memory, &ours.owner), (Some(Mebibytes(2_048)), &owner), "on the GPU that it was given");

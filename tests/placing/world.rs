@@ -160,7 +160,7 @@ fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedServ
     };
     ObservedService {
         instance: service.runs().then(|| lcm::runtime::process::instance(index.to_string())),
-        holds_room: service.runs(),
+        holds_capacity: service.runs(),
         marks: service.runs().then(|| Box::new(marks)),
         gpus: seat.into_iter().collect(),
         ..ObservedService::plain(

@@ -67,7 +67,7 @@ fn running(service: &Service, copies: u32) -> ObservedService {
     };
     ObservedService {
         instance: Some(Instance::new(RuntimeName::new("fleet"), service.name.to_string(), None)),
-        holds_room: true,
+        holds_capacity: true,
         copies: Some(Copies { wanted: copies, ready: copies, updated: copies }),
         marks: Some(Box::new(marks)),
         gpus: has_gpu.then(|| GpuId::from("gpu-0")).into_iter().collect(),
@@ -187,7 +187,7 @@ fn a_scale_up_that_does_not_fit_is_blocked_with_its_arithmetic() {
     let web = service("web", 3, 10);
     let farm = Farm::new(25, vec![(web.clone(), running(&web, 2))]);
     assert_eq!(farm.text(), "blocked web: it has 2 copies, and 3 are wanted; it needs 30 MiB; GPU 0 has 25 = 25");
-    assert_eq!(farm.plan().blocked[0].reason.code, ReasonCode::NoRoom);
+    assert_eq!(farm.plan().blocked[0].reason.code, ReasonCode::NoCapacity);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn house(gpu: &str, devices: Option<Devices>, gpus: &[u32]) -> House {
         devices,
         ..ContainerFact::plain("e".repeat(64), "theirs", ContainerState::Exited)
     };
-    house.sim.meddle(|facts| facts.docker_mut().containers = Reading::Known(vec![theirs]));
+    house.sim.inject(|facts| facts.docker_mut().containers = Reading::Known(vec![theirs]));
     house
 }
 
@@ -60,7 +60,7 @@ fn a_gpu_that_others_have_blocks_it_with_that_gpus_arithmetic() {
     assert_lines(
         &house.plan("on"),
         "start:b [wanted_by_mode] 14336 on GPU-1
-         blocked x [no_room] it needs 14 336 MiB (priority 9); GPU 1 has 24 576 − 14 336 b (priority 20) = 10 240",
+         blocked x [no_capacity] it needs 14 336 MiB (priority 9); GPU 1 has 24 576 − 14 336 b (priority 20) = 10 240",
     );
 }
 
@@ -79,7 +79,7 @@ fn where_nobody_says_which_it_counts_on_each() {
         assert_lines(
             &text(&plan),
             "start:x [wanted_by_mode] 14336 on GPU-0+GPU-1
-             blocked b [no_room] it needs 14 336 MiB (priority 0); GPU 0 has 24 576 − 14 336 x (priority 9) = 10 240; GPU 1 has 24 576 − 14 336 x (priority 9) = 10 240",
+             blocked b [no_capacity] it needs 14 336 MiB (priority 0); GPU 0 has 24 576 − 14 336 x (priority 9) = 10 240; GPU 1 has 24 576 − 14 336 x (priority 9) = 10 240",
         );
         assert_eq!(
             plan.warnings,
@@ -94,13 +94,13 @@ fn where_nobody_says_which_it_counts_on_each() {
 #[test]
 fn one_that_runs_counts_where_it_is_measured() {
     let house = house("", Some(Devices::All), &[0, 1]);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let theirs = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
         (theirs.state, theirs.exit_code) = (ContainerState::Running, None);
     });
     let lines = house.plan("on");
-    assert!(lines.starts_with("blocked b [no_room]"), "it may load on either yet: {lines}");
-    house.sim.meddle(|facts| {
+    assert!(lines.starts_with("blocked b [no_capacity]"), "it may load on either yet: {lines}");
+    house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[1];
         let (memory, owner) = (Some(Mebibytes(14 << 10)), ProcessOwner::Container("e".repeat(64)));
         gpu.used = memory;
@@ -167,12 +167,12 @@ fn with_one_gpu_there_is_nothing_to_tell_apart() {
 #[test]
 fn a_gpu_that_is_lost_or_not_there_blocks_it_by_name() {
     let lost = house("", Some(these(&["1"])), &[0, 1]);
-    lost.sim.meddle(|facts| {
+    lost.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[1];
         (gpu.used, gpu.lost) = (None, Some("it fell off the bus".to_owned()));
     });
     let lines = lost.plan("x");
-    assert_lines(&lines, "blocked x [no_room] GPU 1 can't be used: it fell off the bus");
+    assert_lines(&lines, "blocked x [no_capacity] GPU 1 can't be used: it fell off the bus");
     let absent = house(", gpu: GPU-7", Some(these(&["1"])), &[0, 1]);
-    assert_lines(&absent.plan("x"), "blocked x [no_room] GPU GPU-7 is not there");
+    assert_lines(&absent.plan("x"), "blocked x [no_capacity] GPU GPU-7 is not there");
 }

@@ -85,7 +85,7 @@ fn kept_services_do_not_follow_the_manifest() {
 fn a_moved_image_recreates() {
     let house = House::new(&manifest("fast", ""));
     house.apply("on");
-    house.sim.meddle(|facts| facts.docker_mut().containers.known_mut().expect("containers")[0].image_moved = true);
+    house.sim.inject(|facts| facts.docker_mut().containers.known_mut().expect("containers")[0].image_moved = true);
     assert!(house.plan("on").contains("start:api [image_changed] after stop:api"), "{}", house.plan("on"));
     house.apply("on");
 }
@@ -94,7 +94,7 @@ fn a_moved_image_recreates() {
 fn what_was_killed_is_started_again_and_nothing_else() {
     let house = House::new(&manifest("fast", ""));
     house.apply("on");
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         for tree in facts
             .processes_mut()
             .trees
@@ -122,7 +122,7 @@ fn what_stopped_answering_is_restarted() {
     house.apply_for(&desired, &request);
     let sick = lcm::sim::Behaviour { never_healthy: true, ..Default::default() };
     house.sim.set_behaviour("a", sick);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.observed_at = "2026-01-03T00:00:00Z".parse().expect("a time");
         for tree in facts.processes_mut().trees.known_mut().expect("trees") {
             tree.started_at = Some("2026-01-01T00:00:00Z".parse().expect("a time"));

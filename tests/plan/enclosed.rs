@@ -24,7 +24,7 @@ modes:
 
 fn enclose(house: &House, lacks: &[&str]) {
     let lacks = lacks.iter().map(|option| (*option).to_owned()).collect();
-    house.sim.meddle(|facts| facts.enclosure = Some(EnclosureFact { lacks, ..EnclosureFact::default() }));
+    house.sim.inject(|facts| facts.enclosure = Some(EnclosureFact { lacks, ..EnclosureFact::default() }));
 }
 
 const LACKS: [&str; 2] = ["--pid=host", "-v /run/lock:/run/lock"];
@@ -72,7 +72,7 @@ fn with_the_hosts_pids_store_and_lock_a_process_is_kept_and_stopped_but_not_rest
 fn a_store_that_ends_with_the_container_is_a_warning() {
     let house = House::new(MIXED);
     let own_store = Some("-v /var/lib/lcm:/var/lib/lcm".to_owned());
-    house.sim.meddle(|facts| facts.enclosure = Some(EnclosureFact { own_store, ..EnclosureFact::default() }));
+    house.sim.inject(|facts| facts.enclosure = Some(EnclosureFact { own_store, ..EnclosureFact::default() }));
     let plan = house.plan_for(&house.desired(Some("boxes")), &Request::default());
     let warned = plan.warnings.iter().any(|warning| warning.contains("docker run -v /var/lib/lcm:/var/lib/lcm"));
     assert!(warned, "{:?}", plan.warnings);
@@ -81,9 +81,9 @@ fn a_store_that_ends_with_the_container_is_a_warning() {
 #[test]
 fn the_gpus_and_ports_of_another_machines_engine_are_not_this_hosts() {
     let house = House::new(MIXED);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.docker_mut().elsewhere = Some("it is reached over the network".to_owned());
-        let (program, owner) = (Some("python3".to_owned()), ProcessOwner::Stranger);
+        let (program, owner) = (Some("python3".to_owned()), ProcessOwner::Foreign);
         facts.listeners =
             Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
     });
@@ -98,7 +98,7 @@ fn the_gpus_and_ports_of_another_machines_engine_are_not_this_hosts() {
 fn what_runs_at_another_machines_engine_takes_no_gpu_of_this_host_and_is_left() {
     let house = House::new(MIXED);
     house.apply("all");
-    house.sim.meddle(|facts| facts.docker_mut().elsewhere = Some("its socket is held by ssh (pid 7)".to_owned()));
+    house.sim.inject(|facts| facts.docker_mut().elsewhere = Some("its socket is held by ssh (pid 7)".to_owned()));
     let plan = house.plan_for(&house.desired(Some("all")), &Request::default());
     assert!(plan.steps.is_empty() && text(&plan).starts_with("blocked gpu [remote_engine]"), "{}", text(&plan));
     assert_eq!(plan.gpus[0].before_mib.0, 8192, "the process's alone");

@@ -57,7 +57,7 @@ fn look(house: &House, mode: &str) -> Plan {
 }
 
 fn holds(house: &House, index: usize, memory: u64) {
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
         gpu.holders[index].memory = Some(Mebibytes(memory));
         gpu.used = Some(gpu.holders.iter().filter_map(|holder| holder.memory).sum());
@@ -73,7 +73,7 @@ fn memory_that_one_of_higher_priority_has_taken_blocks_with_the_arithmetic() {
     assert_lines(
         &text(&plan),
         &format!(
-            "blocked coder [no_room] {GAVE_BACK}; it needs 20 480 MiB (priority 10); GPU 0 has 24 576 − 18 432 painter \
+            "blocked coder [no_capacity] {GAVE_BACK}; it needs 20 480 MiB (priority 10); GPU 0 has 24 576 − 18 432 painter \
              (priority 20) = 6 144"
         ),
     );
@@ -150,7 +150,7 @@ fn without_a_call_its_memory_is_made_free_and_kept_for_it() {
     let used = house.sim.world().gpus.known().expect("GPUs")[0].used;
     assert_eq!(used, Some(Mebibytes(1 << 10)), "it loads by itself");
     assert_eq!(look(&house, "talk").gpus[0].before_mib, Mebibytes(20 << 10), "what is free is reserved for it");
-    assert!(house.plan("both").contains("blocked painter [no_room]"), "{}", house.plan("both"));
+    assert!(house.plan("both").contains("blocked painter [no_capacity]"), "{}", house.plan("both"));
 }
 
 #[test]
@@ -169,15 +169,15 @@ fn one_that_gave_memory_back_by_itself_is_as_one_that_was_evicted() {
     let house = driven_house(&manifest(20), &[0]);
     house.apply("chat");
     holds(&house, 0, 1 << 10);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
         gpu.used = Some(Mebibytes(19 << 10));
-        let owner = lcm::model::facts::ProcessOwner::Stranger;
+        let owner = lcm::model::facts::ProcessOwner::Foreign;
         let (pid, program, memory) = (9, "game".to_owned(), Some(Mebibytes(18 << 10)));
         gpu.holders.push(lcm::model::facts::GpuHolder { pid, program, memory, owner });
     });
     let refused = "it needs 20 480 MiB; GPU 0 has 24 576 − 18 432 foreign (game) = 6 144";
-    assert_lines(&house.plan("chat"), &format!("blocked coder [no_room] {GAVE_BACK}; {refused}"));
+    assert_lines(&house.plan("chat"), &format!("blocked coder [no_capacity] {GAVE_BACK}; {refused}"));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn what_loads_or_is_not_known_to_answer_counts_in_full() {
         "    wake: { exec: [load] }\n    health: { http: \"http://localhost:9000/\", warm_time: 10h }",
     );
     let house = evicted_with(&manifest);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let health = Some(ProbeReading::Failed { failures: 1, detail: "connection refused".to_owned() });
         facts.probes.insert("coder".into(), ProbeFacts { health, busy: None });
     });
@@ -273,7 +273,7 @@ fn a_start_of_higher_priority_takes_what_is_not_there_for_the_one_that_sleeps() 
     let plan = look(&house, "big");
     assert!(text(&plan).starts_with(
         "stop:painter [not_in_mode] 18432 on GPU-0\nstart:giant [wanted_by_mode] 23552 on GPU-0 after stop:painter\n\
-         blocked coder [no_room]"
+         blocked coder [no_capacity]"
     ), "{}", text(&plan));
     // With the painter gone, what the coder gave back would be free for it: the plan gives it to the giant.
     house.sim.release(plan.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect());

@@ -28,12 +28,12 @@ pub(crate) fn driven(index: u32) -> GpuFact {
 pub(crate) fn driven_house(manifest: &str, indices: &[u32]) -> House {
     let house = House::new(manifest);
     let gpus = indices.iter().map(|index| driven(*index)).collect();
-    house.sim.meddle(|facts| facts.gpus = Reading::Known(gpus));
+    house.sim.inject(|facts| facts.gpus = Reading::Known(gpus));
     house
 }
 
 fn gpus_of(house: &House, change: impl FnOnce(&mut Vec<GpuFact>)) {
-    house.sim.meddle(|facts| change(facts.gpus.known_mut().expect("GPUs")));
+    house.sim.inject(|facts| change(facts.gpus.known_mut().expect("GPUs")));
 }
 
 fn manifest(gpu: &str) -> String {
@@ -64,7 +64,7 @@ fn a_gpu_that_the_driver_has_no_more_is_left_for_another_by_what_fails_too() {
     house.apply("on");
     gpus_of(&house, |gpus| drop(gpus.remove(0)));
     house.sim.set_behaviour("a", Behaviour { never_healthy: true, ..Behaviour::default() });
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let detail = "it answers 503".to_owned();
         let health = Some(ProbeReading::Failed { failures: 9, detail });
         facts.probes.insert("a".into(), ProbeFacts { health, busy: None });
@@ -121,7 +121,7 @@ fn a_shorter_list_in_the_manifest_loses_no_gpu() {
 fn what_cannot_be_read_is_not_lost() {
     let house = driven_house(&manifest(""), &[0, 1]);
     house.apply("on");
-    house.sim.meddle(|facts| facts.gpus = Reading::Unknown("the driver hangs".to_owned()));
+    house.sim.inject(|facts| facts.gpus = Reading::Unknown("the driver hangs".to_owned()));
     assert_lines(&house.plan("on"), "");
 }
 
@@ -184,7 +184,7 @@ fn a_driver_that_comes_later_changes_no_place() {
     let devices = "gpus: { devices: [{ index: 0, vram: 24GiB }, { index: 1, vram: 24GiB }] }\n";
     let house = House::new(&format!("{devices}{}", manifest(", gpu: 1")));
     house.apply("on");
-    house.sim.meddle(|facts| facts.gpus = Reading::Known(vec![driven(0), driven(1)]));
+    house.sim.inject(|facts| facts.gpus = Reading::Known(vec![driven(0), driven(1)]));
     let plan = look(&house);
     assert_lines(&text(&plan), "");
     assert_eq!((plan.gpus[0].before_mib, plan.gpus[1].before_mib), (Mebibytes::ZERO, Mebibytes(8 << 10)));
@@ -231,7 +231,7 @@ fn a_count_is_of_whole_gpus_and_one_instance_is_enough_for_auto() {
     gpus_of(&house, |gpus| gpus.extend([instance(1, 0), instance(1, 1)]));
     assert_lines(
         &text(&look(&house)),
-        "blocked a [no_room] it wants 2 GPUs, and there are 1; 2 MIG instances do not count: a process can use only one",
+        "blocked a [no_capacity] it wants 2 GPUs, and there are 1; 2 MIG instances do not count: a process can use only one",
     );
     gpus_of(&house, |gpus| gpus.push(driven(2)));
     assert_lines(&text(&look(&house)), "start:a [wanted_by_mode] 8192 on GPU-0+GPU-2");
@@ -247,7 +247,7 @@ fn instances_are_not_used_together() {
     let house = driven_house(&manifest(", gpu: [0, 1]"), &[0]);
     gpus_of(&house, |gpus| gpus.push(instance(1, 0)));
     let told = text(&look(&house));
-    assert!(told.starts_with("blocked a [no_room] it wants MIG-1-0 together with other GPUs"), "{told}");
+    assert!(told.starts_with("blocked a [no_capacity] it wants MIG-1-0 together with other GPUs"), "{told}");
 }
 
 fn declaring(devices: &str) -> String {

@@ -62,10 +62,10 @@ fn left(plan: &Plan) -> Vec<&str> {
 }
 
 fn squat(house: &House) {
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let program = Some("python3".to_owned());
         let listener =
-            ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner: ProcessOwner::Stranger };
+            ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner: ProcessOwner::Foreign };
         let Reading::Known(listeners) = &mut facts.listeners else { panic!("ports are known") };
         listeners.push(listener);
         let health = Some(ProbeReading::Passed);
@@ -77,23 +77,23 @@ fn nothing(_: &House) {}
 
 /// A program that is not the project's takes 4 GiB.
 fn foreign(house: &House) {
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let holder = GpuHolder {
             pid: 4712,
             program: "blender".to_owned(),
             memory: Some(Mebibytes(4 << 10)),
-            owner: ProcessOwner::Stranger,
+            owner: ProcessOwner::Foreign,
         };
         facts.gpus.known_mut().expect("GPUs")[0].holders.push(holder);
     });
 }
 
 fn no_driver(house: &House) {
-    house.sim.meddle(|facts| facts.gpus = Reading::Unknown("no answer from the driver".to_owned()));
+    house.sim.inject(|facts| facts.gpus = Reading::Unknown("no answer from the driver".to_owned()));
 }
 
 fn no_engine(house: &House) {
-    house.sim.meddle(|facts| facts.docker_mut().containers = Reading::Unknown("the engine does not answer".to_owned()));
+    house.sim.inject(|facts| facts.docker_mut().containers = Reading::Unknown("the engine does not answer".to_owned()));
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn whatever_keeps_the_new_one_from_starting_the_old_one_runs_on() {
     type Case = (&'static str, &'static str, fn(&House), ReasonCode);
     let deny = "lifecycle: { deny: [{ to: starting, services: new, reason: not today }] }";
     let cases: [Case; 9] = [
-        ("{ process: { command: [new] }, vram: 22GiB }", "", foreign, ReasonCode::NoRoom),
-        ("{ process: { command: [new] }, gpu: 7, vram: 1GiB }", "", nothing, ReasonCode::NoRoom),
+        ("{ process: { command: [new] }, vram: 22GiB }", "", foreign, ReasonCode::NoCapacity),
+        ("{ process: { command: [new] }, gpu: 7, vram: 1GiB }", "", nothing, ReasonCode::NoCapacity),
         ("{ process: { command: [new] }, vram: 18GiB, gpu: 0 }", "", no_driver, ReasonCode::Unknown),
         (LACKING, "", nothing, ReasonCode::SecretMissing),
         (PLAIN, deny, nothing, ReasonCode::Rule),

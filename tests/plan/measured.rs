@@ -25,24 +25,24 @@ fn look(house: &House, mode: &str) -> Plan {
 
 /// What the driver tells of the holder in this place; what is in use follows.
 fn holds(house: &House, gpu: usize, memory: Option<u64>) {
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[gpu];
         gpu.holders[0].memory = memory.map(Mebibytes);
         gpu.used = memory.map(Mebibytes).or(gpu.used);
     });
 }
 
-fn stranger(pid: i32, program: &str, memory: u64) -> GpuHolder {
-    GpuHolder { pid, program: program.to_owned(), memory: Some(Mebibytes(memory)), owner: ProcessOwner::Stranger }
+fn foreign(pid: i32, program: &str, memory: u64) -> GpuHolder {
+    GpuHolder { pid, program: program.to_owned(), memory: Some(Mebibytes(memory)), owner: ProcessOwner::Foreign }
 }
 
 /// Strangers come to the first GPU.
-fn visit(house: &House, strangers: &[GpuHolder]) {
-    house.sim.meddle(|facts| {
+fn visit(house: &House, foreign: &[GpuHolder]) {
+    house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
-        let more: Mebibytes = strangers.iter().filter_map(|holder| holder.memory).sum();
+        let more: Mebibytes = foreign.iter().filter_map(|holder| holder.memory).sum();
         gpu.used = gpu.used.map(|used| used + more);
-        gpu.holders.extend(strangers.iter().cloned());
+        gpu.holders.extend(foreign.iter().cloned());
     });
 }
 
@@ -68,7 +68,7 @@ fn what_it_holds_while_it_still_loads_is_no_reason_for_advice() {
     holds(&house, 0, Some(9_012));
     assert_eq!(look(&house, "small").warnings.len(), 1, "it answers");
     let failing = ProbeReading::Failed { failures: 1, detail: "refused".to_owned() };
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let now = facts.observed_at;
         facts.processes_mut().trees.known_mut().expect("trees").iter_mut().for_each(|tree| tree.started_at = Some(now));
         facts.probes.insert("small".into(), ProbeFacts { health: Some(failing), busy: None });
@@ -92,10 +92,10 @@ fn more_than_a_tenth_over_its_declaration_is_told_with_the_figure() {
 #[test]
 fn strangers_take_room_and_are_named_in_the_refusal() {
     let house = driven_house(MANIFEST, &[0]);
-    visit(&house, &[stranger(1, "Xorg", 200), stranger(2, "chrome", 5_000), stranger(3, "chrome", 5_000)]);
+    visit(&house, &[foreign(1, "Xorg", 200), foreign(2, "chrome", 5_000), foreign(3, "chrome", 5_000)]);
     assert_lines(
         &house.plan("big"),
-        "blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 10 200 foreign (chrome ×2, Xorg) = 14 376",
+        "blocked big [no_capacity] it needs 16 384 MiB; GPU 0 has 24 576 − 10 200 foreign (chrome ×2, Xorg) = 14 376",
     );
     assert_lines(&house.plan("small"), "start:small [wanted_by_mode] 8192 on GPU-0");
     house.apply("small");
@@ -104,14 +104,14 @@ fn strangers_take_room_and_are_named_in_the_refusal() {
 #[test]
 fn what_the_driver_keeps_and_what_nobody_is_named_for_is_foreign() {
     let house = driven_house(MANIFEST, &[0]);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
         (gpu.used, gpu.reserved) = (Some(Mebibytes(9_000)), Mebibytes(400));
     });
     let plan = look(&house, "big");
     assert_lines(
         &text(&plan),
-        "blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 9 400 foreign (nobody that the driver names, the driver) = 15 176",
+        "blocked big [no_capacity] it needs 16 384 MiB; GPU 0 has 24 576 − 9 400 foreign (nobody that the driver names, the driver) = 15 176",
     );
     assert_eq!(plan.gpus[0].measured_mib, Some(Mebibytes(9_400)));
 }
@@ -121,7 +121,7 @@ fn where_shares_are_not_told_declared_sizes_count_and_that_is_said() {
     let house = driven_house(MANIFEST, &[0]);
     house.apply("small");
     holds(&house, 0, None);
-    visit(&house, &[stranger(1, "game", 3_000)]);
+    visit(&house, &[foreign(1, "game", 3_000)]);
     let plan = look(&house, "small");
     assert_lines(&text(&plan), "");
     assert_eq!((plan.gpus[0].foreign_mib, plan.gpus[0].before_mib), (Mebibytes(3_000), Mebibytes(11_192)));
@@ -132,7 +132,7 @@ fn where_shares_are_not_told_declared_sizes_count_and_that_is_said() {
 fn one_that_takes_another_gpu_than_it_was_given_counts_there_and_is_left() {
     let house = driven_house(MANIFEST, &[0, 1]);
     house.apply("small");
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let gpus = facts.gpus.known_mut().expect("GPUs");
         let holders = std::mem::take(&mut gpus[0].holders);
         (gpus[0].used, gpus[1].used) = (Some(Mebibytes::ZERO), Some(Mebibytes(8 << 10)));
@@ -151,13 +151,13 @@ fn one_that_takes_another_gpu_than_it_was_given_counts_there_and_is_left() {
 #[test]
 fn a_stranger_in_a_services_place_is_foreign_memory() {
     let house = driven_house(MANIFEST, &[0]);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let program = Some("python3".to_owned());
-        let owner = ProcessOwner::Stranger;
+        let owner = ProcessOwner::Foreign;
         facts.listeners =
             Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
-        (gpu.used, gpu.holders) = (Some(Mebibytes(6_000)), vec![stranger(4711, "python3", 6_000)]);
+        (gpu.used, gpu.holders) = (Some(Mebibytes(6_000)), vec![foreign(4711, "python3", 6_000)]);
     });
     let gpu = look(&house, "small").gpus[0].clone();
     assert_eq!((gpu.foreign_mib, gpu.before_mib), (Mebibytes(6_000), Mebibytes(6_000)));
@@ -172,7 +172,7 @@ fn what_an_orphan_holds_counts_for_the_orphan() {
     let plan = house.plan_for(&house.desired(None), &Request::default());
     assert_lines(
         &text(&plan),
-        "blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 orphan small = 15 576
+        "blocked big [no_capacity] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 orphan small = 15 576
          orphan small: pid 100003 (small) of user 0; only reported; `lcm apply --prune` stops and removes it",
     );
     let prune = Request { prune: true, ..Request::default() };
@@ -183,12 +183,12 @@ fn what_an_orphan_holds_counts_for_the_orphan() {
 #[test]
 fn what_matters_less_is_not_why_something_is_blocked() {
     let house = driven_house(MANIFEST, &[0]);
-    visit(&house, &[stranger(4711, "game", 9_000)]);
+    visit(&house, &[foreign(4711, "game", 9_000)]);
     // Without small there would be too little as well.
     assert_lines(
         &house.plan("both"),
         "start:small [wanted_by_mode] 8192 on GPU-0
-         blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 foreign (game) = 15 576",
+         blocked big [no_capacity] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 foreign (game) = 15 576",
     );
 }
 
@@ -198,7 +198,7 @@ fn instances_that_share_an_index_are_called_by_their_ids() {
         "version: 1\nname: instances\nservices:\n  a: { process: { command: [a] }, vram: 99GiB }\n",
         &[0, 1],
     );
-    house.sim.meddle(|facts| facts.gpus.known_mut().expect("GPUs").iter_mut().for_each(|gpu| gpu.index = 0));
+    house.sim.inject(|facts| facts.gpus.known_mut().expect("GPUs").iter_mut().for_each(|gpu| gpu.index = 0));
     let plan = text(&house.plan_for(&house.desired(None), &Request::default()));
     assert!(plan.contains("GPU GPU-0 has ") && plan.contains("; GPU GPU-1 has "), "{plan}");
 }
@@ -249,7 +249,7 @@ modes: { small: { services: [small] }, big: { services: [big], others: keep } }
     house.apply("small");
     holds(&house, 0, Some(600));
     let asked = |reading: ProbeReading| {
-        house.sim.meddle(|facts| {
+        house.sim.inject(|facts| {
             let probes = ProbeFacts { health: Some(reading.clone()), busy: None };
             facts.probes.insert(ServiceName::new("small"), probes);
         });

@@ -112,7 +112,7 @@ fn an_orphan_with_the_services_name_is_part_of_its_arithmetic() {
     assert_lines(
         &planned(&facts, &desired, &Request::default()),
         &format!(
-            "blocked a [no_room] {arithmetic}
+            "blocked a [no_capacity] {arithmetic}
          orphan a: container move-a (sim00000001); only reported; `lcm apply --prune` stops and removes it"
         ),
     );

@@ -59,7 +59,7 @@ fn what_others_keep_may_go_on_running_and_is_preempted_by_nobody_below_it() {
     house.apply("video");
     assert_lines(
         &house.plan("chat"),
-        "blocked ollama [no_room] it needs 17 167 MiB (priority 10); GPU 0 has 24 576 − 512 reserve − 19 074 comfyui (priority 100) − 3 815 vidi (priority 40) = 1 175",
+        "blocked ollama [no_capacity] it needs 17 167 MiB (priority 10); GPU 0 has 24 576 − 512 reserve − 19 074 comfyui (priority 100) − 3 815 vidi (priority 40) = 1 175",
     );
 }
 

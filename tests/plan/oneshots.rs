@@ -38,7 +38,7 @@ fn carry_out(house: &House, request: &Request) {
 fn runs(house: &House) -> Vec<String> {
     let desired = house.desired(Some("paint"));
     let services = observe(&house.look(&desired), &desired).services;
-    services.iter().filter(|(_, seen)| seen.holds_room).map(|(name, _)| name.to_string()).collect()
+    services.iter().filter(|(_, seen)| seen.holds_capacity).map(|(name, _)| name.to_string()).collect()
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_start_takes_room_only_from_what_matters_less() {
     let house = House::new(&STUDIO.replace("priority: 50", "priority: 100"));
     house.apply("write");
     let refused = house.plan_with("write", &ask(Purpose::Start, &["painter"]));
-    assert!(refused.contains("blocked painter [no_room]") && !refused.contains("stop:"), "{refused}");
+    assert!(refused.contains("blocked painter [no_capacity]") && !refused.contains("stop:"), "{refused}");
 }
 
 #[test]

@@ -50,17 +50,17 @@ fn an_orphan_is_reported_and_goes_only_when_asked() {
 fn down_leaves_nothing_of_ours_and_does_not_touch_the_rest() {
     let house = House::new(BEFORE);
     house.apply_for(&house.desired(None), &request(false));
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let containers = facts.docker_mut().containers.known_mut().expect("containers");
-        let mut stranger = containers[0].clone();
-        stranger.id = "f".repeat(64);
-        stranger.name = "precious".to_owned();
-        stranger.marks = None;
-        let mut other = stranger.clone();
+        let mut foreign = containers[0].clone();
+        foreign.id = "f".repeat(64);
+        foreign.name = "precious".to_owned();
+        foreign.marks = None;
+        let mut other = foreign.clone();
         other.id = "e".repeat(64);
         other.name = "others".to_owned();
         other.marks = Some(Marks { project: "elsewhere".to_owned(), service: "a".to_owned(), ..Marks::default() });
-        containers.extend([stranger, other]);
+        containers.extend([foreign, other]);
     });
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     let desired = house.desired(None);
@@ -88,7 +88,7 @@ fn down_leaves_nothing_of_ours_and_does_not_touch_the_rest() {
 fn a_container_of_another_project_blocks_and_is_named() {
     let house = House::new(BEFORE);
     house.apply_for(&house.desired(None), &request(false));
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let found = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
         found.marks.as_mut().expect("marks").project = "elsewhere".to_owned();
     });
@@ -112,7 +112,7 @@ fn what_is_paused_without_a_hold_goes_on() {
     let house = House::new(BEFORE);
     let desired = house.desired(None);
     house.apply_for(&desired, &request(false));
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         for tree in facts.processes_mut().trees.known_mut().expect("trees") {
             tree.suspended = true;
         }

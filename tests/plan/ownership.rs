@@ -35,7 +35,7 @@ fn shop(change: impl FnOnce(&mut Vec<ContainerFact>)) -> (House, Desired) {
     let house = House::new(SHOP);
     let desired = house.desired(None);
     house.apply_for(&desired, &Request::default());
-    house.sim.meddle(|facts| change(facts.docker_mut().containers.known_mut().expect("containers")));
+    house.sim.inject(|facts| change(facts.docker_mut().containers.known_mut().expect("containers")));
     (house, desired)
 }
 
@@ -141,7 +141,7 @@ fn labels_that_lcm_does_not_write_so_are_a_claim_and_block_nothing() {
         (marks.spec, marks.config) = (String::new(), String::new());
         containers[0].ports.clear();
     });
-    house.sim.meddle(|facts| facts.listeners.known_mut().into_iter().for_each(Vec::clear));
+    house.sim.inject(|facts| facts.listeners.known_mut().into_iter().for_each(Vec::clear));
     let (observed, made) = planned(&house.look(&desired), &desired, &Request::default());
     assert_eq!(claimed(&observed), ["experiment"]);
     assert_eq!(made.steps.len(), 1, "web is started: {made:?}");
@@ -212,7 +212,7 @@ fn another_machines_container_is_refused_by_name_until_it_is_taken_over() {
 
     desired.take_over = true;
     assert!(on_other_hosts(&facts, &desired).is_empty());
-    house.sim.meddle(|facts| facts.host_id = Some("here/2222".to_owned()));
+    house.sim.inject(|facts| facts.host_id = Some("here/2222".to_owned()));
     assert_lines(
         &text(&house.plan_for(&desired, &Request::default())),
         "stop:web [spec_changed] 8192 on gpu-0

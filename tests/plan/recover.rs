@@ -52,7 +52,7 @@ fn tried(house: &House, service: &str, count: u32, seconds: u64) {
 }
 
 fn each_tree(house: &House, service: &str, change: impl Fn(&mut TreeFact)) {
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let trees = facts.processes_mut().trees.known_mut().expect("trees").iter_mut();
         trees.filter(|tree| tree.marks.service == service).for_each(change);
     });
@@ -136,12 +136,12 @@ fn a_spent_one_that_runs_badly_makes_room_for_others() {
         &house.plan("both"),
         "stop:big [unhealthy] 16384 on gpu-0
          start:big [unhealthy] 16384 on gpu-0 after stop:big
-         blocked small [no_room]",
+         blocked small [no_capacity]",
     );
     tried(&house, "big", 2, 1);
     assert_short(
         &house.plan("both"),
-        "blocked small [no_room]
+        "blocked small [no_capacity]
          held big [budget_spent]",
     );
     tried(&house, "big", 3, 1);
@@ -213,7 +213,7 @@ fn the_room_of_one_that_is_soon_tried_again_is_kept_for_it_where_it_is_free() {
     tried(&house, "big", 2, 0);
     assert_short(
         &house.plan("all"),
-        "blocked small [no_room]
+        "blocked small [no_capacity]
          blocked web [dependency]
          held big [budget_spent]",
     );
@@ -233,7 +233,7 @@ fn what_runs_badly_is_tried_again_where_it_is() {
         &house.plan("both"),
         "stop:big [unhealthy] 16384 on gpu-0
          start:big [unhealthy] 16384 on gpu-0 after stop:big
-         blocked small [no_room]",
+         blocked small [no_capacity]",
     );
 }
 
@@ -344,7 +344,7 @@ fn what_an_operator_holds_keeps_what_it_depends_on() {
     tried(&house, "big", 3, 1);
     assert_short(
         &house.plan("both"),
-        "blocked small [no_room]
+        "blocked small [no_capacity]
          held big [budget_spent]
          held web [maintenance]",
     );

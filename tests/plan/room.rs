@@ -43,7 +43,7 @@ fn the_least_important_gives_way_and_is_blocked_with_the_arithmetic() {
         &house.plan("large"),
         "stop:low [preempted] 12288 on gpu-1
          start:big [wanted_by_mode] 20480 on gpu-1 after stop:low
-         blocked low [no_room] it needs 12 288 MiB (priority 10); GPU 0 has 24 576 − 1 024 reserve − 12 288 mid (priority 50) = 11 264; GPU 1 has 24 576 − 1 024 reserve − 20 480 big (priority 100) = 3 072",
+         blocked low [no_capacity] it needs 12 288 MiB (priority 10); GPU 0 has 24 576 − 1 024 reserve − 12 288 mid (priority 50) = 11 264; GPU 1 has 24 576 − 1 024 reserve − 20 480 big (priority 100) = 3 072",
     );
     house.apply("large");
     house.apply("large");
@@ -55,7 +55,7 @@ fn a_service_on_two_gpus_needs_both() {
     assert_lines(
         &house.plan("pair"),
         "start:pair [wanted_by_mode] 20480 on gpu-0+gpu-1
-         blocked low [no_room] it needs 12 288 MiB (priority 10); GPU 0 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072; GPU 1 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072",
+         blocked low [no_capacity] it needs 12 288 MiB (priority 10); GPU 0 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072; GPU 1 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072",
     );
     house.apply("pair");
 }
@@ -83,7 +83,7 @@ fn a_refusal_for_several_gpus_says_how_many_it_takes_and_which_are_full() {
     assert_lines(
         &house.plan("spread"),
         "start:last [wanted_by_mode] 16384 on gpu-5
-         blocked all [no_room] it needs 12 288 MiB on each of 6 GPUs (priority 50); GPU 5 has 24 576 − 16 384 last (priority 50) = 8 192; the other 5 have room",
+         blocked all [no_capacity] it needs 12 288 MiB on each of 6 GPUs (priority 50); GPU 5 has 24 576 − 16 384 last (priority 50) = 8 192; the other 5 have room",
     );
     let plan = house.plan("pair");
     let full = |gpu: u8| format!("; GPU {gpu} has 24 576 − 20 480 four (priority 50) = 4 096");
@@ -111,7 +111,7 @@ fn a_running_service_moves_where_a_more_important_one_is_pinned() {
 #[test]
 fn a_gpu_that_is_not_there_blocks() {
     let house = House::new(TWO);
-    assert_lines(&house.plan("odd"), "blocked odd [no_room] GPU 7 is not there");
+    assert_lines(&house.plan("odd"), "blocked odd [no_capacity] GPU 7 is not there");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn without_a_gpu_only_those_that_want_one_are_blocked() {
     );
     let plan = text(&house.plan_for(&house.desired(None), &Request::default()));
     assert!(
-        plan.starts_with("start:b [wanted_by_mode]\nblocked a [no_room] it wants a GPU, and none is known"),
+        plan.starts_with("start:b [wanted_by_mode]\nblocked a [no_capacity] it wants a GPU, and none is known"),
         "{plan}"
     );
 }
@@ -150,15 +150,15 @@ fn a_port_is_room_like_memory() {
 #[test]
 fn a_strangers_port_blocks_and_names_the_stranger() {
     let house = House::new(PORTS);
-    house.sim.meddle(|facts| {
-        let stranger = ListenerFact {
+    house.sim.inject(|facts| {
+        let foreign = ListenerFact {
             port: 8080,
             address: None,
             pid: Some(4711),
             program: Some("python3".to_owned()),
-            owner: ProcessOwner::Stranger,
+            owner: ProcessOwner::Foreign,
         };
-        facts.listeners.known_mut().expect("listeners").push(stranger);
+        facts.listeners.known_mut().expect("listeners").push(foreign);
     });
     assert_lines(
         &house.plan("new"),
@@ -204,12 +204,12 @@ fn a_stranger_on_another_address_is_in_nobodys_way() {
         address: Some(address.parse().expect("an address")),
         pid: Some(4711),
         program: Some("python3".to_owned()),
-        owner: ProcessOwner::Stranger,
+        owner: ProcessOwner::Foreign,
     };
-    house.sim.meddle(|facts| facts.listeners.known_mut().expect("listeners").push(listen("127.0.0.9")));
+    house.sim.inject(|facts| facts.listeners.known_mut().expect("listeners").push(listen("127.0.0.9")));
     let plan = house.plan("apart");
     assert!(plan.contains("start:one [wanted_by_mode]"), "{plan}");
     assert!(plan.contains("blocked two [port_taken] port 127.0.0.9:8080 is held by python3 (pid 4711)"), "{plan}");
-    house.sim.meddle(|facts| facts.listeners.known_mut().expect("listeners").push(listen("0.0.0.0")));
+    house.sim.inject(|facts| facts.listeners.known_mut().expect("listeners").push(listen("0.0.0.0")));
     assert!(house.plan("apart").contains("blocked one [port_taken] port 127.0.0.1:8080 is held by python3"));
 }

@@ -48,7 +48,7 @@ fn what_is_not_wanted_and_may_not_be_stopped_is_blocked() {
     house.apply("low");
     assert_lines(
         &plan(&house, "big"),
-        "blocked big [no_room] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders
+        "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders
          blocked low [rule] it is not in mode big, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders",
     );
     house.apply("big");
@@ -76,7 +76,7 @@ fn who_may_not_be_stopped_makes_room_for_nobody() {
         let house = house(rules);
         house.apply("low");
         let plan = plan(&house, mode);
-        assert!(plan.starts_with("blocked big [no_room]"), "{rules}: {plan}");
+        assert!(plan.starts_with("blocked big [no_capacity]"), "{rules}: {plan}");
         assert!(plan.contains("; low can't be stopped: the rule at lcm.yaml:16 forbids "), "{rules}: {plan}");
         house.apply(mode);
     }
@@ -89,7 +89,7 @@ fn what_would_be_taken_along_is_safe_too() {
     // Low might go, but mate depends on it.
     assert_lines(
         &plan(&house, "all"),
-        "blocked big [no_room] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+        "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
     );
     assert_lines(
         &plan(&house, "low"),

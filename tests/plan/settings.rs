@@ -33,7 +33,7 @@ modes:
 /// The service runs as the manifest describes it.
 fn running() -> House {
     let house = House::new(MANIFEST);
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into());
         facts.paths = [("/srv/conf".to_owned(), path("/srv/r1/conf", "1:1"))].into();
     });
@@ -46,7 +46,7 @@ fn path(real: &str, id: &str) -> PathFact {
 }
 
 fn change(house: &House, change: impl FnOnce(&mut ContainerSettings)) {
-    house.sim.meddle(|facts| change(settings(facts)));
+    house.sim.inject(|facts| change(settings(facts)));
 }
 
 fn settings(facts: &mut Facts) -> &mut ContainerSettings {
@@ -135,7 +135,7 @@ fn what_the_engine_refuses_to_change_is_made_anew_in_the_same_run() {
 #[test]
 fn a_host_folder_that_a_link_leads_elsewhere_by_now_is_another() {
     let house = running();
-    house.sim.meddle(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r2/conf", "1:2"))].into());
+    house.sim.inject(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r2/conf", "1:2"))].into());
     assert_eq!(diff(&planned(&house)), "-mount /conf: /srv/r1/conf:ro\n+mount /conf: /srv/r2/conf:ro");
     house.apply("on");
 }
@@ -145,11 +145,11 @@ fn a_network_that_was_made_anew_is_joined_anew() {
     let house = running();
     house
         .sim
-        .meddle(|facts| facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n2".to_owned())].into()));
+        .inject(|facts| facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n2".to_owned())].into()));
     assert_lines(&text(&planned(&house)), "update:api [settings_changed]");
     house.apply("on");
     // Networks that can't be listed are no reason to touch anything.
-    house.sim.meddle(|facts| facts.docker_mut().networks = Reading::Unknown("the engine is busy".to_owned()));
+    house.sim.inject(|facts| facts.docker_mut().networks = Reading::Unknown("the engine is busy".to_owned()));
     assert_lines(&text(&planned(&house)), "");
 }
 
@@ -157,7 +157,7 @@ fn a_network_that_was_made_anew_is_joined_anew() {
 fn a_container_of_an_earlier_lcm_is_only_warned_about() {
     let house = running();
     change(&house, |real| drop(real.mounts.insert("/conf".into(), "/srv/conf:ro".into())));
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let containers = facts.docker_mut().containers.known_mut().expect("containers");
         containers[0].marks.as_mut().expect("marks").compared = 0;
     });
@@ -178,7 +178,7 @@ fn a_container_of_an_earlier_lcm_is_only_warned_about() {
 #[test]
 fn a_pause_without_a_hold_ends_with_the_next_apply() {
     let house = running();
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused;
     });
     let plan = planned(&house);
@@ -186,7 +186,7 @@ fn a_pause_without_a_hold_ends_with_the_next_apply() {
     assert_eq!(plan.steps[0].action, Action::Unpause);
     house.apply("on");
     // Changed and paused, it is made anew at once.
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused;
     });
     change(&house, |real| drop(real.mounts.remove("/data")));
@@ -200,14 +200,14 @@ fn a_network_that_is_missing_while_a_service_does_not_answer_is_why_it_is_made_a
     let house = House::new(&MANIFEST.replace("\nmodes:", probed));
     house
         .sim
-        .meddle(|facts| facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into()));
-    house.sim.meddle(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r1/conf", "1:1"))].into());
+        .inject(|facts| facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into()));
+    house.sim.inject(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r1/conf", "1:1"))].into());
     house.apply("on");
     change(&house, |real| drop(real.networks.remove("inside")));
     assert_lines(&house.plan("on"), "update:api [settings_changed]");
     let again = "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api";
     for started_at in ["2026-01-02T03:04:00Z", "2026-01-01T00:00:00Z"] {
-        house.sim.meddle(|facts| {
+        house.sim.inject(|facts| {
             facts.docker_mut().containers.known_mut().expect("containers")[0].started_at = started_at.parse().ok();
             facts.probes.entry("api".into()).or_default().health =
                 Some(ProbeReading::Failed { failures: 3, detail: "connection refused".to_owned() });
@@ -222,7 +222,7 @@ fn what_depends_on_a_paused_service_starts_once_that_goes_on() {
     let house = running();
     let above = "  above: { process: { command: [serve], cwd: /srv }, depends_on: [api] }\nmodes:";
     house.rewrite(&MANIFEST.replace("modes:", above).replace("on: { services: [api] }", "on: { services: [above] }"));
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused;
     });
     assert_lines(&house.plan("on"), "unpause:api [settings_changed]\nstart:above [wanted_by_mode] after unpause:api");
@@ -259,7 +259,7 @@ modes:
 fn process(now: Option<PathFact>, held: HeldFact) -> House {
     let house = House::new(PROCESS);
     house.apply("on");
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.paths = now.map(|now| ("/srv/current".to_owned(), now)).into_iter().collect();
         facts.processes_mut().trees.known_mut().expect("trees")[0].held = Some(held);
     });

@@ -61,7 +61,7 @@ fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
     house.say("painter", Some(Hold::Maintain));
     assert_lines(
         &house.plan("write"),
-        "blocked writer [no_room] it needs 19 074 MiB (priority 500); GPU 0 has 24 576 − 1 908 encoder (priority 60) − 17 167 painter (priority 100) = 5 501
+        "blocked writer [no_capacity] it needs 19 074 MiB (priority 500); GPU 0 has 24 576 − 1 908 encoder (priority 60) − 17 167 painter (priority 100) = 5 501
          held painter [maintenance]",
     );
 }
@@ -70,19 +70,19 @@ fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
 fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_started() {
     let house = painting();
     house.say("painter", Some(Hold::Maintain));
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let failed = ProbeReading::Failed { failures: 9, detail: "it answers 503".to_owned() };
         facts.probes.entry("painter".into()).or_default().health = Some(failed);
     });
     assert_lines(&house.plan("paint"), "held painter [maintenance]");
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         for tree in facts.processes_mut().trees.known_mut().expect("asked") {
             tree.members.clear();
         }
     });
     assert_lines(&house.plan("paint"), "held painter [maintenance]");
     assert_eq!(state(&house, "painter"), State::Registered, "no row leads to maintenance from there");
-    house.sim.meddle(|facts| facts.probes.clear());
+    house.sim.inject(|facts| facts.probes.clear());
     house.say("painter", None);
     assert_lines(&house.plan("paint"), "start:painter [wanted_by_mode] 17167 on gpu-0");
 }
@@ -91,7 +91,7 @@ fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_star
 fn an_engine_that_does_not_answer_takes_no_word_away() {
     let house = painting();
     house.say("encoder", Some(Hold::Maintain));
-    house.sim.meddle(|facts| facts.docker_mut().containers = Reading::Unknown("no engine".to_owned()));
+    house.sim.inject(|facts| facts.docker_mut().containers = Reading::Unknown("no engine".to_owned()));
     assert!(house.plan("paint").contains("held encoder [maintenance]"), "{}", house.plan("paint"));
     house.say("encoder", Some(Hold::Terminate));
     assert!(house.plan("paint").contains("held encoder [terminated]"), "{}", house.plan("paint"));
@@ -112,11 +112,11 @@ fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
     assert_eq!(last.metadata["ticket"], "7");
     // A container likewise; one that has ended meanwhile is not brought up for it.
     house.say("painter", None);
-    house.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("asked")[0].suspended = false);
+    house.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("asked")[0].suspended = false);
     house.say("encoder", Some(Hold::Suspend));
     assert_lines(&house.plan("paint"), "pause:encoder [suspended]");
     house.apply("paint");
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         facts.docker_mut().containers.known_mut().expect("asked")[0].state =
             lcm::runtime::docker::facts::ContainerState::Exited;
     });

@@ -11,41 +11,41 @@ use lcm::runtime::process::intent::PidFile;
 use lcm::runtime::{DriverError, RunState};
 use rustix::process::geteuid;
 
-use crate::support::{Bench, Stranger, lives, process_of, write};
+use crate::support::{Bench, Foreign, lives, process_of, write};
 
 #[tokio::test]
 async fn a_pid_file_names_a_service() {
     let bench = Bench::new();
-    let stranger = Stranger::sleep(|_| {});
+    let foreign = Foreign::sleep(|_| {});
     let path = bench.path("pid");
-    write(&path, &format!("{}\n", stranger.pid()));
+    write(&path, &format!("{}\n", foreign.pid()));
     let mut service = bench.service("web", "exec sleep 600");
     process_of(&mut service).pid_file = Some(PidFile { path: path.clone(), matching: "sleep 600".to_owned() });
     let look = bench.look(&service).await;
     assert_eq!(look.life, RunState::Running);
     let tree = bench.tree(&service).await;
     assert!(tree.adopted && tree.started_at.is_some());
-    assert_eq!(tree.members[0].pid, stranger.pid());
+    assert_eq!(tree.members[0].pid, foreign.pid());
     let instance = look.instance.expect("it is there");
-    let id = format!("{}:{}", stranger.pid(), tree.members[0].start_ticks);
+    let id = format!("{}:{}", foreign.pid(), tree.members[0].start_ticks);
     assert_eq!(instance, lcm::runtime::process::instance(id));
     assert_eq!(bench.start(&service).await, instance, "it runs already");
     bench.stop(&service, &instance).await;
-    assert!(!lives(stranger.pid()));
+    assert!(!lives(foreign.pid()));
     assert_eq!(bench.look(&service).await.life, RunState::Absent);
 }
 
 #[tokio::test]
 async fn a_pid_file_that_lies_names_nothing() {
     let bench = Bench::new();
-    let stranger = Stranger::sleep(|_| {});
+    let foreign = Foreign::sleep(|_| {});
     let path = bench.path("pid");
     let mut service = bench.service("web", "exec sleep 600");
     let mut name = |matching: &str| {
         process_of(&mut service).pid_file = Some(PidFile { path: path.clone(), matching: matching.to_owned() });
         service.clone()
     };
-    write(&path, &stranger.pid().to_string());
+    write(&path, &foreign.pid().to_string());
     assert_eq!(bench.look(&name("another program")).await.life, RunState::Absent);
     assert_eq!(bench.look(&name("sleep")).await.life, RunState::Running);
 
@@ -57,7 +57,7 @@ async fn a_pid_file_that_lies_names_nothing() {
     assert_eq!(bench.look(&name("sleep")).await.life, RunState::Absent);
 
     if geteuid().is_root() {
-        let other = Stranger::sleep(|command| {
+        let other = Foreign::sleep(|command| {
             command.uid(65534);
         });
         write(&path, &other.pid().to_string());
@@ -72,13 +72,13 @@ async fn a_pid_file_that_lies_names_nothing() {
 async fn an_operator_may_say_what_a_service_is() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
-    let stranger = Stranger::sleep(|_| {});
-    let adopted = bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
-    assert_eq!(adopted.pid, stranger.pid());
+    let foreign = Foreign::sleep(|_| {});
+    let adopted = bench.processes.adopt(&bench.desired(&[&service]), &service.name, foreign.pid()).expect("adopted");
+    assert_eq!(adopted.pid, foreign.pid());
     let look = bench.look(&service).await;
     assert_eq!((look.life, look.spec), (RunState::Running, None));
     let instance = look.instance.expect("it is there");
-    drop(stranger);
+    drop(foreign);
     assert_eq!(bench.look(&service).await.life, RunState::Absent, "it was adopted until its end");
     bench.stop(&service, &instance).await;
 }
@@ -89,16 +89,16 @@ async fn an_adopted_tree_ends_with_what_it_started_and_no_more() {
     let service = bench.service("web", "exec sleep 600");
     let mut command = std::process::Command::new("sh");
     let line = format!("sleep 600 & echo $! > {}; wait", bench.path("child").display());
-    let mut stranger = Stranger(command.args(["-c", &line]).spawn().expect("sh runs"));
-    let bystander = Stranger::sleep(|_| {});
+    let mut foreign = Foreign(command.args(["-c", &line]).spawn().expect("sh runs"));
+    let bystander = Foreign::sleep(|_| {});
     let child: i32 = bench.line_of("child").await.parse().expect("a pid");
-    bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
+    bench.processes.adopt(&bench.desired(&[&service]), &service.name, foreign.pid()).expect("adopted");
     let tree = bench.tree(&service).await;
-    assert_eq!(tree.members.iter().map(|member| member.pid).collect::<Vec<_>>(), [stranger.pid(), child]);
+    assert_eq!(tree.members.iter().map(|member| member.pid).collect::<Vec<_>>(), [foreign.pid(), child]);
     let instance = lcm::runtime::process::instance(tree.marks.salt);
     bench.stop(&service, &instance).await;
-    assert!(!lives(stranger.pid()) && !lives(child) && lives(bystander.pid()));
-    let _ = stranger.0.wait();
+    assert!(!lives(foreign.pid()) && !lives(child) && lives(bystander.pid()));
+    let _ = foreign.0.wait();
 }
 
 #[tokio::test]
@@ -112,8 +112,8 @@ async fn what_is_a_service_already_or_nothing_at_all_is_not_adopted() {
     let error = adopt(pid).expect_err("it is a service already");
     assert!(matches!(&error, DriverError::Refused(text) if text.contains("part of `web`")), "{error}");
     let gone = {
-        let stranger = Stranger::sleep(|_| {});
-        stranger.pid()
+        let foreign = Foreign::sleep(|_| {});
+        foreign.pid()
     };
     assert!(adopt(gone).is_err() && adopt(1).is_err());
     assert!(adopt(i32::try_from(std::process::id()).expect("a pid")).is_err(), "lcm itself is no service");
@@ -133,7 +133,7 @@ async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_o
     let (one, two) = (bench.service("one", "exec sleep 600"), bench.service("two", "exec sleep 600"));
     let mut command = std::process::Command::new("sh");
     let line = format!("sh -c 'echo $$ > {}; sleep 600 & wait' & wait", bench.path("child").display());
-    let parent = Stranger(command.args(["-c", &line]).spawn().expect("sh runs"));
+    let parent = Foreign(command.args(["-c", &line]).spawn().expect("sh runs"));
     let child: i32 = bench.line_of("child").await.parse().expect("a pid");
     let desired = bench.desired(&[&one, &two]);
     // Another project of the same state folder.
@@ -155,7 +155,7 @@ async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_o
 
     let mut command = std::process::Command::new("sh");
     let line = format!("sh -c 'echo $$ > {}; sleep 600 & wait' & wait", bench.path("second").display());
-    let parent = Stranger(command.args(["-c", &line]).spawn().expect("sh runs"));
+    let parent = Foreign(command.args(["-c", &line]).spawn().expect("sh runs"));
     let child: i32 = bench.line_of("second").await.parse().expect("a pid");
     adopt(&desired, &one, child).expect("adopted: what it was before has ended");
     refused(adopt(&desired, &two, parent.pid()), &format!("process {child} (sh) comes from it, and is {whose}"));
@@ -167,15 +167,15 @@ async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_o
 #[tokio::test]
 async fn what_another_services_pid_file_names_is_not_adopted() {
     let bench = Bench::new();
-    let stranger = Stranger::sleep(|_| {});
+    let foreign = Foreign::sleep(|_| {});
     let path = bench.path("pid");
-    write(&path, &stranger.pid().to_string());
+    write(&path, &foreign.pid().to_string());
     let (mut one, two) = (bench.service("one", "exec sleep 600"), bench.service("two", "exec sleep 600"));
     process_of(&mut one).pid_file = Some(PidFile { path: path.clone(), matching: "sleep 600".to_owned() });
     let desired = bench.desired(&[&one, &two]);
     let reason = format!("part of `one` of project {}, by {}", bench.project, path.display());
-    refused(bench.processes.adopt(&desired, &two.name, stranger.pid()), &reason);
-    bench.processes.adopt(&desired, &one.name, stranger.pid()).expect("its own");
+    refused(bench.processes.adopt(&desired, &two.name, foreign.pid()), &reason);
+    bench.processes.adopt(&desired, &one.name, foreign.pid()).expect("its own");
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn a_service_that_runs_adopts_nothing_else() {
     let (web, known) = (bench.service("web", "exec sleep 600"), bench.service("known", "exec sleep 600"));
     let desired = bench.desired(&[&web, &known]);
     let instance = bench.start(&web).await;
-    let (first, second) = (Stranger::sleep(|_| {}), Stranger::sleep(|_| {}));
+    let (first, second) = (Foreign::sleep(|_| {}), Foreign::sleep(|_| {}));
     let running = bench.tree(&web).await.members[0].pid;
     let adopt = |service: &Service, pid| bench.processes.adopt(&desired, &service.name, pid);
     refused(adopt(&web, first.pid()), &format!("`web` already runs as pid {running}"));

@@ -96,8 +96,8 @@ async fn who_does_not_listen_and_who_talks_too_much_are_borne() {
     let bench = Bench::new();
     let mut long = payload(&bench);
     long.reason = "why ".repeat(1 << 18);
-    let deaf = Call::Exec(["sh", "-c", "exec 0<&-; echo well"].map(str::to_owned).to_vec());
-    let answer = call_within(&bench, &deaf, PATIENCE, bench.folder.path(), &long).await;
+    let unreadable = Call::Exec(["sh", "-c", "exec 0<&-; echo well"].map(str::to_owned).to_vec());
+    let answer = call_within(&bench, &unreadable, PATIENCE, bench.folder.path(), &long).await;
     assert_eq!(answer, well("well\n"));
     let answer = call(&bench, "echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last").await;
     assert_eq!(answer.error, None);

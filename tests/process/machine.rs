@@ -138,12 +138,12 @@ async fn nothing_is_put_aside_for_a_process() {
 #[tokio::test]
 async fn what_does_not_run_is_not_asked_though_its_port_is_held() {
     let bench = Bench::new();
-    let port = server::stranger(&bench.path("notes"));
+    let port = server::foreign(&bench.path("notes"));
     let mut service = bench.service("web", "exec sleep 600");
     service.health.probe = Some(Probe::Http(get(port, "/ok")));
     service.ports = BTreeSet::from([port.into()]);
     let facts = machine(&bench, &[&service]).observe(&bench.desired(&[&service])).await;
     assert!(facts.probes.is_empty(), "{:?}", facts.probes);
     let listeners = facts.listeners.known().expect("listeners");
-    assert!(listeners.iter().any(|listener| listener.port == port && listener.owner == ProcessOwner::Stranger));
+    assert!(listeners.iter().any(|listener| listener.port == port && listener.owner == ProcessOwner::Foreign));
 }

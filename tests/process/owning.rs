@@ -13,7 +13,7 @@ use lcm::runtime::{RunState, Start};
 use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};
 
-use crate::support::{Bench, Stranger, kill, lives, set, wait_for, write};
+use crate::support::{Bench, Foreign, kill, lives, set, wait_for, write};
 
 /// A user without any process or file.
 const OTHER_UID: u32 = 61_009;
@@ -187,7 +187,7 @@ async fn an_environment_alone_makes_no_process_roots_service() {
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
     let tree = bench.tree(&service).await;
-    let forged = Stranger::sleep(|command| {
+    let forged = Foreign::sleep(|command| {
         command.env("LCM_PROJECT", bench.project.as_str()).env("LCM_SERVICE", "web").env("LCM_SALT", &tree.marks.salt);
         command.env("LCM_SPEC", service.spec.hash());
     });
@@ -212,7 +212,7 @@ async fn a_command_line_of_a_shim_without_its_lock_is_a_claim() {
     write(&bench.path("__shim"), "sleep 600; :\n");
     let mut command = std::process::Command::new("sh");
     command.args(["__shim", "--project", bench.project.as_str(), "--service", "web"]).current_dir(bench.folder.path());
-    let forged = Stranger(command.spawn().expect("sh runs"));
+    let forged = Foreign(command.spawn().expect("sh runs"));
     assert_eq!(bench.look(&service).await.life, RunState::Absent);
     let claims = claims(&bench).await;
     assert_eq!(claimed_pids(&claims), [forged.pid()]);
@@ -276,7 +276,7 @@ async fn a_record_is_believed_for_this_boot_this_process_and_this_user_alone() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
-    let foreign = Stranger::sleep(|command| {
+    let foreign = Foreign::sleep(|command| {
         command.env_clear();
     });
     let main = bench.tree(&service).await.members[0].pid;

@@ -15,7 +15,7 @@ use lcm::runtime::machine::Machine;
 use serde_json::{Value, json};
 
 use crate::server;
-use crate::support::{Bench, PATIENCE, Stranger, set, wait_for};
+use crate::support::{Bench, Foreign, PATIENCE, set, wait_for};
 
 /// What other projects of this host have in containers is no part of these tests.
 pub(crate) fn machine(bench: &Bench, services: &[&Service]) -> Machine {
@@ -223,7 +223,7 @@ async fn the_answer_of_a_stranger_does_not_count() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
-    let port = server::stranger(&bench.path("notes"));
+    let port = server::foreign(&bench.path("notes"));
     for probe in [Probe::Http(get(port, "/ok")), Probe::Tcp { host: "localhost".to_owned(), port }] {
         let answer = reading(&bench, &service, &instance, probe.clone()).await;
         let who = format!("(pid {})", std::process::id());
@@ -246,9 +246,9 @@ async fn an_adopted_service_answers_for_itself() {
     let program = std::env::current_exe().expect("this binary");
     let mut command = std::process::Command::new(program);
     command.args(["--ignored", "--exact", "server::serve", "--nocapture"]).env("LCM_TEST_SERVE", bench.path("port"));
-    let stranger = Stranger(command.stdout(std::process::Stdio::null()).spawn().expect("it runs"));
+    let foreign = Foreign(command.stdout(std::process::Stdio::null()).spawn().expect("it runs"));
     let port = bench.line_of("port").await.parse().expect("a port");
-    bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
+    bench.processes.adopt(&bench.desired(&[&service]), &service.name, foreign.pid()).expect("adopted");
     let instance = bench.look(&service).await.instance.expect("it is there");
     let answer = reading(&bench, &service, &instance, Probe::Http(get(port, "/ok"))).await;
     assert_eq!(answer, ProbeReading::Passed);

@@ -23,7 +23,7 @@ pub(crate) fn service(bench: &Bench, name: &str, port_file: &str) -> Service {
 }
 
 /// Serves from the tests' own process, for as long as that lives.
-pub(crate) fn stranger(notes: &Path) -> u16 {
+pub(crate) fn foreign(notes: &Path) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let notes = notes.to_owned();

@@ -161,14 +161,14 @@ async fn a_tree_that_lost_its_first_process_is_crippled_unless_that_left_on_purp
     let bench = Bench::new();
     let daemon = bench.service("daemon", "sleep 600 & exit 0");
     bench.start(&daemon).await;
-    let crippled = bench.service("crippled", "sleep 600 & exit 7");
-    let instance = bench.start(&crippled).await;
-    let look = bench.until(&crippled, |life| !matches!(life, RunState::Running)).await;
+    let degraded = bench.service("crippled", "sleep 600 & exit 7");
+    let instance = bench.start(&degraded).await;
+    let look = bench.until(&degraded, |life| !matches!(life, RunState::Running)).await;
     assert!(matches!(look.life, RunState::Degraded(ExitFact { code: Some(7), .. })), "{look:?}");
-    let start = Start { project: &bench.project, service: &crippled, gpus: &[], indices: &[] };
+    let start = Start { project: &bench.project, service: &degraded, gpus: &[], indices: &[] };
     let error = bench.processes.start(&start).await.expect_err("not beside what is left");
     assert!(matches!(&error, DriverError::Refused(text) if text.contains("sleep (pid ")), "{error}");
-    bench.stop(&crippled, &instance).await;
+    bench.stop(&degraded, &instance).await;
     assert_eq!(bench.look(&daemon).await.life, RunState::Running);
 }
 

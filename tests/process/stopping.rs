@@ -7,7 +7,7 @@ use lcm::model::facts::ExitFact;
 use lcm::runtime::{DriverError, RunState};
 use rustix::process::Signal;
 
-use crate::support::{Bench, PATIENCE, Stranger, kill, lives, set, wait_for};
+use crate::support::{Bench, Foreign, PATIENCE, kill, lives, set, wait_for};
 
 #[tokio::test]
 async fn double_forks_that_ignore_term_leave_nothing() {
@@ -124,10 +124,10 @@ async fn what_was_not_meant_is_left_alone() {
     assert_eq!(bench.look(&service).await.life, RunState::Running);
 
     // A pid that another process has by now.
-    let stranger = Stranger::sleep(|_| {});
-    let adopted = lcm::runtime::process::instance(format!("{}:1", stranger.pid()));
+    let foreign = Foreign::sleep(|_| {});
+    let adopted = lcm::runtime::process::instance(format!("{}:1", foreign.pid()));
     bench.stop(&service, &adopted).await;
-    assert!(lives(stranger.pid()));
+    assert!(lives(foreign.pid()));
     assert_eq!(bench.look(&service).await.life, RunState::Running);
     bench.stop(&service, &instance).await;
     bench.stop(&service, &instance).await;

@@ -245,9 +245,9 @@ pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>)
 }
 
 /// A process that lcm did not start; it ends with this.
-pub(crate) struct Stranger(pub(crate) std::process::Child);
+pub(crate) struct Foreign(pub(crate) std::process::Child);
 
-impl Stranger {
+impl Foreign {
     pub(crate) fn sleep(by: impl FnOnce(&mut std::process::Command)) -> Self {
         let mut command = std::process::Command::new("sleep");
         command.arg("600");
@@ -260,7 +260,7 @@ impl Stranger {
     }
 }
 
-impl Drop for Stranger {
+impl Drop for Foreign {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -13,7 +13,7 @@ use crate::gpus::Gpus;
 use crate::image;
 use crate::sandbox::{Sandbox, answers, free_port, run, wait_until};
 use crate::server::static_server;
-use crate::studio::Stranger;
+use crate::studio::Foreign;
 use crate::world::{Gpu, VARIABLE, World};
 use crate::{Shown, redact};
 
@@ -24,7 +24,7 @@ const FOLDER: &str = "box";
 /// Somebody else's machine.
 struct InUse {
     // In the order in which they go.
-    containers: Vec<Stranger>,
+    containers: Vec<Foreign>,
     programs: Vec<Child>,
     sandbox: Sandbox,
     gpus: Gpus,
@@ -75,7 +75,7 @@ impl InUse {
         machine.compose("webui", &["--label", "com.docker.compose.depends_on=ollama:service_started:false"], &[]);
         let name = machine.comfyui();
         let created = ["--name", &name, "--gpus", "all", "--env", "HF_TOKEN=hf_s3cr3t0123", image::model_server()];
-        machine.containers.push(Stranger::create(&created));
+        machine.containers.push(Foreign::create(&created));
         machine.desktop();
         machine.by_hand();
         for port in machine.ports {
@@ -114,7 +114,7 @@ impl InUse {
             "WEBUI_SECRET_KEY=s3cr3t",
         ];
         let serve = [image::model_server(), "--host", "0.0.0.0", "--port", "8000"];
-        self.containers.push(Stranger::run(&[&common[..], words, &serve[..], server].concat()));
+        self.containers.push(Foreign::run(&[&common[..], words, &serve[..], server].concat()));
     }
 
     /// A program of the desktop's that holds GPU memory.
@@ -142,7 +142,7 @@ impl InUse {
 
     /// What changes when anything here is touched.
     fn state(&self) -> String {
-        let mut state: Vec<String> = self.containers.iter().map(Stranger::state).collect();
+        let mut state: Vec<String> = self.containers.iter().map(Foreign::state).collect();
         state.extend(self.sandbox.servers().iter().map(|(pid, words)| format!("{pid} {words}")));
         state.push(format!("{:?}", self.gpus.world().used_mib(&format!("GPU-{}", self.sandbox.name))));
         state.join("\n")

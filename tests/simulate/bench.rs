@@ -277,7 +277,7 @@ impl Bench {
             taken += observed
                 .orphans
                 .iter()
-                .filter(|one| one.holds_room() && one.gpus.contains(id))
+                .filter(|one| one.holds_capacity() && one.gpus.contains(id))
                 .map(|one| one.vram)
                 .sum();
             for (name, seen) in observed.services.iter().filter(|(_, seen)| seen.gpus.contains(id)) {

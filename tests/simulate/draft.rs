@@ -21,7 +21,7 @@ pub(crate) struct Draft {
     pub(crate) reserve: u64,
     /// `None`: no modes, so all is wanted.
     pub(crate) mode: Option<ModeDraft>,
-    pub(crate) strangers: Vec<StrangerDraft>,
+    pub(crate) foreign: Vec<StrangerDraft>,
     pub(crate) orphans_go: bool,
     /// What a driver measures; `None`: there is no driver, and the manifest vouches for the GPUs.
     pub(crate) memory: Option<MemoryDraft>,
@@ -162,15 +162,15 @@ pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
         vec(8..=24_u64, 0..=GPUS_MAX),
         0..=1_u64,
         proptest::option::weighted(0.8, mode),
-        vec(stranger(), 0..=3),
+        vec(foreign(), 0..=3),
         any::<bool>(),
     )
-        .prop_map(|(services, gpus, reserve, mode, strangers, orphans_go)| Draft {
+        .prop_map(|(services, gpus, reserve, mode, foreign, orphans_go)| Draft {
             services,
             gpus,
             reserve,
             mode,
-            strangers,
+            foreign,
             orphans_go,
             memory: None,
         })
@@ -231,7 +231,7 @@ fn found() -> impl Strategy<Value = Found> {
     ]
 }
 
-fn stranger() -> impl Strategy<Value = StrangerDraft> {
+fn foreign() -> impl Strategy<Value = StrangerDraft> {
     let port = || proptest::option::weighted(0.3, 0..4_u16);
     prop_oneof![
         3 => (any::<bool>(), any::<bool>(), 0..GPUS_MAX, 0..=8_u64, port()).prop_map(

@@ -24,8 +24,8 @@ pub(crate) fn world(draft: &Draft, desired: &Desired) -> Facts {
     for (index, service) in draft.services.iter().enumerate() {
         world.add_service(&desired.services[&name(index)], index, service);
     }
-    for (number, stranger) in draft.strangers.iter().enumerate() {
-        world.add_stranger(draft, number, *stranger);
+    for (number, foreign) in draft.foreign.iter().enumerate() {
+        world.add_stranger(draft, number, *foreign);
     }
     let mut facts = Facts::empty("host", now);
     facts.docker_mut().containers = Reading::Known(world.containers);
@@ -182,9 +182,9 @@ impl World {
         self.containers.push(container);
     }
 
-    fn add_stranger(&mut self, draft: &Draft, number: usize, stranger: StrangerDraft) {
+    fn add_stranger(&mut self, draft: &Draft, number: usize, foreign: StrangerDraft) {
         let index = 100 + number;
-        match stranger {
+        match foreign {
             StrangerDraft::Orphan { container, runs, gpu, vram, port } => {
                 self.add_marked(PROJECT, container, runs, (index, gpu, vram, port));
             }
@@ -212,7 +212,7 @@ impl World {
                         address: None,
                         pid: Some(4711),
                         program,
-                        owner: ProcessOwner::Stranger,
+                        owner: ProcessOwner::Foreign,
                     });
                 }
             }

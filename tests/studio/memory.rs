@@ -79,7 +79,7 @@ pub(crate) fn a_strangers_memory_is_counted_and_named() {
     let plan = played.lcm("video", &["plan", "--format", "json"]).exits(4).json();
     assert_eq!(
         (blocked(&plan), steps(&plan)),
-        (vec!["comfyui: no_room".to_owned()], vec!["stop:ollama".to_owned(), "start:vidi".to_owned()])
+        (vec!["comfyui: no_capacity".to_owned()], vec!["stop:ollama".to_owned(), "start:vidi".to_owned()])
     );
     played.lcm("video", &["apply", "--yes"]).exits(4).says(&format!("comfyui is blocked: {arithmetic}"));
     assert!(!answers(played.port("comfyui")) && answers(played.port("vidi")));

@@ -107,7 +107,7 @@ impl Bench {
     }
 
     /// A container that somebody else makes; it does not run yet. `options` are the engine's, `words` the server's.
-    pub(crate) fn stranger(&self, name: &str, options: &[&str], words: &[&str]) -> String {
+    pub(crate) fn foreign(&self, name: &str, options: &[&str], words: &[&str]) -> String {
         let mut all = vec!["create", "--name", name];
         all.extend(options);
         all.push(image::model_server());

@@ -98,6 +98,39 @@ impl Source {
 }
 
 /// The repository.
+/// A comment or a text literal.
+pub(crate) struct Prose {
+    pub(crate) range: Range<usize>,
+}
+
+impl Prose {
+    pub(crate) fn text<'a>(&self, file: &'a Source) -> &'a str {
+        &file.text[self.range.clone()]
+    }
+
+    /// A line of documentation, of a file or of what follows.
+    pub(crate) fn is_documentation(&self, file: &Source) -> bool {
+        let text = self.text(file);
+        (text.starts_with("///") && !text.starts_with("////")) || text.starts_with("//!")
+    }
+}
+
+impl Source {
+    /// Returns all comments, line by line, and all text literals, in their order.
+    pub(crate) fn prose(&self) -> Vec<Prose> {
+        let bytes = self.text.as_bytes();
+        let (mut found, mut at) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let end = literal_end(bytes, at);
+            if end > at && bytes[at] != b'\'' {
+                found.push(Prose { range: at..end });
+            }
+            at = end.max(at + 1);
+        }
+        found
+    }
+}
+
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

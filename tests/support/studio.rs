@@ -83,11 +83,11 @@ impl Drop for Studio {
 }
 
 /// A container that the test itself made; it goes with it.
-pub(crate) struct Stranger {
+pub(crate) struct Foreign {
     pub(crate) id: String,
 }
 
-impl Stranger {
+impl Foreign {
     /// `docker run -d` with these words.
     #[track_caller]
     pub(crate) fn run(words: &[&str]) -> Self {
@@ -105,7 +105,7 @@ impl Stranger {
     }
 }
 
-impl Drop for Stranger {
+impl Drop for Foreign {
     fn drop(&mut self) {
         let _ = docker_command(&["rm", "--force", &self.id]).output();
     }

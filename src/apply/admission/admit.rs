@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::memory::{Need, Shortfall, capacity_for, is_measured, shortfall};
 use crate::apply::run::{
-    ReservationState, Run, StartReservation, StepError, WaitError, needed_stops, poll_interval, spoken,
+    ReservationState, Run, StartReservation, StepError, WaitError, holds_command, needed_stops, poll_interval,
 };
 use crate::model::capacity::HostCapacity;
 use crate::model::endpoint::Endpoint;
@@ -87,7 +87,7 @@ pub(in crate::apply) async fn readmit(
         }
         let waited = certain_since.elapsed();
         if waited >= patience {
-            block.error.error = format!("{}; waited {} for it", block.error.error, spoken(patience));
+            block.error.error = format!("{}; waited {} for it", block.error.error, holds_command(patience));
             return Err(WaitError::Failed(block.error));
         }
         if !told {
@@ -114,11 +114,11 @@ pub(in crate::apply) fn reserve(run: &Run<'_>, need: &Need<'_>) {
 async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<MemoryProof, AdmissionBlock> {
     // A reservation that is made before the reading begins counts: its memory may be too new to be measured.
     let reservations = run.ledger().reservations.clone();
-    let room = async {
+    let headroom = async {
         if need.gpus.is_empty() {
             None
         } else {
-            Some(capacity_for(run, plan, |room| shortfall(room, need, &reservations).is_none()).await)
+            Some(capacity_for(run, plan, |headroom| shortfall(headroom, need, &reservations).is_none()).await)
         }
     };
     let busy = async {
@@ -126,7 +126,7 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
         let runs_on = matches!(step.action, Action::Wake | Action::Scale | Action::Update);
         if runs_on { None } else { busy_port(run, need).await }
     };
-    let (busy, there, room) = tokio::join!(busy, still_there(run, plan, step), room);
+    let (busy, there, headroom) = tokio::join!(busy, still_there(run, plan, step), headroom);
     if let Some(error) = busy {
         let ports = &need.service.ports;
         let freed = needed_stops(plan, step).next().is_some() || is_freed(run, ports);
@@ -135,9 +135,9 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
     if let Some(error) = there {
         return Err(AdmissionBlock { error, retry: Retry::Maybe });
     }
-    let Some(room): Option<HostCapacity> = room else { return Ok(MemoryProof::NotNeeded) };
-    match shortfall(&room, need, &reservations) {
-        None if is_measured(&room, need.gpus) => Ok(MemoryProof::Measured),
+    let Some(headroom): Option<HostCapacity> = headroom else { return Ok(MemoryProof::NotNeeded) };
+    match shortfall(&headroom, need, &reservations) {
+        None if is_measured(&headroom, need.gpus) => Ok(MemoryProof::Measured),
         None => Ok(MemoryProof::Unproven),
         Some(shortfall) => Err(block(shortfall)),
     }
@@ -147,8 +147,8 @@ fn block(shortfall: Shortfall) -> AdmissionBlock {
     let (code, error, retry) = match shortfall {
         Shortfall::Lost(error) => (ReasonCode::GpuLost, error, Retry::Never),
         Shortfall::Unknown(error) => (ReasonCode::Unknown, error, Retry::Maybe),
-        Shortfall::Short { line, passes: false } => (ReasonCode::NoRoom, line, Retry::Maybe),
-        Shortfall::Short { line, passes: true } => (ReasonCode::NoRoom, line, Retry::Certain),
+        Shortfall::Short { line, passes: false } => (ReasonCode::NoCapacity, line, Retry::Maybe),
+        Shortfall::Short { line, passes: true } => (ReasonCode::NoCapacity, line, Retry::Certain),
     };
     AdmissionBlock { error: StepError::new(code, error), retry }
 }
@@ -186,7 +186,7 @@ async fn still_there(run: &Run<'_>, plan: &Plan, step: &Step) -> Option<StepErro
             RunState::Absent | RunState::Ended(_) => false,
         };
         if is_there {
-            return Some(StepError::new(ReasonCode::NoRoom, format!("{} still runs", stop.service)));
+            return Some(StepError::new(ReasonCode::NoCapacity, format!("{} still runs", stop.service)));
         }
     }
     None

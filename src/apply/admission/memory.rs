@@ -55,13 +55,13 @@ pub(in crate::apply) async fn capacity_for(
     let request = Request { given_back, ..run.context.request.clone() };
     let planner = run.context.planner;
     let mut snapshot = planner.observe(run.context.driver.survey(run.context.desired).await);
-    let room = planner.capacity(&snapshot, &request);
-    if is_enough(&room) {
-        return room;
+    let headroom = planner.capacity(&snapshot, &request);
+    if is_enough(&headroom) {
+        return headroom;
     }
     let answered = probe_evicted(run, &snapshot).await;
     if answered.is_empty() {
-        return room;
+        return headroom;
     }
     snapshot.facts.probes.extend(answered);
     planner.capacity(&planner.observe(snapshot.facts), &request)
@@ -91,19 +91,19 @@ async fn probe_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceNa
 
 /// Returns the shortfall of memory, if there is one.
 pub(in crate::apply) fn shortfall(
-    room: &HostCapacity,
+    headroom: &HostCapacity,
     need: &Need<'_>,
     reservations: &BTreeMap<ServiceName, StartReservation>,
 ) -> Option<Shortfall> {
-    if let Some(reason) = &room.unknown {
+    if let Some(reason) = &headroom.unknown {
         return Some(Shortfall::Unknown(format!("whether its memory is free can't be told: {reason}")));
     }
     let mut short = None;
     for id in need.gpus {
-        if let Some(why) = unreadable(room, id) {
+        if let Some(why) = unreadable(headroom, id) {
             return Some(Shortfall::Unknown(why));
         }
-        let Some(gpu) = room.gpus.get(id) else {
+        let Some(gpu) = headroom.gpus.get(id) else {
             return Some(Shortfall::Lost(format!("GPU {id} is not there any more")));
         };
         if let Some(reason) = &gpu.lost {
@@ -115,17 +115,17 @@ pub(in crate::apply) fn shortfall(
 }
 
 /// Returns the reason for which a GPU can't be read for now, though it may exist.
-pub(in crate::apply) fn unreadable(room: &HostCapacity, id: &GpuId) -> Option<String> {
+pub(in crate::apply) fn unreadable(headroom: &HostCapacity, id: &GpuId) -> Option<String> {
     let why = |gpu: &GpuCapacity| Some(format!("{} can't be used for now: {}", gpu.called, gpu.unreadable.as_ref()?));
-    match room.gpus.get(id) {
+    match headroom.gpus.get(id) {
         Some(gpu) => why(gpu),
-        None => room.gpus.values().find_map(why).map(|why| format!("GPU {id} is not found, and {why}")),
+        None => headroom.gpus.values().find_map(why).map(|why| format!("GPU {id} is not found, and {why}")),
     }
 }
 
 /// True where a driver measures the free memory of all these GPUs.
-pub(in crate::apply) fn is_measured(room: &HostCapacity, gpus: &[GpuId]) -> bool {
-    gpus.iter().all(|id| room.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
+pub(in crate::apply) fn is_measured(headroom: &HostCapacity, gpus: &[GpuId]) -> bool {
+    gpus.iter().all(|id| headroom.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
 }
 
 fn shortfall_on(
@@ -144,12 +144,12 @@ fn shortfall_on(
     let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
     let further = Need { amount: need.amount - need.held, ..*need };
     let both = [Some((&counted, need)), whole.as_ref().map(|whole| (whole, &further))];
-    let (short, need) = both.into_iter().flatten().find(|(gpu, need)| !has_room(gpu, need))?;
+    let (short, need) = both.into_iter().flatten().find(|(gpu, need)| !has_capacity(gpu, need))?;
     let line = format!("it needs {}; {}", need.amount, short.arithmetic(itself));
     Some(Shortfall::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
 }
 
-fn has_room(gpu: &GpuCapacity, need: &Need<'_>) -> bool {
+fn has_capacity(gpu: &GpuCapacity, need: &Need<'_>) -> bool {
     u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
 }
 
@@ -160,7 +160,9 @@ fn passes(counted: &GpuCapacity, others: &[(&ServiceName, &StartReservation)], n
         others.iter().copied().partition(|(_, reservation)| reservation.state == ReservationState::Loading);
     let theirs: Mebibytes = loading.iter().map(|(_, reservation)| reservation.amount).sum();
     let done = GpuCapacity { foreign: counted.foreign - theirs, ..counted.clone() };
-    !loading.is_empty() && has_room(&done, need) && as_a_whole(counted, &rest).is_some_and(|gpu| has_room(&gpu, need))
+    !loading.is_empty()
+        && has_capacity(&done, need)
+        && as_a_whole(counted, &rest).is_some_and(|gpu| has_capacity(&gpu, need))
 }
 
 /// Counts services that this run has placed on other GPUs only by their measured memory here.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::apply::run::{Run, StepError, WaitError, poll_interval, spoken};
+use crate::apply::run::{Run, StepError, WaitError, holds_command, poll_interval};
 use crate::model::desired::Service;
 use crate::model::facts::{Attribution, Facts, GpuFact, GpuHolder, ProcessOwner, Reading, RuntimeFacts};
 use crate::model::instance::Instance;
@@ -145,7 +145,7 @@ pub(in crate::apply) async fn released(
         };
         let waited = began.elapsed();
         if waited >= patience {
-            let error = format!("stopped, but its room did not come back within {}: {left}", spoken(patience));
+            let error = format!("stopped, but its room did not come back within {}: {left}", holds_command(patience));
             return Err(WaitError::Failed(StepError::new(ReasonCode::StopFailed, error)));
         }
         run.clock
@@ -220,7 +220,7 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Opt
         return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
     }
     // A process of another owner under the same pid is another process.
-    let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == ProcessOwner::Stranger;
+    let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == ProcessOwner::Foreign;
     for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {
         for holder in gpu.holders.iter().filter(is_its) {
             if let Some(program) = programs.by_pid.get(&holder.pid) {

@@ -59,9 +59,9 @@ pub(in crate::apply) async fn woken(run: &Run<'_>, step: &Step) {
 
 /// Keeps the largest memory that each service is measured to hold on one GPU.
 pub(in crate::apply) fn keep_largest(run: &Run<'_>, snapshot: &Snapshot, request: &Request) {
-    let room = run.context.planner.capacity(snapshot, request);
+    let headroom = run.context.planner.capacity(snapshot, request);
     let mut ledger = run.ledger();
-    for held in room.gpus.values().flat_map(|gpu| &gpu.holders) {
+    for held in headroom.gpus.values().flat_map(|gpu| &gpu.holders) {
         let measured = held.measured.filter(|measured| *measured > Mebibytes::ZERO);
         if let (Some(service), Some(measured)) = (&held.service, measured) {
             let most = ledger.heaviest.entry(service.clone()).or_default();

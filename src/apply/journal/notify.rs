@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::call::{CallReport, named, report, shortened};
 use super::pending;
-use crate::apply::run::{Notice, Owed, Run, millis, spoken};
+use crate::apply::run::{Notice, Owed, Run, holds_command, millis};
 use crate::host::calls::{HookCall, HookResult};
 use crate::model::event::CallOutcome;
 use crate::model::hooks::{Notifier, Payload};
@@ -55,7 +55,7 @@ async fn serve_one(run: &Run<'_>, at: usize, notifier: &Notifier) {
     } else {
         // A notification that is never accepted is dropped after some runs.
         pending::tried_in_vain(run, &recorded).await;
-        format!("it did not take them within {} of the run's end", spoken(patience))
+        format!("it did not take them within {} of the run's end", holds_command(patience))
     };
     let is_last = |owed: &Owed| !is_interrupted && owed.tries.unwrap_or_default() + 1 >= TRIES_MAX;
     let dropped = left.iter().filter(|owed| owed.id.is_some() && is_last(owed)).count();

@@ -135,6 +135,6 @@ pub(in crate::apply) fn millis(time: Duration) -> u64 {
 }
 
 /// `2m 30s`, for messages.
-pub(in crate::apply) fn spoken(time: Duration) -> String {
+pub(in crate::apply) fn holds_command(time: Duration) -> String {
     jiff::SignedDuration::try_from(time).map_or_else(|_| "ages".to_owned(), |time| format!("{time:#}"))
 }

@@ -16,7 +16,7 @@ mod subject;
 
 pub use self::context::{Failure, Interrupt, OnFailure, Options, RunContext, RunResult};
 
-pub(super) use self::clock::{Cancelled, millis, spoken};
+pub(super) use self::clock::{Cancelled, holds_command, millis};
 pub(super) use self::commitment::Commitment;
 pub(super) use self::handle::Run;
 pub(super) use self::ledger::Moved;

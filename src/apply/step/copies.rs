@@ -11,7 +11,9 @@ use crate::apply::admission::memory::Need;
 use crate::apply::gate::permission::forbidden;
 use crate::apply::journal::pending;
 use crate::apply::journal::record::Cursor;
-use crate::apply::run::{Cancelled, Moved, ReservationState, Run, StepError, StepOutcome, poll_interval, spoken};
+use crate::apply::run::{
+    Cancelled, Moved, ReservationState, Run, StepError, StepOutcome, holds_command, poll_interval,
+};
 use crate::model::copies::{Copies, CopiesChange, number_of};
 use crate::model::desired::Service;
 use crate::model::event::Stage;
@@ -163,7 +165,7 @@ impl CopiesRollout<'_> {
             }
             let waited = progress.since.elapsed();
             if waited >= time_max {
-                let error = format!("{}, and no further one for {}", progress.detail, spoken(time_max));
+                let error = format!("{}, and no further one for {}", progress.detail, holds_command(time_max));
                 return Err(RolloutError::Failed(error));
             }
             let pause = poll_interval(waited, asked_at.elapsed()).min(time_max.saturating_sub(waited));

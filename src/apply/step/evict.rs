@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::apply::admission::memory::{capacity_now, unreadable};
 use crate::apply::gate::expect::{check_expectation, of_stop};
 use crate::apply::journal::measure;
-use crate::apply::run::{Run, StepError, StepOutcome, poll_interval, spoken};
+use crate::apply::run::{Run, StepError, StepOutcome, holds_command, poll_interval};
 use crate::model::capacity::{GpuCapacity, HostCapacity};
 use crate::model::event::Stage;
 use crate::model::names::ServiceName;
@@ -50,14 +50,14 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome 
     let patience = run.context.options.release_timeout;
     loop {
         let asked_at = Instant::now();
-        let room = match run.clock.unless_cancelled(capacity_now(run)).await {
-            Ok(room) => room,
+        let headroom = match run.clock.unless_cancelled(capacity_now(run)).await {
+            Ok(headroom) => headroom,
             Err(cancelled) => return StepOutcome::Cancelled(cancelled),
         };
-        let Some(left) = left(&room, step, resident) else { return StepOutcome::Done };
+        let Some(left) = left(&headroom, step, resident) else { return StepOutcome::Done };
         let waited = began.elapsed();
         if waited >= patience {
-            let error = format!("evicted, but after {} {left}", spoken(patience));
+            let error = format!("evicted, but after {} {left}", holds_command(patience));
             return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error));
         }
         if let Err(cancelled) =
@@ -69,14 +69,14 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome 
 }
 
 /// Describes the memory that it still holds beyond `resident`, or the reason for which that is unknown.
-fn left(room: &HostCapacity, step: &Step, resident: Mebibytes) -> Option<String> {
-    if let Some(reason) = &room.unknown {
+fn left(headroom: &HostCapacity, step: &Step, resident: Mebibytes) -> Option<String> {
+    if let Some(reason) = &headroom.unknown {
         return Some(format!("what it holds can't be told: {reason}"));
     }
-    if let Some(reason) = step.gpus.iter().find_map(|id| unreadable(room, id)) {
+    if let Some(reason) = step.gpus.iter().find_map(|id| unreadable(headroom, id)) {
         return Some(format!("what it holds can't be told: {reason}"));
     }
-    let lines = room.gpus.iter().filter_map(|(id, gpu)| {
+    let lines = headroom.gpus.iter().filter_map(|(id, gpu)| {
         let held = held(gpu, &step.service);
         if held.is_none() && step.gpus.contains(id) {
             return Some(format!("nobody tells what it holds on {}", gpu.called));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::apply::run::{Cancelled, Run, poll_interval, spoken};
+use crate::apply::run::{Cancelled, Run, holds_command, poll_interval};
 use crate::model::desired::{Health, Service};
 use crate::model::facts::{ExitFact, ProbeReading};
 use crate::model::instance::Instance;
@@ -121,7 +121,7 @@ fn alive(
 }
 
 fn late(waited: Duration, streak: &SuccessStreak) -> String {
-    format!("not healthy after {}: {}", spoken(waited), streak.last_detail)
+    format!("not healthy after {}: {}", holds_command(waited), streak.last_detail)
 }
 
 /// Formats an exit: `: exit status 1`.

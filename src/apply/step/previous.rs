@@ -45,9 +45,9 @@ pub(in crate::apply) async fn restore(
     let is_made_by_lcm =
         service.workload.capabilities.has(Capability::KeepsPrevious) && service.workload.origin == Origin::Created;
     if is_made_by_lcm && !stop.gpus.is_empty() {
-        let room = capacity_now(run).await;
-        let unreadable = stop.gpus.iter().any(|id| unreadable(&room, id).is_some());
-        if room.unknown.is_some() || unreadable || is_measured(&room, &stop.gpus) {
+        let headroom = capacity_now(run).await;
+        let unreadable = stop.gpus.iter().any(|id| unreadable(&headroom, id).is_some());
+        if headroom.unknown.is_some() || unreadable || is_measured(&headroom, &stop.gpus) {
             stop_newer(run, step, service).await?;
             let need = Need { service, gpus: &stop.gpus, amount: stop.vram_mib, held: Mebibytes::ZERO };
             admit(run, plan, step, &need).await.map_err(message)?;

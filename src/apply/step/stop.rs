@@ -13,8 +13,8 @@ use crate::apply::journal::measure::Stopwatch;
 use crate::apply::journal::record::Cursor;
 use crate::apply::journal::{attempts, pending};
 use crate::apply::run::{
-    Cancelled, Moved, Run, StepError, StepOutcome, WaitError, can_be_inspected, is_of_previous, is_of_service,
-    poll_interval, spoken,
+    Cancelled, Moved, Run, StepError, StepOutcome, WaitError, can_be_inspected, holds_command, is_of_previous,
+    is_of_service, poll_interval,
 };
 use crate::model::desired::{Service, StopPolicy};
 use crate::model::event::Stage;
@@ -192,7 +192,7 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
             run.warn(&format!(
                 "{} is still busy after {} ({detail}); it is stopped anyway",
                 step.service,
-                spoken(bound)
+                holds_command(bound)
             ));
             return Ok(());
         }
@@ -221,7 +221,7 @@ fn still_busy(cancelled: Cancelled, waited: Duration, detail: Option<&str>) -> S
             let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
             let error = format!(
                 "still busy after {}{detail}, and the run's time is over; set `drain:` or give --force to stop it anyway",
-                spoken(waited)
+                holds_command(waited)
             );
             StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error))
         }

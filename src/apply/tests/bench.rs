@@ -54,7 +54,7 @@ pub(super) struct Bench {
     pub(super) thoughts: Mutex<VecDeque<Plan>>,
     pub(super) requests: Mutex<Vec<Request>>,
     /// What the GPUs have in later rounds; none, when they are used up.
-    pub(super) rooms: Mutex<VecDeque<HostCapacity>>,
+    pub(super) headrooms: Mutex<VecDeque<HostCapacity>>,
     /// How they wish to be stopped.
     pub(super) orphans: BTreeMap<ServiceName, StopPolicy>,
     /// Nothing can be written down.
@@ -83,7 +83,7 @@ impl Planner for Bench {
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         let seen = || crate::plan::capacity(&self.desired, &snapshot.observed, request);
-        lock(&self.rooms).pop_front().unwrap_or_else(seen)
+        lock(&self.headrooms).pop_front().unwrap_or_else(seen)
     }
 }
 
@@ -110,7 +110,7 @@ impl Bench {
             interrupt: watch::Sender::new(None),
             thoughts: Mutex::default(),
             requests: Mutex::default(),
-            rooms: Mutex::default(),
+            headrooms: Mutex::default(),
             orphans: BTreeMap::new(),
             forgets: false,
             hides_holds: false,
@@ -140,7 +140,7 @@ impl Bench {
             lost: None,
             unreadable: None,
         };
-        self.sim.meddle(|facts| facts.gpus = Reading::Known(vec![gpu]));
+        self.sim.inject(|facts| facts.gpus = Reading::Known(vec![gpu]));
         // What is declared would go over what is measured.
         self.desired.declared_gpus.clear();
         self
@@ -435,7 +435,7 @@ fn tree(service: &Service) -> TreeFact {
 }
 
 /// GPU 0 of this size in MiB, and who is on it.
-pub(super) fn room(capacity: u64, holders: Vec<MemoryHolder>) -> HostCapacity {
+pub(super) fn headroom(capacity: u64, holders: Vec<MemoryHolder>) -> HostCapacity {
     let gpu = GpuCapacity {
         index: 0,
         called: "GPU 0".to_owned(),

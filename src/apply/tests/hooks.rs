@@ -228,7 +228,7 @@ async fn an_older_self_that_is_brought_back_calls_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_surplus_copy_calls_nobody() {
     let bench = Bench::new(vec![hooked("a")], &["a"]);
-    bench.sim.meddle(|facts| {
+    bench.sim.inject(|facts| {
         let trees = facts.processes_mut().trees.known_mut().expect("known");
         let mut copy = trees[0].clone();
         copy.marks.salt = "surplus".to_owned();

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use std::time::Duration;
 
-use super::bench::{Bench, busy, evict, evictable, loads_in, room, service, start, stop, wait_for};
+use super::bench::{Bench, busy, evict, evictable, headroom, loads_in, service, start, stop, wait_for};
 use crate::model::capacity::{HostCapacity, MemoryHolder};
 use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::lifecycle::State;
@@ -81,7 +81,7 @@ fn holding(amounts: &[(&str, Option<u64>)]) -> HostCapacity {
         counts: Mebibytes(1),
         measured: amount.map(Mebibytes),
     };
-    room(24_576, amounts.iter().map(holder).collect())
+    headroom(24_576, amounts.iter().map(holder).collect())
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +94,7 @@ async fn the_most_memory_that_a_run_saw_is_written_down_once() {
     ];
     // One for each start to be let in, and one for each round.
     let looks = looks.into_iter().flat_map(|look| [look.clone(), look]);
-    bench.rooms.lock().expect("unpoisoned").extend(looks);
+    bench.headrooms.lock().expect("unpoisoned").extend(looks);
     bench.thoughts.lock().expect("unpoisoned").push_back(super::bench::plan(vec![start("b", &[])]));
     bench.apply(vec![start("a", &[])]).await;
     let measured: Vec<Measured> = bench.store.measures().iter().map(|measure| measure.what).collect();

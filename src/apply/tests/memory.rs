@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, loads_in, room, start, stop, takes, wait_for};
+use super::bench::{Bench, headroom, loads_in, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
 use crate::apply::admission::memory::{Need, Shortfall, shortfall};
 use crate::apply::run::{ReservationState, StartReservation};
@@ -44,7 +44,7 @@ async fn of_two_starts_that_would_both_fit_alone_one_is_let_in() {
     assert_eq!(outcome.done, 1);
     let why = "it needs 15 000 MiB; GPU 0 has 24 000 − 15 000 a (priority 0) = 9 000; waited 2m for it";
     assert_eq!(outcome.failures[0].error, why);
-    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"b".into()].code, ReasonCode::NoRoom);
+    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"b".into()].code, ReasonCode::NoCapacity);
     assert!(bench.runs("a") && !bench.runs("b"));
     assert_eq!(bench.sim.violations(), Vec::<String>::new());
     let waits = |kind: &EventKind| matches!(kind, EventKind::Stage { stage: Stage::Release, detail: Some(_), .. });
@@ -142,13 +142,13 @@ async fn where_nobody_tells_who_holds_what_all_that_is_promised_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_gpu_that_is_lost_or_gone_is_not_waited_for() {
     let bench = two(1, 1);
-    bench.sim.meddle(|facts| facts.gpus.known_mut().expect("known")[0].lost = Some("it fell off the bus".to_owned()));
+    bench.sim.inject(|facts| facts.gpus.known_mut().expect("known")[0].lost = Some("it fell off the bus".to_owned()));
     let outcome = bench.apply(vec![start("a", &[])]).await;
     assert_eq!(outcome.failures[0].error, "GPU 0 can't be used any more: it fell off the bus");
     assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::GpuLost);
 
     let gone = two(1, 1);
-    gone.sim.meddle(|facts| facts.gpus = Reading::Known(Vec::new()));
+    gone.sim.inject(|facts| facts.gpus = Reading::Known(Vec::new()));
     let outcome = gone.apply(vec![start("a", &[])]).await;
     assert_eq!(outcome.failures[0].error, "GPU gpu-0 is not there any more");
     for bench in [bench, gone] {
@@ -160,7 +160,7 @@ async fn a_gpu_that_is_lost_or_gone_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_started_while_gpus_can_not_be_read() {
     let bench = two(1, 1);
-    bench.sim.meddle(|facts| facts.gpus = Reading::Unknown("NVML does not answer".to_owned()));
+    bench.sim.inject(|facts| facts.gpus = Reading::Unknown("NVML does not answer".to_owned()));
     let outcome = bench.apply(vec![start("a", &[])]).await;
     let why = "whether its memory is free can't be told: NVML does not answer; waited 2m for it";
     assert_eq!(outcome.failures[0].error, why);
@@ -175,7 +175,7 @@ async fn a_gpu_that_can_not_be_read_is_waited_for_in_vain() {
         ("gpu-7", "GPU gpu-0 is not found, and GPU 7 can't be used for now: it does not answer; waited 2m for it"),
     ] {
         let bench = two(1, 1);
-        bench.sim.meddle(|facts| {
+        bench.sim.inject(|facts| {
             let gpus = facts.gpus.known_mut().expect("known");
             (gpus[0].id, gpus[0].unreadable) = (id.into(), Some("it does not answer".to_owned()));
             gpus[0].index = if id == "gpu-0" { 0 } else { 7 };
@@ -231,7 +231,7 @@ async fn memory_of_a_start_that_failed_is_promised_to_nobody() {
 /// GPU 0 with an orphan on it that bears the name of service `a`.
 fn orphaned(amount: u64) -> HostCapacity {
     let held = MemoryHolder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
-    room(24_000, vec![held])
+    headroom(24_000, vec![held])
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Bench {
             .expect("a memory");
     }
 
-    fn thinks(&self, plans: impl IntoIterator<Item = Plan>) {
+    fn plans(&self, plans: impl IntoIterator<Item = Plan>) {
         self.thoughts.lock().expect("unpoisoned").extend(plans);
     }
 }
@@ -97,7 +97,7 @@ async fn what_is_not_its_own_doing_counts_for_nothing() {
     bench.options.timeout = SECOND;
     bench.behaves("a", Behaviour { loading: 60 * SECOND, ..Behaviour::default() });
     bench.behaves("b", Behaviour { prepare_error: Some("no such image".to_owned()), ..Behaviour::default() });
-    bench.thinks([plan(vec![start("a", &[])])]);
+    bench.plans([plan(vec![start("a", &[])])]);
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!(outcome.failures.len(), 2);
     assert_eq!(["a", "b"].map(|name| bench.count(name)), [None, None]);
@@ -118,7 +118,7 @@ async fn what_came_up_and_did_not_stay_is_told_and_counted_though_its_budget_hol
         let reason = Reason { code: ReasonCode::BudgetSpent, message: "it exited with 1".to_owned(), by: None };
         Held { service: service.into(), reason, by: None, since: None }
     };
-    bench.thinks([Plan { held: vec![held("a"), held("b")], ..plan(Vec::new()) }]);
+    bench.plans([Plan { held: vec![held("a"), held("b")], ..plan(Vec::new()) }]);
     let outcome = bench.apply(vec![back("a")]).await;
     let errors: Vec<&str> = outcome.failures.iter().map(|failure| failure.error.as_str()).collect();
     assert_eq!(errors, ["it came up, and did not stay: it exited with 1"]);
@@ -129,10 +129,10 @@ async fn what_came_up_and_did_not_stay_is_told_and_counted_though_its_budget_hol
 async fn whoever_needs_room_that_does_not_come_back_has_tried() {
     let bench = Bench::new(["a", "b"].map(service).into(), &["b"]).measured(100, &[("b", 60)]);
     bench.behaves("b", Behaviour { leaks: true, ..Behaviour::default() });
-    let mut makes_room = because(ReasonCode::Preempted, stop("b", &[]));
-    makes_room.reason.by = Some("a".to_owned());
-    makes_room.gpus = vec!["gpu-0".into()];
-    let outcome = bench.apply(vec![makes_room, start("a", &["stop:b"])]).await;
+    let mut frees_capacity = because(ReasonCode::Preempted, stop("b", &[]));
+    frees_capacity.reason.by = Some("a".to_owned());
+    frees_capacity.gpus = vec!["gpu-0".into()];
+    let outcome = bench.apply(vec![frees_capacity, start("a", &["stop:b"])]).await;
     assert!(outcome.failures[0].error.contains("its room did not come back"), "{:?}", outcome.failures);
     assert_eq!((bench.count("a"), bench.count("b")), (Some(1), None));
 }
@@ -152,7 +152,7 @@ async fn what_is_well_when_it_is_stopped_is_counted_anew_and_what_is_given_up_is
 async fn what_the_planner_counts_no_more_is_forgotten_before_anything_is_done() {
     let bench = Bench::new(vec![service("a")], &[]);
     bench.tried("a", 3);
-    bench.thinks([plan(vec![back("a")]), plan(Vec::new())]);
+    bench.plans([plan(vec![back("a")]), plan(Vec::new())]);
     let recovered = vec!["a".into()];
     bench.apply_plan(Plan { recovered, ..plan(vec![back("a")]) }).await;
     assert_eq!(bench.count("a"), Some(1));

@@ -71,7 +71,7 @@ async fn a_gpu_that_can_not_be_read_proves_no_release_and_no_eviction() {
     ] {
         let silence = async {
             tokio::time::sleep(10 * SECOND).await;
-            bench.sim.meddle(|facts| {
+            bench.sim.inject(|facts| {
                 let gpu = &mut facts.gpus.known_mut().expect("known")[0];
                 (gpu.used, gpu.holders, gpu.unreadable) = (None, Vec::new(), Some("it does not answer".to_owned()));
             });
@@ -94,12 +94,12 @@ async fn where_the_driver_does_not_tell_how_much_an_entry_holds_it_is_an_entry_a
 async fn stopped_while_the_driver_is_away(time: Duration, behaviour: Behaviour) -> (Bench, Vec<String>) {
     let bench = old_and_new(behaviour);
     let mut told = Reading::Unknown("the driver is being replaced".to_owned());
-    bench.sim.meddle(|facts| std::mem::swap(&mut facts.gpus, &mut told));
+    bench.sim.inject(|facts| std::mem::swap(&mut facts.gpus, &mut told));
     // A plan that is made meanwhile knows of no GPU.
     let step = Step { gpus: Vec::new(), ..stop("old", &[]) };
     let comes_back = async {
         tokio::time::sleep(time).await;
-        bench.sim.meddle(|facts| facts.gpus = told);
+        bench.sim.inject(|facts| facts.gpus = told);
     };
     let (outcome, ()) = tokio::join!(bench.apply(vec![step]), comes_back);
     let failures = outcome.failures.into_iter().map(|failure| failure.error).collect();
@@ -109,7 +109,7 @@ async fn stopped_while_the_driver_is_away(time: Duration, behaviour: Behaviour) 
 #[tokio::test(start_paused = true)]
 async fn a_board_that_never_tells_its_memory_holds_up_no_stop_where_it_tells_who_is_on_it() {
     let bench = old_and_new(Behaviour::default());
-    bench.sim.meddle(|facts| {
+    bench.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("known")[0];
         (gpu.used, gpu.unreadable) = (None, Some("it does not tell how much memory it has".to_owned()));
     });
@@ -121,8 +121,8 @@ async fn a_board_that_never_tells_its_memory_holds_up_no_stop_where_it_tells_who
 #[tokio::test(start_paused = true)]
 async fn where_the_driver_names_nobody_a_stop_is_unproven_and_says_so() {
     let bench = old_and_new(Behaviour::default());
-    bench.sim.meddle(|facts| {
-        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Stranger);
+    bench.sim.inject(|facts| {
+        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Foreign);
         let nobody = GpuHolder { pid: 0, program, memory: None, owner };
         facts.gpus.known_mut().expect("known")[0].holders = vec![nobody];
     });
@@ -160,14 +160,14 @@ async fn what_is_found_of_it_on_a_gpu_is_waited_for_though_nobody_could_look_bef
     let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
     let unread = || "the driver is being replaced".to_owned();
     let mut told = Reading::Unknown(unread());
-    bench.sim.meddle(|facts| {
+    bench.sim.inject(|facts| {
         std::mem::swap(&mut facts.gpus, &mut told);
         facts.listeners = Reading::Unknown(unread());
     });
     let comes_back = async {
         // It has ended by then, and its ports are still looked after.
         tokio::time::sleep(10 * SECOND).await;
-        bench.sim.meddle(|facts| (facts.gpus, facts.listeners) = (told, Reading::NotAsked));
+        bench.sim.inject(|facts| (facts.gpus, facts.listeners) = (told, Reading::NotAsked));
     };
     let (outcome, ()) = tokio::join!(bench.apply(vec![stop("old", &[])]), comes_back);
     let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
@@ -178,7 +178,7 @@ async fn what_is_found_of_it_on_a_gpu_is_waited_for_though_nobody_could_look_bef
 async fn ports_that_cannot_be_looked_at_are_not_free() {
     let service = Service { ports: BTreeSet::from([8188.into()]), ..takes(15_000, "old") };
     let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
-    bench.sim.meddle(|facts| facts.listeners = Reading::Unknown("no permission".to_owned()));
+    bench.sim.inject(|facts| facts.listeners = Reading::Unknown("no permission".to_owned()));
     let outcome = bench.apply(vec![stop("old", &[])]).await;
     let why = "stopped, but its room did not come back within 2m: whether its ports are free can't be told: ";
     assert!(outcome.failures[0].error.starts_with(why), "{:?}", outcome.failures);
@@ -187,7 +187,7 @@ async fn ports_that_cannot_be_looked_at_are_not_free() {
 #[tokio::test(start_paused = true)]
 async fn a_surplus_copy_does_not_wait_for_the_memory_of_its_service() {
     let bench = Bench::new(vec![takes(4_000, "a")], &["a"]).measured(24_000, &[("a", 4_000)]);
-    bench.sim.meddle(|facts| {
+    bench.sim.inject(|facts| {
         let trees = facts.processes_mut().trees.known_mut().expect("known");
         trees[0].members[0].pid = 4711;
         let mut copy = trees[0].clone();
@@ -283,9 +283,9 @@ async fn an_eviction_that_nobody_measures_is_not_believed() {
     let bench = evicting(Behaviour::default());
     bench.sim.silence();
     let beside_others = evicting(Behaviour::default());
-    beside_others.sim.meddle(|facts| {
+    beside_others.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("known")[0];
-        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Stranger);
+        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Foreign);
         gpu.holders.push(GpuHolder { pid: 0, program, memory: None, owner });
     });
     for bench in [bench, beside_others] {
@@ -297,7 +297,7 @@ async fn an_eviction_that_nobody_measures_is_not_believed() {
 #[tokio::test(start_paused = true)]
 async fn what_has_ended_needs_no_eviction() {
     let bench = evicting(Behaviour::default());
-    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
+    bench.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
     let outcome = bench.apply(vec![evict("a")]).await;
     assert!(bench.deeds().is_empty() && outcome.failures.is_empty() && !outcome.changed);
 }

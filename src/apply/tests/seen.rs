@@ -26,7 +26,7 @@ async fn what_a_look_finds_otherwise_is_written_down_once() {
     assert_eq!(last(&bench, "c"), Some(State::Online));
     assert_eq!(bench.sightings("c"), [], "what was made is not seen as well");
 
-    bench.sim.meddle(|facts| {
+    bench.sim.inject(|facts| {
         let trees = facts.processes_mut().trees.known_mut().expect("known");
         trees.retain(|tree| tree.marks.service.as_str() != "a");
     });
@@ -42,7 +42,7 @@ async fn of_what_cannot_be_looked_at_nothing_is_written_down() {
     let bench = Bench::new(vec![service("a"), service("b")], &["a", "b"]);
     bench.apply(vec![stop("b", &[])]).await;
     let before = bench.store.transitions().len();
-    bench.sim.meddle(|facts| facts.processes_mut().trees = Reading::Unknown("no /proc".to_owned()));
+    bench.sim.inject(|facts| facts.processes_mut().trees = Reading::Unknown("no /proc".to_owned()));
     bench.apply(vec![start("b", &[])]).await;
     let seen = bench.store.transitions().into_iter().skip(before).filter(|one| !one.made).count();
     assert_eq!(seen, 0);

@@ -137,9 +137,9 @@ async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
         address: None,
         pid: Some(4711),
         program: Some("python3".to_owned()),
-        owner: ProcessOwner::Stranger,
+        owner: ProcessOwner::Foreign,
     };
-    bench.sim.meddle(|facts| facts.listeners.known_mut().expect("known").push(listener));
+    bench.sim.inject(|facts| facts.listeners.known_mut().expect("known").push(listener));
     let outcome = bench.apply(vec![start("a", &[])]).await;
     assert_eq!(outcome.failures[0].error, "port 8188 by python3 (pid 4711) is held");
     assert!(bench.deeds().is_empty() && bench.sim.violations().is_empty());

@@ -100,7 +100,7 @@ async fn one_that_survives_fails_its_stop_and_is_in_error() {
 #[tokio::test(start_paused = true)]
 async fn what_ended_meanwhile_needs_no_stop() {
     let bench = Bench::new(vec![service("a")], &["a"]);
-    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
+    bench.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
     let outcome = bench.apply(vec![stop("a", &[])]).await;
     assert_eq!((outcome.done, outcome.changed, outcome.failures.len()), (0, false, 0));
 }
@@ -108,7 +108,7 @@ async fn what_ended_meanwhile_needs_no_stop() {
 #[tokio::test(start_paused = true)]
 async fn another_instance_makes_the_step_stale_and_is_not_touched() {
     let bench = Bench::new(vec![service("a")], &["a"]);
-    bench.sim.meddle(|facts| {
+    bench.sim.inject(|facts| {
         let marks = &mut facts.processes_mut().trees.known_mut().expect("known")[0].marks;
         *marks = Marks { salt: "another".to_owned(), ..marks.clone() };
     });
@@ -139,7 +139,7 @@ async fn an_orphan_that_bears_a_services_name_is_stopped_as_it_wishes_itself() {
 
 /// Another that bears the name of service `a`, and its stop.
 fn surplus(bench: &Bench) -> Step {
-    bench.sim.meddle(|facts| {
+    bench.sim.inject(|facts| {
         let trees = facts.processes_mut().trees.known_mut().expect("known");
         let mut copy = trees[0].clone();
         copy.marks.salt = "surplus".to_owned();

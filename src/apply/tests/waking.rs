@@ -40,7 +40,7 @@ async fn a_wake_whose_memory_is_not_there_is_not_made() {
     let outcome = bench.apply(vec![wake("a", &[])]).await;
     let why = "it needs 20 000 MiB; GPU 0 has 24 000 − 18 000 b (priority 0) = 6 000; waited 2m for it";
     assert_eq!(outcome.failures[0].error, why);
-    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::NoRoom);
+    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::NoCapacity);
     assert!(bench.deeds().is_empty() && bench.runs("a"));
 }
 
@@ -87,12 +87,12 @@ async fn another_instance_than_the_plan_has_seen_is_not_woken() {
     let bench = asleep(0);
     bench
         .sim
-        .meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.salt = "another".to_owned());
+        .inject(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.salt = "another".to_owned());
     let outcome = bench.apply(vec![wake("a", &[])]).await;
     assert!(outcome.failures.is_empty() && bench.deeds().is_empty());
     assert!(bench.skipped()[0].contains("another of it runs by now"), "{:?}", bench.skipped());
     let bench = asleep(0);
-    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
+    bench.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
     bench.apply(vec![wake("a", &[])]).await;
     assert!(bench.skipped()[0].contains("it has ended since"), "{:?}", bench.skipped());
 }
@@ -100,20 +100,20 @@ async fn another_instance_than_the_plan_has_seen_is_not_woken() {
 #[tokio::test(start_paused = true)]
 async fn the_simulator_judges_who_is_let_in_where_memory_was_given_back() {
     let bench = asleep(0);
-    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
-    bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(24_000, Vec::new())]);
+    bench.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
+    bench.headrooms.lock().expect("unpoisoned").extend([super::bench::headroom(24_000, Vec::new())]);
     bench.apply(vec![start("c", &[])]).await;
     assert!(bench.sim.violations()[0].starts_with(OVERPROMISED), "{:?}", bench.sim.violations());
 
     let bench = asleep(0);
-    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
+    bench.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
     bench.sim.release(BTreeSet::from([("a".into(), "gpu-0".into())]));
-    bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(24_000, Vec::new())]);
+    bench.headrooms.lock().expect("unpoisoned").extend([super::bench::headroom(24_000, Vec::new())]);
     bench.apply(vec![start("c", &[])]).await;
     assert_eq!(bench.sim.violations(), Vec::<String>::new(), "the plan has given it away");
 
     let bench = asleep(18_000);
-    bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(40_000, Vec::new())]);
+    bench.headrooms.lock().expect("unpoisoned").extend([super::bench::headroom(40_000, Vec::new())]);
     bench.apply(vec![wake("a", &[])]).await;
     assert!(bench.sim.violations()[0].starts_with(OVERCOMMITTED), "{:?}", bench.sim.violations());
 }

@@ -21,13 +21,13 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
-    let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
-    for (name, route) in spoken.judge(Hold::Maintain)? {
-        let change = change(spoken.seen(&name)?, &route);
-        spoken.keep(&name, Hold::Maintain).await?;
-        spoken.record(&name, &route, "lcm maintain").await;
-        spoken.tell(&format!("{name}: {change}; it is left as it is until `lcm resume {name}`"));
+    let mut holds_command = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
+    for (name, route) in holds_command.judge(Hold::Maintain)? {
+        let change = change(holds_command.seen(&name)?, &route);
+        holds_command.keep(&name, Hold::Maintain).await?;
+        holds_command.record(&name, &route, "lcm maintain").await;
+        holds_command.tell(&format!("{name}: {change}; it is left as it is until `lcm resume {name}`"));
     }
-    spoken.end().await?;
+    holds_command.end().await?;
     Ok(Exit::Done)
 }

@@ -162,7 +162,7 @@ mod tests {
         const ASKED: [&str; 6] = [".get(\"", "said(\"", "set(\"", "absolute(\"", "env::var(\"", "env::var_os(\""];
         let mut names = BTreeSet::from([crate::host::gpu::NVML_LIBRARY.to_owned()]);
         let mut open: Vec<PathBuf> = ["cli", "host", "manifest", "reconcile", "runtime", "shared", "store", "syntax"]
-            .map(|room| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room))
+            .map(|headroom| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(headroom))
             .into();
         while let Some(path) = open.pop() {
             if path.is_dir() {

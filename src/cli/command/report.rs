@@ -29,39 +29,39 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
-    let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
+    let mut holds_command = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     if let Some(error) = &args.error {
         // All that are named are judged before any is touched.
-        for name in &spoken.named {
-            refuse_unless_up(&spoken, name)?;
+        for name in &holds_command.named {
+            refuse_unless_up(&holds_command, name)?;
         }
         let error = opened.desired.masker().mask(error);
-        for name in spoken.named.clone() {
+        for name in holds_command.named.clone() {
             let report =
-                FailureReport { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
-            let from = spoken.seen(&name)?.state;
-            spoken.set_report(&name, Some(&report)).await?;
-            spoken.record_seen(&name, from, State::Error, &format!("reported: {error}")).await;
-            spoken.tell(&format!("{name}: {from} → error; the next `lcm apply` restarts it, within its budget"));
+                FailureReport { error: error.clone(), by: holds_command.voice.by(session), at: opened.driver().now() };
+            let from = holds_command.seen(&name)?.state;
+            holds_command.set_report(&name, Some(&report)).await?;
+            holds_command.record_seen(&name, from, State::Error, &format!("reported: {error}")).await;
+            holds_command.tell(&format!("{name}: {from} → error; the next `lcm apply` restarts it, within its budget"));
         }
     } else {
-        for name in spoken.named.clone() {
-            spoken.set_report(&name, None).await?;
-            spoken.tell(&format!("{name}: no report counts any more"));
+        for name in holds_command.named.clone() {
+            holds_command.set_report(&name, None).await?;
+            holds_command.tell(&format!("{name}: no report counts any more"));
         }
     }
-    spoken.end().await?;
+    holds_command.end().await?;
     Ok(Exit::Done)
 }
 
-fn refuse_unless_up(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<(), EarlyExit> {
-    let seen = spoken.seen(name)?;
+fn refuse_unless_up(holds_command: &HoldCommand<'_>, name: &ServiceName) -> Result<(), EarlyExit> {
+    let seen = holds_command.seen(name)?;
     let refused = |message: String| Err(EarlyExit::refused(Code::Illegal, message));
     match &seen.unknown {
         Some(why) => refused(format!("whether {name} runs is not known, so nothing can be reported of it: {why}")),
         None if !seen.state.is_operational() && seen.state != State::Error => refused(format!(
             "{name} is {}: a report is about a service that is up; `lcm status {name}` says more",
-            seen.state.spoken()
+            seen.state.holds_command()
         )),
         None => Ok(()),
     }

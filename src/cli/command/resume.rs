@@ -44,22 +44,22 @@ struct Resumable {
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let (words, orphaned) = told_apart(&opened, &args.words).await?;
-    let mut spoken = HoldCommand::of(session, &words, &opened, args.dry_run).await?;
+    let mut holds_command = HoldCommand::of(session, &words, &opened, args.dry_run).await?;
     for name in &orphaned {
-        spoken.forget(name).await?;
-        spoken.tell(&format!(
+        holds_command.forget(name).await?;
+        holds_command.tell(&format!(
             "{name}: the word is taken back; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
         ));
     }
     let mut all = Vec::new();
-    for name in &spoken.named {
-        all.push(held(&spoken, name).await?);
+    for name in &holds_command.named {
+        all.push(held(&holds_command, name).await?);
     }
     let mut exit = Exit::Done;
     for held in all {
-        exit = Exit::first([exit, take_back(session, &mut spoken, &held).await?]);
+        exit = Exit::first([exit, take_back(session, &mut holds_command, &held).await?]);
     }
-    spoken.end().await?;
+    holds_command.end().await?;
     Ok(exit)
 }
 
@@ -72,54 +72,58 @@ async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec
     Ok((HoldArgs { services, ..words.clone() }, orphaned))
 }
 
-async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable, EarlyExit> {
-    let seen = spoken.seen(name)?;
+async fn held(holds_command: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable, EarlyExit> {
+    let seen = holds_command.seen(name)?;
     let hold = seen.hold.as_ref().map(|said| said.kind);
     if let (Some(why), Some(Hold::Suspend) | None) = (&seen.unknown, hold) {
         return Err(EarlyExit::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
     }
-    let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
+    let paused = seen.state == State::Suspended || is_frozen(holds_command, name, seen).await;
     let route = resume_route(seen, paused);
-    let now = spoken.opened.driver().now();
-    let desired = &spoken.opened.desired;
+    let now = holds_command.opened.driver().now();
+    let desired = &holds_command.opened.desired;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
     if let Some(Legality::Denied(denial)) = desired.rules.judge_route(&case, &route) {
         return Err(EarlyExit::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
     }
-    let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
+    let is_held = holds_command.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
     let tried = is_held || seen.attempts.is_some();
     Ok(Resumable { name: name.clone(), hold, paused, tried, reported: seen.is_reported, route })
 }
 
 /// What is maintained shows by a look alone whether it is paused.
-async fn is_frozen(spoken: &HoldCommand<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
+async fn is_frozen(holds_command: &HoldCommand<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
     let maintained = seen.state == State::Maintenance && seen.instance.is_some();
-    let Some(service) = spoken.service(name).filter(|_| maintained) else { return false };
-    let look = spoken.opened.driver().look(&spoken.opened.desired.project, service).await;
+    let Some(service) = holds_command.service(name).filter(|_| maintained) else { return false };
+    let look = holds_command.opened.driver().look(&holds_command.opened.desired.project, service).await;
     look.is_ok_and(|look| look.life == RunState::Suspended && look.instance == seen.instance)
 }
 
 /// What is paused goes on before the word goes: what crashes in between is resumed once more.
-async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Resumable) -> Result<Exit, EarlyExit> {
+async fn take_back(
+    session: &Session,
+    holds_command: &mut HoldCommand<'_>,
+    held: &Resumable,
+) -> Result<Exit, EarlyExit> {
     let Resumable { name, hold, paused, tried, reported, route } = held;
     if *reported {
-        spoken.set_report(name, None).await?;
+        holds_command.set_report(name, None).await?;
     }
     if hold.is_none() && !paused && !tried && !reported {
-        spoken.tell(&format!("{name}: there is nothing to resume"));
+        holds_command.tell(&format!("{name}: there is nothing to resume"));
         return Ok(Exit::Done);
     }
-    if *paused && let Err(error) = spoken.freeze(name, false).await {
+    if *paused && let Err(error) = holds_command.freeze(name, false).await {
         session.warn(&format!("{name} could not be let go on: {error}"));
         return Ok(Exit::Failed);
     }
     if hold.is_some() {
-        spoken.forget(name).await?;
+        holds_command.forget(name).await?;
     }
     if *tried {
-        spoken.reset_attempts(name).await?;
+        holds_command.reset_attempts(name).await?;
     }
-    spoken.record(name, route, "lcm resume").await;
+    holds_command.record(name, route, "lcm resume").await;
     let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
     let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
     match hold {
@@ -135,6 +139,6 @@ async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Resum
     if *tried {
         told.push("it has its whole budget again".to_owned());
     }
-    spoken.tell(&format!("{name}: {}", told.join("; ")));
+    holds_command.tell(&format!("{name}: {}", told.join("; ")));
     Ok(Exit::Done)
 }

@@ -22,37 +22,39 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
-    let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
+    let mut holds_command = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     let mut exit = Exit::Done;
-    for (name, route) in spoken.judge(Hold::Suspend)? {
-        let from = spoken.seen(&name)?.state;
-        spoken.keep(&name, Hold::Suspend).await?;
+    for (name, route) in holds_command.judge(Hold::Suspend)? {
+        let from = holds_command.seen(&name)?.state;
+        holds_command.keep(&name, Hold::Suspend).await?;
         if from == State::Suspended {
-            spoken.tell(&format!("{name} is paused already, and stays so until `lcm resume {name}`"));
+            holds_command.tell(&format!("{name} is paused already, and stays so until `lcm resume {name}`"));
             continue;
         }
         if route.is_empty() {
-            let then = if spoken.seen(&name)?.holds_room {
+            let then = if holds_command.seen(&name)?.holds_capacity {
                 "the next `lcm apply` pauses it, once it can be, and it stays so until"
             } else {
                 "once it runs it is paused, and it is not started until"
             };
-            let change = change(spoken.seen(&name)?, &route);
-            spoken.tell(&format!("{name}: {change}; {then} `lcm resume {name}`"));
+            let change = change(holds_command.seen(&name)?, &route);
+            holds_command.tell(&format!("{name}: {change}; {then} `lcm resume {name}`"));
             continue;
         }
-        match spoken.freeze(&name, true).await {
+        match holds_command.freeze(&name, true).await {
             Ok(()) => {
-                spoken.record(&name, &route, "lcm suspend").await;
-                spoken.tell(&format!("{name}: {from} → suspended; it keeps its memory until `lcm resume {name}`"));
+                holds_command.record(&name, &route, "lcm suspend").await;
+                holds_command
+                    .tell(&format!("{name}: {from} → suspended; it keeps its memory until `lcm resume {name}`"));
             }
             Err(error) => {
                 exit = Exit::Failed;
                 session.warn(&format!("{name} could not be paused: {error}"));
-                spoken.tell(&format!("{name}: the word is kept, and the next `lcm apply` tries again to pause it"));
+                holds_command
+                    .tell(&format!("{name}: the word is kept, and the next `lcm apply` tries again to pause it"));
             }
         }
     }
-    spoken.end().await?;
+    holds_command.end().await?;
     Ok(exit)
 }

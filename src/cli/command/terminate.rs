@@ -73,32 +73,32 @@ enum Termination {
 async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) -> Result<Termination, EarlyExit> {
     let opened = holds::open(session, words).await?;
     let (running, holds) = {
-        let mut spoken = HoldCommand::of(session, words, &opened, execution.dry_run).await?;
-        let running = say(&mut spoken).await?;
+        let mut holds_command = HoldCommand::of(session, words, &opened, execution.dry_run).await?;
+        let running = say(&mut holds_command).await?;
         match (execution.format, running.is_empty()) {
-            (OutputFormat::Text, true) => return spoken.end().await.map(|()| Termination::Done),
-            (OutputFormat::Text, false) => spoken.answer()?,
+            (OutputFormat::Text, true) => return holds_command.end().await.map(|()| Termination::Done),
+            (OutputFormat::Text, false) => holds_command.answer()?,
             // Its events are the answer, also where nothing has to be stopped.
             (OutputFormat::Json, _) => {}
         }
-        let named = spoken.named.iter().filter(|name| running.is_empty() || running.contains(name));
+        let named = holds_command.named.iter().filter(|name| running.is_empty() || running.contains(name));
         let named: Vec<ServiceName> = named.cloned().collect();
-        let holds = named.iter().map(|name| (name.clone(), spoken.said(Hold::Terminate))).collect();
+        let holds = named.iter().map(|name| (name.clone(), holds_command.said(Hold::Terminate))).collect();
         (named, holds)
     };
     Ok(Termination::ToStop(Box::new(opened), running, holds))
 }
 
 /// Keeps the words, and returns what still has to be stopped for them.
-async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, EarlyExit> {
-    let said = spoken.judge(Hold::Terminate)?;
+async fn say(holds_command: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, EarlyExit> {
+    let said = holds_command.judge(Hold::Terminate)?;
     let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
-    if let Some(held) = held_dependent(&spoken.opened.desired, &spoken.observed, &named) {
+    if let Some(held) = held_dependent(&holds_command.opened.desired, &holds_command.observed, &named) {
         return Err(refusal::held(&held));
     }
     for name in &named {
-        let seen = spoken.seen(name)?;
-        if seen.holds_room && seen.is_removed_by_stop {
+        let seen = holds_command.seen(name)?;
+        if seen.holds_capacity && seen.is_removed_by_stop {
             let message = format!(
                 "{name} can't be terminated: {REMOVED_BY_STOP}; `auto_remove: accept` beside `container:` allows that, \
                  and `lcm maintain` keeps lcm from it"
@@ -108,17 +108,17 @@ async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, EarlyExit
     }
     let mut running = Vec::new();
     for (name, route) in said {
-        let (change, runs) = spoken.seen(&name).map(|seen| (change(seen, &route), seen.holds_room))?;
-        spoken.keep(&name, Hold::Terminate).await?;
+        let (change, runs) = holds_command.seen(&name).map(|seen| (change(seen, &route), seen.holds_capacity))?;
+        holds_command.keep(&name, Hold::Terminate).await?;
         if runs {
             running.push(name);
             continue;
         }
-        spoken.record(&name, &route, "lcm terminate").await;
-        spoken.tell(&format!("{name}: {change}; it is kept off until `lcm resume {name}`"));
+        holds_command.record(&name, &route, "lcm terminate").await;
+        holds_command.tell(&format!("{name}: {change}; it is kept off until `lcm resume {name}`"));
     }
     for name in &running {
-        spoken.tell(&format!("{name}: it is stopped now, and kept off until `lcm resume {name}`"));
+        holds_command.tell(&format!("{name}: it is stopped now, and kept off until `lcm resume {name}`"));
     }
     Ok(running)
 }

@@ -124,7 +124,7 @@ fn tell(
     let seconds = waited.as_secs_f64();
     for name in &args.services {
         let Some(found) = seen.get(name) else { continue };
-        let state = found.state.spoken();
+        let state = found.state.holds_command();
         match (is_met(name), &found.unknown) {
             (true, _) => sheet.line(format!("{name} is {state}")),
             (false, Some(why)) => sheet.line(format!("{name} is not known after {seconds:.1} s: {why}")),

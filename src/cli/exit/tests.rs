@@ -85,7 +85,7 @@ fn a_plan_tells_of_changes_only_when_asked() {
     assert_eq!(Exit::of_plan(&empty(), true), Exit::Done);
     assert_eq!(Exit::of_plan(&with_a_step(), false), Exit::Done);
     assert_eq!(Exit::of_plan(&with_a_step(), true), Exit::Changes);
-    assert_eq!(Exit::of_plan(&blocked(ReasonCode::NoRoom), true), Exit::Blocked);
+    assert_eq!(Exit::of_plan(&blocked(ReasonCode::NoCapacity), true), Exit::Blocked);
     assert_eq!(Exit::of_plan(&held(ReasonCode::Suspended), false), Exit::Done, "what an operator holds is no error");
 }
 
@@ -105,7 +105,7 @@ fn an_apply_tells_what_is_left() {
     assert_eq!(of(&done(empty())), Exit::Changes);
     assert_eq!(Exit::of_outcome(&done(empty()), false), Exit::Done);
     assert_eq!(of(&RunResult { changed: false, ..done(empty()) }), Exit::Done);
-    assert_eq!(of(&done(blocked(ReasonCode::NoRoom))), Exit::Blocked);
+    assert_eq!(of(&done(blocked(ReasonCode::NoCapacity))), Exit::Blocked);
     assert_eq!(of(&done(blocked(ReasonCode::StartFailed))), Exit::Failed);
     assert_eq!(of(&done(held(ReasonCode::BudgetSpent))), Exit::Failed);
     assert_eq!(of(&done(held(ReasonCode::Maintenance))), Exit::Changes);
@@ -114,7 +114,7 @@ fn an_apply_tells_what_is_left() {
 
 #[test]
 fn failures_refusals_and_interrupts_come_in_their_order() {
-    let failed = RunResult { failures: vec![failure()], ..done(blocked(ReasonCode::NoRoom)) };
+    let failed = RunResult { failures: vec![failure()], ..done(blocked(ReasonCode::NoCapacity)) };
     assert_eq!(Exit::of_outcome(&failed, true), Exit::Failed);
     let cut = RunResult { interrupted: Some(Interrupt::Interrupted), ..failed.clone() };
     assert_eq!(Exit::of_outcome(&cut, true), Exit::Interrupted);

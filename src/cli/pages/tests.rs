@@ -71,7 +71,7 @@ fn a_page_is_found_by_its_code_or_its_last_word() {
         assert!(page.text.ends_with(['.', '`']), "{}: a page is made of sentences", page.code);
     }
     let error = find("no_rom").expect_err("there is none").message();
-    assert!(error.contains("did you mean no_room?"), "{error}");
+    assert!(error.contains("did you mean no_capacity?"), "{error}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) fn read(
             pid,
             program: String::new(),
             memory: Some(Mebibytes::needed(bytes)),
-            owner: ProcessOwner::Stranger,
+            owner: ProcessOwner::Foreign,
         };
         card.gpu.holders = held.by_board.remove(&card.address).into_iter().flatten().map(holder).collect();
         let named: Mebibytes = card.gpu.holders.iter().filter_map(|holder| holder.memory).sum();

@@ -248,7 +248,7 @@ fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlE
         pid: i32::try_from(pid).unwrap_or_default(),
         program: String::new(),
         memory: bytes.map(Mebibytes::needed),
-        owner: ProcessOwner::Stranger,
+        owner: ProcessOwner::Foreign,
     };
     Ok(memory.into_iter().map(holder).collect())
 }

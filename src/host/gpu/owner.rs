@@ -19,7 +19,7 @@ const UNNAMED: &str = "processes that the driver does not name";
 
 /// Somebody holds what is used, and the driver gives no list of them.
 pub(super) fn unnamed() -> GpuHolder {
-    GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: ProcessOwner::Stranger }
+    GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: ProcessOwner::Foreign }
 }
 
 /// The host's own pids, by the kernel's `PROC_PID_INIT_INO`: the same on every machine.
@@ -53,7 +53,7 @@ pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
 
 /// Its own environment may name any service, and proves none.
 fn by_control_group(pid: i32) -> ProcessOwner {
-    proc::container(pid).map_or(ProcessOwner::Stranger, ProcessOwner::Container)
+    proc::container(pid).map_or(ProcessOwner::Foreign, ProcessOwner::Container)
 }
 
 /// Members of trees are their services', whatever their control group: that is proven.

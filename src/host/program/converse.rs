@@ -66,8 +66,8 @@ pub(crate) struct OutputExcerpt {
 
 impl OutputExcerpt {
     pub(crate) fn add(&mut self, bytes: &[u8]) {
-        let room = KEPT_BYTES_EACH - self.head.len();
-        let (first, rest) = bytes.split_at(bytes.len().min(room));
+        let headroom = KEPT_BYTES_EACH - self.head.len();
+        let (first, rest) = bytes.split_at(bytes.len().min(headroom));
         self.head.extend_from_slice(first);
         self.tail.extend_from_slice(rest);
         if self.tail.len() > KEPT_BYTES_EACH {

@@ -62,7 +62,7 @@ pub(super) fn write(
     names: &mut UniqueNames,
     notes: &mut Notes,
 ) -> usize {
-    let (desktop, strangers): (Vec<_>, Vec<_>) = found.discovered.programs.iter().partition(|one| is_desktop(one));
+    let (desktop, others): (Vec<_>, Vec<_>) = found.discovered.programs.iter().partition(|one| is_desktop(one));
     if !desktop.is_empty() {
         let parts: Vec<String> = desktop.iter().map(|one| format!("{} {}", one.program, holds(one, gpus))).collect();
         services.gap().say(
@@ -72,15 +72,15 @@ pub(super) fn write(
             ),
         );
     }
-    if !strangers.is_empty() && !services.holds_any() {
+    if !others.is_empty() && !services.holds_any() {
         services.gap().say("With the first `#` below, take the `{}` above away.");
     }
-    for one in &strangers {
+    for one in &others {
         let name = names.give(&named(one));
         services.gap();
-        stranger(services, one, &name, gpus, notes);
+        foreign(services, one, &name, gpus, notes);
     }
-    strangers.len()
+    others.len()
 }
 
 fn is_desktop(one: &FoundProgram) -> bool {
@@ -106,7 +106,7 @@ fn holds(one: &FoundProgram, gpus: &[GpuFact]) -> String {
     format!("holds {}", parts.join(" and "))
 }
 
-fn stranger(services: &mut YamlBlock, one: &FoundProgram, name: &str, gpus: &[GpuFact], notes: &mut Notes) {
+fn foreign(services: &mut YamlBlock, one: &FoundProgram, name: &str, gpus: &[GpuFact], notes: &mut Notes) {
     let FoundProgram { pid, program, .. } = one;
     let whence = match (&one.unit, one.terminal) {
         (Some(unit), _) => format!("is run by the systemd unit {unit}"),

@@ -102,11 +102,11 @@ fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, sett
                 found
             }
         };
-        let room = |device: &&&DeclaredGpu| device.capacity - settings.reserve;
+        let headroom = |device: &&&DeclaredGpu| device.capacity - settings.reserve;
         let largest = match &service.gpu {
-            GpuRequest::All(_) => usable.iter().map(room).min(),
+            GpuRequest::All(_) => usable.iter().map(headroom).min(),
             GpuRequest::None | GpuRequest::Auto | GpuRequest::Any(_) | GpuRequest::Count(_) => {
-                usable.iter().map(room).max()
+                usable.iter().map(headroom).max()
             }
         };
         if let Some(largest) = largest
@@ -193,10 +193,10 @@ impl Together<'_> {
         if settings.devices.is_empty() {
             return;
         }
-        let room: Mebibytes = settings.devices.iter().map(|(device, _)| device.capacity - settings.reserve).sum();
+        let headroom: Mebibytes = settings.devices.iter().map(|(device, _)| device.capacity - settings.reserve).sum();
         let needed: Mebibytes = self.members(services).map(|resolved| total(&resolved.service)).sum();
-        if needed > room {
-            let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {room}", self.title());
+        if needed > headroom {
+            let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {headroom}", self.title());
             let problem = Problem::warning("lcm::manifest::mode_too_large", message)
                 .help("what matters least of it will be blocked; see `priority`");
             let problem = match self.name {

@@ -6,19 +6,18 @@ use serde::{Deserialize, Serialize};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 
-/// Whose a process is, as far as its marks tell.
+/// Owner of a process, as far as its marks prove.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Owner")]
 pub enum ProcessOwner {
     /// A process tree that carries lcm's marks.
-    Service {
-        project: ProjectName,
-        service: ServiceName,
-    },
+    Service { project: ProjectName, service: ServiceName },
     /// A container, by its id.
     Container(String),
-    Stranger,
+    /// Neither of lcm's nor of a container, as far as its marks prove.
+    #[serde(alias = "stranger")]
+    Foreign,
 }
 
 impl ProcessOwner {

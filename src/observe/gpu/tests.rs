@@ -83,10 +83,10 @@ fn everything_in_use_counts_for_somebody() {
     let holders = [
         holder(10, "llm", Some(6_000), &service("studio", "llm")),
         holder(11, "llm", Some(500), &service("studio", "llm")),
-        holder(20, "chrome", Some(400), &ProcessOwner::Stranger),
-        holder(21, "chrome", Some(100), &ProcessOwner::Stranger),
-        holder(22, "Xorg", Some(200), &ProcessOwner::Stranger),
-        holder(4711, GpuHolder::ENDED, Some(1_000), &ProcessOwner::Stranger),
+        holder(20, "chrome", Some(400), &ProcessOwner::Foreign),
+        holder(21, "chrome", Some(100), &ProcessOwner::Foreign),
+        holder(22, "Xorg", Some(200), &ProcessOwner::Foreign),
+        holder(4711, GpuHolder::ENDED, Some(1_000), &ProcessOwner::Foreign),
     ];
     let observed = with_llm(&holders, Some(10_000));
     assert_eq!(measured(&observed), Some(6_500));
@@ -105,7 +105,7 @@ fn what_rounding_leaves_counts_and_has_no_name() {
 #[test]
 fn many_are_counted_and_not_named() {
     let holders: Vec<Value> =
-        (0..9).map(|pid| holder(pid, &format!("p{pid}"), Some(100), &ProcessOwner::Stranger)).collect();
+        (0..9).map(|pid| holder(pid, &format!("p{pid}"), Some(100), &ProcessOwner::Foreign)).collect();
     let observed = observe(&facts(&[], &[gpu(Some(900), 0, &holders)]), &desired());
     assert_eq!(foreign(&observed), (900, vec!["p0", "p1", "p2", "p3", "p4", "p5", "and 3 more"]));
 }
@@ -118,15 +118,15 @@ fn a_service_that_holds_nothing_is_measured_and_one_that_nobody_tells_of_is_not(
     assert_eq!(measured(&with_llm(&untold, Some(7_000))), None);
     let half = [holder(10, "llm", Some(7_000), &service("studio", "llm")), untold[0].clone()];
     assert_eq!(measured(&with_llm(&half, Some(7_000))), None, "of one of its processes it is not told");
-    let stranger = holder(20, "game", None, &ProcessOwner::Stranger);
-    assert_eq!(measured(&with_llm(std::slice::from_ref(&stranger), Some(7_000))), None, "it may be there too");
-    let beside = [holder(10, "llm", Some(7_000), &service("studio", "llm")), stranger];
+    let foreign = holder(20, "game", None, &ProcessOwner::Foreign);
+    assert_eq!(measured(&with_llm(std::slice::from_ref(&foreign), Some(7_000))), None, "it may be there too");
+    let beside = [holder(10, "llm", Some(7_000), &service("studio", "llm")), foreign];
     assert_eq!(measured(&with_llm(&beside, Some(9_000))), Some(7_000));
 }
 
 #[test]
 fn where_some_could_not_be_told_apart_a_part_is_no_measurement() {
-    let anybody = holder(0, "processes that the driver does not name", None, &ProcessOwner::Stranger);
+    let anybody = holder(0, "processes that the driver does not name", None, &ProcessOwner::Foreign);
     let part = [holder(10, "llm", Some(500), &service("studio", "llm")), anybody.clone()];
     let mut desired = desired();
     let evict = Evict { calls: Vec::new(), resident: Mebibytes(1_024), timeout: Duration::from_secs(1) };
@@ -142,11 +142,10 @@ fn where_some_could_not_be_told_apart_a_part_is_no_measurement() {
 
 #[test]
 fn where_shares_are_not_told_what_we_declare_is_ours() {
-    let untold =
-        [holder(10, "llm", None, &service("studio", "llm")), holder(20, "game", None, &ProcessOwner::Stranger)];
+    let untold = [holder(10, "llm", None, &service("studio", "llm")), holder(20, "game", None, &ProcessOwner::Foreign)];
     assert_eq!(foreign(&with_llm(&untold, Some(11_000))), (3_300, vec!["the driver", "game"]));
     assert_eq!(foreign(&with_llm(&untold, Some(5_000))), (300, vec!["the driver", "game"]), "never less than is known");
-    let told = [untold[0].clone(), holder(20, "game", Some(2_000), &ProcessOwner::Stranger)];
+    let told = [untold[0].clone(), holder(20, "game", Some(2_000), &ProcessOwner::Foreign)];
     assert_eq!(foreign(&with_llm(&told, Some(5_000))).0, 2_300);
     // What is measured of it is what it takes of what is in use, however much it declares.
     let measured = [holder(10, "llm", Some(500), &service("studio", "llm")), untold[1].clone()];
@@ -198,7 +197,7 @@ fn an_orphan_counts_the_larger_and_sits_where_it_is_measured() {
 fn memory_of_what_does_not_run_any_more_is_foreign() {
     let holders = [holder(10, "llm", Some(6_000), &service("studio", "llm"))];
     let observed = observe(&facts(&[], &[gpu(Some(6_000), 0, &holders)]), &desired());
-    assert!(!llm(&observed).holds_room);
+    assert!(!llm(&observed).holds_capacity);
     assert_eq!(foreign(&observed), (6_000, vec!["llm"]));
 }
 

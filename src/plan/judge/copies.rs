@@ -71,7 +71,7 @@ pub(super) fn none_wanted(input: &PlanInput<'_>, number: Number) -> Option<Decis
         return None;
     }
     let message = "0 copies of it are wanted".to_owned();
-    Some(match (input.summary(number).holds_room, input.request.keeps_running()) {
+    Some(match (input.summary(number).holds_capacity, input.request.keeps_running()) {
         (false, _) => Decision::Leave(format!("it is off: {message}")),
         (true, Some(kept)) => Decision::Leave(format!("{message}, and it is left as it is: {kept}")),
         (true, None) => Decision::Stop(reason(ReasonCode::Scaled, message, None)),

@@ -60,7 +60,7 @@ pub(super) fn stop_kept(input: &PlanInput<'_>, decisions: &mut Decisions) {
     while let Some(number) = open.pop() {
         for dependent in input.dependents(number).iter().copied() {
             let seen = input.summary(dependent);
-            let kept = *input.want(dependent) == Want::Kept && seen.is_known && seen.holds_room;
+            let kept = *input.want(dependent) == Want::Kept && seen.is_known && seen.holds_capacity;
             let untouched = matches!(decisions.0[dependent], Decision::Leave(_));
             if kept && untouched && input.is_in_scope(dependent) {
                 let name = input.name(number);

@@ -53,7 +53,7 @@ pub(super) fn drift(input: &PlanInput<'_>, number: Number, places: Option<&Place
 /// that merely went down was given back, and a list that is merely shorter proves nothing against a service that answers.
 pub(super) fn gpu_lost(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
     let (seen, gpus) = (input.seen(number), &input.observed.gpus);
-    let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
+    let marks = seen.marks.as_ref().filter(|_| seen.holds_capacity && told_by_a_driver(gpus))?;
     if input.observed.gpus_unknown.is_some() {
         return None;
     }
@@ -73,7 +73,7 @@ pub(super) fn gpu_lost(input: &PlanInput<'_>, number: Number) -> Option<Reason> 
 /// machine, and one that is not found may be one that can't be read.
 fn missing_gpu(input: &PlanInput<'_>, number: Number) -> Option<String> {
     let (seen, gpus) = (input.seen(number), &input.observed.gpus);
-    let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
+    let marks = seen.marks.as_ref().filter(|_| seen.holds_capacity && told_by_a_driver(gpus))?;
     if input.observed.gpus_unknown.is_some() || unreadable(gpus).next().is_some() {
         return None;
     }
@@ -97,7 +97,7 @@ pub(crate) fn warnings<'s>(input: &'s PlanInput<'_>) -> impl Iterator<Item = Str
 /// It was placed where the manifest does not allow it by now.
 fn wrong_gpu(input: &PlanInput<'_>, number: Number, places: Option<&Places>) -> Option<Reason> {
     let (seen, gpus) = (input.seen(number), &input.observed.gpus);
-    let marks = seen.marks.as_ref().filter(|_| seen.holds_room)?;
+    let marks = seen.marks.as_ref().filter(|_| seen.holds_capacity)?;
     if input.observed.gpus_unknown.is_some() || gpus.is_empty() {
         return None;
     }

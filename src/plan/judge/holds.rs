@@ -46,7 +46,7 @@ fn suspended(input: &PlanInput<'_>, number: Number, said: &HoldRecord) -> Decisi
         let message = format!("it is to be paused ({})", said.by_whom());
         return Decision::Pause(reason(ReasonCode::Suspended, message, Some(said.by.clone())));
     }
-    if seen.holds_room {
+    if seen.holds_capacity {
         return held(&format!("it is to be paused, and is {} by now", seen.state));
     }
     held("it is to be paused, and does not run by now")
@@ -60,7 +60,7 @@ fn terminated(context: &PlanContext<'_>, number: Number, said: &HoldRecord) -> D
         return held(&format!("it is to be off, and whether it runs can't be told ({why})"));
     }
     let ours = input.summary(number).is_ours();
-    if !seen.holds_room || !ours {
+    if !seen.holds_capacity || !ours {
         return held("it is kept off");
     }
     let named = input.request.targets.contains(input.name(number));
@@ -112,7 +112,7 @@ pub(super) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut Decisions) 
                 | Decision::Preempt { .. }
                 | Decision::Held(_) => false,
             };
-            if may && seen.is_ours() && seen.holds_room && seen.is_known && input.is_in_scope(dependent) {
+            if may && seen.is_ours() && seen.holds_capacity && seen.is_known && input.is_in_scope(dependent) {
                 let because = |what: &str| {
                     let message = format!("{name}, which it depends on, {what}");
                     reason(ReasonCode::Dependency, message, Some(name.to_string()))
@@ -130,7 +130,7 @@ pub(super) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut Decisions) 
 pub(super) fn keep_bases(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let runs_held = |number: &Number| {
         let seen = input.summary(*number);
-        seen.has_hold && seen.holds_room && !decisions.0[*number].stops()
+        seen.has_hold && seen.holds_capacity && !decisions.0[*number].stops()
     };
     let mut open: Vec<Number> = input.all().filter(runs_held).collect();
     // Each is kept once, so this ends.

@@ -31,7 +31,7 @@ pub(crate) fn candidates(context: &PlanContext<'_>, decisions: &Decisions) -> BT
     };
     let mut left: BTreeMap<Number, Rc<Reason>> = input.all().filter_map(off).collect();
     // What runs on above one, and is none of them, would keep it from giving way: it is stopped as before.
-    let holds = |above: &Number| input.summary(*above).holds_room && !decisions.0[*above].stops();
+    let holds = |above: &Number| input.summary(*above).holds_capacity && !decisions.0[*above].stops();
     let mut open: Vec<Number> = left.keys().copied().filter(|it| input.dependents(*it).iter().any(holds)).collect();
     while let Some(number) = open.pop() {
         if left.remove(&number).is_some() {
@@ -50,7 +50,7 @@ fn may_run_on(context: &PlanContext<'_>, number: Number) -> bool {
     let Want::Off(why) = context.input.want(number) else { return false };
     let seen = context.input.summary(number);
     why.code == ReasonCode::NotInMode
-        && seen.holds_room
+        && seen.holds_capacity
         && seen.is_known
         && !seen.has_hold
         && matches!(seen.owner, OwnerKind::Ours | OwnerKind::Adopted)
@@ -60,7 +60,7 @@ fn may_run_on(context: &PlanContext<'_>, number: Number) -> bool {
 
 /// Wanted services that do not run, and can't be brought up.
 fn waiting<'a>(input: &'a PlanInput<'_>, decisions: &'a Decisions) -> impl Iterator<Item = Number> + 'a {
-    let wanted = |number: &Number| input.wants.is_wanted(*number) && !input.summary(*number).holds_room;
+    let wanted = |number: &Number| input.wants.is_wanted(*number) && !input.summary(*number).holds_capacity;
     decisions.those(|decision| decision.blocked().is_some()).filter(wanted)
 }
 

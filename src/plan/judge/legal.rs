@@ -105,7 +105,7 @@ fn along(context: &PlanContext<'_>, number: Number) -> Option<String> {
     while let Some(base) = open.pop() {
         let name = input.name(base);
         let restarts =
-            |other: &Number| input.service(*other).depends_on[name].restart && input.summary(*other).holds_room;
+            |other: &Number| input.service(*other).depends_on[name].restart && input.summary(*other).holds_capacity;
         for dependent in input.dependents(base).iter().copied().filter(restarts) {
             let cant_start = || starts(input, dependent, State::Offline);
             if let Some(why) = context.protected.own(dependent).map(str::to_owned).or_else(cant_start) {

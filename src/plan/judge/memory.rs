@@ -93,7 +93,7 @@ fn rank(want: &Want) -> u8 {
 /// counts in full, and one that may be kept evicted counts as the manifest allows it.
 fn may_count_less(input: &PlanInput<'_>, number: Number) -> bool {
     let (summary, seen) = (input.summary(number), input.seen(number));
-    summary.holds_room
+    summary.holds_capacity
         && summary.is_known
         && summary.is_ours()
         && !summary.has_hold
@@ -134,7 +134,7 @@ pub(super) fn taken(input: &PlanInput<'_>, seats: &Seats) -> Vec<Mebibytes> {
     for (gpu, amount) in seats.all() {
         taken[*gpu] += *amount;
     }
-    for orphan in input.observed.orphans.iter().filter(|orphan| orphan.holds_room()) {
+    for orphan in input.observed.orphans.iter().filter(|orphan| orphan.holds_capacity()) {
         for (id, taken) in input.observed.gpus.keys().zip(&mut taken) {
             *taken += if orphan.gpus.contains(id) { orphan.vram } else { Mebibytes::ZERO };
         }

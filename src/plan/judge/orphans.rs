@@ -32,7 +32,7 @@ pub(crate) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
 
 /// Reason for which an orphan that should be stopped may not be.
 pub(crate) fn protection(input: &PlanInput<'_>, orphan: &Orphan) -> Option<String> {
-    if !orphan.holds_room() {
+    if !orphan.holds_capacity() {
         return None;
     }
     if let Some(why) = input.request.keeps_running() {

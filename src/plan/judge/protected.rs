@@ -24,7 +24,7 @@ impl Protected {
         if let Some(why) = input.request.keeps_running() {
             let all: BTreeMap<Number, String> = input
                 .all()
-                .filter(|number| input.summary(*number).holds_room)
+                .filter(|number| input.summary(*number).holds_capacity)
                 .map(|number| (number, why.to_owned()))
                 .collect();
             return Self { own: all.clone(), all };
@@ -36,7 +36,7 @@ impl Protected {
         }
         let own: BTreeMap<Number, String> = input
             .all()
-            .filter(|number| input.summary(*number).holds_room && input.summary(*number).is_known)
+            .filter(|number| input.summary(*number).holds_capacity && input.summary(*number).is_known)
             .filter_map(|number| {
                 let why = if removed(&number) { Some(removed_by_stop()) } else { None };
                 Some((number, why.or_else(|| input.way(number, Action::Stop, input.summary(number).state).err())?))

@@ -22,7 +22,7 @@ pub(super) fn held(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     let why = why(input, number, budget, trouble(input, number))?;
     // What is soon tried again may yet recover by itself, and its room would be taken in vain.
     let is_spent = matches!(budget, Budget::Spent { .. });
-    Some(if is_spent && input.summary(number).holds_room { Decision::GiveUp(why) } else { Decision::Held(why) })
+    Some(if is_spent && input.summary(number).holds_capacity { Decision::GiveUp(why) } else { Decision::Held(why) })
 }
 
 /// Decision for a changed service whose new revision does not come up: it runs on as it was.
@@ -42,7 +42,7 @@ pub(super) fn given_up(input: &PlanInput<'_>, number: Number, prevented: &Reason
     let is_up = seen.state.is_operational() || seen.state == State::Starting;
     let goes = is_spent
         && seen.is_ours()
-        && seen.holds_room
+        && seen.holds_capacity
         && !is_up
         && !matches!(prevented.code, ReasonCode::StopFailed | ReasonCode::Vetoed);
     goes.then(|| why(input, number, budget, &prevented.message).map(Decision::GiveUp))?
@@ -59,7 +59,7 @@ pub(crate) fn left_out(context: &PlanContext<'_>, number: Number, lack: Reason) 
         return Decision::Blocked(lack);
     };
     let seen = input.summary(number);
-    match (seen.holds_room, seen.state.is_operational() || seen.state == State::Starting) {
+    match (seen.holds_capacity, seen.state.is_operational() || seen.state == State::Starting) {
         (true, true) => Decision::Blocked(why),
         (true, false) if may_go(context, number) => Decision::GiveUp(why),
         (true, false) | (false, _) => Decision::Held(why),
@@ -69,7 +69,7 @@ pub(crate) fn left_out(context: &PlanContext<'_>, number: Number, lack: Reason) 
 /// No rule keeps it from being stopped, and nothing that an operator holds runs above it.
 fn may_go(context: &PlanContext<'_>, number: Number) -> bool {
     let input = &context.input;
-    let holds = |other: &Number| input.summary(*other).has_hold && input.summary(*other).holds_room;
+    let holds = |other: &Number| input.summary(*other).has_hold && input.summary(*other).holds_capacity;
     context.protected.any(number).is_none() && !input.dependents(number).iter().any(holds)
 }
 

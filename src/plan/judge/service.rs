@@ -35,7 +35,7 @@ pub(super) fn decide(context: &PlanContext<'_>, number: Number) -> Decision {
             Decision::Blocked(reason(code, message, None))
         }
         (Want::Wanted(why), None) => wanted(context, number, why),
-        (Want::Kept, None) if summary.holds_room => Decision::Leave(kept(context, number)),
+        (Want::Kept, None) if summary.holds_capacity => Decision::Leave(kept(context, number)),
         (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),
         (Want::Off(why), None) => off(input, number, why),
     }
@@ -53,10 +53,10 @@ fn kept(context: &PlanContext<'_>, number: Number) -> String {
 
 fn off(input: &PlanInput<'_>, number: Number, why: &Reason) -> Decision {
     let summary = input.summary(number);
-    if let (Some(renamed), true) = (renamed(input, number), summary.holds_room) {
+    if let (Some(renamed), true) = (renamed(input, number), summary.holds_capacity) {
         return Decision::Blocked(renamed);
     }
-    if !summary.holds_room {
+    if !summary.holds_capacity {
         return Decision::Leave("it is off".to_owned());
     }
     match (input.prevented(number), input.request.keeps_running()) {

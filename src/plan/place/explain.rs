@@ -28,7 +28,7 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
     let Translated { problem, mut decisions, numbers, gpus, ports } = translated;
     let Some(end) = EndState::of(&problem, fates) else { return decisions };
     let going = decisions.0.iter().map(Decision::stops).collect();
-    let (users, room) = (OnceCell::new(), OnceCell::new());
+    let (users, headroom) = (OnceCell::new(), OnceCell::new());
     let telling = Explainer {
         context,
         input: &context.input,
@@ -38,7 +38,7 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
         end: &end,
         going,
         users,
-        room,
+        headroom,
     };
     // What a service depends on comes before it.
     for (id, number) in numbers.iter().enumerate() {
@@ -61,7 +61,7 @@ struct Explainer<'a> {
     /// Users of each port at the plan's end; made when the first refusal needs it, as the rest.
     users: OnceCell<Vec<Vec<ItemId>>>,
     /// Each GPU at the plan's end.
-    room: OnceCell<Sums>,
+    headroom: OnceCell<Sums>,
 }
 
 impl Explainer<'_> {
@@ -170,9 +170,9 @@ impl Explainer<'_> {
         let service = input.service(number);
         let places = self.context.places(number).ok();
         let gpus = places.map_or(&[][..], |places| &places.all);
-        let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        let message = room.arithmetic((service, service.vram_total()), input.priority(number), places);
-        reason(ReasonCode::NoRoom, message + &self.protected_on(number, gpus), None)
+        let headroom = self.headroom.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
+        let message = headroom.arithmetic((service, service.vram_total()), input.priority(number), places);
+        reason(ReasonCode::NoCapacity, message + &self.protected_on(number, gpus), None)
     }
 
     /// Reason for which a running service can't have again what it gave back, or have more copies: the arithmetic of its
@@ -181,7 +181,7 @@ impl Explainer<'_> {
         let (input, number) = (self.input, self.numbers[id]);
         let home: Vec<GpuId> = self.context.seat(number).iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect();
         let places = Places { sets: vec![home.iter().cloned().collect()], all: home };
-        let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
+        let headroom = self.headroom.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
         let service = input.service(number);
         let (need, why) = if before.adds_copies() {
             let need = Mebibytes(self.end.problem().items[id].need.unsigned_abs());
@@ -189,9 +189,9 @@ impl Explainer<'_> {
         } else {
             (input.seen(number).declared(service), given_back::sentence(self.context, number))
         };
-        let arithmetic = room.arithmetic((service, need), input.priority(number), Some(&places));
+        let arithmetic = headroom.arithmetic((service, need), input.priority(number), Some(&places));
         let message = format!("{why}; {arithmetic}");
-        reason(ReasonCode::NoRoom, message + &self.protected_on(number, &places.all), None)
+        reason(ReasonCode::NoCapacity, message + &self.protected_on(number, &places.all), None)
     }
 
     /// Services that would have given way on some of these GPUs, if no rule kept them from being stopped.
@@ -218,16 +218,16 @@ impl Explainer<'_> {
     fn at_the_end(&self) -> BTreeMap<GpuId, GpuCapacity> {
         let mut stays: Vec<bool> = self.going.iter().map(|goes| !goes).collect();
         self.numbers.iter().for_each(|placed| stays[*placed] = false);
-        let mut room =
+        let mut headroom =
             capacity::gpus(self.context, &|number| stays[number], &|orphan| !orphans::stops(self.input, orphan));
         for (id, number) in self.numbers.iter().enumerate() {
             for (gpu, amount) in self.end.takes(id).into_iter().filter(|(_, amount)| *amount > 0) {
-                if let Some(gpu) = room.get_mut(&self.gpus[gpu]) {
+                if let Some(gpu) = headroom.get_mut(&self.gpus[gpu]) {
                     let counts = Mebibytes(amount.unsigned_abs());
                     gpu.holders.push(MemoryHolder { counts, ..capacity::holder(self.input, *number) });
                 }
             }
         }
-        room
+        headroom
     }
 }

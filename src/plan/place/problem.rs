@@ -354,7 +354,7 @@ impl<'p> EndState<'p> {
             other.level < item.level && !other.never_preempts
         };
         let by_port = || takes_port.into_iter().find(claims);
-        let by_room = || {
+        let by_capacity = || {
             let mut contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
             contested.find_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount))
         };
@@ -363,7 +363,7 @@ impl<'p> EndState<'p> {
             let mut going = item.bases.iter().filter(|base| self.goes(**base));
             going.find_map(|base| self.winner_above(*base, level))
         };
-        by_port().or_else(by_room).or_else(along)
+        by_port().or_else(by_capacity).or_else(along)
     }
 
     /// Neediest item above it on a GPU, where those that matter more and those that stay leave no place for it.

@@ -17,7 +17,7 @@ const LISTED_MAX: usize = 4;
 
 /// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
 pub(super) struct Sums {
-    room: BTreeMap<GpuId, GpuCapacity>,
+    headroom: BTreeMap<GpuId, GpuCapacity>,
     /// Services on each GPU.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
     /// Priorities of services that could be made to give way.
@@ -41,10 +41,10 @@ struct Sum {
 }
 
 impl Sums {
-    pub(super) fn of(room: BTreeMap<GpuId, GpuCapacity>, priorities: BTreeMap<ServiceName, i64>) -> Self {
+    pub(super) fn of(headroom: BTreeMap<GpuId, GpuCapacity>, priorities: BTreeMap<ServiceName, i64>) -> Self {
         let names = |gpu: &GpuCapacity| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
-        let holders = room.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
-        Self { room, holders, priorities, lines: RefCell::default() }
+        let holders = headroom.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
+        Self { headroom, holders, priorities, lines: RefCell::default() }
     }
 
     /// Sentence for a service that does not fit on the GPUs that would do: the arithmetic of each full GPU at the plan's
@@ -58,7 +58,7 @@ impl Sums {
         let gpus = places.map_or(&[][..], |places| &places.all);
         let lines: Vec<Rc<GpuArithmetic>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
         let (roomy, full): (Vec<&GpuArithmetic>, Vec<&GpuArithmetic>) =
-            lines.iter().map(Rc::as_ref).partition(|line| line.all.has_room(need));
+            lines.iter().map(Rc::as_ref).partition(|line| line.all.has_capacity(need));
         let listed: Vec<&Sum> = full.iter().take(LISTED_MAX).map(|line| line.of(need)).collect();
         let mut text = format!("it needs {need}");
         if let Some(count) = places.and_then(|places| places.sets.first()).map(BTreeSet::len).filter(|count| *count > 1)
@@ -88,7 +88,7 @@ impl Sums {
     }
 
     fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<GpuArithmetic>> {
-        let gpu = self.room.get(id)?;
+        let gpu = self.headroom.get(id)?;
         // A service that sits there itself is no part of its own refusal.
         if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
             return Some(Rc::new(self.both(gpu, priority, Some(&service.name))));
@@ -109,7 +109,7 @@ impl Sums {
 impl GpuArithmetic {
     /// Arithmetic to report. Services of lower priority are listed only where the service would fit without them.
     fn of(&self, need: Mebibytes) -> &Sum {
-        if self.without.has_room(need) { &self.all } else { &self.without }
+        if self.without.has_capacity(need) { &self.all } else { &self.without }
     }
 }
 
@@ -120,7 +120,7 @@ impl Sum {
         Self { text: gpu.arithmetic(except), left: gpu.left(except), ranks }
     }
 
-    fn has_room(&self, need: Mebibytes) -> bool {
+    fn has_capacity(&self, need: Mebibytes) -> bool {
         u64::try_from(self.left).is_ok_and(|left| left >= need.0)
     }
 }

@@ -162,11 +162,11 @@ impl<'p> SearchState<'p> {
     fn may_stay(&self, item: &Item, held: i64) -> bool {
         // What is held by one that may move, is soft, and so not among what others have.
         let adds = i64::from(held == 0 || item.kind == ItemKind::Drifted);
-        let room = |(gpu, amount): &(GpuSlot, i64)| {
+        let headroom = |(gpu, amount): &(GpuSlot, i64)| {
             let others = self.used[*gpu] - self.soft[*gpu];
             self.joined[*gpu] == 0 || others + adds * amount <= self.problem.usable[*gpu]
         };
-        item.seat.iter().all(room) && item.ports.iter().all(|port| self.started_ports[*port] == 0)
+        item.seat.iter().all(headroom) && item.ports.iter().all(|port| self.started_ports[*port] == 0)
     }
 
     /// An item was started on one of its GPUs or ports, or may be.
@@ -197,7 +197,7 @@ impl<'p> SearchState<'p> {
             let wakes = held && item.kind == ItemKind::Waking;
             for (position, set) in item.sets.sets.iter().enumerate() {
                 let is_open = !wakes || item.home == Some(position);
-                if is_open && self.has_room(item, set, wakes) {
+                if is_open && self.has_capacity(item, set, wakes) {
                     let left: i64 = set.iter().filter(|_| tightly).map(|gpu| self.left_on(*gpu)).sum();
                     ranked.push((self.rank(id, held, position), left, position));
                 }
@@ -237,7 +237,7 @@ impl<'p> SearchState<'p> {
 
     /// Once those of this level that may move have moved, and those of lower ones have gone.
     /// `wakes`: on the seat that it has.
-    fn has_room(&self, item: &Item, set: &[GpuSlot], wakes: bool) -> bool {
+    fn has_capacity(&self, item: &Item, set: &[GpuSlot], wakes: bool) -> bool {
         let own = |gpu: GpuSlot| if wakes { amount_on(item, gpu) } else { 0 };
         let taken = |gpu: GpuSlot| self.used[gpu] - self.soft[gpu] - own(gpu);
         set.iter().all(|gpu| taken(*gpu) + item.need <= self.problem.usable[*gpu])

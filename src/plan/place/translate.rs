@@ -61,7 +61,7 @@ fn height(input: &PlanInput<'_>, number: Number) -> (bool, bool, Reverse<i64>) {
 }
 
 fn comes_last(input: &PlanInput<'_>, number: Number) -> bool {
-    input.is_retry(number) && input.wants.is_wanted(number) && !input.summary(number).holds_room
+    input.is_retry(number) && input.wants.is_wanted(number) && !input.summary(number).holds_capacity
 }
 
 /// The longest chain of dependencies below a service.
@@ -117,11 +117,11 @@ impl<'a> Work<'a> {
     /// Finds the services that can't be stopped, and pins what they depend on.
     fn fix(&mut self) {
         let input = self.input;
-        let runs_on = |number: &Number| input.summary(*number).holds_room && !self.decisions.0[*number].stops();
+        let runs_on = |number: &Number| input.summary(*number).holds_capacity && !self.decisions.0[*number].stops();
         let mut open: Vec<Number> = input.all().filter(runs_on).filter(|number| !self.may_give_way(*number)).collect();
         while let Some(number) = open.pop() {
             for base in input.bases(number).iter().copied() {
-                if input.summary(base).holds_room && !self.fixed[base] && !self.pinned[base] {
+                if input.summary(base).holds_capacity && !self.fixed[base] && !self.pinned[base] {
                     self.pinned[base] = true;
                     open.push(base);
                 }
@@ -160,7 +160,7 @@ impl<'a> Work<'a> {
         match decision {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
             Decision::Wake(_) | Decision::ScaleUp(_) | Decision::Roll(_) => self.sort_out_wake(number),
-            Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_room => {
+            Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_capacity => {
                 // A service that took its memory now would have to give way in a moment.
                 if let Ok(sets) = self.startable(number) {
                     self.draft(number, ItemKind::Fresh, Some(sets), None);
@@ -173,7 +173,7 @@ impl<'a> Work<'a> {
             | Decision::Unpause(_)
             | Decision::Blocked(_)
             | Decision::Held(_) => {
-                if seen.holds_room && !self.fixed[number] {
+                if seen.holds_capacity && !self.fixed[number] {
                     let blocked = matches!(decision, Decision::Blocked(_) | Decision::Held(_));
                     let kind = if is_kept {
                         ItemKind::Kept
@@ -246,7 +246,7 @@ impl<'a> Work<'a> {
         if sets.sets.contains(&home) && self.input.summary(number).vram <= self.context.held(number) {
             return Ok(Rc::new(Sets { sets: vec![home], named: true }));
         }
-        Err(reason(ReasonCode::NoRoom, "where it runs now it can't be started again".to_owned(), None))
+        Err(reason(ReasonCode::NoCapacity, "where it runs now it can't be started again".to_owned(), None))
     }
 
     /// Sets of GPUs on which a running service could be started again; `None` if it could not be started again at all.
@@ -322,7 +322,7 @@ impl<'a> Work<'a> {
         }
         // Where it could go may be where nothing can be told.
         let unreadable = self.input.observed.gpus.values().any(|gpu| gpu.unreadable.is_some());
-        let code = if unreadable { ReasonCode::Unknown } else { ReasonCode::NoRoom };
+        let code = if unreadable { ReasonCode::Unknown } else { ReasonCode::NoCapacity };
         self.sets(number).map_err(|message| reason(code, message, None))
     }
 

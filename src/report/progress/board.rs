@@ -11,7 +11,7 @@ use crate::model::names::StepId;
 use crate::report::fold::cut_off;
 use crate::report::print::TerminalSize;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{self, Cell, about, elapsed, spoken};
+use crate::report::table::{self, Cell, about, elapsed, holds_command};
 
 /// A whole turn takes a bit more than a second: alive, and not nervous.
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -143,7 +143,7 @@ impl StepRow {
             None => time,
         };
         let mut cells = vec![
-            Cell::new(format!("{} {}", SPINNER[turn], spoken(&self.step))).paint(Paint::Strong),
+            Cell::new(format!("{} {}", SPINNER[turn], holds_command(&self.step))).paint(Paint::Strong),
             Cell::new(self.stage.map_or("", Stage::as_str)),
         ];
         if bars {

@@ -5,7 +5,7 @@ use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
 use crate::model::harmless;
 use crate::model::names::StepId;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{listed, spoken, took};
+use crate::report::table::{holds_command, listed, took};
 
 /// So many of the steps that are waited for are named; who wants to know of all has the JSON.
 const WAITING_MAX: usize = 6;
@@ -72,7 +72,7 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
         EventKind::StepDone { step, outcome, took_ms, .. } => vec![done(step, *outcome, *took_ms, style)],
         EventKind::StepFailed { step, error, log, took_ms, .. } => failed(step, error, log, *took_ms, style),
         EventKind::StepSkipped { step, reason, .. } => {
-            vec![format!("{} {}: skipped, {reason}", style.paint(Paint::Warn, "-"), spoken(step))]
+            vec![format!("{} {}: skipped, {reason}", style.paint(Paint::Warn, "-"), holds_command(step))]
         }
         EventKind::Warning { message } => vec![format!("{} {message}", style.paint(Paint::Warn, "warning:"))],
     }
@@ -81,20 +81,21 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
 pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) -> String {
     let tick = style.paint(Paint::Good, "✓");
     match outcome {
-        Outcome::Done => format!("{tick} {}: done in {}", spoken(step), took(took_ms)),
-        Outcome::NotNeeded => format!("{tick} {}: not needed any more", spoken(step)),
+        Outcome::Done => format!("{tick} {}: done in {}", holds_command(step), took(took_ms)),
+        Outcome::NotNeeded => format!("{tick} {}: not needed any more", holds_command(step)),
     }
 }
 
 /// The last lines that the service wrote stand below.
 pub(super) fn failed(step: &StepId, error: &str, log: &[String], took_ms: u64, style: Style) -> Vec<String> {
-    let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), spoken(step), took(took_ms));
+    let head =
+        format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), holds_command(step), took(took_ms));
     let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless::drawn(line, false))));
     std::iter::once(head).chain(log).collect()
 }
 
 fn ids(steps: &[StepId]) -> Vec<String> {
-    steps.iter().map(spoken).collect()
+    steps.iter().map(holds_command).collect()
 }
 
 #[cfg(test)]

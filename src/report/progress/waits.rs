@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::event::{Event, EventKind};
 use crate::model::names::StepId;
-use crate::report::table::{about, spoken};
+use crate::report::table::{about, holds_command};
 
 /// Steps under way whose time is known about.
 #[derive(Debug, Default)]
@@ -48,8 +48,8 @@ impl Waits {
 
     /// `start comfyui (about 95 s, 40 s so far)`; without an estimate its name alone.
     pub(super) fn label(&self, step: &StepId, now: Timestamp) -> String {
-        let (Some(wait), Some(estimate)) = (self.0.get(step), self.estimate(step)) else { return spoken(step) };
+        let (Some(wait), Some(estimate)) = (self.0.get(step), self.estimate(step)) else { return holds_command(step) };
         let so_far = u64::try_from(now.duration_since(wait.began).as_millis()).unwrap_or_default();
-        format!("{} ({estimate}, {} so far)", spoken(step), about(so_far))
+        format!("{} ({estimate}, {} so far)", holds_command(step), about(so_far))
     }
 }

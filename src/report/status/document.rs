@@ -244,7 +244,7 @@ fn completed() -> String {
 
 impl Status {
     #[must_use]
-    pub fn of(desired: &Desired, observed: &Observed, room: &HostCapacity, last_run: Option<LastRun>) -> Self {
+    pub fn of(desired: &Desired, observed: &Observed, headroom: &HostCapacity, last_run: Option<LastRun>) -> Self {
         let pairs =
             || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
         let warnings = observed.warnings.iter().cloned();
@@ -269,7 +269,7 @@ impl Status {
                 })
                 .collect(),
             claimed: observed.claimed.clone(),
-            gpus: gpus(desired, observed, room),
+            gpus: gpus(desired, observed, headroom),
             goals: goals(desired, observed),
             last_run,
             open_run: None,
@@ -355,9 +355,10 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
     }
 }
 
-fn gpus(desired: &Desired, observed: &Observed, room: &HostCapacity) -> Vec<GpuStatus> {
-    let lines = room.gpus.iter().filter_map(|(id, room)| Some((id, observed.gpus.get(id)?, room)));
-    let mut lines: Vec<GpuStatus> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
+fn gpus(desired: &Desired, observed: &Observed, headroom: &HostCapacity) -> Vec<GpuStatus> {
+    let lines = headroom.gpus.iter().filter_map(|(id, headroom)| Some((id, observed.gpus.get(id)?, headroom)));
+    let mut lines: Vec<GpuStatus> =
+        lines.map(|(id, gpu, headroom)| gpu_line(desired, observed, (id, gpu), headroom)).collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
 }
@@ -366,14 +367,14 @@ fn gpu_line(
     desired: &Desired,
     observed: &Observed,
     (id, gpu): (&GpuId, &ObservedGpu),
-    room: &GpuCapacity,
+    headroom: &GpuCapacity,
 ) -> GpuStatus {
     let services = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
-    let services = services.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
-    let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
+    let services = services.filter(|(_, seen)| seen.holds_capacity && seen.gpus.contains(id));
+    let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_capacity() && orphan.gpus.contains(id));
     let declared =
         services.map(|(service, seen)| seen.declared(service)).chain(orphans.map(|orphan| orphan.vram)).sum();
-    let used = gpu.foreign + room.holders.iter().map(|held| held.counts).sum();
+    let used = gpu.foreign + headroom.holders.iter().map(|held| held.counts).sum();
     GpuStatus {
         id: id.clone(),
         index: gpu.index,

@@ -51,7 +51,7 @@ fn denied(rules: &Rules, case: &Case<'_>, from: State) -> Vec<String> {
 pub(super) fn lines(line: &ServiceLine, outlook: &Outlook, style: Style) -> Vec<String> {
     let sure = if line.known { "is" } else { "is taken to be" };
     let name = style.paint(Paint::Strong, &line.name.to_string());
-    let mut lines = vec![format!("{name} {sure} {}: {}", line.state.spoken(), meaning(line.state))];
+    let mut lines = vec![format!("{name} {sure} {}: {}", line.state.holds_command(), meaning(line.state))];
     let mut tell =
         |label: &str, text: &str| lines.push(format!("  {} {}", style.paint(Paint::Dim, label), harmless::line(text)));
     let since = line.since.map(|since| format!("since {since:.0}"));

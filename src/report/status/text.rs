@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_services_are_left_out_and_nothing_else() {
+    fn where_there_is_no_capacity_services_are_left_out_and_nothing_else() {
         let mut status = status();
         status.services = (0..40).map(|at| service(&format!("svc-{at:02}"), State::Online, "it runs")).collect();
         status.services[38] = service("broken", State::Failed, "it exited with 3");

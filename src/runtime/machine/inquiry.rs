@@ -268,7 +268,7 @@ impl Machine {
         if listeners.iter().any(|listener| self.owns(service, instance, listener)) {
             return Ok(None);
         }
-        let told = |listener: &&ListenerFact| listener.pid.is_some() || listener.owner != ProcessOwner::Stranger;
+        let told = |listener: &&ListenerFact| listener.pid.is_some() || listener.owner != ProcessOwner::Foreign;
         let other = listeners.iter().find(told);
         Ok(other.map(|other| format!("port {port} is answered by {}, not by the service", ports::describe(other))))
     }
@@ -293,7 +293,7 @@ impl Machine {
             Reading::Unknown(reason) => return Err(DriverError::Missing(reason)),
         };
         let mut owned = owned.to_vec();
-        if listeners.iter().any(|listener| listener.owner == ProcessOwner::Stranger) {
+        if listeners.iter().any(|listener| listener.owner == ProcessOwner::Foreign) {
             for runtime in &self.runtimes {
                 owned.extend(runtime.forwarded().await);
             }

@@ -99,15 +99,15 @@ fn of_service<'a>(view: ObserverInput<'a>, service: &Service) -> Option<&'a Skel
 fn observed(view: ObserverInput<'_>, service: &Service, object: &SkeletonFact) -> ObservedService {
     let common = |seen: ObservedService| ObservedService {
         instance: Some(object.instance()),
-        holds_room: object.runs,
+        holds_capacity: object.runs,
         marks: object.marks.clone().map(Box::new),
         ..seen
     };
     if !object.runs {
         return common(nothing(State::Offline, "its object has ended", Ownership::Ours));
     }
-    let verdict = judge::running(view.facts, service, None, None);
-    let seen = nothing(verdict.state, &verdict.detail, Ownership::Ours);
-    let warnings = verdict.warning.into_iter().collect();
-    common(ObservedService { unknown: verdict.unknown, warnings, ..seen })
+    let judgement = judge::running(view.facts, service, None, None);
+    let seen = nothing(judgement.state, &judgement.detail, Ownership::Ours);
+    let warnings = judgement.warning.into_iter().collect();
+    common(ObservedService { unknown: judgement.unknown, warnings, ..seen })
 }

@@ -57,14 +57,14 @@ impl Engine {
         container: &ContainerSpec,
     ) -> Result<(), DriverError> {
         let (current, aside) = self.pair(project, service, container).await?;
-        let stranger = |seen: &Seen| !self.is_ours(seen, project, service);
-        if let Some(stranger) = current.filter(stranger) {
-            return Err(self.refusal(&stranger, project, "replace"));
+        let foreign = |seen: &Seen| !self.is_ours(seen, project, service);
+        if let Some(foreign) = current.filter(foreign) {
+            return Err(self.refusal(&foreign, project, "replace"));
         }
-        match aside.filter(stranger) {
-            Some(stranger) => Err(DriverError::Refused(format!(
+        match aside.filter(foreign) {
+            Some(foreign) => Err(DriverError::Refused(format!(
                 "{}, and {} could not be put aside under that name: rename or remove it",
-                self.describe(&stranger, project),
+                self.describe(&foreign, project),
                 container.name
             ))),
             None => Ok(()),
@@ -176,7 +176,7 @@ impl Engine {
             PullPolicy::Missing | PullPolicy::Never if is_there => Ok(()),
             PullPolicy::Missing | PullPolicy::Always => {
                 if !is_there {
-                    self.require_room(image).await?;
+                    self.require_capacity(image).await?;
                 }
                 self.pull(image).await
             }
@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// A disk that a pull has filled stops every other service on it too.
-    async fn require_room(&self, image: &str) -> Result<(), DriverError> {
+    async fn require_capacity(&self, image: &str) -> Result<(), DriverError> {
         // The disk of another machine can't be asked from here, nor the host's from a container.
         if !self.is_here().await? {
             return Ok(());

@@ -60,7 +60,7 @@ impl Engine {
             return self.run(&old.id, &old.name).await.map(|_| true);
         };
         match current {
-            Some(stranger) if !ours(&stranger) => return Err(self.refusal(&stranger, project, "replace")),
+            Some(foreign) if !ours(&foreign) => return Err(self.refusal(&foreign, project, "replace")),
             Some(failed) => {
                 self.halt(&failed, &service.stop).await?;
                 self.delete(&failed).await?;
@@ -74,8 +74,8 @@ impl Engine {
     async fn start_own(&self, start: &Start<'_>, container: &ContainerSpec) -> Result<Instance, DriverError> {
         let (current, aside) = self.pair(start.project, start.service, container).await?;
         let ours = |seen: &Seen| self.is_ours(seen, start.project, start.service);
-        if let Some(stranger) = current.as_ref().filter(|seen| !ours(seen)) {
-            return Err(self.refusal(stranger, start.project, "replace"));
+        if let Some(foreign) = current.as_ref().filter(|seen| !ours(seen)) {
+            return Err(self.refusal(foreign, start.project, "replace"));
         }
         if let Some(current) = &current {
             if let Some(mendable) = self.fits(current, start, container).await? {
@@ -92,8 +92,8 @@ impl Engine {
         }
         let fallback = match (current, aside) {
             (None, None) => None,
-            (Some(_), Some(stranger)) if !ours(&stranger) => {
-                return Err(self.refusal(&stranger, start.project, "put the old one aside as"));
+            (Some(_), Some(foreign)) if !ours(&foreign) => {
+                return Err(self.refusal(&foreign, start.project, "put the old one aside as"));
             }
             // Left by a run that ended early: the one aside is known to have worked, the one after it is not.
             (Some(current), Some(aside)) => {

@@ -24,8 +24,8 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
     let name = service.object().map_or("", ObjectName::as_str);
     match find(facts, name) {
         Some(container) if is_of(container, facts, desired, service) => in_place(facts, desired, service, container),
-        Some(stranger) => {
-            let holder = whose(stranger, facts, desired);
+        Some(foreign) => {
+            let holder = whose(foreign, facts, desired);
             nothing(State::Registered, "its name is taken", Ownership::Foreign { holder })
         }
         None => match (former(facts, desired, service), under_another_name(facts, desired, service)) {
@@ -42,7 +42,8 @@ fn in_place(facts: &Facts, desired: &Desired, service: &Service, container: &Con
     let compared = drift::of_container(facts, desired, service, container);
     seen.changed = compared.changed;
     seen.warnings.extend(compared.warning);
-    seen.previous = aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance).map(Box::new);
+    seen.previous =
+        aside(facts, desired, service).filter(|other| !holds_capacity(other.state)).map(instance).map(Box::new);
     seen.taken_over_from = taken_over_from(facts, desired, container);
     seen
 }
@@ -61,12 +62,12 @@ pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Op
         found.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
             && ownership::standing(found, facts, desired) == OwnershipProof::Renamed
     };
-    let found = all.filter(is_it).min_by_key(|found| (!holds_room(found.state), &found.name))?;
+    let found = all.filter(is_it).min_by_key(|found| (!holds_capacity(found.state), &found.name))?;
     let to = found.marks.as_ref().map(|marks| marks.name.clone()).filter(|name| !name.is_empty());
     let to = to.or_else(|| Some(service.object()?.to_string()))?;
     let ownership = Ownership::Renamed { container: found.name.clone(), id: found.id.clone(), to };
     Some(ObservedService {
-        holds_room: holds_room(found.state),
+        holds_capacity: holds_capacity(found.state),
         ..nothing(plain_state(found.state), &format!("its container was renamed to {}", found.name), ownership)
     })
 }
@@ -113,7 +114,7 @@ pub(super) fn running_of(facts: &Facts, desired: &Desired, service: &Service) ->
 
 /// One of ours that holds its room.
 pub(super) fn running<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    elsewhere(facts, desired, service).filter(|container| holds_room(container.state))
+    elsewhere(facts, desired, service).filter(|container| holds_capacity(container.state))
 }
 
 /// The container that stands for a service without being called as the manifest says: the one put aside, or one with
@@ -150,7 +151,7 @@ pub(super) fn standing_for<'a>(facts: &'a Facts, desired: &Desired, service: &Se
 /// Ours, but not where the manifest has the service by now. It goes or is made anew in any case, so that its health
 /// is not asked for: the manifest's probes are for what it will be.
 fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
-    let verdict = match container.state {
+    let judgement = match container.state {
         ContainerState::Running => Assessment {
             state: State::Online,
             detail: format!("it runs in container {}", container.name),
@@ -165,7 +166,7 @@ fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &Co
         | ContainerState::Dead => judge_container(facts, service, container),
     };
     let taken_over_from = taken_over_from(facts, desired, container);
-    ObservedService { taken_over_from, ..judged(facts, service, container, Ownership::Ours, verdict) }
+    ObservedService { taken_over_from, ..judged(facts, service, container, Ownership::Ours, judgement) }
 }
 
 pub(super) fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
@@ -176,7 +177,7 @@ pub(super) fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact
 fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     let all = known_containers(facts);
     all.filter(|container| is_of(container, facts, desired, service)).min_by_key(|container| {
-        (container.state != ContainerState::Running, !holds_room(container.state), &container.name)
+        (container.state != ContainerState::Running, !holds_capacity(container.state), &container.name)
     })
 }
 
@@ -223,31 +224,31 @@ fn judged(
     service: &Service,
     container: &ContainerFact,
     ownership: Ownership,
-    verdict: Assessment,
+    judgement: Assessment,
 ) -> ObservedService {
     let exit = container
         .exit_code
         .filter(|_| matches!(container.state, ContainerState::Exited | ContainerState::Dead))
         .map(|code| ExitFact { code: i32::try_from(code).ok(), signal: None, at: container.finished_at });
-    let ended = verdict.state.is_not_running() && verdict.state != State::Deployed;
+    let ended = judgement.state.is_not_running() && judgement.state != State::Deployed;
     let is_auto_removed = container.auto_remove && container.marks.is_none();
     ObservedService {
-        unknown: verdict.unknown,
+        unknown: judgement.unknown,
         instance: Some(instance(container)),
-        holds_room: holds_room(container.state),
+        holds_capacity: holds_capacity(container.state),
         marks: container.marks.clone().map(Box::new),
         image_moved: container.image_moved,
         exit: exit.map(Box::new),
-        ended_by_itself: ended && judge::ended_by_itself(facts, service, verdict.state),
+        ended_by_itself: ended && judge::ended_by_itself(facts, service, judgement.state),
         since: since(container),
         is_removed_by_stop: is_auto_removed && !accepts_auto_remove(service),
         is_auto_removed,
-        warnings: verdict.warning.into_iter().collect(),
-        ..nothing(verdict.state, &verdict.detail, ownership)
+        warnings: judgement.warning.into_iter().collect(),
+        ..nothing(judgement.state, &judgement.detail, ownership)
     }
 }
 
-pub(super) fn holds_room(state: ContainerState) -> bool {
+pub(super) fn holds_capacity(state: ContainerState) -> bool {
     match state {
         ContainerState::Running | ContainerState::Paused | ContainerState::Restarting | ContainerState::Removing => {
             true
@@ -286,16 +287,16 @@ const LOOP_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// The state of a running container. What its restart policy keeps bringing back is not well because it runs now.
 fn running_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Assessment {
-    let verdict = judge::running(facts, service, container.started_at, container.health);
+    let judgement = judge::running(facts, service, container.started_at, container.health);
     let up = container.started_at.map(|started| facts.observed_at.duration_since(started));
     let loops = container.restart_policy.is_some()
         && container.restart_count >= CRASHES
         && up.is_some_and(|up| up < LOOP_PAUSE_MAX);
-    let answers = service.health.probe.is_some() && verdict.state.is_operational() && verdict.unknown.is_none();
+    let answers = service.health.probe.is_some() && judgement.state.is_operational() && judgement.unknown.is_none();
     if loops && !answers {
         return Assessment { state: State::Error, detail: crash_loop(container), unknown: None, warning: None };
     }
-    verdict
+    judgement
 }
 
 fn crash_loop(container: &ContainerFact) -> String {

@@ -101,7 +101,7 @@ impl Observer for DockerObserver {
 
     /// Proven as far as that is read of other projects: marks under another name are a copy, and state nothing.
     fn other_projects<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks> {
-        let running = known_containers(view.facts).filter(|found| container::holds_room(found.state));
+        let running = known_containers(view.facts).filter(|found| container::holds_capacity(found.state));
         let is_named = |found: &ContainerFact, marks: &Marks| {
             marks.name.is_empty() || marks.name == ownership::base_name(&found.name)
         };
@@ -116,7 +116,7 @@ impl Observer for DockerObserver {
     }
 
     fn published<'a>(&self, view: ObserverInput<'a>) -> Vec<(Endpoint, &'a str)> {
-        let running = known_containers(view.facts).filter(|found| container::holds_room(found.state));
+        let running = known_containers(view.facts).filter(|found| container::holds_capacity(found.state));
         running.flat_map(|found| found.ports.iter().map(|port| (*port, found.id.as_str()))).collect()
     }
 

@@ -41,7 +41,7 @@ fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: 
         Some(DockerSpec::Created(_)) => {
             let is_aside = ownership::base_name(&found.name) != found.name;
             let put_aside =
-                is_aside && !container::holds_room(found.state) && container::is_of(found, facts, desired, service);
+                is_aside && !container::holds_capacity(found.state) && container::is_of(found, facts, desired, service);
             // Under an earlier name it is still the service, unless that has one under its own name too.
             put_aside || is_found(container::standing_for(facts, desired, service))
         }

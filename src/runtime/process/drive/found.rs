@@ -20,9 +20,9 @@ const ANCESTORS_MAX: usize = 1000;
 /// Blocking: it reads some files for each of them. What has ended, and what the driver does not name, is left out.
 pub(crate) fn programs(gpus: &[GpuFact], trust: &Trust) -> Vec<FoundProgram> {
     let holders = || gpus.iter().flat_map(|gpu| gpu.holders.iter().map(move |holder| (&gpu.id, holder)));
-    let strangers = || holders().filter(|(_, holder)| holder.owner == ProcessOwner::Stranger && holder.pid > 0);
+    let foreign = || holders().filter(|(_, holder)| holder.owner == ProcessOwner::Foreign && holder.pid > 0);
     let mut jobs: BTreeMap<i32, Vec<(&GpuId, &GpuHolder)>> = BTreeMap::new();
-    for (gpu, holder) in strangers() {
+    for (gpu, holder) in foreign() {
         if let Some(leader) = leader(holder.pid) {
             jobs.entry(leader).or_default().push((gpu, holder));
         }

@@ -96,14 +96,14 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
     let offset = note.as_ref().map_or(0, |note| note.log_offset);
     is_whole &= is_all(&folder.log(), offset, bytes_max);
     let mut bytes = end_of(&folder.log(), offset, bytes_max)?;
-    let room = bytes_max - bytes.len();
+    let headroom = bytes_max - bytes.len();
     let written_bytes = note.as_ref().and_then(|note| {
         let end = note.rotated_bytes + own::size(&folder.log()).ok()?;
         end.checked_sub(note.began_at?)
     });
     if let Some(offset) = note.and_then(|note| note.previous_offset) {
-        is_whole &= is_all(&folder.log_copy(1), offset, room);
-        let mut earlier = end_of(&folder.log_copy(1), offset, room).unwrap_or_default();
+        is_whole &= is_all(&folder.log_copy(1), offset, headroom);
+        let mut earlier = end_of(&folder.log_copy(1), offset, headroom).unwrap_or_default();
         earlier.append(&mut bytes);
         bytes = earlier;
     }

@@ -95,11 +95,11 @@ pub(crate) enum ShimReply {
 /// Runs a service as its shim and returns lcm's exit code. Meant for the hidden subcommand alone.
 #[must_use]
 pub fn shim_main() -> u8 {
-    let begun = read_orders().and_then(|orders| begin(&orders).map(|keeper| (orders, keeper)));
+    let begun = read_orders().and_then(|orders| begin(&orders).map(|supervisor| (orders, supervisor)));
     match begun {
-        Ok((orders, keeper)) => {
-            answer(&ShimReply::Pid(keeper.pid));
-            keep(&orders, keeper);
+        Ok((orders, supervisor)) => {
+            answer(&ShimReply::Pid(supervisor.pid));
+            keep(&orders, supervisor);
             0
         }
         Err(reason) => {
@@ -261,8 +261,8 @@ fn spawn(orders: &ShimSpec, output: File) -> Result<i32, String> {
 }
 
 /// Stays until nothing is left of the service.
-fn keep(orders: &ShimSpec, keeper: Supervisor) {
-    let Supervisor { pid, folder, recorder, relay, standby, _lock, _held } = keeper;
+fn keep(orders: &ShimSpec, supervisor: Supervisor) {
+    let Supervisor { pid, folder, recorder, relay, standby, _lock, _held } = supervisor;
     recorder.watch();
     let relay = Arc::new(Mutex::new(relay));
     let relayed = Arc::clone(&relay);

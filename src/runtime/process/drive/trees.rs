@@ -37,7 +37,7 @@ pub(crate) struct Census {
     /// By their own environment.
     marked: BTreeMap<i32, TreeStart>,
     flawed: BTreeMap<i32, (Key, VerificationError)>,
-    hollow: BTreeSet<i32>,
+    without_memory: BTreeSet<i32>,
 }
 
 /// One start of a service, and the user who made it.
@@ -125,7 +125,7 @@ impl Census {
             if !seen.contains(&pid) {
                 candidates.extend(self.candidate(pid).map(|candidate| (pid, candidate)));
             }
-            if self.hollow.contains(&pid) {
+            if self.without_memory.contains(&pid) {
                 continue;
             }
             if let Some(stat) = proc::stat(pid) {
@@ -139,7 +139,7 @@ impl Census {
         let marked = match proc::bearing(pid, &self.owners) {
             EnvironmentMarks::Marked(environ) => environ.names(),
             EnvironmentMarks::NoAddressSpace => {
-                self.hollow.insert(pid);
+                self.without_memory.insert(pid);
                 return None;
             }
             EnvironmentMarks::Unmarked => None,

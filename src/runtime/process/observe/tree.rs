@@ -35,13 +35,13 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
 pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let tree = of(facts, desired, service).find(|tree| !tree.members.is_empty())?;
     // It goes or is made anew in any case: the manifest's probes are for what it will be.
-    let verdict = Assessment {
+    let judgement = Assessment {
         state: if tree.suspended { State::Suspended } else { State::Online },
         detail: "it runs as a process tree".to_owned(),
         unknown: None,
         warning: None,
     };
-    Some(judged(tree, verdict))
+    Some(judged(tree, judgement))
 }
 
 fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl Iterator<Item = &'a TreeFact> {
@@ -49,7 +49,7 @@ fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl 
 }
 
 fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
-    let verdict = match &tree.exit {
+    let judgement = match &tree.exit {
         _ if tree.suspended => Assessment {
             state: State::Suspended,
             detail: "its processes are stopped by a signal".to_owned(),
@@ -60,23 +60,23 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
         Some(_) | None => judge::running(facts, service, tree.started_at, None),
     };
     let compared = drift::of_tree(facts, service, tree);
-    let mut seen = judged(tree, verdict);
+    let mut seen = judged(tree, judgement);
     seen.changed = compared.changed;
     seen.warnings.extend(compared.warning);
     seen
 }
 
-fn judged(tree: &TreeFact, verdict: Assessment) -> ObservedService {
+fn judged(tree: &TreeFact, judgement: Assessment) -> ObservedService {
     ObservedService {
-        unknown: verdict.unknown,
+        unknown: judgement.unknown,
         instance: Some(tree.instance()),
-        holds_room: true,
+        holds_capacity: true,
         marks: (!tree.adopted).then(|| Box::new(tree.marks.clone())),
         exit: tree.exit.clone().map(Box::new),
         ended_by_itself: tree.exit.as_ref().is_some_and(is_bad),
         since: tree.started_at,
-        warnings: verdict.warning.into_iter().chain(shim_is_gone(tree)).collect(),
-        ..nothing(verdict.state, &verdict.detail, if tree.adopted { Ownership::Adopted } else { Ownership::Ours })
+        warnings: judgement.warning.into_iter().chain(shim_is_gone(tree)).collect(),
+        ..nothing(judgement.state, &judgement.detail, if tree.adopted { Ownership::Adopted } else { Ownership::Ours })
     }
 }
 

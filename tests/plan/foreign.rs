@@ -23,7 +23,7 @@ const RUNS: [&str; 2] =
 const TAKEN: &str = "blocked a [port_taken] port 9000 is held by python3 (pid 4711), which lcm does not touch";
 
 fn squat(house: &House, owner: &ProcessOwner) {
-    house.sim.meddle(|facts| {
+    house.sim.inject(|facts| {
         let program = Some("python3".to_owned());
         let owner = owner.clone();
         facts.listeners =
@@ -43,7 +43,7 @@ fn squatted(run: &str, owner: &ProcessOwner) -> House {
 #[test]
 fn what_answers_in_a_services_place_blocks_by_name() {
     for run in RUNS {
-        let house = squatted(run, &ProcessOwner::Stranger);
+        let house = squatted(run, &ProcessOwner::Foreign);
         assert_lines(&house.plan("on"), TAKEN);
         let lines = house.plan("all");
         assert!(lines.contains(TAKEN) && lines.contains("blocked c [dependency]"), "{run}: {lines}");
@@ -60,18 +60,18 @@ fn what_answers_in_a_services_place_blocks_by_name() {
 fn the_port_of_a_proxy_is_none_that_the_service_needs() {
     let manifest = manifest(RUNS[0]).replace("9000/\"", "9000/\", listener: any");
     let house = House::new(&manifest);
-    squat(&house, &ProcessOwner::Stranger);
+    squat(&house, &ProcessOwner::Foreign);
     assert_lines(&house.plan("on"), "start:a [wanted_by_mode] 16384 on gpu-0");
 }
 
 #[test]
 fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
     for run in RUNS {
-        let house = squatted(run, &ProcessOwner::Stranger);
+        let house = squatted(run, &ProcessOwner::Foreign);
         let desired = house.desired(Some("on"));
         let seen = observe(&house.look(&desired), &desired).services.remove(&ServiceName::new("a")).expect("a");
         assert!(seen.detail.ends_with("; port 9000 is held by python3 (pid 4711)"), "{run}: {}", seen.detail);
-        assert!(seen.state.is_not_running() && !seen.holds_room, "{run}: {:?}", seen.state);
+        assert!(seen.state.is_not_running() && !seen.holds_capacity, "{run}: {:?}", seen.state);
         assert_ne!(seen.state, State::Online);
     }
 }
@@ -79,7 +79,7 @@ fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
 #[test]
 fn where_nothing_wants_the_port_it_is_left_alone() {
     for run in RUNS {
-        assert_lines(&squatted(run, &ProcessOwner::Stranger).plan("off"), "");
+        assert_lines(&squatted(run, &ProcessOwner::Foreign).plan("off"), "");
     }
 }
 
@@ -88,7 +88,7 @@ fn what_is_ours_still_goes_on_down() {
     let house = House::new(&manifest(RUNS[1]));
     house.apply("on");
     house.apply("off");
-    squat(&house, &ProcessOwner::Stranger);
+    squat(&house, &ProcessOwner::Foreign);
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     let plan = text(&house.plan_for(&house.desired(Some("on")), &down));
     assert!(plan.contains("remove:a [requested]"), "{plan}");

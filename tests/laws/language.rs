@@ -1,0 +1,182 @@
+//! Laws of language: the field's terms in comments, texts and names, and heads that say where data comes from and goes.
+
+use std::path::Path;
+
+use regex_lite::Regex;
+
+use crate::source::{Prose, Source};
+
+/// Words of a language of our own, in comments and texts: pronouns where a noun exists, verbs of people for what a
+/// program does, and coined terms that the field has a word for.
+const BANNED: &[&str] = &[
+    "somebody",
+    "nobody",
+    "anybody",
+    "whoever",
+    "whomever",
+    "whatever",
+    "somewhat",
+    "that it is so",
+    "becomes? of",
+    "became of",
+    "(?:is|are|was|were) to be",
+    "so many",
+    "for so long",
+    "bears?",
+    "(?:is|are) about",
+    "tells",
+    "hears?",
+    "says",
+    "asks",
+    "strangers?",
+    "stranger's",
+    "ladder",
+    "rungs?",
+    "unproven",
+    "brain",
+    "thinks?",
+    "meddles?",
+    "heeds?",
+    "rooms?",
+    "matters more",
+    "comes up",
+    "the word",
+    "hollow",
+    "deaf",
+    "no-one",
+];
+
+/// Words with which no documentation begins: a noun or a verb does.
+const OPENINGS: &[&str] = &["What", "Whether", "Who", "Whose", "Whom", "Of"];
+
+/// Parts of names that the glossary has another term for.
+const COINED: &[&str] = &[
+    "astray",
+    "beating",
+    "brain",
+    "crippled",
+    "deaf",
+    "errand",
+    "glance",
+    "heed",
+    "hindrance",
+    "hollow",
+    "keeper",
+    "ladder",
+    "inject",
+    "modest",
+    "nap",
+    "occasion",
+    "room",
+    "rooms",
+    "rung",
+    "rungs",
+    "scene",
+    "spoken",
+    "stranger",
+    "strangers",
+    "think",
+    "thought",
+    "twins",
+    "verdict",
+];
+
+/// Types that the glossary has another name for.
+const COINED_TYPES: &[&str] = &["Cut", "Firm", "Hope", "Life", "Look", "Promise", "Said", "Trouble", "VoiceArgs"];
+
+#[test]
+fn comments_and_texts_speak_the_language_of_the_field() {
+    let banned = Regex::new(&format!(r"(?i)\b(?:{})\b", BANNED.join("|"))).expect("a pattern");
+    let mut broken = Vec::new();
+    for file in Source::all("src") {
+        for prose in file.prose() {
+            for found in banned.find_iter(prose.text(&file)) {
+                broken.push(format!("{}: `{}`", file.place(prose.range.start + found.start()), found.as_str()));
+            }
+        }
+    }
+    crate::hold("comments and texts have no word of `BANNED`", &broken);
+}
+
+#[test]
+fn documentation_opens_with_a_noun_or_a_verb() {
+    let mut broken = Vec::new();
+    for file in Source::all("src") {
+        let mut documented = None;
+        for comment in file.prose().into_iter().filter(|prose| prose.is_documentation(&file)) {
+            let line = file.line(comment.range.start);
+            let continues = documented == Some(line - 1);
+            documented = Some(line);
+            let text = comment.text(&file).trim_start_matches(['/', '!']).trim_start();
+            let first = text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+            if !continues && OPENINGS.contains(&first) {
+                broken.push(format!("{}: opens with `{first}`", file.place(comment.range.start)));
+            }
+        }
+    }
+    crate::hold("documentation opens with a noun or a verb of the field", &broken);
+}
+
+#[test]
+fn names_are_the_fields_terms() {
+    let mut broken = Vec::new();
+    for file in Source::all("src") {
+        let mut start = None;
+        for (at, letter) in file.code.char_indices().chain([(file.code.len(), ' ')]) {
+            match (start, letter.is_alphanumeric() || letter == '_') {
+                (None, true) => start = Some(at),
+                (Some(from), false) => {
+                    let name = &file.code[from..at];
+                    if COINED_TYPES.contains(&name) || parts(name).iter().any(|part| COINED.contains(&part.as_str())) {
+                        broken.push(format!("{}: `{name}`", file.place(from)));
+                    }
+                    start = None;
+                }
+                (None, false) | (Some(_), true) => {}
+            }
+        }
+    }
+    crate::hold("no name is one that the glossary replaces", &broken);
+}
+
+#[test]
+fn a_folders_head_names_what_comes_in_and_goes_out() {
+    let mut broken = Vec::new();
+    for file in Source::all("src").iter().filter(|file| Path::new(&file.path).ends_with("mod.rs")) {
+        let head: Vec<&str> = file.text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let head = head.join(" ");
+        let missing = ["In:", "Out:", "Not here:"].into_iter().filter(|part| !head.contains(part));
+        broken.extend(missing.map(|part| format!("{}: its head has no `{part}`", file.path)));
+    }
+    crate::hold("a folder's head has what comes in, what goes out, and what is not there", &broken);
+}
+
+/// Words of a name in small letters: of `NoCapacity`, `no_capacity` and `NO_ROOM` the same two.
+fn parts(name: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut before = '_';
+    for letter in name.chars() {
+        if letter == '_' || (letter.is_uppercase() && !before.is_uppercase()) {
+            parts.push(String::new());
+        }
+        if letter != '_' {
+            parts.last_mut().expect("one at least").extend(letter.to_lowercase());
+        }
+        before = letter;
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+#[test]
+fn a_name_is_read_word_by_word() {
+    for name in ["NoCapacity", "no_capacity", "NO_ROOM"] {
+        assert_eq!(parts(name), ["no", "room"], "{name}");
+    }
+    let text = "//! Head.\nfn f() { g(\"some text\"); } // why\n".to_owned();
+    let file = Source::new("src/x.rs".to_owned(), text);
+    let prose: Vec<Prose> = file.prose();
+    let texts: Vec<&str> = prose.iter().map(|prose| prose.text(&file)).collect();
+    assert_eq!(texts, ["//! Head.", "\"some text\"", "// why"]);
+    assert!(prose[0].is_documentation(&file) && !prose[2].is_documentation(&file));
+}
