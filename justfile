@@ -68,7 +68,7 @@ soak cases="50000" kills="300" drift="200" sequences="10000":
     LCM_SOAK_KILLS={{ kills }} cargo test --test crash kills_at_drawn_moments_converge
     LCM_SOAK_KILLS={{ kills }} cargo test --test crash duties
     LCM_SOAK_SEQUENCES={{ sequences }} cargo test --test crash what_is_kept
-    LCM_SOAK_DRIFT={{ drift }} cargo test --test reality whatever_others_change
+    LCM_SOAK_DRIFT={{ drift }} cargo test --test reality one_apply_mends_changes
 
 # Take what the tests saw for what they should see; then read the diff
 [group('test')]

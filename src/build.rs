@@ -1,13 +1,13 @@
-//! The build script: says from which commit a release is made. It lies here since the top level holds nothing but what
-//! the house names; it is no part of the library.
+//! Build script: records the commit that a release is built from. It lies here since the files of the top level are a
+//! fixed set; it is no part of the library.
 //!
-//! A debug build is not told: each commit would build it anew, for a line that nobody reads there.
+//! A debug build records no commit: each new commit would rebuild it, for a line without readers.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// So many digits are one commit's for any history of this size.
+/// Length of an abbreviated commit: nine digits are unique in any history of this size.
 const ABBREVIATION: &str = "--abbrev=9";
 
 fn main() {
@@ -22,8 +22,8 @@ fn main() {
     println!("cargo:rustc-env=LCM_BUILD={profile}, {}", variable("TARGET"));
 }
 
-/// `1a2b3c4d5 2026-11-20`; nothing where there is no git, or where the repository is not this package's: an unpacked
-/// archive may lie in somebody else's.
+/// Returns the commit and its date, as `1a2b3c4d5 2026-11-20`. `None` without git, or where the repository is not this
+/// package's: an unpacked archive may lie in a foreign one.
 fn commit(package: &Path) -> Option<String> {
     let top = PathBuf::from(git(package, &["rev-parse", "--show-toplevel"])?);
     if top.canonicalize().ok()? != package.canonicalize().ok()? {
@@ -32,10 +32,10 @@ fn commit(package: &Path) -> Option<String> {
     let commit = git(package, &["log", "-1", ABBREVIATION, "--format=%h %cs"])?;
     let is_changed = !git(package, &["status", "--porcelain", "--untracked-files=no"])?.is_empty();
     // HEAD names the branch, and its log grows with each commit, also where branches are packed or this is a worktree.
-    // Sources too, since they decide whether the commit is all of it.
+    // The sources too: they decide whether the build has uncommitted changes.
     for path in ["HEAD", "logs/HEAD"] {
         let path = package.join(git(package, &["rev-parse", "--git-path", path])?);
-        // Of one that is not there cargo would think that it changes all the time.
+        // Cargo takes a missing file for one that always changes.
         if path.exists() {
             println!("cargo:rerun-if-changed={}", path.display());
         }
@@ -46,9 +46,9 @@ fn commit(package: &Path) -> Option<String> {
     Some(if is_changed { format!("{commit}, changed") } else { commit })
 }
 
-/// What git answers; it takes no lock, and writes nothing.
-fn git(package: &Path, words: &[&str]) -> Option<String> {
-    let output = Command::new("git").arg("--no-optional-locks").args(words).current_dir(package).output().ok()?;
+/// Returns the output of git, which takes no lock here and writes nothing.
+fn git(package: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("--no-optional-locks").args(arguments).current_dir(package).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }

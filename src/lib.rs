@@ -1,4 +1,4 @@
-//! The map of lcm: the way of the data, the stages, and the laws. Each folder's `mod.rs` continues it.
+//! Map of lcm: the data flow, the stages, and the laws. Each folder's `mod.rs` continues it.
 //!
 //! ```text
 //! YAML ─ syntax ─ manifest ─► Desired ───────────────────────────┐
@@ -11,21 +11,24 @@
 //!     └──────────── next round ◄──────────────────────┴────► Event ─► report ─► people, pipelines
 //! ```
 //!
-//! Stages: [`model`] is the language of all. [`syntax`], [`manifest`] and [`import`] read text. [`runtime`] and [`host`] touch
-//! the machine, and [`sim`] stands in for it. [`observe`] and [`plan`] judge, [`apply`] carries out, [`store`] remembers,
-//! [`report`] renders. [`reconcile`] joins them to one cycle without a terminal, and [`cli`] is the terminal. [`files`] opens
-//! what the others read and write, and [`shared`] the few files that all users of a host share.
+//! Stages: [`model`] holds the types that all share. [`syntax`], [`manifest`] and [`import`] read text. [`runtime`] and
+//! [`host`] read and change the machine, and [`sim`] simulates it. [`observe`] and [`plan`] decide, [`apply`] executes,
+//! [`store`] persists, [`report`] renders. [`reconcile`] joins them to one cycle without a terminal, and [`cli`] is the
+//! terminal. [`files`] opens the files that the others read and write, and [`shared`] those that all users of a host
+//! share.
 //!
 //! Laws, each held by a test in `tests/laws.rs`:
 //!
-//! - Stages meet only in `model`. None imports another, except: `apply` knows the traits of `runtime`, `host` and `store`;
-//!   `import` and `manifest` share `syntax`; `reconcile` joins the stages; `cli` knows all. No import runs in a circle.
-//! - `model`, `syntax`, `import`, `observe`, `plan`, `manifest::resolve` and each runtime except its `drive` are pure: no clock,
-//!   I/O, async, environment, logger or chance.
+//! - Stages meet only in `model`. None imports another, except: `apply` knows the traits of `runtime`, `host` and
+//!   `store`; `import` and `manifest` share `syntax`; `reconcile` joins the stages; `cli` knows all. No import is
+//!   circular.
+//! - `model`, `syntax`, `import`, `observe`, `plan`, `manifest::resolve` and each runtime except its `drive` are pure:
+//!   no clock, I/O, async, environment, logger or chance.
 //! - Only `runtime` and `host` touch the machine. A runtime is one folder and one line in the registry.
-//! - One door each: files in `files`, the terminal in `report` and `cli`, YAML in `syntax`, `SQLite` in `store`, the log in
-//!   `runtime`, `host`, `reconcile` and `cli`. Unsafe code has one file.
-//! - A file has fewer than 500 lines and a `//!` head, a function fewer than 70 lines. Nothing is left undone or `allow`ed.
+//! - One place each: files in `files`, the terminal in `report` and `cli`, YAML in `syntax`, `SQLite` in `store`, the
+//!   log in `runtime`, `host`, `reconcile` and `cli`. Unsafe code has one file.
+//! - A file has fewer than 500 lines and a `//!` head, a function fewer than 70 lines. Nothing is left undone or
+//!   `allow`ed.
 #![deny(unsafe_code)]
 
 pub mod apply;

@@ -1,4 +1,4 @@
-//! Parse, dispatch, exit.
+//! Entry point: runs a helper or the command line, and exits with its code.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

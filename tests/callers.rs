@@ -1,5 +1,5 @@
-//! Callers that leave lcm an odd world to live in: what they ignore, close or take away must not reach the services, and
-//! must not make lcm say what is not so.
+//! Callers that give lcm an unusual environment: signals that they ignore, files that they close and folders that they
+//! remove must not affect the services, nor make lcm report something false.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,7 +16,7 @@ mod words;
 
 use sandbox::{Sandbox, free_port, run};
 
-/// One server, on a port of its own.
+/// Writes a manifest of one server, on a port of its own.
 fn one_server(sandbox: &mut Sandbox) -> String {
     let port = free_port();
     let manifest = sandbox.write(
@@ -36,7 +36,7 @@ services:
     manifest.to_str().expect("UTF-8").to_owned()
 }
 
-/// `sh -c` in the sandbox's environment; `$LCM` is the binary.
+/// Runs `sh -c` in the sandbox's environment; `$LCM` is the binary.
 #[track_caller]
 fn shell(sandbox: &Sandbox, line: &str) -> sandbox::Ran {
     let lcm = sandbox.command::<&str>(&[]);
@@ -56,7 +56,7 @@ fn status(pid: i32, field: &str) -> String {
 }
 
 #[test]
-fn a_service_hears_what_its_caller_ignored_and_has_the_umask_of_all() {
+fn a_service_ignores_no_signal_of_its_callers_and_has_the_default_umask() {
     let mut sandbox = Sandbox::new("callers");
     let manifest = one_server(&mut sandbox);
     shell(&sandbox, &format!("trap '' HUP INT QUIT USR1 TERM; umask 077; exec \"$LCM\" apply --yes {manifest}"))
@@ -72,20 +72,20 @@ fn a_service_hears_what_its_caller_ignored_and_has_the_umask_of_all() {
 }
 
 #[test]
-fn an_answer_that_can_not_be_written_changes_no_exit_code_of_what_was_done() {
+fn output_that_can_not_be_written_changes_no_exit_code_after_the_changes() {
     let mut sandbox = Sandbox::new("callers");
     let manifest = one_server(&mut sandbox);
-    // The plan can't be shown: nothing is done.
+    // The plan can't be shown: nothing changes.
     shell(&sandbox, &format!("exec \"$LCM\" apply --yes {manifest} >/dev/full")).exits(1).says("can't write to stdout");
     assert_eq!(sandbox.servers(), []);
-    // Only how it went can't be told any more.
+    // Only the summary can't be written.
     let line = format!("exec \"$LCM\" apply --quiet --yes {manifest} >/dev/full");
     shell(&sandbox, &line).exits(0);
     assert_eq!(sandbox.servers().len(), 1);
 }
 
 #[test]
-fn without_a_folder_an_environment_or_open_files_it_does_its_work() {
+fn lcm_works_without_a_folder_an_environment_or_open_files() {
     let mut sandbox = Sandbox::new("callers");
     let manifest = one_server(&mut sandbox);
     let bare = "env -i LCM_STATE_DIR=\"$LCM_STATE_DIR\" LCM_LOCK=\"$LCM_LOCK\"";
@@ -101,7 +101,7 @@ fn without_a_folder_an_environment_or_open_files_it_does_its_work() {
 
 /// A limit on the size of files fails every write, as a full disk does, and needs no disk to be filled.
 #[test]
-fn where_nothing_can_be_written_nothing_is_started_and_a_plan_is_shown_all_the_same() {
+fn on_a_full_disk_nothing_is_started_and_a_plan_is_still_shown() {
     let mut sandbox = Sandbox::new("full");
     let manifest = one_server(&mut sandbox);
     let full = "trap '' XFSZ; ulimit -f 0; exec \"$LCM\"";

@@ -1,6 +1,8 @@
 //! The command line, with the real binary: usage and exit codes, scripts and a gallery of simulated worlds with golden
-//! output, the lock, the store, and the schemas of what it says.
+//! output, the lock, the store, and the schemas of its output.
 
+#[path = "support/banned.rs"]
+mod banned;
 #[path = "support/lcm.rs"]
 mod lcm;
 #[path = "support/reflow.rs"]
@@ -54,6 +56,8 @@ mod scripts;
 mod secrets;
 #[path = "cli/show.rs"]
 mod show;
+#[path = "cli/texts.rs"]
+mod texts;
 #[path = "cli/truth.rs"]
 mod truth;
 #[path = "cli/usage.rs"]

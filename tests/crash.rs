@@ -1,9 +1,10 @@
-//! From whatever state: lcm is killed after each line that it says, or finds its services in another runtime than the
-//! manifest has by now; the next apply converges, nothing runs twice, and `down` leaves nothing.
+//! Convergence from any state: lcm is killed after each line of its output, or finds its services in another runtime
+//! than the manifest has by now; the next apply converges, nothing runs twice, and `down` leaves nothing.
 //!
 //! Likewise the store alone: killed between any two writes, and on a disk that is full.
 //!
-//! Without an engine the parts that need one say `ignored`; with `LCM_TEST_REQUIRE=docker` its absence is a failure.
+//! Without an engine the parts that need one are reported as `ignored`; with `LCM_TEST_REQUIRE=docker` its absence is a
+//! failure.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{ExitCode, Stdio};
@@ -42,9 +43,9 @@ mod world;
 use sandbox::{Sandbox, answers, free_port};
 use studio::{Foreign, docker, engine_missing, remove_labelled, status};
 
-/// More lines than an apply of two services says.
+/// Bound for the lines that an apply of two services writes.
 const LINES_MAX: usize = 80;
-/// Every so many kills the apply that is killed would have failed as well.
+/// Period of kills in which the killed apply would have failed as well.
 const DYING_EVERY: usize = 3;
 
 struct Test {
@@ -66,7 +67,7 @@ const TESTS: [Test; 12] = [
     Test { name: "processes_survive_a_kill_after_any_line", needs: Need::Nothing, run: processes },
     Test { name: "containers_survive_a_kill_after_any_line", needs: Need::Engine, run: containers },
     Test { name: "a_service_moves_between_runtimes_and_names", needs: Need::Engine, run: another_runtime },
-    Test { name: "what_was_left_behind_is_seen_and_goes_when_asked", needs: Need::Engine, run: left_behind },
+    Test { name: "an_orphan_is_reported_and_removed_by_prune", needs: Need::Engine, run: left_behind },
     Test { name: "duties_are_done_by_a_later_run", needs: Need::Nothing, run: duties::are_done_by_a_later_run },
     Test {
         name: "duties_are_done_after_a_run_that_ran_out_of_time",
@@ -79,9 +80,9 @@ const TESTS: [Test; 12] = [
         run: store::loses_no_acknowledged_record,
     },
     Test {
-        name: "what_is_kept_is_what_was_acknowledged",
+        name: "the_store_holds_what_was_acknowledged",
         needs: Need::Nothing,
-        run: model::what_is_kept_is_what_was_acknowledged,
+        run: model::the_store_holds_what_was_acknowledged,
     },
     Test { name: "a_migration_that_is_killed_is_repeated", needs: Need::Nothing, run: store::a_migration_is_repeated },
     Test {
@@ -89,7 +90,7 @@ const TESTS: [Test; 12] = [
         needs: Need::Disk,
         run: disk::fails_the_record_and_not_the_service,
     },
-    Test { name: "a_full_disk_puts_off_what_has_duties", needs: Need::Disk, run: disk::puts_off_what_has_duties },
+    Test { name: "a_full_disk_defers_steps_with_hooks", needs: Need::Disk, run: disk::defers_steps_with_hooks },
 ];
 
 fn main() -> ExitCode {
@@ -124,7 +125,7 @@ struct Pair {
     sandbox: Sandbox,
     ports: [u16; 2],
     services: fn(&Self, variant: usize, dying: &str) -> String,
-    /// What the second container is made of, where somebody else made it.
+    /// Second container, where it is an existing one that lcm did not create.
     existing: Option<Foreign>,
 }
 
@@ -150,14 +151,14 @@ services:
         path.to_str().expect("UTF-8").to_owned()
     }
 
-    /// Kills an apply after so many lines; whether it was still under way.
+    /// Kills an apply after this number of lines. Returns true if it was still running.
     fn kill_after(&self, lines: usize, manifest: &str) -> bool {
         let mut command = self.sandbox.command(&["apply", "--yes", "--format", "json", manifest]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("lcm");
-        let said = BufReader::new(child.stdout.take().expect("piped")).lines().take(lines).count();
+        let read = BufReader::new(child.stdout.take().expect("piped")).lines().take(lines).count();
         child.kill().expect("it can be killed, ended or not");
         child.wait().expect("it ends");
-        said == lines
+        read == lines
     }
 
     #[track_caller]
@@ -183,7 +184,7 @@ services:
         listed.lines().map(|line| line.replace(&self.sandbox.name, "@")).collect()
     }
 
-    /// Killed after one line, after two, and so on until one has ended before.
+    /// Kills an apply after one line, after two, and so on, until one ends before it is killed.
     fn kill_after_each_line(&self, check: impl Fn(&str)) {
         for lines in 1..LINES_MAX {
             let dying = lines % DYING_EVERY == 0;
@@ -195,7 +196,7 @@ services:
                 return self.goes_down();
             }
         }
-        panic!("an apply of two services says more than {LINES_MAX} lines");
+        panic!("an apply of two services writes more than {LINES_MAX} lines");
     }
 }
 
@@ -245,10 +246,10 @@ fn containers() {
     let _removed = Labelled(pair.sandbox.name.clone());
     pair.kill_after_each_line(|when| assert_eq!(pair.containers(), ["@-below running"], "{when}"));
     assert_eq!(pair.containers(), [""; 0]);
-    assert_eq!(status(&name), "exited", "it is somebody else's");
+    assert_eq!(status(&name), "exited", "lcm did not create it");
 }
 
-/// What a failed test leaves goes by its label.
+/// Removes the containers of a failed test by their label.
 struct Labelled(String);
 
 impl Drop for Labelled {
@@ -294,7 +295,7 @@ fn another_runtime() {
         assert_eq!(pair.containers(), containers);
         assert_eq!(pair.sandbox.servers().len(), servers);
     }
-    // By somebody's hand, as a crash between two renamings could have left it.
+    // Renamed by hand, as a crash between two renames could have left it.
     pair.converges(&pair.manifest(1, false), "back in a container");
     let name = format!("{}-one", pair.sandbox.name);
     docker(&["rename", &name, &format!("{name}.lcm-old")]);
@@ -324,7 +325,7 @@ fn left_behind() {
     assert_eq!(plan["orphans"][0]["service"], "one");
     assert_eq!(plan["gpus"][0]["before_mib"], 2 * 4096, "what it holds is taken");
     pair.sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
-    assert_eq!(pair.containers(), ["@-one running"], "nobody asked");
+    assert_eq!(pair.containers(), ["@-one running"], "no prune was requested");
     pair.sandbox.lcm(&["apply", "--yes", "--prune", &manifest]).exits(0);
     assert_eq!(pair.containers(), [""; 0]);
     pair.goes_down();

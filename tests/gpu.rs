@@ -1,5 +1,5 @@
-//! A real NVIDIA GPU, where there is one; elsewhere each test says `ignored`, and why. `nvidia-smi` is the witness, and
-//! who holds memory is a small Python program that asks the driver for it, since no toolkit need be there.
+//! Tests on a real NVIDIA GPU; on other machines each test is reported as `ignored`, with the reason. `nvidia-smi` is
+//! the reference, and a small Python program allocates memory through the driver, since a toolkit may be missing.
 
 #[path = "support/require.rs"]
 mod require;
@@ -19,16 +19,17 @@ use lcm::runtime::docker::intent::ExistingContainer;
 use lcm::runtime::machine::Machine;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Longer than a driver needs for anything; only a failing test waits for so long.
+/// Longer than any driver call takes; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What the holder asks for.
+/// Memory that the holder allocates.
 const HELD_MIB: u64 = 2_048;
 
-/// Beside what it asks for, a process holds its context: code and stacks of the driver, a few hundred MiB.
+/// Bound on a process's context beside that memory: code and stacks of the driver, a few hundred MiB.
 const CONTEXT_MIB_MAX: u64 = 1_024;
 
-/// Takes memory through the driver's own library, says so, and keeps it until its input ends.
+/// Program that allocates memory through the driver's own library, prints `holding`, and keeps the memory until its
+/// input ends.
 const HOLDER: &str = "\
 import ctypes, sys
 cuda = ctypes.CDLL('libcuda.so.1')
@@ -50,8 +51,8 @@ fn main() -> std::process::ExitCode {
     let no_gpu = smi(&["--query-gpu=uuid", "--format=csv,noheader"]).err();
     let no_holder = no_gpu.clone().or_else(|| Holder::start(1).err());
     let trials = vec![
-        trial("memory_is_what_nvidia_smi_says", no_gpu.as_deref(), memory_is_what_nvidia_smi_says),
-        trial("a_process_holds_what_it_took_and_gives_it_back", no_holder.as_deref(), a_process_holds),
+        trial("memory_matches_nvidia_smi", no_gpu.as_deref(), memory_matches_nvidia_smi),
+        trial("a_process_holds_its_memory_and_frees_it", no_holder.as_deref(), a_process_holds_its_memory_and_frees_it),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -70,7 +71,7 @@ fn trial(name: &str, absent: Option<&str>, test: fn()) -> Trial {
     Trial::test(name, run).with_kind(kind).with_ignored_flag(absent.is_some() && !required)
 }
 
-/// One line for each GPU (or process).
+/// Runs `nvidia-smi`; returns one line per GPU (or process).
 fn smi(words: &[&str]) -> Result<Vec<String>, String> {
     let output = Command::new("nvidia-smi").args(words).output().map_err(|error| format!("nvidia-smi: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -102,7 +103,7 @@ impl Holder {
             return Ok(holder);
         }
         let complaint = holder.child.stderr.take().and_then(|pipe| std::io::read_to_string(pipe).ok());
-        let last = complaint.as_deref().and_then(|text| text.lines().last()).unwrap_or("it says nothing");
+        let last = complaint.as_deref().and_then(|text| text.lines().last()).unwrap_or("no message on stderr");
         Err(format!("a process can't take GPU memory: {last}"))
     }
 
@@ -118,7 +119,7 @@ impl Drop for Holder {
     }
 }
 
-/// As lcm reads them, from a machine that has nothing else to read.
+/// Reads the GPUs through lcm.
 fn read() -> Vec<GpuFact> {
     let runtime = ExistingContainer { container: "none".into(), accepts_auto_remove: false };
     let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("model"), runtime) };
@@ -133,49 +134,49 @@ fn read() -> Vec<GpuFact> {
     }
 }
 
-/// Within a fiftieth, or what both round away.
+/// Asserts that two sizes agree within 2 %, or within rounding.
 #[track_caller]
 fn close(what: &str, ours: u64, theirs: u64) {
-    println!("{what}: lcm reads {ours} MiB, nvidia-smi says {theirs} MiB");
-    assert!(ours.abs_diff(theirs) <= (theirs / 50).max(2), "{what}: lcm reads {ours} MiB, nvidia-smi says {theirs}");
+    println!("{what}: lcm reads {ours} MiB, nvidia-smi {theirs} MiB");
+    assert!(ours.abs_diff(theirs) <= (theirs / 50).max(2), "{what}: lcm reads {ours} MiB, nvidia-smi {theirs} MiB");
 }
 
-/// In units of MiB, by a query of one number.
-fn told(query: &str, uuid: &str) -> u64 {
+/// Queries one number of a GPU, in MiB.
+fn queried(query: &str, uuid: &str) -> u64 {
     let lines = smi(&[&format!("--query-gpu={query}"), "--format=csv,noheader,nounits", &format!("--id={uuid}")]);
     lines.expect("nvidia-smi answers")[0].parse().expect("a number")
 }
 
-fn memory_is_what_nvidia_smi_says() {
+fn memory_matches_nvidia_smi() {
     let _held = Holder::start(HELD_MIB);
     let gpus = read();
     let uuids = smi(&["--query-gpu=uuid", "--format=csv,noheader"]).expect("nvidia-smi answers");
     for gpu in gpus.iter().filter(|gpu| gpu.id.as_str().starts_with("GPU-")) {
         let uuid = gpu.id.as_str();
         assert!(uuids.iter().any(|other| other == uuid), "{uuid} is none of {uuids:?}");
-        close("total", gpu.capacity.0, told("memory.total", uuid));
-        close("used", gpu.used.expect("it is told").0, told("memory.used", uuid));
-        close("reserved", gpu.reserved.0, told("memory.reserved", uuid));
+        close("total", gpu.capacity.0, queried("memory.total", uuid));
+        close("used", gpu.used.expect("a reported size").0, queried("memory.used", uuid));
+        close("reserved", gpu.reserved.0, queried("memory.reserved", uuid));
     }
     assert!(!gpus.is_empty());
 }
 
-fn a_process_holds() {
-    let free: Vec<u64> = read().iter().map(|gpu| gpu.used.expect("it is told").0).collect();
-    let holder = Holder::start(HELD_MIB).expect("it could before");
+fn a_process_holds_its_memory_and_frees_it() {
+    let free: Vec<u64> = read().iter().map(|gpu| gpu.used.expect("a reported size").0).collect();
+    let holder = Holder::start(HELD_MIB).expect("memory as before");
     let gpus = read();
     let found = gpus.iter().flat_map(|gpu| gpu.holders.iter().map(move |one| (gpu, one)));
     let Some((gpu, mine)) = found.into_iter().find(|(_, one)| one.pid == holder.pid()) else {
-        // In a container of its own namespace a process is told by another number, or not at all.
-        let used: u64 = gpus.iter().map(|gpu| gpu.used.expect("it is told").0).sum();
-        assert!(used >= free.iter().sum::<u64>() + HELD_MIB, "nobody holds {HELD_MIB} MiB: {gpus:?}");
-        println!("the driver does not know process {} by that number: {gpus:?}", holder.pid());
+        // In a container with its own pid namespace the driver lists a process by another pid, or not at all.
+        let used: u64 = gpus.iter().map(|gpu| gpu.used.expect("a reported size").0).sum();
+        assert!(used >= free.iter().sum::<u64>() + HELD_MIB, "{HELD_MIB} MiB are held by no process: {gpus:?}");
+        println!("the driver does not list process {} by that pid: {gpus:?}", holder.pid());
         return;
     };
     assert!(mine.program.starts_with("python3"), "{mine:?}");
     assert!(matches!(mine.owner, ProcessOwner::Foreign | ProcessOwner::Container(_)), "{mine:?}");
-    let memory = mine.memory.expect("it is told").0;
-    println!("asked for {HELD_MIB} MiB, holds {memory} MiB on {}", gpu.id);
+    let memory = mine.memory.expect("a reported size").0;
+    println!("allocated {HELD_MIB} MiB, holds {memory} MiB on {}", gpu.id);
     assert!((HELD_MIB..=HELD_MIB + CONTEXT_MIB_MAX).contains(&memory), "{memory} MiB");
     let apps = smi(&["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]).expect("an answer");
     let theirs = apps.iter().find_map(|line| line.strip_prefix(&format!("{}, ", holder.pid()))?.parse().ok());
@@ -187,9 +188,9 @@ fn a_process_holds() {
     loop {
         let gpus = read();
         let gpu = gpus.iter().find(|gpu| gpu.id == id).expect("it is still there");
-        let used = gpu.used.expect("it is told").0;
-        if gpu.holders.iter().all(|one| one.pid != pid) && used <= told("memory.used", id.as_str()) + 2 {
-            println!("given back after {} ms: {used} MiB used", begin.elapsed().as_millis());
+        let used = gpu.used.expect("a reported size").0;
+        if gpu.holders.iter().all(|one| one.pid != pid) && used <= queried("memory.used", id.as_str()) + 2 {
+            println!("freed after {} ms: {used} MiB used", begin.elapsed().as_millis());
             return;
         }
         assert!(begin.elapsed() < PATIENCE, "still held: {gpu:?}");

@@ -1,6 +1,6 @@
-//! GPUs through the real `nvml-wrapper`, over a library that plays them: what drivers tell, how they fail, and who
-//! holds what. The one test that needs an engine says `ignored` where there is none, and so do those that name holders
-//! where nobody can.
+//! GPUs through the real `nvml-wrapper` over a simulated library: readings, failures of drivers, and holders of memory.
+//! The one test that needs an engine is ignored without one, and so are those that name holders on hosts where holders
+//! can't be named.
 
 #[path = "support/bench.rs"]
 #[expect(dead_code, reason = "the tests of the engine need more of it")]
@@ -41,44 +41,44 @@ fn main() -> std::process::ExitCode {
     }
     let mut trials = trials![
         reading:
-            an_old_driver_tells_no_reserve,
-            a_missing_list_leaves_somebody_unnamed,
-            a_board_that_tells_no_memory_is_what_the_manifest_says,
-            without_a_driver_or_a_gpu_the_manifest_speaks,
-            a_library_that_is_none_is_an_error_where_it_was_named,
+            an_old_driver_reports_no_reserve,
+            a_missing_list_leaves_holders_unnamed,
+            a_board_that_reports_no_memory_has_the_capacity_of_the_manifest,
+            without_a_driver_or_a_gpu_the_declared_gpus_count,
+            an_invalid_library_is_an_error_if_it_was_named,
             a_lost_gpu_is_named_and_the_others_are_read,
-            a_gpu_that_was_lost_from_the_beginning_has_its_place,
-            a_gpu_that_may_not_be_asked_is_unreadable_and_not_lost,
-            a_driver_that_was_replaced_is_loaded_anew,
+            a_gpu_that_was_never_read_is_named_by_its_index,
+            a_gpu_without_permission_is_unreadable_and_not_lost,
+            a_replaced_driver_is_loaded_again,
             a_library_that_cannot_be_shut_down_is_no_panic,
-            a_driver_that_leaves_is_unknown,
+            an_unloaded_driver_is_unknown,
             a_call_that_hangs_costs_its_deadline_once,
             lcm_ends_while_a_call_hangs;
         holding:
-            a_leak_never_comes_back,
-            a_model_gives_back_and_takes_again,
+            leaked_memory_is_never_freed,
+            a_model_unloads_and_loads_again,
             memory_is_taken_while_loading_or_late,
-            what_is_not_there_is_refused_and_noted;
+            an_overcommit_is_refused_and_recorded;
     ];
     let named = trials![
         reading:
-            gpus_are_told_with_what_is_used_and_reserved,
+            gpus_are_read_with_used_and_reserved_memory,
             a_process_in_both_lists_counts_once_with_the_larger,
-            a_long_list_is_told_whole,
-            a_driver_that_does_not_know_the_calls_is_asked_the_old_ones,
-            instances_are_gpus_and_their_parent_is_none,
-            figures_that_are_not_told_are_unknown_and_not_zero;
+            a_long_list_is_read_whole,
+            a_driver_without_the_new_calls_is_read_by_the_old_ones,
+            mig_instances_are_gpus_and_their_parent_is_not,
+            unreported_sizes_are_unknown_and_not_zero;
         holding:
-            a_process_tree_holds_and_a_stranger_beside_it,
-            what_has_ended_is_listed_until_its_memory_is_back;
+            a_process_tree_holds_beside_a_foreign_process,
+            an_ended_process_is_listed_until_its_memory_is_free;
         waking:
-            what_gave_its_memory_to_one_that_matters_more_is_blocked_and_runs_on,
-            one_that_matters_less_gives_way_and_it_is_woken,
-            one_that_loads_late_is_satisfied_while_its_memory_is_free;
+            a_service_evicted_for_a_higher_priority_is_blocked_and_keeps_running,
+            a_lower_priority_is_stopped_and_the_evicted_service_is_woken,
+            a_service_that_loads_late_needs_no_step_while_its_memory_is_free;
     ];
     let nameless = gpus::nameless();
-    let told = |trial: Trial| trial.with_kind(nameless.unwrap_or_default()).with_ignored_flag(nameless.is_some());
-    trials.extend(named.into_iter().map(told));
+    let with_names = |trial: Trial| trial.with_kind(nameless.unwrap_or_default()).with_ignored_flag(nameless.is_some());
+    trials.extend(named.into_iter().map(with_names));
     let required = require::required("docker");
     let absent = nameless.map(str::to_owned).or(absent.map(|reason| format!("needs docker: {reason}")));
     let kind = absent.clone().unwrap_or_default();
@@ -95,7 +95,7 @@ fn trial<F: Future<Output = ()> + 'static>(name: &str, test: fn() -> F) -> Trial
     Trial::test(name, run)
 }
 
-/// Why there is no engine to test on.
+/// Reason why there is no engine to test on.
 fn absent() -> Option<String> {
     let environment = std::env::vars().collect();
     let answer = runtime().block_on(async { connect(None, &environment)?.fact().await });

@@ -1,5 +1,5 @@
-//! lcm inside a job container, on the real engine: what is mounted of the host counts, and nothing else does. Without an
-//! engine each test says `ignored`, and why; with `LCM_TEST_REQUIRE=docker` its absence is a failure.
+//! lcm inside a job container, on the real engine: only paths mounted from the host count. Without an engine each test
+//! is reported as `ignored`, with the reason; with `LCM_TEST_REQUIRE=docker` its absence is a failure.
 
 #[path = "support/image.rs"]
 mod image;
@@ -26,7 +26,7 @@ use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Each with its name, so that a list of functions is all there is to write.
+/// Makes trials named after their functions.
 macro_rules! trials {
     ($absent:expr; $($module:ident: $($name:ident),+;)+) => {
         vec![$($(trial(concat!(stringify!($module), "::", stringify!($name)), $absent.as_ref(), $module::$name)),+),+]
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         mounted:
             a_folder_of_the_checkout_is_mounted_from_the_host,
             a_folder_of_the_container_is_refused_and_not_made_on_the_host,
-            a_lock_of_the_container_is_refused_by_what_changes_something,
+            a_lock_of_the_container_is_refused_by_commands_that_change_something,
             two_job_containers_exclude_each_other,
             a_plan_of_one_container_is_applied_in_another,
             the_recipe_of_the_readme_plans_in_one_container_and_applies_in_another;
@@ -66,13 +66,13 @@ fn trial(name: &str, absent: Option<&String>, test: fn()) -> Trial {
     Trial::test(name, run).with_kind(kind).with_ignored_flag(absent.is_some() && !required)
 }
 
-/// Why there is no engine to test on. What these tests mount is root's.
+/// Reason why there is no engine to test on. The paths that these tests mount belong to root.
 fn absent() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("the host's store and lock are read by root in the container".to_owned());
     }
-    let asked = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
-    match asked {
+    let version = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
+    match version {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(error.to_string()),

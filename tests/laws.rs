@@ -1,9 +1,11 @@
-//! Holds the laws of the house over its own source: who may know whom, what is pure, how long things may be.
+//! Laws over lcm's own source: which stages may name which, which code is pure, and how long files and functions may be.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+#[path = "support/banned.rs"]
+mod banned;
 #[path = "support/circles.rs"]
 mod circles;
 #[path = "laws/language.rs"]
@@ -25,16 +27,16 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("files", &[]),
     ("syntax", &["model"]),
-    // But `resolve`, which is pure. Of `runtime` the list, and through it each one's keys.
+    // Except `resolve`, which is pure. Of `runtime` it names the registry, and through it the keys of each runtime.
     ("manifest", &["model", "files", "syntax", "runtime"]),
     ("import", &["model", "syntax", "runtime"]),
     ("observe", &["model"]),
     ("plan", &["model"]),
     ("shared", &["files"]),
     ("host", &["model", "files", "shared"]),
-    // See `ROOMS_OF_A_RUNTIME`.
+    // See `MODULES_OF_A_RUNTIME`.
     ("runtime", &["model", "files", "shared", "host", "observe", "manifest", "syntax", "sim"]),
-    // The traits of both alone, and the registry.
+    // Only the traits of both, and the registry.
     ("sim", &["model", "runtime", "host"]),
     ("store", &["model", "files", "shared"]),
     ("report", &["model"]),
@@ -71,22 +73,22 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// Folders of `src/runtime` that are one runtime each.
 const RUNTIMES: &[&str] = &["docker", "process", "skeleton"];
 
-/// What a room of a runtime may know beside the machine: its keys of the manifest, its observer of what
-/// observers share, its simulation of the simulated machine.
-const ROOMS_OF_A_RUNTIME: &[(&str, &[&str])] = &[
+/// Stages that a module of a runtime may name beside the machine: for its manifest keys, for the code that observers
+/// share, and for the simulated machine.
+const MODULES_OF_A_RUNTIME: &[(&str, &[&str])] = &[
     ("wire", &["manifest", "syntax"]),
     ("resolve", &["manifest", "syntax"]),
     ("observe", &["observe"]),
     ("sim", &["sim"]),
 ];
 
-/// Files that name a runtime from outside of its folder: an import reads what other tools wrote for it.
+/// Files that name a runtime from outside of its folder: an import reads files that other tools wrote for it.
 const NAMES_A_RUNTIME: &[&str] = &["src/import/machine.rs"];
 
-/// Files with a runtime's name in a string: instances of earlier formats, and a word of systemd's.
+/// Files with a runtime's name in a string: instances of earlier formats, and a name of systemd's.
 const WRITES_A_RUNTIME: &[&str] = &["src/model/instance.rs", "src/host/program/scope.rs"];
 
-/// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
+/// Names that a pure stage may not use: machine, clock, environment, concurrency, output, chance.
 const IMPURE: &[&str] = &[
     "std::fs",
     "crate::files",
@@ -126,7 +128,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("nvml_wrapper", &["host"]),
     ("reqwest", &["host"]),
     ("procfs", &["host"]),
-    // The build script asks git.
+    // The build script runs git.
     ("std::process::Command", &["runtime", "host", "build"]),
     ("rusqlite", &["store"]),
     ("serde_saphyr", &["syntax"]),
@@ -136,7 +138,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["cli"]),
 ];
 
-/// Ways to open, make, replace or remove a file. Links, types and names of others are judged where these are.
+/// Ways to open, create, replace or remove a file. Links, types and owners are checked where these are used.
 const OPENS: &[&str] = &[
     "File::open",
     "File::create",
@@ -155,15 +157,15 @@ const OPENS: &[&str] = &[
     "symlink(",
     "read_dir(",
 ];
-/// The one folder that does so.
+/// The only folder that uses them.
 const FILES: &str = "src/files/";
 
-/// A call that a crate offers no safe door to.
+/// A call for which no crate has a safe wrapper.
 const UNSAFE: &str = "src/host/gpu/memory_v1.rs";
 const UNSAFE_LINES_MAX: usize = 40;
 
-/// The shim has no report: it tells its starter by a line whether the service came up. Nor has what stands between root
-/// and the user that root goes on as. The build script tells cargo.
+/// Files that may print. The shim has no report: it reports to its starter in a line whether the service started. Nor has
+/// the code between root and the user that root continues as. The build script reports to cargo.
 const PRINTS: &[&str] = &[
     "src/report/",
     "src/cli/",
@@ -174,7 +176,7 @@ const PRINTS: &[&str] = &[
 ];
 
 #[test]
-fn stages_know_only_whom_they_may() {
+fn stages_name_only_the_stages_that_they_may() {
     let mut broken = Vec::new();
     for file in Source::all("src") {
         let Some((stage, known)) = MAY_KNOW.iter().find(|(stage, _)| *stage == file.stage()) else { continue };
@@ -223,11 +225,11 @@ fn a_runtime_is_named_in_its_folder_alone() {
 }
 
 #[test]
-fn a_room_of_a_runtime_knows_its_stage_alone() {
+fn a_module_of_a_runtime_names_its_stage_alone() {
     let mut broken = Vec::new();
     for file in Source::all("src/runtime") {
-        let Some(room) = room_of_a_runtime(&file.path) else { continue };
-        let known = ROOMS_OF_A_RUNTIME.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, known)| known);
+        let Some(module) = module_of_a_runtime(&file.path) else { continue };
+        let known = MODULES_OF_A_RUNTIME.iter().find(|(name, _)| *name == module).map_or(&[][..], |(_, known)| known);
         for (at, stage, _) in file.crate_paths() {
             let is_pure_stage = ["manifest", "syntax", "observe", "sim"].contains(&stage.as_str());
             if is_pure_stage && !known.contains(&stage.as_str()) && !file.is_test_code(at) {
@@ -236,12 +238,12 @@ fn a_room_of_a_runtime_knows_its_stage_alone() {
         }
     }
     hold(
-        "of a runtime, `wire` and `resolve` know the manifest, `observe` what observers share, `sim` the simulation",
+        "of a runtime, `wire` and `resolve` name the manifest, `observe` the shared observers, `sim` the simulation",
         &broken,
     );
 }
 
-/// The runtime whose folder a file is in.
+/// Returns the runtime whose folder a file is in.
 fn runtime_of(path: &str) -> Option<&str> {
     let folder = path.strip_prefix("src/runtime/")?.split('/').next()?;
     RUNTIMES.contains(&folder).then_some(folder)
@@ -251,7 +253,7 @@ fn runtime_of(path: &str) -> Option<&str> {
 fn a_runtime_names_the_simulator_in_its_simulation_alone() {
     let mut broken = Vec::new();
     for file in Source::all("src/runtime") {
-        let is_its_part = room_of_a_runtime(&file.path) == Some("sim");
+        let is_its_part = module_of_a_runtime(&file.path) == Some("sim");
         if is_its_part || file.path == "src/runtime/registration.rs" {
             continue;
         }
@@ -259,11 +261,11 @@ fn a_runtime_names_the_simulator_in_its_simulation_alone() {
         let named = paths.filter(|(at, stage, _)| stage == "sim" && !file.is_test_code(*at));
         broken.extend(named.map(|(at, ..)| format!("{}: names the simulator", file.place(at))));
     }
-    hold("drivers and observers know no simulation", &broken);
+    hold("drivers and observers do not name the simulation", &broken);
 }
 
 #[test]
-fn apply_knows_the_traits_of_runtime_and_store_alone() {
+fn apply_names_the_traits_of_runtime_and_store_alone() {
     let mut broken = Vec::new();
     for file in Source::all("src/apply") {
         for (at, stage, item) in file.crate_paths() {
@@ -276,20 +278,20 @@ fn apply_knows_the_traits_of_runtime_and_store_alone() {
             }
         }
     }
-    hold("`apply` sees no runtime and no store from inside", &broken);
+    hold("`apply` does not reach into a runtime or a store", &broken);
 }
 
 #[test]
-fn no_file_imports_what_imports_it() {
+fn no_file_imports_a_file_that_imports_it() {
     let mut broken = Vec::new();
     for (number, circle) in circles::circles(&Source::all("src")).into_iter().enumerate() {
         broken.extend(circle.iter().map(|(from, to)| format!("circle {}: {from} imports {to}", number + 1)));
     }
-    hold("no circle of imports among files", &broken);
+    hold("no cycle of imports among files", &broken);
 }
 
 #[test]
-fn nobody_climbs_out_of_a_stage_by_super() {
+fn no_file_leaves_its_stage_by_super() {
     let mut broken = Vec::new();
     for file in Source::all("src") {
         // `src/plan/order.rs` is two modules deep, `src/plan/mod.rs` one; a test module is one deeper.
@@ -302,11 +304,11 @@ fn nobody_climbs_out_of_a_stage_by_super() {
             }
         }
     }
-    hold("who needs whom is written as `crate::STAGE`", &broken);
+    hold("another stage is named as `crate::STAGE`", &broken);
 }
 
 #[test]
-fn pure_stages_touch_nothing() {
+fn pure_stages_use_no_machine() {
     let mut broken = Vec::new();
     for file in Source::all("src").iter().filter(|file| is_pure(&file.path)) {
         for word in IMPURE {
@@ -322,7 +324,7 @@ fn pure_stages_touch_nothing() {
 }
 
 #[test]
-fn each_door_has_one_room() {
+fn each_crate_is_used_in_its_stages() {
     let mut broken = Vec::new();
     for file in Source::all("src") {
         for (word, stages) in ONLY_IN.iter().filter(|(_, stages)| !stages.contains(&file.stage())) {
@@ -331,7 +333,7 @@ fn each_door_has_one_room() {
             }
         }
     }
-    hold("machine, store, YAML and terminal have one room each", &broken);
+    hold("machine, store, YAML and terminal have one stage each", &broken);
 }
 
 #[test]
@@ -344,7 +346,7 @@ fn files_are_opened_in_one_place() {
             }
         }
     }
-    hold("files are opened, made and removed by `files` alone", &broken);
+    hold("files are opened, created and removed by `files` alone", &broken);
 }
 
 #[test]
@@ -364,7 +366,7 @@ fn only_report_and_cli_write_to_the_terminal() {
 }
 
 #[test]
-fn files_are_short_and_say_what_they_are_for() {
+fn files_are_short_and_have_a_head() {
     let mut broken = Vec::new();
     for file in everywhere() {
         let lines = file.text.lines().count();
@@ -375,7 +377,7 @@ fn files_are_short_and_say_what_they_are_for() {
             broken.push(format!("{}:1: begins without a `//!` head", file.path));
         }
     }
-    hold("each file is short, and opens with what it is for", &broken);
+    hold("each file is short, and opens with a `//!` head", &broken);
 }
 
 #[test]
@@ -393,7 +395,7 @@ fn functions_are_short() {
 }
 
 #[test]
-fn nothing_is_left_undone_or_waved_through() {
+fn no_work_is_unfinished_and_no_lint_is_allowed() {
     let mut broken = Vec::new();
     for file in everywhere() {
         for word in ["todo!", "unimplemented!", "dbg!", "#[allow", "#![allow"] {
@@ -406,7 +408,7 @@ fn nothing_is_left_undone_or_waved_through() {
 }
 
 #[test]
-fn unsafe_code_has_one_small_room() {
+fn unsafe_code_has_one_small_file() {
     for (path, law) in [("src/lib.rs", "#![deny(unsafe_code)]"), ("src/main.rs", "#![forbid(unsafe_code)]")] {
         let text = std::fs::read_to_string(root().join(path)).expect("a readable source");
         assert!(text.contains(law), "{path}:1: without `{law}`");
@@ -419,11 +421,11 @@ fn unsafe_code_has_one_small_room() {
     let [only] = &excepted[..] else { panic!("`unsafe_code` is excepted not once, but in {excepted:?}") };
     assert!(only.starts_with(UNSAFE), "{only}: the exception belongs in {UNSAFE}");
     let lines = std::fs::read_to_string(root().join(UNSAFE)).expect("a readable source").lines().count();
-    assert!(lines <= UNSAFE_LINES_MAX, "{UNSAFE}: {lines} lines; what is unsafe fits on half a screen");
+    assert!(lines <= UNSAFE_LINES_MAX, "{UNSAFE}: {lines} lines; unsafe code fits on half a screen");
 }
 
 #[test]
-fn the_top_level_holds_what_the_house_names() {
+fn the_top_level_holds_only_the_listed_names() {
     let named = ["src", "examples", "schemas", "tests", "Cargo.toml", "Cargo.lock", "README.md", "justfile", "LICENSE"];
     let files = Command::new("git").args(["ls-files"]).current_dir(root()).output().expect("git");
     if !files.status.success() {
@@ -439,7 +441,7 @@ fn the_top_level_holds_what_the_house_names() {
 }
 
 #[test]
-fn the_reader_of_source_is_not_fooled() {
+fn the_source_reader_skips_strings_and_comments() {
     let text = "fn a() -> [u8; 2] { let s = \"}\"; /* { */ let c = '{'; let r = r#\"\"{\"#; [0, 1] }\n\
                 fn b<'a>(x: &'a str) {\n}\n#[cfg(test)]\nmod tests { use crate::{plan::{self, x}, model::y}; }\n";
     let file = Source::new("src/x.rs".to_owned(), text.to_owned());
@@ -458,13 +460,13 @@ fn is_pure(path: &str) -> bool {
         || is_pure_of_a_runtime(path)
 }
 
-/// By its name: what a runtime knows without asking anything.
+/// Returns true for files of a runtime that are pure, judged by their names.
 fn is_pure_of_a_runtime(path: &str) -> bool {
-    room_of_a_runtime(path).is_some_and(|room| !matches!(room, "drive" | "sim" | "mod"))
+    module_of_a_runtime(path).is_some_and(|module| !matches!(module, "drive" | "sim" | "mod"))
 }
 
-/// File or folder of a runtime that a path is in: `drive` for `src/runtime/docker/drive/stop.rs`.
-fn room_of_a_runtime(path: &str) -> Option<&str> {
+/// Returns the file or folder of a runtime that a path is in: `drive` for `src/runtime/docker/drive/stop.rs`.
+fn module_of_a_runtime(path: &str) -> Option<&str> {
     let inner = path.strip_prefix("src/runtime/")?.strip_prefix(runtime_of(path)?)?.strip_prefix('/')?;
     Some(inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs"))
 }

@@ -1,8 +1,9 @@
-//! The manifest stage over whole files: a corpus of valid and invalid manifests, each judged by the loader and by the
-//! JSON schema, and golden texts of rendered problems. `LCM_BLESS=1` writes the schema and the golden texts anew.
+//! Tests of the manifest stage over whole files: a corpus of valid and invalid manifests, each checked by the loader
+//! and by the JSON schema, and golden texts of rendered problems. `LCM_BLESS=1` writes the schema and the golden texts
+//! anew.
 //!
-//! The first lines of a corpus file say what is expected of it: `# expect: CODES` (sorted), `# schema: ok` where only
-//! the loader can know, `# set: NAME=value …` for lcm's environment, `# mode: NAME` for `--mode`.
+//! The first lines of a corpus file declare its expectations: `# expect: CODES` (sorted), `# schema: ok` where only the
+//! loader can know, `# set: NAME=value …` for lcm's environment, `# mode: NAME` for `--mode`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ use lcm::syntax::problem::Problems;
 #[path = "manifest/cases/mod.rs"]
 mod cases;
 
-/// The corpus, from the folder that tests run in.
+/// Returns the corpus, from the folder that tests run in.
 fn corpus(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new("tests/manifest").join(kind);
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
@@ -29,7 +30,7 @@ fn corpus(kind: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What the comments at the top of a file say, by key.
+/// Returns the directives in the comments at the top of a file, by key.
 fn directives(path: &Path) -> BTreeMap<String, String> {
     let text = fs::read(path).unwrap();
     String::from_utf8_lossy(&text)
@@ -40,8 +41,8 @@ fn directives(path: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Loads a corpus file as its own first lines say.
-fn load_as_told(path: &Path) -> Result<Desired, Problems> {
+/// Loads a corpus file by its own directives.
+fn load_by_directives(path: &Path) -> Result<Desired, Problems> {
     let directives = directives(path);
     let environment: Environment = directives
         .get("set")
@@ -54,15 +55,15 @@ fn load_as_told(path: &Path) -> Result<Desired, Problems> {
     load(path, &environment, &ModeSelection { mode, ..ModeSelection::default() })
 }
 
-/// `None`: it is no YAML, so there is nothing for the schema to judge.
-fn schema_verdict(validator: &jsonschema::Validator, path: &Path) -> Option<Result<(), String>> {
+/// Checks a file against the schema; `None`: it is no YAML, so there is nothing to check.
+fn check_schema(validator: &jsonschema::Validator, path: &Path) -> Option<Result<(), String>> {
     let text = fs::read_to_string(path).ok()?;
     let options = serde_saphyr::options! { strict_booleans: true };
     let document: serde_json::Value = serde_saphyr::from_str_with_options(&text, options).ok()?;
     Some(validator.validate(&document).map_err(|error| format!("{error} at {}", error.instance_path())))
 }
 
-/// Compares with a file beside the tests, or writes it where `LCM_BLESS=1`.
+/// Compares a text with a file beside the tests, or writes it where `LCM_BLESS=1`.
 fn golden(path: &str, found: &str) {
     if std::env::var_os("LCM_BLESS").is_some_and(|bless| bless == "1") {
         fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
@@ -77,18 +78,18 @@ fn valid_manifests_load() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let mut wrong = Vec::new();
     for path in corpus("valid") {
-        if let Err(problems) = load_as_told(&path) {
+        if let Err(problems) = load_by_directives(&path) {
             wrong.push(format!("{problems}"));
         }
-        let verdict = schema_verdict(&validator, &path);
-        if verdict != Some(Ok(())) {
-            wrong.push(format!("{}: the schema says {verdict:?}", path.display()));
+        let checked = check_schema(&validator, &path);
+        if checked != Some(Ok(())) {
+            wrong.push(format!("{}: by the schema {checked:?}", path.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// An editor must find nothing wrong in what is shown to newcomers.
+/// An editor must find no fault in the examples for newcomers.
 #[test]
 fn the_examples_pass_the_schema() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
@@ -100,7 +101,7 @@ fn the_examples_pass_the_schema() {
         "studio/modes/voice.yaml",
     ] {
         let path = Path::new("examples").join(path);
-        assert_eq!(schema_verdict(&validator, &path), Some(Ok(())), "{}", path.display());
+        assert_eq!(check_schema(&validator, &path), Some(Ok(())), "{}", path.display());
     }
 }
 
@@ -112,7 +113,7 @@ fn invalid_manifests_are_refused_for_their_reasons() {
         let name = path.display();
         let directives = directives(&path);
         let wanted = directives.get("expect").unwrap_or_else(|| panic!("{name} expects nothing"));
-        let Err(problems) = load_as_told(&path) else {
+        let Err(problems) = load_by_directives(&path) else {
             wrong.push(format!("{name} loads"));
             continue;
         };
@@ -125,10 +126,10 @@ fn invalid_manifests_are_refused_for_their_reasons() {
             let odd = problem.message.chars().any(char::is_control) || problem.message.contains("struct");
             assert!(!odd, "{name}: {}", problem.message);
         }
-        if let Some(verdict) = schema_verdict(&validator, &path) {
+        if let Some(checked) = check_schema(&validator, &path) {
             let passes = directives.get("schema").is_some_and(|schema| schema == "ok");
-            if verdict.is_ok() != passes {
-                wrong.push(format!("{name}: the schema says {verdict:?}"));
+            if checked.is_ok() != passes {
+                wrong.push(format!("{name}: by the schema {checked:?}"));
             }
         }
     }
@@ -147,7 +148,7 @@ fn the_committed_schema_is_the_codes_own() {
     golden("schemas/manifest.schema.json", &text);
 }
 
-/// Every key tells an editor what it is for and shows an example; every object is closed.
+/// Every key has a description and an example for editors; every object is closed.
 #[test]
 fn the_schema_describes_every_key() {
     let schema = schema();
@@ -166,7 +167,7 @@ fn the_schema_describes_every_key() {
     assert!(keys > 80, "{keys}");
 }
 
-/// What the schema shows as an example must pass the schema.
+/// Examples in the schema must pass the schema.
 #[test]
 fn the_examples_of_the_schema_are_valid() {
     let schema = schema();
@@ -180,8 +181,8 @@ fn the_examples_of_the_schema_are_valid() {
             let validator = jsonschema::validator_for(&alone).unwrap();
             let default = property.get("default");
             for example in property["examples"].as_array().unwrap().iter().chain(default) {
-                let verdict = validator.validate(example);
-                assert!(verdict.is_ok(), "{key}: {example}: {}", verdict.unwrap_err());
+                let checked = validator.validate(example);
+                assert!(checked.is_ok(), "{key}: {example}: {}", checked.unwrap_err());
             }
         }
     }
@@ -192,7 +193,7 @@ fn rendered_problems_read_well() {
     for name in
         ["unknown-keys", "duplicate-in-include", "cycle", "wrong-sizes", "wanted-and-stopped", "restart", "syntax"]
     {
-        let problems = load_as_told(Path::new(&format!("tests/manifest/invalid/{name}.yaml"))).unwrap_err();
+        let problems = load_by_directives(Path::new(&format!("tests/manifest/invalid/{name}.yaml"))).unwrap_err();
         golden(&format!("tests/manifest/golden/{name}.txt"), &problems.render(false, 100));
         // Colours add nothing but colour.
         let plain = strip_colors(&problems.render(true, 100));

@@ -1,5 +1,5 @@
-//! The placing against all others that there could have been: on random small cases the plan's cost is the least that
-//! the rules allow, and no order of its steps puts more on a GPU than it may. `LCM_SOAK_CASES` says how often.
+//! Placement compared with all alternatives: on random small cases the plan's cost is the least that the rules allow,
+//! and no order of its steps overcommits a GPU. `LCM_SOAK_CASES` sets the number of cases.
 
 #[path = "placing/brute.rs"]
 mod brute;
@@ -27,20 +27,20 @@ use crate::case::Case;
 use crate::draft::drafts;
 use crate::world::{World, gpu_id, name};
 
-/// What a test has time for while somebody waits.
+/// Number of cases in an interactive run.
 const CASES: u32 = 1000;
 
 fn soak_cases() -> Option<u32> {
     std::env::var("LCM_SOAK_CASES").ok()?.parse().ok()
 }
 
-/// How often the cases of one law had something in them: a law over cases that never come is worth nothing.
+/// Counts of the situations that the cases of one law reached: a law over cases that never occur proves nothing.
 #[derive(Default)]
 struct Reached(RefCell<BTreeMap<&'static str, u32>>);
 
 impl Reached {
-    fn count(&self, what: &'static str, so_often: usize) {
-        *self.0.borrow_mut().entry(what).or_default() += u32::try_from(so_often).unwrap_or(u32::MAX);
+    fn count(&self, what: &'static str, times: usize) {
+        *self.0.borrow_mut().entry(what).or_default() += u32::try_from(times).unwrap_or(u32::MAX);
     }
 
     fn count_if(&self, what: &'static str, holds: bool) {
@@ -48,10 +48,10 @@ impl Reached {
     }
 }
 
-/// Holds a law over so many cases; what breaks it is made as small as it can be. The long run says what it reached.
+/// Checks a law on random cases, and shrinks a case that breaks it. The long run prints the situations that it reached.
 fn hold(law: impl Fn(&Case, &Reached) -> Result<(), TestCaseError>) {
-    // The long run draws anew each time; the short one must say the same today as yesterday. A failure prints its
-    // draft, which is all that is needed to repeat it.
+    // The long run draws new cases each time; the short one must be reproducible. A failure prints its draft, which
+    // suffices to repeat it.
     let rng_seed = if true { RngSeed::Random } else { RngSeed::Fixed(1) };
     let cases = soak_cases().unwrap_or(CASES);
     let config = Config { cases, rng_seed, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
@@ -75,7 +75,7 @@ fn made(case: &Case) -> (World, Plan) {
 }
 
 #[test]
-fn no_placing_that_the_rules_allow_costs_less() {
+fn no_placement_that_the_rules_allow_costs_less() {
     hold(|case, reached| {
         let (_, plan) = made(case);
         let fates = read::fates(case, &plan).map_err(TestCaseError::fail)?;
@@ -83,12 +83,12 @@ fn no_placing_that_the_rules_allow_costs_less() {
         let (better, least) = best(case);
         let found = cost(case, &fates);
         prop_assert!(found == least, "found {fates:?}\n{found:?}\nand there is {better:?}\n{least:?}");
-        tell(reached, case, &fates, &plan);
+        count_situations(reached, case, &fates, &plan);
         Ok(())
     });
 }
 
-fn tell(reached: &Reached, case: &Case, fates: &[Fate], plan: &Plan) {
+fn count_situations(reached: &Reached, case: &Case, fates: &[Fate], plan: &Plan) {
     let of = |code: ReasonCode| plan.steps.iter().any(|step| step.reason.code == code);
     reached.count_if("victims", of(ReasonCode::Preempted));
     reached.count_if("moves", fates.iter().any(|fate| matches!(fate, Fate::Move(_))));
@@ -107,7 +107,7 @@ fn tell(reached: &Reached, case: &Case, fates: &[Fate], plan: &Plan) {
 }
 
 #[test]
-fn nothing_gives_way_to_what_does_not_matter_more() {
+fn only_a_higher_priority_preempts() {
     hold(|case, reached| {
         let (world, plan) = made(case);
         prop_assert_eq!(audit(&plan, &world.desired, &world.observed, &world.request), Vec::<String>::new());
@@ -152,9 +152,9 @@ fn no_order_that_the_needs_allow_overcommits_a_gpu() {
                 damaged.steps[at].needs.retain(|need| need != dropped);
                 let walked = walk(case, damaged);
                 let findings = audit(&walked.plan, &world.desired, &world.observed, &world.request);
-                let found = findings.iter().any(|finding| finding.contains("may come to"));
+                let found = findings.iter().any(|finding| finding.contains("may reach"));
                 prop_assert_eq!(found, walked.overcommits, "without {} for {}: {:#?}", dropped, step.id, findings);
-                let early = findings.iter().any(|finding| finding.contains("still too full"));
+                let early = findings.iter().any(|finding| finding.contains("still overcommitted"));
                 prop_assert_eq!(
                     early || found,
                     walked.starts_early || walked.overcommits,
@@ -173,11 +173,11 @@ fn no_order_that_the_needs_allow_overcommits_a_gpu() {
 }
 
 struct Walked {
-    /// With the peaks that the walk found.
+    /// Plan with the peaks of the enumeration.
     plan: Plan,
-    /// Some order puts more on a GPU than it may, by what the steps add.
+    /// True if some order of the steps overcommits a GPU.
     overcommits: bool,
-    /// Some order starts something on a GPU that was too full before, and still is.
+    /// True if some order starts a service on a GPU that was overcommitted before, and still is.
     starts_early: bool,
 }
 

@@ -16,7 +16,7 @@ mod server;
 use plans::{position, reason, result, stage, steps, timeless};
 use sandbox::{Sandbox, answers, free_port, is_alive, kill, wait_until};
 
-/// The example as it is, under names and ports of its own.
+/// The example as it is, with its own names and ports.
 struct Quickstart {
     sandbox: Sandbox,
     manifest: String,
@@ -55,7 +55,7 @@ impl Quickstart {
         self.sandbox.get(&format!("{}_PORT", service.to_uppercase())).parse().expect("a port")
     }
 
-    /// The one process that serves this service's port.
+    /// Returns the one process that serves this service's port.
     #[track_caller]
     fn pid(&self, service: &str) -> i32 {
         let words = format!("--port {} ", self.port(service));
@@ -67,7 +67,7 @@ impl Quickstart {
 }
 
 #[test]
-fn up_and_again_nothing() {
+fn an_apply_converges_and_the_next_one_does_nothing() {
     let quickstart = Quickstart::new();
     let plan = quickstart.lcm(&["plan", "--format", "json", "--detailed-exitcode"]).exits(2).json();
     assert_eq!(steps(&plan), ["start:encoder", "start:painter"]);
@@ -88,7 +88,7 @@ fn up_and_again_nothing() {
 }
 
 #[test]
-fn another_mode_stops_before_it_starts_and_keeps_what_both_want() {
+fn a_switch_stops_before_it_starts_and_keeps_services_of_both_modes() {
     let quickstart = Quickstart::up();
     let encoder = quickstart.pid("encoder");
     let ran = quickstart.lcm(&["apply", "--mode", "write", "--format", "json"]).exits(0);
@@ -100,11 +100,11 @@ fn another_mode_stops_before_it_starts_and_keeps_what_both_want() {
 }
 
 #[test]
-fn a_killed_service_and_only_that_is_brought_back() {
+fn only_the_killed_service_is_restarted() {
     let quickstart = Quickstart::up();
     let (encoder, painter) = (quickstart.pid("encoder"), quickstart.pid("painter"));
     kill(painter, "KILL");
-    wait_until("the painter is gone", || !is_alive(painter));
+    wait_until("the painter has ended", || !is_alive(painter));
 
     let plan = quickstart.lcm(&["plan", "--format", "json", "--detailed-exitcode"]).exits(2).json();
     assert_eq!(steps(&plan), ["start:painter"]);
@@ -117,10 +117,10 @@ fn a_killed_service_and_only_that_is_brought_back() {
 }
 
 #[test]
-fn of_two_applies_one_acts_and_the_other_names_it() {
+fn a_second_apply_is_refused_and_names_the_first() {
     let mut sandbox = Sandbox::new("two");
     let port = free_port();
-    // It never comes up by itself, so the first apply waits for as long as this test needs.
+    // The service never becomes healthy by itself, so the first apply waits as long as this test needs.
     let manifest = sandbox.write("lcm.yaml", &one_server(port, "--load, 10m", "warm_time: 10m"));
     sandbox.take_down(&manifest);
     let manifest = manifest.to_str().expect("UTF-8");
@@ -160,7 +160,7 @@ fn a_killed_shim_restarts_nothing() {
     for (pid, _) in &shims {
         kill(*pid, "KILL");
     }
-    wait_until("the shims are gone", || quickstart.sandbox.shims().is_empty());
+    wait_until("the shims have ended", || quickstart.sandbox.shims().is_empty());
     quickstart.lcm(&["plan", "--detailed-exitcode"]).exits(0);
     quickstart.lcm(&["apply", "--yes", "--detailed-exitcode"]).exits(0);
     assert_eq!(quickstart.sandbox.servers(), before);
@@ -183,7 +183,7 @@ fn a_tree_of_daemons_that_ignore_every_signal_leaves_nothing() {
 }
 
 #[test]
-fn one_that_dies_while_it_loads_fails_at_once_with_its_last_words() {
+fn a_service_that_dies_while_loading_fails_at_once_with_its_last_output() {
     let mut sandbox = Sandbox::new("dies");
     let flags = "--load, 200ms, --die-while-loading, --exit-code, \"7\"";
     let manifest = sandbox.write("lcm.yaml", &one_server(free_port(), flags, "timeout: 10m"));
@@ -199,12 +199,12 @@ fn down_leaves_no_process_and_no_lock() {
     assert_eq!(quickstart.sandbox.servers(), []);
     assert_eq!(quickstart.sandbox.shims(), []);
     let lock = fs::File::open(quickstart.sandbox.path("lcm.lock")).expect("the lock's file");
-    assert!(lock.try_lock().is_ok(), "nobody holds the lock");
+    assert!(lock.try_lock().is_ok(), "the lock is free");
     drop(lock);
     quickstart.lcm(&["down", "--yes"]).exits(0);
 }
 
-/// A manifest with one server, its further flags, and what else its health check says.
+/// Returns a manifest with one server, its further flags, and further settings of its health check.
 fn one_server(port: u16, flags: &str, health: &str) -> String {
     format!(
         "version: 1

@@ -1,8 +1,8 @@
-//! The README does what it says: every `console` block is run with the real binary, in order, and says what it shows.
+//! The README is correct: every `console` block is run with the real binary, in order, and prints the shown output.
 //!
-//! A block is lines of `$ command`, each followed by lines that its output must hold, in this order. Times, the host,
-//! the user and the engine differ from one machine to the next and are not compared. Blocks in other languages are not run,
-//! but whole manifests among them are validated.
+//! A block has lines of `$ command`, each followed by lines that its output must contain, in this order. Times, the
+//! host, the user and the engine differ from one machine to the next and are not compared. Blocks in other languages are
+//! not run, but whole manifests among them are validated.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -72,7 +72,7 @@ fn blocks_that_need_no_engine() {
     let name = sandbox.name.clone();
     sandbox.set("QUICKSTART_GPU", format!("GPU-{name}"));
     sandbox.set("QUICKSTART_NAME", name);
-    // The chapters beside this one have containers, which a plan would say that it looked at.
+    // The other chapters have containers, which a plan would list as inspected.
     sandbox.set("DOCKER_HOST", "unix:///nowhere/docker.sock");
     for port in ["ENCODER_PORT", "PAINTER_PORT", "WRITER_PORT"] {
         sandbox.set(port, free_port().to_string());
@@ -89,7 +89,7 @@ fn blocks_that_need_no_engine() {
 fn blocks_that_need_an_engine() {
     let studio = Studio::new();
     studio.prepare(&["--undo"]).exits(0);
-    // It builds the server, as it does for a newcomer, but in this test's own place.
+    // It builds the server, as for a newcomer, but in this test's own folder.
     for command in of_kind(Kind::Studio) {
         command.run(&studio.sandbox, "studio");
     }
@@ -112,7 +112,7 @@ fn the_pipeline_runs_the_tests() {
     assert!(pipeline.lines().any(|line| line == tests.trim()), ".ci/run does not run `{}`", tests.trim());
 }
 
-/// One line of a `console` block, and what it shows.
+/// One command of a `console` block, with its shown output.
 struct Shown {
     line: usize,
     command: String,
@@ -120,13 +120,13 @@ struct Shown {
     kind: Kind,
 }
 
-/// What must be there to run it.
+/// Requirements of a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Plain,
     /// The studio, with an engine.
     Studio,
-    /// A machine on which others run things.
+    /// A machine with containers and programs of others.
     InUse,
 }
 
@@ -138,7 +138,7 @@ impl Shown {
         let mut said = said.lines().map(redact);
         for line in &self.output {
             let wanted = redact(line);
-            assert!(said.any(|line| line == wanted), "{what}\nnothing says, in its place:\n{line}\n{ran}");
+            assert!(said.any(|line| line == wanted), "{what}\nmissing in the output, at its place:\n{line}\n{ran}");
         }
     }
 }
@@ -167,7 +167,7 @@ fn of_kind(kind: Kind) -> Vec<Shown> {
 }
 
 fn commands() -> impl Iterator<Item = Shown> {
-    // A chapter begins with what makes its manifest.
+    // A chapter begins with the command that makes its manifest.
     let mut in_use = false;
     blocks("console").into_iter().flat_map(move |(first_line, text)| {
         in_use = text.contains("lcm init --only") || (in_use && !text.contains("examples/"));
@@ -192,7 +192,7 @@ fn commands() -> impl Iterator<Item = Shown> {
     })
 }
 
-/// Text and first line of each block in this language.
+/// Returns first line and text of each block in this language.
 fn blocks(language: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut open: Option<(usize, bool, String)> = None;
@@ -215,7 +215,7 @@ fn blocks(language: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// A line without what differs from one machine and moment to the next, and without trailing space.
+/// Replaces the parts of a line that differ between machines and runs, and removes trailing space.
 fn redact(line: &str) -> String {
     let mut line = line.trim_end().to_owned();
     for (pattern, instead) in [

@@ -1,6 +1,6 @@
-//! What is really there decides: containers and processes that others changed, folders that moved, links that lead
-//! elsewhere. The real binary on the real engine; without one each test says `ignored`, and why; with
-//! `LCM_TEST_REQUIRE=docker` its absence is a failure.
+//! Drift on a real engine: containers and processes that others changed, folders that moved, links that lead elsewhere.
+//! Without an engine each test reports `ignored` and the reason; with `LCM_TEST_REQUIRE=docker` its absence is a
+//! failure.
 
 #[path = "support/image.rs"]
 mod image;
@@ -23,7 +23,7 @@ use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Each with its name, so that a list of functions is all there is to write.
+/// Lists trials by function: each has the name of its function.
 macro_rules! trials {
     ($absent:expr; $($module:ident: $($name:ident),+;)+) => {
         vec![$($(trial(concat!(stringify!($module), "::", stringify!($name)), $absent.as_ref(), $module::$name)),+),+]
@@ -34,19 +34,19 @@ fn main() -> ExitCode {
     let absent = docker(&["version", "--format", "{{.Server.Version}}"]).err();
     let trials = trials![absent;
         drift:
-            whatever_others_change_one_apply_mends_it_and_no_more;
+            one_apply_mends_changes_by_others_and_no_more;
         checkouts:
-            a_folder_that_was_made_anew_at_its_path_is_another,
-            two_checkouts_do_not_push_each_other,
-            a_release_that_a_link_leads_to_by_now_is_taken_and_kept,
-            what_a_deleted_checkout_left_running_moves_to_the_next,
-            a_folder_that_was_moved_away_is_refused_and_not_made_anew;
+            a_folder_that_was_recreated_at_its_path_is_another,
+            two_checkouts_do_not_displace_each_other,
+            a_release_that_a_link_leads_to_is_adopted_and_kept,
+            services_of_a_deleted_checkout_move_to_the_next,
+            a_folder_that_was_moved_away_is_refused_and_not_recreated;
         states:
             a_container_that_a_stop_would_remove_is_not_stopped,
             a_crash_loop_under_the_engines_restart_policy_is_an_error,
-            a_process_that_opens_its_standard_error_anew_keeps_its_log,
-            a_pattern_that_was_never_seen_does_not_pass_for_a_log_that_lost_its_beginning,
-            a_service_in_anothers_network_is_made_anew_with_it,
+            a_process_that_reopens_its_standard_error_keeps_its_log,
+            a_pattern_that_never_matched_fails_even_if_the_log_has_lost_its_beginning,
+            a_service_in_the_network_of_another_is_recreated_with_it,
             containers_on_two_addresses_share_a_port_number;
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -66,7 +66,7 @@ fn trial(name: &str, absent: Option<&String>, test: fn()) -> Trial {
     Trial::test(name, run).with_kind(kind).with_ignored_flag(absent.is_some() && !required)
 }
 
-/// The docker command's answer, without the last line's end.
+/// Returns the output of the docker command, without its last line break.
 pub(crate) fn docker(words: &[&str]) -> Result<String, String> {
     let output = Command::new("docker").args(words).output().map_err(|error| error.to_string())?;
     if output.status.success() {
@@ -75,7 +75,7 @@ pub(crate) fn docker(words: &[&str]) -> Result<String, String> {
     Err(format!("docker {words:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Undoes something in the end, also after a panic.
+/// A docker command that runs at the end, also after a panic.
 pub(crate) struct Undo(pub(crate) Vec<String>);
 
 impl Undo {
@@ -90,7 +90,7 @@ impl Drop for Undo {
     }
 }
 
-/// `start:a`, in plan order.
+/// Returns the steps of a plan in order: `start:a`.
 pub(crate) fn steps(plan: &serde_json::Value) -> Vec<String> {
     let steps = plan["steps"].as_array().expect("steps");
     steps.iter().map(|step| step["id"].as_str().unwrap_or_default().to_owned()).collect()

@@ -1,4 +1,4 @@
-//! What is wrong is said before anything changes: bad manifests, an engine that is not there, ports that are taken.
+//! Refusals: errors that are reported before anything changes, such as bad manifests, a missing engine, ports in use.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ name: \"@NAME@\"
 gpus: { devices: [{ index: 0, uuid: \"@GPU@\", vram: 24GiB }] }
 ";
 
-/// Writes the manifest, applies it, and takes it down in the end.
+/// Writes the manifest, applies it, and takes it down at the end.
 #[track_caller]
 fn apply(sandbox: &mut Sandbox, text: &str) -> Ran {
     let manifest = sandbox.write("lcm.yaml", text);
@@ -63,7 +63,7 @@ fn ten_megabytes_of_nesting() {
 }
 
 #[test]
-fn an_unknown_mode_lists_those_that_are_there() {
+fn an_unknown_mode_lists_the_modes_of_the_manifest() {
     let sandbox = Sandbox::new("refusal");
     let text = format!(
         "{HEAD}services: {{ a: {{ process: {{ command: [sleep, \"60\"] }} }} }}\nmodes: {{ day: {{ services: [a] }}, night: {{ services: [] }} }}\n"
@@ -75,7 +75,7 @@ fn an_unknown_mode_lists_those_that_are_there() {
 }
 
 #[test]
-fn a_port_that_a_stranger_holds_is_named_with_its_holder() {
+fn a_port_held_by_a_foreign_process_is_named_with_its_holder() {
     let mut sandbox = Sandbox::new("refusal");
     let foreign = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = foreign.local_addr().expect("an address").port();
@@ -95,7 +95,7 @@ fn no_engine() {
 }
 
 #[test]
-fn a_remote_engine_out_of_the_environment() {
+fn a_remote_engine_from_the_environment() {
     let mut sandbox = Sandbox::new("refusal");
     sandbox.set("DOCKER_HOST", "tcp://127.0.0.1:1");
     let text = format!("{HEAD}services: {{ a: {{ docker: {{ image: nothing, gpu_access: none }} }} }}\n");
@@ -103,7 +103,7 @@ fn a_remote_engine_out_of_the_environment() {
 }
 
 #[test]
-fn a_command_that_is_not_there_leaves_the_old_one_running() {
+fn a_missing_command_leaves_the_old_service_running() {
     let mut sandbox = Sandbox::new("refusal");
     let port = free_port();
     apply(&mut sandbox, &format!("{HEAD}services:\n{}", server("one", port))).exits(0);
@@ -160,7 +160,7 @@ fn an_env_file_that_can_not_be_read() {
 }
 
 #[test]
-fn a_state_folder_that_can_not_be() {
+fn a_state_folder_that_can_not_be_created() {
     let mut sandbox = Sandbox::new("refusal");
     let file = sandbox.write("a-file", "");
     sandbox.set("LCM_STATE_DIR", file.join("state").display().to_string());
@@ -175,7 +175,7 @@ fn a_wrong_command_line() {
     sandbox.lcm(&["dance"]).exits(64);
 }
 
-/// One service that answers on its port.
+/// Returns the manifest of a service that answers on its port.
 fn server(name: &str, port: u16) -> String {
     format!(
         "  {name}:

@@ -1,6 +1,7 @@
 //! The studio, with the real binary, a real engine and real processes: each switch converges in one run.
 //!
-//! Without an engine these tests say `ignored`, and why; with `LCM_TEST_REQUIRE=docker` its absence is a failure.
+//! Without an engine these tests report `ignored` and the reason; with `LCM_TEST_REQUIRE=docker` its absence is a
+//! failure.
 
 use std::fs;
 use std::process::ExitCode;
@@ -42,25 +43,28 @@ use studio::{Foreign, Studio, docker, engine_missing, exists, id, remove_labelle
 
 const TESTS: &[(&str, fn())] = &[
     ("voice_video_chat_and_back_each_in_one_run", voice_video_chat_and_back_each_in_one_run),
-    ("nothing_starts_before_its_room_is_free", nothing_starts_before_its_room_is_free),
-    ("down_leaves_adopted_ones_stopped_and_nothing_else", down_leaves_adopted_ones_stopped_and_nothing_else),
+    ("nothing_starts_before_its_memory_is_free", nothing_starts_before_its_memory_is_free),
+    ("down_leaves_adopted_services_stopped_and_nothing_else", down_leaves_adopted_services_stopped_and_nothing_else),
     (
-        "an_image_that_can_not_be_had_leaves_the_old_one_running",
-        an_image_that_can_not_be_had_leaves_the_old_one_running,
+        "an_image_that_can_not_be_pulled_leaves_the_old_service_running",
+        an_image_that_can_not_be_pulled_leaves_the_old_service_running,
     ),
     (
-        "a_changed_spec_recreates_that_one_and_shows_a_masked_diff",
-        a_changed_spec_recreates_that_one_and_shows_a_masked_diff,
+        "a_changed_spec_recreates_that_service_and_shows_a_masked_diff",
+        a_changed_spec_recreates_that_service_and_shows_a_masked_diff,
     ),
     ("another_projects_container_blocks_and_is_left_alone", another_projects_container_blocks_and_is_left_alone),
-    ("a_container_that_is_not_there_blocks_and_is_named", a_container_that_is_not_there_blocks_and_is_named),
+    ("a_missing_container_blocks_and_is_named", a_missing_container_blocks_and_is_named),
     ("a_killed_apply_is_finished_by_the_next", a_killed_apply_is_finished_by_the_next),
     ("the_script_can_be_run_twice_and_undone", the_script_can_be_run_twice_and_undone),
     ("memory::a_switch_unloads_stops_waits_and_starts", memory::a_switch_unloads_stops_waits_and_starts),
-    ("memory::memory_that_does_not_come_back_is_named", memory::memory_that_does_not_come_back_is_named),
-    ("memory::a_strangers_memory_is_counted_and_named", memory::a_strangers_memory_is_counted_and_named),
-    ("memory::a_busy_one_is_waited_for_or_not", memory::a_busy_one_is_waited_for_or_not),
-    ("memory::a_kept_one_unloads_and_the_next_time_it_stops", memory::a_kept_one_unloads_and_the_next_time_it_stops),
+    ("memory::memory_that_is_not_released_is_named", memory::memory_that_is_not_released_is_named),
+    ("memory::foreign_memory_is_counted_and_named", memory::foreign_memory_is_counted_and_named),
+    ("memory::a_busy_service_is_waited_for_or_not", memory::a_busy_service_is_waited_for_or_not),
+    (
+        "memory::a_kept_service_unloads_and_the_next_time_it_stops",
+        memory::a_kept_service_unloads_and_the_next_time_it_stops,
+    ),
     (
         "words::a_container_is_suspended_maintained_and_terminated",
         words::a_container_is_suspended_maintained_and_terminated,
@@ -68,8 +72,8 @@ const TESTS: &[(&str, fn())] = &[
     ("words::maintenance_outlives_an_engine", words::maintenance_outlives_an_engine),
     ("memory::status_and_plan_show_what_is_measured", memory::status_and_plan_show_what_is_measured),
     (
-        "recover::a_crash_loop_is_held_after_its_budget_and_nothing_swings",
-        recover::a_crash_loop_is_held_after_its_budget_and_nothing_swings,
+        "recover::a_crash_loop_is_held_after_its_budget_and_nothing_oscillates",
+        recover::a_crash_loop_is_held_after_its_budget_and_nothing_oscillates,
     ),
 ];
 
@@ -99,7 +103,7 @@ fn main() -> ExitCode {
 
 fn voice_video_chat_and_back_each_in_one_run() {
     let studio = Studio::new();
-    let foreign = Foreign::run(&["--name", &format!("{}-stranger", studio.sandbox.name), studio.image()]);
+    let foreign = Foreign::run(&["--name", &format!("{}-foreign", studio.sandbox.name), studio.image()]);
     let before = foreign.state();
     for (mode, services) in [
         ("voice", &["cosyvoice"][..]),
@@ -114,10 +118,10 @@ fn voice_video_chat_and_back_each_in_one_run() {
         let plan = studio.lcm(mode, &["plan", "--detailed-exitcode", "--format", "json"]).exits(0).json();
         assert_eq!(plan["changes"], json!(false), "{plan:#}");
     }
-    assert_eq!(foreign.state(), before, "a stranger's container is left alone");
+    assert_eq!(foreign.state(), before, "a foreign container is left alone");
 }
 
-fn nothing_starts_before_its_room_is_free() {
+fn nothing_starts_before_its_memory_is_free() {
     let studio = Studio::new();
     studio.lcm("video", &["apply", "--yes"]).exits(0);
     let plan = studio.lcm("chat", &["plan", "--format", "json"]).exits(0).json();
@@ -131,7 +135,7 @@ fn nothing_starts_before_its_room_is_free() {
     assert!(position(&events, "step_done", "stop:comfyui") < stage(&events, "start:ollama", "start"));
 }
 
-fn down_leaves_adopted_ones_stopped_and_nothing_else() {
+fn down_leaves_adopted_services_stopped_and_nothing_else() {
     let studio = Studio::new();
     studio.lcm("voice", &["apply", "--yes"]).exits(0);
     studio.lcm("chat", &["apply", "--yes"]).exits(0);
@@ -140,13 +144,13 @@ fn down_leaves_adopted_ones_stopped_and_nothing_else() {
     assert_eq!(studio.up(), [""; 0]);
     assert_eq!(studio.sandbox.servers(), []);
     assert_eq!(studio.sandbox.shims(), []);
-    assert!(!exists(&studio.container("ollama")), "lcm made it, so lcm removes it");
-    assert_eq!(status(&studio.container("cosyvoice")), "exited", "a person made it, so it stays");
+    assert!(!exists(&studio.container("ollama")), "lcm created it, so lcm removes it");
+    assert_eq!(status(&studio.container("cosyvoice")), "exited", "the user created it, so it stays");
     let lock = fs::File::open(studio.sandbox.path("lcm.lock")).expect("the lock's file");
-    assert!(lock.try_lock().is_ok(), "nobody holds the lock");
+    assert!(lock.try_lock().is_ok(), "the lock is free");
 }
 
-fn an_image_that_can_not_be_had_leaves_the_old_one_running() {
+fn an_image_that_can_not_be_pulled_leaves_the_old_service_running() {
     let mut studio = Studio::new();
     studio.lcm("chat", &["apply", "--yes"]).exits(0);
     let before = id(&studio.container("ollama"));
@@ -161,7 +165,7 @@ fn an_image_that_can_not_be_had_leaves_the_old_one_running() {
     studio.lcm("chat", &["plan", "--detailed-exitcode"]).exits(0);
 }
 
-fn a_changed_spec_recreates_that_one_and_shows_a_masked_diff() {
+fn a_changed_spec_recreates_that_service_and_shows_a_masked_diff() {
     let mut pair = Pair::new();
     pair.sandbox.set("KEY", "hf_do_not_show_this");
     pair.apply("fast").exits(0);
@@ -191,7 +195,7 @@ fn a_changed_spec_recreates_that_one_and_shows_a_masked_diff() {
 fn another_projects_container_blocks_and_is_left_alone() {
     let studio = Studio::new();
     let name = studio.container("ollama");
-    let others = ["--label", "lcm.project=somebody-else", "--label", "lcm.service=ollama"];
+    let others = ["--label", "lcm.project=another", "--label", "lcm.service=ollama"];
     let foreign = Foreign::run(&[&["--name", &name], &others[..], &[studio.image()]].concat());
     let before = foreign.state();
     let plan = studio.lcm("chat", &["plan", "--format", "json"]).exits(4).json();
@@ -209,7 +213,7 @@ fn another_projects_container_blocks_and_is_left_alone() {
     assert_eq!(foreign.state(), before);
 }
 
-fn a_container_that_is_not_there_blocks_and_is_named() {
+fn a_missing_container_blocks_and_is_named() {
     let studio = Studio::new();
     let name = studio.container("cosyvoice");
     docker(&["rm", &name]);
@@ -246,10 +250,10 @@ fn the_script_can_be_run_twice_and_undone() {
     studio.prepare(&["--undo"]).exits(0);
 }
 
-/// Two containers of lcm's own, one with a setting and a secret.
+/// Two containers that lcm creates, one with a setting and a secret.
 struct Pair {
     sandbox: Sandbox,
-    /// Holds the image.
+    /// Owner of the image.
     studio: Studio,
     ports: [u16; 2],
 }

@@ -1,5 +1,5 @@
 //! Carries out the graph of one plan: a step begins when all its needs are met, in the plan's order, up to a number of
-//! parallel steps. A step that fails takes its dependents with it, and no other step.
+//! parallel steps. When a step fails, its dependents are skipped, and no other step.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::gate::permission::forbidden;
 use super::journal::result::{fail, key, skip, succeed};
 use super::journal::{attempts, pending};
-use super::run::{Cancelled, OnFailure, Run, StepError, StepOutcome, holds_command, millis};
+use super::run::{Cancelled, OnFailure, Run, StepError, StepOutcome, duration_text, millis};
 use super::step::{copies, evict, pause, start, stop, update, wake};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
@@ -19,7 +19,7 @@ use crate::model::lifecycle::Action;
 use crate::model::names::StepId;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
-/// Time for effects under way after an interrupt. With the end of the run that makes the promised 5 s.
+/// Time for effects under way after an interrupt: an interrupted run ends within 5 s in all.
 const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(4);
 
 /// Time for effects under way after the run's timeout: three times the usual grace of a stop.
@@ -41,7 +41,7 @@ enum NodeState {
     Waiting,
     UnderWay,
     Succeeded,
-    /// Its dependents can't begin.
+    /// Failed, stale or cancelled: its dependents can't begin.
     Lost,
 }
 
@@ -119,7 +119,7 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
     run.ledger().under_way.insert(step.id.clone());
     run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
-    run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
+    run.emit(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
     let outcome = match (forbidden(run, step).await, step.action) {
         (Some(stale), _) => stale,
         (None, Action::Stop) => stop::stop(run, step).await,
@@ -151,18 +151,18 @@ async fn close(run: &Run<'_>, plan: &Plan, step: &Step, (outcome, began): (&Step
     match outcome {
         StepOutcome::Done => succeed(run, step, Outcome::Done, took_ms),
         StepOutcome::NotNeeded => succeed(run, step, Outcome::NotNeeded, took_ms),
-        StepOutcome::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
+        StepOutcome::Stale(reason) => skip(run, step, &format!("stale: {reason}; planning again")),
         StepOutcome::Failed(error) => fail(run, key(step), error, took_ms),
         StepOutcome::Cancelled(Cancelled::Interrupted) => skip(run, step, "interrupted while it was under way"),
         StepOutcome::Cancelled(Cancelled::OutOfTime) => {
-            fail(run, key(step), &out_of_time(run, "while it was under way"), took_ms);
+            fail(run, key(step), &out_of_time(run, "while the step was under way"), took_ms);
         }
     }
 }
 
 fn out_of_time(run: &Run<'_>, when: &str) -> StepError {
-    let time = holds_command(run.context.options.timeout);
-    StepError::new(ReasonCode::StartFailed, format!("the run's time of {time} is over {when}"))
+    let time = duration_text(run.context.options.timeout);
+    StepError::new(ReasonCode::StartFailed, format!("the run timed out after {time} {when}"))
 }
 
 /// Gives up the steps under way: the next run observes their effects.
@@ -171,10 +171,10 @@ fn drop_under_way(run: &Run<'_>, plan: &Plan, cancelled: Cancelled) {
     for step in plan.steps.iter().filter(|step| under_way.contains(&step.id)) {
         match cancelled {
             Cancelled::Interrupted => {
-                skip(run, step, "interrupted while it was under way; the next run finds how it went on");
+                skip(run, step, "interrupted while it was under way; the next run reads its result");
             }
             Cancelled::OutOfTime => {
-                fail(run, key(step), &out_of_time(run, "while it was under way"), millis(run.clock.elapsed()));
+                fail(run, key(step), &out_of_time(run, "while the step was under way"), millis(run.clock.elapsed()));
             }
         }
     }
@@ -186,7 +186,7 @@ struct StepGraph<'p> {
 }
 
 impl<'p> StepGraph<'p> {
-    /// The first step of the plan's order whose needs are all met.
+    /// Returns the first step, in the order of the plan, whose needs are all met.
     fn next_ready(&self, run: &Run<'_>) -> Option<&'p Step> {
         let ready = |step: &&Step| step.needs.iter().all(|need| self.is_met(run, step, need));
         self.waiting().find(ready)
@@ -210,25 +210,25 @@ impl<'p> StepGraph<'p> {
         }
     }
 
-    /// Reports the steps that have not begun when the graph has come to its end.
+    /// Reports the steps that have not begun by the end of the graph.
     fn leave(&mut self, run: &Run<'_>, progress: &RoundProgress, on_failure: OnFailure) {
         let left: Vec<&Step> = self.waiting().collect();
         let mut reported = progress.failed > 0;
         for step in left {
             match run.clock.cancelled() {
                 Some(Cancelled::Interrupted) => skip(run, step, "interrupted before it began"),
-                Some(Cancelled::OutOfTime) if reported => skip(run, step, "the run's time is over"),
+                Some(Cancelled::OutOfTime) if reported => skip(run, step, "the run timed out"),
                 Some(Cancelled::OutOfTime) => {
                     reported = true;
-                    fail(run, key(step), &out_of_time(run, "before it could begin"), 0);
+                    fail(run, key(step), &out_of_time(run, "before the step could begin"), 0);
                 }
                 None if progress.lock_lost.is_some() => {
-                    skip(run, step, "the lock of this host was lost before it began");
+                    skip(run, step, "the host's lock was lost before it began");
                 }
                 None if progress.failed > 0 && on_failure != OnFailure::Continue => {
-                    skip(run, step, "a step failed before, and this run goes no further then");
+                    skip(run, step, "an earlier step failed, and this run stops at the first failure");
                 }
-                None => skip(run, step, "its needs were never met"),
+                None => skip(run, step, "the steps that it needs never completed"),
             }
         }
     }
@@ -241,7 +241,7 @@ impl<'p> StepGraph<'p> {
         matches!(self.states.get(need), Some(NodeState::Lost) | None)
     }
 
-    /// True where a need is met. A dependency with the condition `service_started` is met before it is healthy.
+    /// Returns true if a need is met. A dependency with the condition `service_started` is met before it is healthy.
     fn is_met(&self, run: &Run<'_>, step: &Step, need: &StepId) -> bool {
         match self.states.get(need) {
             Some(NodeState::Succeeded) => return true,

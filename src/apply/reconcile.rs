@@ -15,17 +15,17 @@ use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::snapshot::Snapshot;
 use crate::store::{Recalled, recall};
 
-/// Rounds of one run: two are usual after a failure, one more for each change from outside. A run that has not converged
-/// by then competes with another actor.
+/// Largest number of rounds: two are usual after a failure, one more for each change from outside. A run that has not
+/// converged by then competes with another actor.
 const ROUNDS_MAX: u32 = 5;
 
 /// Observes, plans and executes in rounds while that makes progress. `first` is the plan that was shown and approved.
 pub async fn apply(context: RunContext<'_>, first: &Plan) -> RunResult {
     let run = Run::new(context);
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
-    run.say(EventKind::Run { project, mode });
+    run.emit(EventKind::Run { project, mode });
     let work = async {
-        // As large as all that its steps wait for.
+        // Boxed: the future is as large as everything that its steps wait for.
         let end = run.with_heartbeat(Box::pin(rounds(&run, first))).await;
         run.notices.close();
         end
@@ -74,12 +74,12 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
     for round in 1..=ROUNDS_MAX {
         match prepared(run, plan).await? {
             Prepared::Go(ready) => plan = *ready,
-            Prepared::Halt => return plan_anew(run).await,
+            Prepared::Halt => return replan(run).await,
         }
         plan = within_approved(run, plan)?;
         attempts::forget(run, &plan).await;
         let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
-        run.say(EventKind::Planned { round, steps });
+        run.emit(EventKind::Planned { round, steps });
         pending::settle(run, &mut plan).await;
         if run.clock.cancelled() == Some(Cancelled::Interrupted) {
             return Err(EarlyEnd::Interrupted);
@@ -100,12 +100,12 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
         if progress.failed > 0 && on_failure == OnFailure::Rollback {
             roll_back(run, &plan, round).await;
         }
-        plan = plan_anew(run).await?;
+        plan = replan(run).await?;
         if relapses(run, &plan).await {
             if on_failure == OnFailure::Rollback {
                 roll_back(run, &plan, round).await;
             }
-            plan = plan_anew(run).await?;
+            plan = replan(run).await?;
             if on_failure != OnFailure::Continue {
                 return Ok(plan);
             }
@@ -117,7 +117,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
             return Ok(plan);
         }
     }
-    run.warn(&format!("not converged after {ROUNDS_MAX} plans: somebody else changes the same things"));
+    run.warn(&format!("did not converge after {ROUNDS_MAX} rounds: another actor keeps changing these services"));
     Ok(plan)
 }
 
@@ -129,7 +129,7 @@ fn restarting(plan: &Plan) -> impl Iterator<Item = ServiceName> {
     plan.steps.iter().filter(stops).filter(again).map(|step| step.service.clone())
 }
 
-/// Passes a plan that contains approved steps only.
+/// Returns the plan if all its steps are approved.
 fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, EarlyEnd> {
     let Some(approved) = run.context.approved else { return Ok(plan) };
     let is_new = |step: &&Step| approved.step(&step.id).is_none_or(|other| other.gpus != step.gpus);
@@ -137,30 +137,30 @@ fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, EarlyEnd> {
     if added.is_empty() {
         return Ok(plan);
     }
-    let (evicted, mended) = {
+    let (evicted, updated) = {
         let ledger = run.ledger();
-        (ledger.unevicted.is_empty(), ledger.not_updated.is_empty())
+        (ledger.not_evicted.is_empty(), ledger.not_updated.is_empty())
     };
-    let because = match (evicted, mended) {
-        (true, true) => "the world has changed",
-        (false, _) => "an eviction was in vain",
+    let because = match (evicted, updated) {
+        (true, true) => "the state has changed",
+        (false, _) => "an eviction failed",
         (true, false) => "settings could not be changed in place",
     };
-    let reason = format!("{because}, and the saved plan does not hold {}; plan again", added.join(", "));
+    let reason = format!("{because}, and the saved plan does not contain {}; plan again", added.join(", "));
     Err(EarlyEnd::Unapproved { plan: Box::new(plan), reason })
 }
 
-/// Finds services that this run brought up and that are down again. They have failed, and are not brought up a second time,
-/// neither by the plan nor once their budgets allow it.
+/// Fails services that this run started and that are down again: they are not started a second time, neither by the
+/// plan nor once their budgets allow it. Returns true if there are any.
 async fn relapses(run: &Run<'_>, plan: &Plan) -> bool {
     let fell = |code| matches!(code, ReasonCode::Exited | ReasonCode::Unhealthy);
     let starts = plan.steps.iter().filter(|step| step.action == Action::Start && fell(step.reason.code));
     let again = starts.map(|step| (&step.service, &step.reason.message));
-    let spent = plan.held.iter().filter(|held| held.reason.code == ReasonCode::BudgetSpent);
+    let spent = plan.held.iter().filter(|held| held.reason.code.is_of_budget());
     let held = spent.map(|held| (&held.service, &held.reason.message));
     let fallen: Vec<_> = again.chain(held).filter(|(service, _)| run.ledger().came_up.contains(*service)).collect();
     for (service, message) in &fallen {
-        let error = format!("it came up, and did not stay: {message}");
+        let error = format!("started, but did not stay up: {message}");
         let log = log_tail(run, service).await;
         attempts::relapsed(run, service).await;
         let step = StepId::new(format!("{}:{service}", Action::Start));
@@ -192,7 +192,7 @@ async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, EarlyEnd> {
         if run.context.options.on_failure != OnFailure::Continue {
             return Ok(Prepared::Halt);
         }
-        plan = plan_anew(run).await?;
+        plan = replan(run).await?;
     }
     Ok(Prepared::Go(Box::new(plan)))
 }
@@ -202,13 +202,13 @@ async fn roll_back(run: &Run<'_>, plan: &Plan, round: u32) {
     attempts::spend(run).await;
     let Some(back) = rollback::plan_back(run, plan).await else { return };
     run.clock.restart();
-    run.warn("a step failed: going back to what ran before");
-    run.say(EventKind::Planned { round, steps: back.steps.iter().map(|step| step.id.clone()).collect() });
+    run.warn("a step failed; rolling back to the state before this run");
+    run.emit(EventKind::Planned { round, steps: back.steps.iter().map(|step| step.id.clone()).collect() });
     execute(run, &back, OnFailure::Continue).await;
 }
 
 /// Requests the start of services that this run has stopped for a restart, and no further restart of those that it has
-/// brought up.
+/// started.
 fn continue_restart(run: &Run<'_>, request: &mut Request) {
     let ledger = run.ledger();
     let stopped = ledger.stopped.iter().map(|moved| &moved.step.service);
@@ -218,7 +218,7 @@ fn continue_restart(run: &Run<'_>, request: &mut Request) {
 }
 
 /// Observes once, and returns the plan for that snapshot.
-async fn plan_anew(run: &Run<'_>) -> Result<Plan, EarlyEnd> {
+async fn replan(run: &Run<'_>) -> Result<Plan, EarlyEnd> {
     let snapshot = observe(run).await?;
     let recorded = RecordedSnapshot { desired: run.context.desired, snapshot: &snapshot, author: run.context.author };
     if let Err(error) = record_seen(run.context.store, recorded).await {
@@ -227,8 +227,8 @@ async fn plan_anew(run: &Run<'_>) -> Result<Plan, EarlyEnd> {
     measure::keep_largest(run, &snapshot, run.context.request);
     let mut request = run.context.request.clone();
     request.prevented.extend(run.ledger().prevented.clone());
-    request.unevicted.extend(run.ledger().unevicted.values().cloned());
-    request.unmended.extend(run.ledger().not_updated.iter().cloned());
+    request.not_evicted.extend(run.ledger().not_evicted.values().cloned());
+    request.not_updated.extend(run.ledger().not_updated.iter().cloned());
     if request.purpose == Purpose::Restart {
         continue_restart(run, &mut request);
     }

@@ -1,5 +1,6 @@
-//! Rollback after a failure: services that this run started are stopped, and those that it stopped are started again. It is
-//! a plan of its own, carried out by the same executor. A service that can't be restored as it was is reported and left.
+//! Rollback after a failure: services that this run started are stopped, and those that it stopped are started again. A
+//! rollback is a plan of its own, carried out by the same executor. A service that can't be restored as it was is
+//! reported and left.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +21,10 @@ pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
     // Dependents were started after their dependencies, and are stopped first.
     let mut stops = Vec::new();
     for moved in started.iter().rev() {
-        let again = stopped.iter().any(|other| other.step.service == moved.step.service);
-        if again {
-            run.warn(&format!("{} was made anew; it is left as it is, its older self is gone", moved.step.service));
+        let recreated = stopped.iter().any(|other| other.step.service == moved.step.service);
+        if recreated {
+            let name = &moved.step.service;
+            run.warn(&format!("{name} is not rolled back: it was recreated, and its previous revision is gone"));
         } else if let Some(step) = stop_of(run, moved, &stops, &states).await {
             stops.push(step);
         }
@@ -30,8 +32,8 @@ pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
     let mut starts: Vec<Step> = Vec::new();
     // Dependents were stopped before their dependencies, and are started last.
     for moved in stopped.iter().rev() {
-        let anew = started.iter().any(|other| other.step.service == moved.step.service);
-        if !anew && let Some(step) = start_of(run, moved, &stops, &starts).await {
+        let recreated = started.iter().any(|other| other.step.service == moved.step.service);
+        if !recreated && let Some(step) = start_of(run, moved, &stops, &starts).await {
             starts.push(step);
         }
     }
@@ -55,19 +57,19 @@ async fn stop_of(
     let desired = run.context.desired;
     let name = &moved.step.service;
     let service = desired.services.get(name)?;
-    let look = run.context.driver.look(&desired.project, service).await.ok()?;
-    match look.life {
+    let inspection = run.context.driver.inspect(&desired.project, service).await.ok()?;
+    match inspection.run_state {
         RunState::Running | RunState::Degraded(_) => {}
         RunState::Absent | RunState::Ended(_) | RunState::Suspended => return None,
     }
-    if moved.instance.is_some() && look.instance != moved.instance {
+    if moved.instance.is_some() && inspection.instance != moved.instance {
         return None;
     }
     let state = states.get(name).copied().unwrap_or(State::Online);
     // A failed service with processes left is in error.
     let state = if state.is_not_running() { State::Error } else { state };
     let route = route(Action::Stop, state)?;
-    let expect = Expect { instance: look.instance, state };
+    let expect = Expect { instance: inspection.instance, state };
     let depends =
         |step: &&Step| desired.services.get(&step.service).is_some_and(|service| service.depends_on.contains_key(name));
     let needs = earlier.iter().filter(depends).map(|step| step.id.clone()).collect();
@@ -82,39 +84,39 @@ async fn start_of(run: &Run<'_>, moved: &Moved, stops: &[Step], earlier: &[Step]
     }
     let desired = run.context.desired;
     let Some(service) = desired.services.get(name) else {
-        run.warn(&format!("{name} can't be started again: the manifest does not know it"));
+        run.warn(&format!("{name} can't be restarted: it is not in the manifest"));
         return None;
     };
-    let look = run.context.driver.look(&desired.project, service).await.ok()?;
-    let same = look.spec.is_none_or(|carried| service.spec.has_hash(&carried));
+    let inspection = run.context.driver.inspect(&desired.project, service).await.ok()?;
+    let same = inspection.spec.is_none_or(|carried| service.spec.has_hash(&carried));
     if !same {
-        run.warn(&format!("{name} can't be started again as it was: the manifest has another spec for it by now"));
+        run.warn(&format!("{name} can't be restarted as it was: its spec in the manifest has changed"));
         return None;
     }
-    match look.life {
+    match inspection.run_state {
         RunState::Absent | RunState::Ended(_) => {}
         RunState::Running | RunState::Degraded(_) | RunState::Suspended => return None,
     }
-    let expect = Expect { instance: look.instance, state: State::Offline };
+    let expect = Expect { instance: inspection.instance, state: State::Offline };
     let needs = stops.iter().map(|step| step.id.clone()).chain(dependencies(service, earlier)).collect();
     route(Action::Start, State::Offline).map(|route| step_back(&moved.step, Action::Start, route, expect, needs))
 }
 
-/// Returns the step to the previous number of copies, or to their previous revision, if the copies are as this run left
-/// them.
+/// Returns the step back to the previous number of copies, or to their previous revision, if the copies are as this run
+/// left them.
 async fn rollout_of(run: &Run<'_>, moved: &Moved, earlier: &[Step]) -> Option<Step> {
     let (forward, desired) = (&moved.step, run.context.desired);
     let (service, change) = (desired.services.get(&forward.service)?, forward.copies?);
-    let look = run.context.driver.look(&desired.project, service).await.ok()?;
-    let is_as_left = look.life == RunState::Running
-        && look.instance == moved.instance
-        && look.copies.is_some_and(|copies| copies.wanted == change.to);
+    let inspection = run.context.driver.inspect(&desired.project, service).await.ok()?;
+    let is_as_left = inspection.run_state == RunState::Running
+        && inspection.instance == moved.instance
+        && inspection.copies.is_some_and(|copies| copies.wanted == change.to);
     if !is_as_left {
-        run.warn(&format!("{} has other copies by now than this run left; they stay as they are", forward.service));
+        run.warn(&format!("{} is not rolled back: its copies were changed again since this run", forward.service));
         return None;
     }
     let route = route(forward.action, State::Online)?;
-    let expect = Expect { instance: look.instance, state: State::Online };
+    let expect = Expect { instance: inspection.instance, state: State::Online };
     let needs = earlier.iter().map(|step| step.id.clone()).collect();
     let copies = Some(CopiesChange { from: change.to, to: change.from, ..change });
     Some(Step { copies, ..step_back(forward, forward.action, route, expect, needs) })
@@ -125,7 +127,7 @@ fn dependencies<'a>(service: &'a Service, earlier: &'a [Step]) -> impl Iterator<
 }
 
 fn step_back(forward: &Step, action: Action, route: &[State], expect: Expect, needs: Vec<StepId>) -> Step {
-    let message = "This run failed, and goes back to what ran before.".to_owned();
+    let message = "This run failed, and is rolled back.".to_owned();
     Step {
         id: StepId::new(format!("{action}:{}", forward.service)),
         action,

@@ -1,4 +1,4 @@
-//! Answers of commands, on stdout.
+//! Output of commands on stdout.
 
 use std::io;
 
@@ -6,12 +6,12 @@ use crate::cli::stop::{Code, EarlyExit};
 use crate::report::output::Output;
 use crate::report::print;
 
-/// Writes a command's answer.
+/// Writes the output of a command to stdout.
 pub(crate) fn data(text: &Output) -> Result<(), EarlyExit> {
     print::data(text).map_err(|error| unwritten(&error))
 }
 
-/// Refusal of a command whose answer can't be written.
+/// Returns the error of a command whose output can't be written.
 pub(crate) fn unwritten(error: &io::Error) -> EarlyExit {
     EarlyExit::refused(Code::System, format!("can't write to stdout: {error}"))
 }

@@ -16,7 +16,7 @@ use crate::apply::{OnFailure, Options};
 use crate::manifest::ModeSelection;
 use crate::model::names::{GoalName, ModeName, ServiceName};
 
-/// Which manifest, and what of it.
+/// Manifest, and the parts of it to use.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ManifestArgs {
     #[command(flatten)]
@@ -31,13 +31,13 @@ impl ManifestArgs {
     }
 }
 
-/// The manifest's file, in either of the two places where it may stand.
+/// File of the manifest, as a positional argument or as an option.
 #[derive(Clone, Debug, Args)]
 pub(super) struct FileArgs {
     /// Manifest to read; `-` is standard input [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     positional: Option<PathBuf>,
-    /// Manifest to read, written as with every other command
+    /// Manifest to read, as an option
     #[arg(short = 'm', long = "manifest", value_name = "MANIFEST", conflicts_with = "positional")]
     named: Option<PathBuf>,
 }
@@ -52,37 +52,37 @@ impl FileArgs {
     }
 }
 
-/// The mode, goals and world of one run.
+/// Mode, goals and snapshot of one run.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ChooseArgs {
-    /// Use this mode, for this run
+    /// Use this mode for this run
     #[arg(long, value_name = "MODE")]
     pub(super) mode: Option<ModeName>,
-    /// Want this goal too, for this run; may be given several times
+    /// Activate this goal too for this run; may be given several times
     #[arg(long = "goal", value_name = "GOAL")]
     pub(super) goals: Vec<GoalName>,
-    /// Take this file, made by `lcm observe`, for the machine: plan on it, and change it instead
+    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes go to the file
     #[arg(long, value_name = "FILE")]
     pub(super) world: Option<PathBuf>,
 }
 
 impl ChooseArgs {
-    /// For a run that brings services up.
+    /// Returns the selection for a run that starts services.
     pub(super) fn choice(&self) -> ModeSelection {
         let goals = self.goals.iter().cloned().collect();
         ModeSelection { mode: self.mode.clone(), goals, ..ModeSelection::default() }
     }
 
-    /// For whoever only looks, or stops everything.
+    /// Returns the selection for a run that only reads, or stops everything: it needs no mode.
     pub(super) fn choice_if_any(&self) -> ModeSelection {
         ModeSelection { mode_optional: true, ..self.choice() }
     }
 }
 
-/// Which services a run is about.
+/// Services that a run is limited to.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct NarrowArgs {
-    /// Only this service and what it depends on; may be given several times
+    /// Limit the run to this service and its dependencies; may be given several times
     #[arg(long = "target", value_name = "SERVICE")]
     pub(super) targets: Vec<ServiceName>,
     /// Leave this service as it is; may be given several times
@@ -90,63 +90,63 @@ pub(super) struct NarrowArgs {
     pub(super) excludes: Vec<ServiceName>,
 }
 
-/// What a plan may do.
+/// Options of planning.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct PlanningArgs {
     #[command(flatten)]
     pub(super) narrow: NarrowArgs,
-    /// Do nothing while anything wanted is blocked
+    /// Do nothing while a wanted service is blocked
     #[arg(long)]
     pub(super) strict: bool,
-    /// Let services be moved to make room for their equals
+    /// Allow moving services to free memory for others of equal priority
     #[arg(long)]
     pub(super) repack: bool,
-    /// Stop what bears this project's mark but is not in the manifest
+    /// Stop services marked as this project's that are not in the manifest
     #[arg(long)]
     pub(super) prune: bool,
-    /// Exit 2 where there are changes
+    /// Exit 2 if there are changes
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
 }
 
-/// How a plan is carried out.
+/// Options of carrying out a plan.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ExecutionArgs {
-    /// Don't ask
+    /// Don't ask for confirmation
     #[arg(short, long)]
     pub(super) yes: bool,
     /// Show the plan, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Steps under way at once
+    /// Maximum number of steps running at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,
-    /// After a failed step: begin no other one, go on with what does not need it, or go back to what ran before
+    /// After a failed step: start no other one, continue with independent ones, or restore what ran before
     #[arg(long, value_enum, default_value_t = FailurePolicy::Continue, value_name = "WHAT")]
     on_failure: FailurePolicy,
-    /// Longest time for the whole run
+    /// Maximum time for the whole run
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration::parse)]
     timeout: Duration,
-    /// Longest wait for memory to come back after a stop
+    /// Maximum wait for memory to be freed after a stop
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration::parse)]
     release_timeout: Duration,
-    /// Longest wait for another lcm to finish
+    /// Maximum wait for another lcm to finish
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
     pub(super) lock_timeout: Duration,
-    /// Don't wait for busy services, and stop what the mode does not name even while what it wants can't start
+    /// Don't wait for busy services, and stop services outside the mode even while wanted ones can't start
     #[arg(long)]
     pub(super) force: bool,
-    /// How to show the run
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
     pub(super) format: OutputFormat,
-    /// Write the run's events into this file too, as JSON, one a line
+    /// Also write the run's events to this file, as one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub(super) json_into: Option<PathBuf>,
 }
 
 impl ExecutionArgs {
-    /// The command itself is the answer.
-    pub(super) fn unasked(self) -> Self {
+    /// Returns the options without confirmation: the command itself confirms.
+    pub(super) fn confirmed(self) -> Self {
         Self { yes: true, ..self }
     }
 
@@ -178,7 +178,7 @@ pub(super) enum OutputFormat {
     Json,
 }
 
-/// How a plan may be shown.
+/// Output format of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum PlanFormat {
     /// For people at a terminal
@@ -189,6 +189,6 @@ pub(super) enum PlanFormat {
     Markdown,
     /// The steps as a graph, which GitHub draws
     Mermaid,
-    /// One page for a browser, which needs nothing else
+    /// One self-contained page for a browser
     Html,
 }

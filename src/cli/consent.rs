@@ -1,5 +1,5 @@
-//! Consent to a proposal: it is shown, and an operator is asked where it takes an answer. A question may stand for hours, and
-//! the world does not: what was approved is what is carried out.
+//! Approval of a proposal: the plan is shown, and an operator confirms it where it stops something. A question may stay
+//! open for hours while the machine changes, so only a plan that equals the approved one is carried out.
 
 use std::io::{self, IsTerminal};
 
@@ -19,19 +19,19 @@ use crate::report::sheet::Sheet;
 use crate::report::text::{self, TextOptions};
 use crate::report::view::{InspectedCounts, PlanView};
 
-/// A world that never stands still long enough for an answer is nothing to go on with.
+/// Maximum number of questions: a machine that changes during each of them has no plan to approve.
 const QUESTIONS_MAX: usize = 3;
 
-/// Consent to a plan before it is carried out.
+/// Approval that a plan needs before it is carried out.
 enum Consent {
-    /// By `--yes`, or because nothing is stopped, or because no one sits at a terminal.
+    /// Given by `--yes`, or not needed: nothing is stopped, or there is no terminal.
     Given,
     Needed,
-    /// It is needed, and standard input can't bring an answer.
+    /// Needed, but standard input is the manifest and can't bring an answer.
     Impossible,
 }
 
-/// Returns an approved proposal, by an operator's answer where it takes one.
+/// Returns an approved proposal, after an operator's confirmation where one is needed.
 pub(super) async fn reach(session: &Session, job: &ApplyJob, run: &ActiveRun<'_>) -> Result<Approval, EarlyExit> {
     let proposal = propose_for_run(run).await?;
     show(session, job, run, &proposal)?;
@@ -39,8 +39,8 @@ pub(super) async fn reach(session: &Session, job: &ApplyJob, run: &ActiveRun<'_>
         Consent::Given => Ok(Approval::new(proposal, ApprovedBy::Call)),
         Consent::Needed => ask(session, job, run, proposal).await,
         Consent::Impossible => {
-            let message = "can't ask whether to go on, since standard input gave the manifest; nothing was done: give \
-                           `--yes`, or name a file";
+            let message = "can't ask for confirmation: standard input is the manifest; nothing changed; add `--yes` or \
+                           name a manifest file";
             Err(EarlyExit::refused(Code::Declined, message))
         }
     }
@@ -51,15 +51,16 @@ fn show(session: &Session, job: &ApplyJob, run: &ActiveRun<'_>, proposal: &Propo
     if job.execution.format != OutputFormat::Text || (session.quiet && !plan.steps.is_empty()) {
         return Ok(());
     }
-    let looked = InspectedCounts::at(&snapshot.facts);
-    let view = PlanView { plan, purpose: job.purpose, origin: opened::origin(run.cycle.project, &looked) };
+    let inspected = InspectedCounts::at(&snapshot.facts);
+    let view = PlanView { plan, purpose: job.purpose, origin: opened::origin(run.cycle.project, &inspected) };
     answer::data(&text::plan(view, TextOptions { verbose: session.verbose, style: session.stdout }))
 }
 
-/// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.
+/// Returns the approval that a plan needs: a confirmation only at a terminal, and only where something that runs is
+/// stopped. Without a terminal the merge was the approval.
 fn consent(job: &ApplyJob, run: &ActiveRun<'_>, plan: &Plan) -> Consent {
     let stops = plan.steps.iter().any(|step| match step.action {
-        // What is evicted in vain, is stopped.
+        // An eviction that frees too little becomes a stop.
         Action::Stop | Action::Remove | Action::Evict => true,
         Action::Scale => step.is_scale_down(),
         Action::Pause | Action::Unpause | Action::Update | Action::Wake | Action::Start => false,
@@ -73,7 +74,7 @@ fn consent(job: &ApplyJob, run: &ActiveRun<'_>, plan: &Plan) -> Consent {
     }
 }
 
-/// Asks until what was approved is what would be done now.
+/// Repeats the question until the approved plan equals a plan made now.
 async fn ask(
     session: &Session,
     job: &ApplyJob,
@@ -87,14 +88,14 @@ async fn ask(
     loop {
         questions += 1;
         if shown.plan.steps.iter().any(|step| step.action == Action::Evict) {
-            session.say("What is evicted, and gives too little back, will be stopped.");
+            session.say("Evicted services that free too little memory will be stopped.");
         }
         let mode = project.mode_override().await?;
-        if !agreed().await {
-            return Err(EarlyExit::refused(Code::Declined, "not agreed to; nothing was done"));
+        if !confirmed().await {
+            return Err(EarlyExit::refused(Code::Declined, "cancelled; nothing changed"));
         }
         if follows_override && project.mode_override().await? != mode {
-            let message = "the mode was switched since it was asked, and nothing was done; run it again";
+            let message = "the mode was switched while the question was open; nothing changed; run the command again";
             return Err(EarlyExit::new(Exit::Stale, Code::Stale, message));
         }
         let now = propose_for_run(run).await?;
@@ -102,9 +103,9 @@ async fn ask(
         if differences.is_empty() {
             return Ok(Approval::new(now, ApprovedBy::Operator));
         }
-        let changed = "what is to be done has changed since it was asked:";
+        let changed = "the plan changed while the question was open:";
         if questions == QUESTIONS_MAX {
-            let advice = format!("so it was {QUESTIONS_MAX} times, and nothing was done; run it again");
+            let advice = format!("this happened {QUESTIONS_MAX} times; nothing was applied; run the command again");
             return Err(EarlyExit::new(Exit::Stale, Code::Stale, changed).with(differences, Some(advice)));
         }
         session.show(Sheet::new().line(changed).block(2, differences).output(session.stderr).trimmed());
@@ -116,9 +117,10 @@ async fn ask(
     }
 }
 
-/// Asks on stderr. The answer is waited for beside the work of hearing an interrupt.
-async fn agreed() -> bool {
-    print::ask("Do this? [y/N] ");
+/// Prompts on stderr, and returns true if the answer is yes. The wait has a thread of its own, so that signals are
+/// handled meanwhile.
+async fn confirmed() -> bool {
+    print::ask("Apply this plan? [y/N] ");
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map(|_| line)

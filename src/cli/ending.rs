@@ -1,4 +1,4 @@
-//! The end of a run, in words.
+//! Summary of a run, for people.
 
 use crate::cli::exit::Exit;
 use crate::cli::terminal::tally;
@@ -9,9 +9,9 @@ use crate::reconcile::RunReport;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
-use crate::report::table::holds_command;
+use crate::report::table::step_text;
 
-/// Returns the sum of a run in one sentence.
+/// Returns the summary of a run in one sentence.
 pub(super) fn message(teller: &EventReporter, report: &RunReport) -> String {
     match report.took_ms {
         Some(took_ms) => teller.sentence(&report.outcome, took_ms),
@@ -19,14 +19,14 @@ pub(super) fn message(teller: &EventReporter, report: &RunReport) -> String {
     }
 }
 
-/// Returns what the next apply does against a run, in one sentence.
+/// Returns the sentence on a step by which the next apply reverts a run.
 pub(super) fn undone(step: &Step) -> String {
     let does = if step.action == Action::Start { "starts" } else { "stops" };
     format!("The next `lcm apply` {does} {}: {}.", step.service, step.reason.message)
 }
 
-/// How it ended, for people; nothing where the plan said it all.
-pub(super) fn words(purpose: Purpose, report: &RunReport, (exit, message): (Exit, &str), style: Style) -> Output {
+/// Returns the summary of a run, for people; empty where the plan already stated everything.
+pub(super) fn text(purpose: Purpose, report: &RunReport, (exit, message): (Exit, &str), style: Style) -> Output {
     let RunReport { outcome, .. } = report;
     let undone: Vec<String> = report.undone.iter().map(self::undone).collect();
     if report.took_ms.is_none() {
@@ -43,16 +43,16 @@ pub(super) fn words(purpose: Purpose, report: &RunReport, (exit, message): (Exit
         Exit::Done | Exit::Changes | Exit::Blocked => done,
         Exit::Interrupted => "Interrupted",
         Exit::Terminated => "Terminated",
-        Exit::Failed | Exit::Refused => "Not all done",
-        Exit::Usage | Exit::Locked | Exit::Stale => "Not done",
+        Exit::Failed | Exit::Refused => "Incomplete",
+        Exit::Usage | Exit::Locked | Exit::Stale => "Not applied",
     };
     let mut sheet = Sheet::new();
     sheet.gap().line(format!("{head}: {message}."));
     if let Some(refused) = &outcome.refused {
-        sheet.line(format!("It went no further: {refused}"));
+        sheet.line(format!("Stopped early: {refused}"));
     }
     for failure in &outcome.failures {
-        sheet.line(format!("  {} failed: {}", holds_command(&failure.step), failure.error));
+        sheet.line(format!("  {} failed: {}", step_text(&failure.step), failure.error));
     }
     for blocked in tally::blocked(outcome) {
         sheet.line(format!("  {} is blocked: {}", blocked.service, blocked.reason.message));
@@ -62,7 +62,7 @@ pub(super) fn words(purpose: Purpose, report: &RunReport, (exit, message): (Exit
     }
     sheet.block(0, undone);
     if matches!(exit, Exit::Interrupted | Exit::Terminated) {
-        sheet.own("Nothing is lost: run it again, and it goes on from what is there.");
+        sheet.own("Nothing is lost: run the command again to continue from the current state.");
     }
     sheet.output(style)
 }

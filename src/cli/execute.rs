@@ -1,4 +1,4 @@
-//! Carrying out: `lcm apply` and `lcm down` are this, with another purpose. Prepare, propose, show, ask, carry out, report.
+//! Execution of a job, for `lcm apply`, `lcm down` and others: prepare, propose, show, confirm, carry out, report.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -23,15 +23,15 @@ use crate::reconcile::{self, CutOff, Cycle, RunCommand, RunListener, RunReport, 
 use crate::report::print;
 use crate::report::progress::{Progress, Show};
 
-/// Carries out a job. The events report every end, also one before there is a manifest.
+/// Carries out a job. Its events report every end, also one before a manifest was read.
 pub(super) async fn run(session: &Session, job: ApplyJob) -> Result<Exit, EarlyExit> {
     // Reading a stream may wait: an interrupt ends lcm meanwhile.
     if named::is_stream(&job.manifest) {
         let _ = wire::manifest_files(&job.manifest, &session.environment);
     }
-    // Root leaves here where the project is another user's: before a file of events is made, which is that user's to make.
+    // Root continues as the project's owner from here on, before a file of events is created: it must be the owner's.
     if job.opened.is_none() && job.world.is_none() {
-        owner::go_on_as_owner(session, &job.manifest, job.claim)?;
+        owner::continue_as_owner(session, &job.manifest, job.claim)?;
     }
     if job.execution.dry_run {
         return dry_run::run(session, job).await;
@@ -44,7 +44,7 @@ pub(super) async fn run(session: &Session, job: ApplyJob) -> Result<Exit, EarlyE
     };
     let teller = Arc::new(EventReporter::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
     let ended = match refused {
-        // As large as all that it waits for.
+        // Boxed: the future is as large as everything that it awaits.
         None => Box::pin(work(session, job, &teller)).await,
         Some(stop) => Err(stop),
     };
@@ -55,16 +55,16 @@ pub(super) async fn run(session: &Session, job: ApplyJob) -> Result<Exit, EarlyE
     ended
 }
 
-/// The same for a command that ends before it knows what is to be carried out.
-pub(super) fn tell_refused(session: &Session, execution: &ExecutionArgs, stop: &EarlyExit) {
-    // Where it can't be opened, no reader is there.
+/// Reports the end of a command that fails before it has a job.
+pub(super) fn report_refused(session: &Session, execution: &ExecutionArgs, stop: &EarlyExit) {
+    // A file of events that can't be opened has no reader.
     let copy = copy(execution).unwrap_or_default();
     EventReporter::new(Progress::new(show(session, execution), session.stderr, copy)).end_early(stop);
 }
 
 async fn work(session: &Session, mut job: ApplyJob, teller: &Arc<EventReporter>) -> Result<Exit, EarlyExit> {
-    let hearing = Arc::clone(teller);
-    let interrupts = Interrupts::listen(move |interrupt, heard| hearing.hear(interrupt, heard))?;
+    let reporter = Arc::clone(teller);
+    let interrupts = Interrupts::listen(move |interrupt, heard| reporter.on_signal(interrupt, heard))?;
     let (project, saved) = prepare::open(session, &mut job).await?;
     let job = &job;
     if job.purpose == Purpose::Apply && !project.is_simulated() {
@@ -87,9 +87,9 @@ async fn work(session: &Session, mut job: ApplyJob, teller: &Arc<EventReporter>)
     let exit = Exit::of_status(report.status, detailed);
     let message = ending::message(teller, &report);
     if job.execution.format == OutputFormat::Text
-        && let Err(error) = print::data(&ending::words(job.purpose, &report, (exit, &message), session.stdout))
+        && let Err(error) = print::data(&ending::text(job.purpose, &report, (exit, &message), session.stdout))
     {
-        // It is done all the same, and the exit code must say so.
+        // The changes are made all the same, and the exit code must report them.
         session.warn(&format!("can't write to stdout: {error}"));
     }
     Ok(exit)
@@ -103,7 +103,7 @@ fn detailed_exit_code(status: RunStatus) -> u8 {
     Exit::of_status(status, true).code()
 }
 
-/// A run at the terminal.
+/// Run at a terminal.
 struct TerminalRun<'a> {
     teller: &'a EventReporter,
     interrupts: &'a Interrupts,
@@ -124,7 +124,7 @@ impl RunListener for TerminalRun<'_> {
     }
 
     fn event(&self, event: Event) {
-        self.teller.tell(&event);
+        self.teller.report(&event);
     }
 
     fn ended(&self, report: &RunReport) {
@@ -138,7 +138,7 @@ impl RunListener for TerminalRun<'_> {
     }
 }
 
-/// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.
+/// Opens the file for a copy of the events, before anything else is tried: it must report how that ended.
 fn copy(execution: &ExecutionArgs) -> Result<Option<File>, EarlyExit> {
     let stream = |path: &PathBuf| {
         let cannot =

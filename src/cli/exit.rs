@@ -1,23 +1,23 @@
-//! What the exit codes mean, and which one wins. Pure.
+//! Exit codes: their meanings, and their order of precedence. Pure.
 
 use crate::apply::RunResult;
 use crate::model::plan::Plan;
 use crate::reconcile::RunStatus;
 
-/// What each code means, for the help and the manual page.
+/// Meaning of each exit code, for the help and the manual page.
 pub(super) const CODES: [(&str, &str); 9] = [
     ("0", "done, or nothing to do"),
     ("1", "an error or a refusal before anything changed"),
     ("2", "with --detailed-exitcode: changes are pending, or were made"),
     ("3", "steps failed, or a wanted service is unhealthy or out of attempts"),
-    ("4", "something wanted is blocked; the rest is done unless --strict"),
-    ("5", "the plan is stale, saved or asked about"),
+    ("4", "a wanted service is blocked; the rest is done unless --strict"),
+    ("5", "the plan is stale: a saved one, or one shown for confirmation"),
     ("6", "another lcm holds the lock"),
     ("64", "the command line is wrong"),
     ("130, 143", "interrupted, terminated; everything is recorded"),
 ];
 
-/// How a command ended, in the order in which the first of several is told.
+/// End of a command, in order of precedence: of several, the first is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// The command line is wrong.
@@ -26,13 +26,13 @@ pub enum Exit {
     Refused,
     /// Another lcm holds the lock.
     Locked,
-    /// The plan is stale: the saved one, or the one that was asked about.
+    /// The plan is stale: a saved one, or one shown for confirmation.
     Stale,
     Terminated,
     Interrupted,
     /// Applied, but some steps failed, or a service is not healthy or has spent its budget.
     Failed,
-    /// Something wanted is blocked; the rest is done unless `--strict`.
+    /// A wanted service is blocked; the rest is done unless `--strict`.
     Blocked,
     /// With `--detailed-exitcode`: changes are pending (plan), or were made (apply).
     Changes,
@@ -41,7 +41,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// As the shell sees it.
+    /// Returns the exit code that the shell sees.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -58,24 +58,24 @@ impl Exit {
         }
     }
 
-    /// The one to tell of several.
+    /// Returns the end to report of several; [`Exit::Done`] of none.
     pub fn first(several: impl IntoIterator<Item = Self>) -> Self {
         several.into_iter().min().unwrap_or(Self::Done)
     }
 
-    /// How `lcm plan` ends: as its apply would, where all that it does goes well.
+    /// Returns the end of `lcm plan`: that of its apply where every step succeeds.
     #[must_use]
     pub fn of_plan(plan: &Plan, detailed: bool) -> Self {
         Self::of_status(RunStatus::of_plan(plan), detailed)
     }
 
-    /// How `lcm apply` and `lcm down` end.
+    /// Returns the end of `lcm apply` and `lcm down`.
     #[must_use]
     pub fn of_outcome(outcome: &RunResult, detailed: bool) -> Self {
         Self::of_status(RunStatus::of_outcome(outcome), detailed)
     }
 
-    /// Returns how a command ends whose run ended so. `detailed`: changes have a code of their own.
+    /// Returns the end of a command from the status of its run. `detailed`: changes have a code of their own.
     #[must_use]
     pub fn of_status(status: RunStatus, detailed: bool) -> Self {
         match status {

@@ -8,26 +8,26 @@ use crate::report::{history, problems, status};
 /// Format that has a JSON schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemaFormat {
-    /// What editors check manifests by
+    /// The manifest, for editors
     Manifest,
-    /// What `lcm plan --format json` says
+    /// Output of `lcm plan --format json`
     Plan,
-    /// What `lcm status --format json` says
+    /// Output of `lcm status --format json`
     Status,
-    /// What `lcm history --format json` says
+    /// Output of `lcm history --format json`
     History,
-    /// Each line of `lcm apply --format json`
+    /// One line of `lcm apply --format json`
     Event,
-    /// What a hook or a notifier is told
+    /// Input of a hook or a notifier
     Hook,
-    /// What `lcm validate --format json` says
+    /// Output of `lcm validate --format json`
     Problems,
-    /// What `lcm observe` says, and `--world` takes
+    /// Output of `lcm observe`, and input of `--world`
     World,
 }
 
 impl SchemaFormat {
-    /// The version of what carries one. A manifest says `version: 1`.
+    /// Returns the version of a format that carries one; a manifest has `version: 1` instead.
     fn format(self) -> Option<&'static str> {
         match self {
             Self::Manifest => None,
@@ -44,5 +44,5 @@ impl SchemaFormat {
 
 /// Returns the versions of all formats that carry one.
 pub(crate) fn formats() -> impl Iterator<Item = &'static str> {
-    SchemaFormat::value_variants().iter().filter_map(|of| of.format())
+    SchemaFormat::value_variants().iter().filter_map(|format| format.format())
 }

@@ -1,4 +1,4 @@
-//! The command line as clap is told it, and its first page: commands by what one wants to do, in 80 columns.
+//! Command line for clap, and the first page of its help: commands grouped by task, in 80 columns.
 
 use std::fmt::Write as _;
 
@@ -10,23 +10,23 @@ use crate::cli::exit::CODES;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 
-/// Wider lines are hard to read, and half of all terminals have no more.
+/// Width of the help: wider lines are hard to read, and half of all terminals have no more.
 const COLUMNS: usize = 80;
 
-/// Room for a command's name in the list.
+/// Columns of a command's name in the list.
 const NAME_COLUMNS: usize = 12;
 
-/// What belongs together, in the order in which one meets it. What is in none of them stands below all.
+/// Groups of commands, in the order in which a user meets them. Commands of no group follow below.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("From day to day", &["plan", "apply", "switch", "rollback", "status", "wait", "logs", "history"]),
-    ("Single services, this once", &["start", "stop", "restart"]),
-    ("Single services, until resumed", &["maintain", "suspend", "terminate", "resume", "report"]),
-    ("The first day and the last", &["init", "validate", "adopt", "down"]),
-    ("To look closer", &["explain", "observe", "show", "schema"]),
-    ("For your shell", &["completions", "man"]),
+    ("Everyday commands", &["plan", "apply", "switch", "rollback", "status", "wait", "logs", "history"]),
+    ("Single services, once", &["start", "stop", "restart"]),
+    ("Single services, until `lcm resume`", &["maintain", "suspend", "terminate", "resume", "report"]),
+    ("Setup and removal", &["init", "validate", "adopt", "down"]),
+    ("Inspection", &["explain", "observe", "show", "schema"]),
+    ("Shell integration", &["completions", "man"]),
 ];
 
-/// Everything that lcm understands.
+/// Returns the whole command line.
 pub(super) fn command() -> Command {
     let command = Cli::command().max_term_width(COLUMNS).after_help(exit_codes());
     let header = *Styles::styled().get_header();
@@ -41,8 +41,8 @@ fn commands(command: &Command, heading: impl Fn(&str) -> String) -> String {
     let visible: Vec<&Command> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
     let grouped = |command: &Command| GROUPS.iter().any(|(_, names)| names.contains(&command.get_name()));
     let groups = GROUPS.iter().map(|(title, names)| {
-        let of_name = |name: &&str| visible.iter().find(|command| command.get_name() == *name).copied();
-        (*title, names.iter().filter_map(of_name).collect::<Vec<_>>())
+        let named = |name: &&str| visible.iter().find(|command| command.get_name() == *name).copied();
+        (*title, names.iter().filter_map(named).collect::<Vec<_>>())
     });
     let rest = ("More", visible.iter().copied().filter(|command| !grouped(command)).collect());
     let mut text = String::new();
@@ -81,7 +81,7 @@ mod tests {
         }
         let wide: Vec<&str> = page.lines().filter(|line| columns(line) > COLUMNS).collect();
         assert!(wide.is_empty(), "{wide:#?}");
-        // What is too long for its line goes on below the names, where nobody can tell it from one.
+        // A text too long for its line continues below the names, where it looks like one of them.
         let list = page.split("\n\n").filter(|part| GROUPS.iter().any(|(title, _)| part.starts_with(title)));
         let names: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         let is_name = |line: &&str| line.split_whitespace().next().is_some_and(|word| names.contains(&word));
@@ -89,7 +89,7 @@ mod tests {
         assert!(broken.is_empty(), "{broken:#?}");
     }
 
-    /// Of every command; an option or a value that is longer than a line is nobody's fault.
+    /// Renders the page of every command; an option or a value longer than a line could not be folded.
     #[test]
     fn no_page_is_wider_than_a_terminal() {
         let mut command = command();

@@ -1,5 +1,5 @@
-//! The identity that a command goes on with: root works on another user's project as that user, with the environment of a
-//! login of that user's. With it a session is the caller of a cycle.
+//! Identity that a command continues with: root works on another user's project as that user, with the environment of a
+//! login of that user. A session is also the caller of a cycle.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,8 +20,8 @@ use crate::shared::owner::ProjectOwner;
 use crate::shared::{self, User};
 use crate::syntax::Environment;
 
-/// Variables that a login of the owner's would have too. All else of root's session stays with root: its secrets are not the
-/// owner's, and its paths are not where the owner's things are.
+/// Variables that a login of the owner has too. The rest of root's session stays with root: its secrets are not the
+/// owner's, and its paths do not lead to the owner's files.
 const KEPT: [&str; 14] = [
     "CI",
     "CLICOLOR",
@@ -39,7 +39,7 @@ const KEPT: [&str; 14] = [
     "TZ",
 ];
 
-/// And what begins so: lcm's own settings, and the locale's.
+/// Prefixes of further variables: lcm's own settings, and the locale's.
 const KEPT_PREFIXES: [&str; 2] = ["LCM_", "LC_"];
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -76,18 +76,18 @@ impl Caller for Session {
 
 /// Continues as the owner of a project: replaces this process by one of the owner's.
 fn continue_as(session: &Session, project: &ProjectName, owner: &ProjectOwner) -> ! {
-    session.say(&format!("project {project} is owned by {}: going on as that user", user_text(owner.uid)));
+    session.say(&format!("project {project} is owned by {}: continuing as that user", user_text(owner.uid)));
     let user = shared::user(owner.uid);
     let groups = user.as_ref().map(|user| shared::groups_of(&user.name)).unwrap_or_default();
     let gid = user.as_ref().map_or(owner.gid, |user| user.gid);
     let environment = environment_of(&session.environment, owner, user.as_ref());
     let error = wire::continue_as((owner.uid, gid, groups), &environment);
-    // This thread may be the owner's by now: nothing may go on here.
-    session.say(&format!("error: can't go on as {}: {error}", user_text(owner.uid)));
+    // This thread may have the owner's identity already, so this process must end.
+    session.say(&format!("error: can't continue as {}: {error}", user_text(owner.uid)));
     std::process::exit(1)
 }
 
-/// The environment of a login of the owner's, with lcm's own settings.
+/// Returns the environment of a login of the owner, with lcm's own settings.
 fn environment_of(
     caller: &BTreeMap<String, String>,
     owner: &ProjectOwner,
@@ -106,15 +106,15 @@ fn environment_of(
         put("USER", user.name.clone());
         put("LOGNAME", user.name.clone());
     }
-    // For the history: who called.
+    // The history names the caller.
     if !caller.contains_key("SUDO_USER") {
         put("SUDO_USER", "root".to_owned());
     }
-    // The caller's own store is not the owner's, even where root's session names one.
+    // The caller's store is not the owner's, even where root's session names one.
     if let Some(store) = owner.note.store.as_ref().and_then(text) {
         put("LCM_STATE_DIR", store);
     }
-    // Where a rootless engine of the owner's listens.
+    // Folder of the socket of a rootless engine of the owner.
     let runtime = format!("/run/user/{}", owner.uid);
     if fs::symlink_metadata(&runtime).is_ok_and(|folder| folder.is_dir() && folder.uid() == owner.uid) {
         put("XDG_RUNTIME_DIR", runtime);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_roots_session_goes_on_but_how_to_write_and_lcms_own_settings() {
+    fn of_roots_session_only_terminal_and_lcm_settings_are_kept() {
         let root = caller(&[
             ("HOME", "/root"),
             ("USER", "root"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_without_an_entry_has_the_home_and_the_store_of_the_own_note() {
+    fn a_user_without_a_passwd_entry_has_the_home_and_the_store_of_the_owner_note() {
         let root = caller(&[("LCM_STATE_DIR", "/t/state"), ("SUDO_USER", "pat")]);
         let without = environment_of(&root, &owner(), None);
         assert_eq!(without["HOME"], "/srv/kim");

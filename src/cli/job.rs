@@ -1,4 +1,4 @@
-//! Request of a command that carries out a plan: its manifest, its options, and what it brings along.
+//! Request of a command that carries out a plan: its manifest, its options, and its further inputs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,20 +22,20 @@ pub(super) struct ApplyJob {
     pub(super) world: Option<PathBuf>,
     pub(super) planning: PlanningArgs,
     pub(super) execution: ExecutionArgs,
-    /// The file of a saved plan, which brings its mode and options along.
+    /// File of a saved plan, which carries its mode and options.
     pub(super) saved: Option<PathBuf>,
-    /// On whose word the chosen mode is to be that of all runs from now on.
+    /// Operator of a switch: the chosen mode becomes that of all further runs.
     pub(super) switch: Option<OperatorArgs>,
-    /// Right over a project that has an owner.
+    /// Access to a project that has an owner.
     pub(super) claim: OwnerAccess,
-    /// The world, where the command has opened it already.
+    /// Project, if the command has opened it already.
     pub(super) opened: Option<Project>,
-    /// Holds that a dry run takes for kept.
+    /// Holds that a dry run treats as stored.
     pub(super) holds: BTreeMap<ServiceName, HoldRecord>,
 }
 
 impl ApplyJob {
-    /// As the owner, with nothing of its own: what a command brings along is set in its place.
+    /// Returns a job with default options, as the project's owner; a command sets further fields itself.
     pub(super) fn new(
         command: &'static str,
         purpose: Purpose,

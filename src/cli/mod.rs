@@ -1,6 +1,9 @@
-//! The command line: one file a command. The only room that knows all others.
+//! Command line: arguments, confirmation, output and exit codes, with one file a command. Only this module uses all
+//! others.
 //!
-//! A cycle itself is `reconcile`'s; arguments, questions, texts and exit codes are here. What each code means is in [`exit`].
+//! In: arguments, the environment, standard input and signals.
+//! Out: output through `report`, calls of `reconcile`, and an exit code; [`exit`] has the meanings.
+//! Not here: the cycle itself, which is `reconcile`'s, and layout, which is `report`'s.
 
 mod answer;
 mod args;
@@ -44,7 +47,7 @@ use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use exit::Exit;
 
-/// The whole program.
+/// Runs the program.
 #[must_use]
 pub fn main() -> Exit {
     print::still_on_panic();
@@ -54,7 +57,7 @@ pub fn main() -> Exit {
     let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(answer) => return told(&answer),
+        Err(answer) => return show_clap(&answer),
     };
     let session = Session::new(&cli.output);
     log::start().and_then(|()| command::run(&session, cli.command, help::command)).unwrap_or_else(|stop| {
@@ -63,12 +66,12 @@ pub fn main() -> Exit {
     })
 }
 
-/// What clap says in place of a command: help to stdout, what is wrong with the command line to stderr.
-fn told(answer: &clap::Error) -> Exit {
+/// Shows clap's output in place of a command: help on stdout, an error of the command line on stderr.
+fn show_clap(answer: &clap::Error) -> Exit {
     let is_terminal = if answer.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-    let is_painted = color::is_colored(color::asked(std::env::args_os()), &session::environment(), is_terminal);
+    let is_painted = color::is_colored(color::requested(std::env::args_os()), &session::environment(), is_terminal);
     let style = Style { colored: is_painted, ..Style::PLAIN };
-    // It quotes words of the command line, which may come from a file name or from another program.
+    // clap quotes words of the command line, which may come from a file name or from another program.
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let quoted = words.filter(|word| !harmless::is_plain(word));
     let text =

@@ -1,4 +1,4 @@
-//! Mode overrides that a command is to set.
+//! Mode overrides that a command sets.
 
 use crate::cli::args::operator::OperatorArgs;
 use crate::cli::stop::{Code, EarlyExit};
@@ -8,26 +8,26 @@ use crate::model::holds::ModeOverride;
 use crate::model::names::ModeName;
 use crate::reconcile::Project;
 
-/// An entry file that chooses its mode follows no mode override: one that is set with it would have no effect.
+/// Refuses a switch where the entry file chooses its mode: such a file ignores a mode override.
 pub(crate) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), EarlyExit> {
     let (Some(own), true) = (&desired.own_mode, desired.entry_is_choice) else { return Ok(()) };
     let message = format!(
-        "{} only includes others and names its mode, so it always means mode {own}: a switch would not change it; switch \
-         with the manifest that it includes (`lcm switch {mode} -m {}`)",
+        "{} only includes other files and sets `mode: {own}`, which a switch would not change; switch the included \
+         manifest instead: `lcm switch {mode} -m {}`",
         desired.entry.display(),
         desired.named_in.display()
     );
     Err(EarlyExit::refused(Code::Usage, message))
 }
 
-/// The word as it is to be kept.
-pub(crate) fn switched(session: &Session, opened: &Project, voice: &OperatorArgs, mode: ModeName) -> ModeOverride {
+/// Returns the mode override to store.
+pub(crate) fn switched(session: &Session, opened: &Project, operator: &OperatorArgs, mode: ModeName) -> ModeOverride {
     ModeOverride {
         mode,
         entry: opened.entry(),
         own_mode: opened.desired.own_mode.clone(),
-        by: voice.by(session),
+        by: operator.by(session),
         since: opened.driver().now(),
-        reason: voice.reason(opened),
+        reason: operator.reason(opened),
     }
 }

@@ -1,11 +1,11 @@
-//! Runs whose end is not recorded: one that is under way, or runs that were killed.
+//! Runs without a recorded end: one that is still running, or runs that were killed.
 
 use crate::cli::wire;
 use crate::model::names::ProjectName;
 use crate::report::history::OpenRun;
 use crate::store::{Journal, RunBegun, StoreError};
 
-/// Returns those of a project, the oldest first.
+/// Returns the open runs of a project, oldest first.
 pub(super) async fn open_runs(store: &dyn Journal, project: &ProjectName) -> Result<Vec<OpenRun>, StoreError> {
     let line = |run: RunBegun| OpenRun {
         // A run's id ends in its pid.

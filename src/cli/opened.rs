@@ -1,4 +1,4 @@
-//! Projects, opened for commands: what is wrong with a manifest is shown in its file.
+//! Opening of projects for commands; problems of a manifest are shown in its file.
 
 use std::path::Path;
 
@@ -13,23 +13,23 @@ use crate::reconcile::{OpenError, Project, project};
 use crate::report::view::{InspectedCounts, PlanOrigin};
 use crate::syntax::problem::{Problem, Problems, Severity};
 
-/// Reads a manifest; what is wrong with it ends the command.
+/// Reads a manifest. Errors: its problems, which end the command.
 pub(super) fn load(session: &Session, manifest: &Path, choice: &ModeSelection) -> Result<Desired, EarlyExit> {
     crate::reconcile::wire::load(manifest, &session.environment, choice).map_err(|problems| refusal(session, &problems))
 }
 
-/// All that is wrong with a manifest, to be shown underlined in its file, or by its first error alone.
+/// Returns the refusal of a manifest: all its problems, underlined in the file, or its first error as one sentence.
 pub(super) fn refusal(session: &Session, problems: &Problems) -> EarlyExit {
     let errors: Vec<&Problem> = problems.0.iter().filter(|problem| problem.severity == Severity::Error).collect();
     let first = errors.first().map_or_else(String::new, |first| {
         let place = first.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         format!("{place}{}", first.message)
     });
-    let more = if errors.len() > 1 { "; `lcm validate` shows what else is wrong" } else { "" };
+    let more = if errors.len() > 1 { "; `lcm validate` shows the other errors" } else { "" };
     EarlyExit::shown(wire::render(problems, session.stderr, session.width()), format!("{first}{more}"))
 }
 
-/// Opens a project in the mode that an operator switched to, where one did.
+/// Opens a project, in the mode that an operator switched to where there is one.
 pub(super) async fn open(
     session: &Session,
     manifest: &Path,
@@ -39,7 +39,7 @@ pub(super) async fn open(
     open_to(session, manifest, choice, world, OwnerAccess::AsOwner).await
 }
 
-/// The same for a command that may take the project over.
+/// Opens a project for a command that may take it over.
 pub(super) async fn open_to(
     session: &Session,
     manifest: &Path,
@@ -50,7 +50,7 @@ pub(super) async fn open_to(
     project::open(session, manifest, choice, world, claim).await.map_err(|error| stop(session, error))
 }
 
-/// Opens a project whose active mode does not matter.
+/// Opens a project for a command that ignores the active mode.
 pub(super) async fn open_without_mode(
     session: &Session,
     manifest: &Path,
@@ -70,9 +70,9 @@ pub(super) async fn open_to_look(
     open(session, manifest, &choose.choice_if_any(), choose.world.as_deref()).await
 }
 
-/// Returns where a plan of these facts comes from.
-pub(super) fn origin<'a>(project: &'a Project, looked: &'a InspectedCounts) -> PlanOrigin<'a> {
-    PlanOrigin::Now { mode_source: project.desired.mode_source, switched: project.switched.as_ref(), looked }
+/// Returns the origin of a plan made now from these facts.
+pub(super) fn origin<'a>(project: &'a Project, inspected: &'a InspectedCounts) -> PlanOrigin<'a> {
+    PlanOrigin::Now { mode_source: project.desired.mode_source, switched: project.switched.as_ref(), looked: inspected }
 }
 
 fn stop(session: &Session, error: OpenError) -> EarlyExit {

@@ -1,5 +1,5 @@
-//! Files that the command line has lcm write: never one that this run reads or that lcm keeps. `--out lcm.yaml` is a slip
-//! of the finger, and the manifest would be gone.
+//! Check of the output files that a command line names: never one that this run reads or that lcm keeps. With
+//! `--out lcm.yaml`, a typing error, the manifest would be lost.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use crate::shared;
 
 /// Refuses a file that this run reads, or one in lcm's own folders.
 pub(super) fn check(session: &Session, manifest: &Path, file: &Path) -> Result<(), EarlyExit> {
-    if named::is_handed_over(file) {
+    if named::is_inherited_descriptor(file) {
         return Ok(());
     }
     let identity = named::identity(file);
     let environment = &session.environment;
     let refused = |what: &str| {
-        let message = format!("{} is {what}, and would be lost: name another file to write", file.display());
+        let message = format!("{} is {what} and would be overwritten; name another output file", file.display());
         Err(EarlyExit::refused(Code::File, message))
     };
     if wire::manifest_files(manifest, environment).iter().any(|read| named::identity(read) == identity) {
@@ -27,12 +27,12 @@ pub(super) fn check(session: &Session, manifest: &Path, file: &Path) -> Result<(
         return refused("in lcm's state folder");
     }
     if is_beside_lock(&identity, &shared::lock(environment)) {
-        return refused("lcm's lock, or one of its files beside that");
+        return refused("lcm's lock or a file that lcm keeps beside it");
     }
     Ok(())
 }
 
-/// The lock and what users leave for each other have one name with different endings.
+/// Returns true if a file is the lock or one that lcm keeps beside it: all have one name with different extensions.
 fn is_beside_lock(identity: &Path, lock: &Path) -> bool {
     let (Some(folder), Some(stem)) = (lock.parent(), lock.file_stem()) else { return false };
     let first = identity.strip_prefix(named::identity(folder)).ok().and_then(|rest| rest.components().next());
@@ -46,7 +46,7 @@ mod tests {
     use super::is_beside_lock;
 
     #[test]
-    fn the_lock_and_its_neighbours_are_known_by_name() {
+    fn the_lock_and_the_files_beside_it_are_recognized_by_name() {
         let lock = Path::new("/no/such/lcm.lock");
         for path in ["/no/such/lcm.lock", "/no/such/lcm.owners/shop", "/no/such/lcm.reservations"] {
             assert!(is_beside_lock(Path::new(path), lock), "{path}");

@@ -1,5 +1,5 @@
-//! Pages that explain the codes of lcm's messages. Their texts are beside this file; tests hold them against the codes of
-//! the source.
+//! Pages of `lcm explain` for the codes of lcm's messages. Their texts are beside this file; tests compare them with
+//! the codes in the source.
 
 use crate::cli::args::names;
 use crate::cli::stop::EarlyExit;
@@ -8,7 +8,7 @@ use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
 
-/// Texts about manifests, plans and commands.
+/// Texts on manifests, plans and commands.
 const PAGES: [&str; 3] =
     [include_str!("pages/manifest.md"), include_str!("pages/plan.md"), include_str!("pages/command.md")];
 
@@ -19,7 +19,7 @@ pub(crate) struct Page {
     text: &'static str,
 }
 
-/// Every page, in the order of the texts.
+/// Returns every page, in the order of the texts.
 pub(crate) fn pages() -> impl Iterator<Item = Page> {
     PAGES.into_iter().flat_map(|file| file.split("# ").skip(1)).filter_map(|page| {
         let (code, text) = page.split_once('\n')?;
@@ -27,9 +27,14 @@ pub(crate) fn pages() -> impl Iterator<Item = Page> {
     })
 }
 
-/// The page of this code; a last word may be that of several.
+/// Codes of earlier versions, and what they are called now.
+const FORMER: [(&str, &str); 1] = [("no_room", "no_capacity")];
+
+/// Returns the pages of a code, or of the last word of one, which several codes may share. Errors: an unknown code.
 pub(crate) fn find(code: &str) -> Result<Vec<Page>, EarlyExit> {
-    let found: Vec<Page> = pages().filter(|page| page.code == code || last_word(page.code) == code).collect();
+    let former = |(former, _): &&(&str, &str)| last_word(code) == *former;
+    let present = FORMER.iter().find(former).map_or_else(|| code.to_owned(), |(old, new)| code.replace(old, new));
+    let found: Vec<Page> = pages().filter(|page| page.code == present || last_word(page.code) == present).collect();
     if found.is_empty() {
         let words = pages().map(|page| if code.contains(':') { page.code } else { last_word(page.code) });
         return Err(names::unknown_code(code, words));

@@ -1,4 +1,4 @@
-//! Plans as commands show them, and the request that the planning options make.
+//! Plans in the formats of commands, and the planner's request from the planning options.
 
 use crate::cli::args::{NarrowArgs, PlanFormat, PlanningArgs, names};
 use crate::cli::stop::EarlyExit;
@@ -10,7 +10,7 @@ use crate::report::text::{self, TextOptions};
 use crate::report::view::PlanView;
 use crate::report::{html, json, markdown, mermaid};
 
-/// A plan in one of its forms. Only text is painted and folded: the others go into files.
+/// Renders a plan in a format. Only text is painted and folded: the other formats go into files.
 pub(crate) fn shown(session: &Session, view: PlanView<'_>, format: PlanFormat) -> Output {
     match format {
         PlanFormat::Text => text::plan(view, TextOptions { verbose: session.verbose, style: session.stdout }),
@@ -21,7 +21,7 @@ pub(crate) fn shown(session: &Session, view: PlanView<'_>, format: PlanFormat) -
     }
 }
 
-/// Returns the request that the options make, its names checked.
+/// Returns the request from the options. Errors: a service that the manifest does not have.
 pub(crate) fn request(opened: &Project, planning: &PlanningArgs) -> Result<Request, EarlyExit> {
     let NarrowArgs { targets, excludes } = &planning.narrow;
     names::check("service", targets.iter().chain(excludes), opened.desired.services.keys())?;

@@ -1,4 +1,4 @@
-//! Preparation of a job: the project is opened in the mode that the job is about, and the request is made.
+//! Preparation of a job: opens the project in the job's mode, and makes the request to the planner.
 
 use crate::cli::job::ApplyJob;
 use crate::cli::stop::EarlyExit;
@@ -7,7 +7,7 @@ use crate::cli::{mode_override, opened, plan_view, saved};
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::reconcile::Project;
 
-/// The manifest in the mode that this job is about, and the saved plan where it is one's.
+/// Returns the project in the job's mode, and the saved plan of a job that has one.
 pub(super) async fn open(session: &Session, job: &mut ApplyJob) -> Result<(Project, Option<Plan>), EarlyExit> {
     let saved = job.saved.as_deref().map(saved::read).transpose()?;
     if let Some(saved) = &saved {
@@ -19,12 +19,12 @@ pub(super) async fn open(session: &Session, job: &mut ApplyJob) -> Result<(Proje
         None => opened::open_to(session, &job.manifest, &job.choice, job.world.as_deref(), job.claim).await?,
     };
     if job.purpose == Purpose::Down {
-        // All goes, well or not: a probe that can't be made must not keep it.
+        // Everything is stopped, healthy or not: a probe that can't run must not prevent it.
         project.desired.services.values_mut().for_each(|service| service.health.probe = None);
     }
-    if let (Some(voice), Some(mode)) = (&job.switch, project.desired.mode.clone()) {
+    if let (Some(operator), Some(mode)) = (&job.switch, project.desired.mode.clone()) {
         mode_override::refuse_choice(&project.desired, &mode)?;
-        let switched = mode_override::switched(session, &project, voice, mode);
+        let switched = mode_override::switched(session, &project, operator, mode);
         project.switch(switched);
     }
     Ok((project, saved))

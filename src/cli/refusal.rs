@@ -1,4 +1,4 @@
-//! Refusals of a cycle, in the words of the command line.
+//! Refusals of a cycle, as early exits of commands.
 
 use crate::cli::args::names;
 use crate::cli::exit::Exit;
@@ -16,13 +16,17 @@ impl From<ReconcileError> for EarlyExit {
             ReconcileError::Lock(message) => Self::refused(Code::Lock, message),
             ReconcileError::LockLost(message) => Self::new(Exit::Locked, Code::Locked, message),
             ReconcileError::Locked(held) => {
-                Self::new(Exit::Locked, Code::Locked, format!("{held}; --lock-timeout waits for it"))
+                Self::new(Exit::Locked, Code::Locked, format!("{held}; `--lock-timeout` waits for it"))
             }
             ReconcileError::OtherHost(message) => Self::refused(Code::OtherHost, message),
             ReconcileError::Owned(message) => Self::refused(Code::Owned, message),
             ReconcileError::Stale(differences) => {
-                let advice = "plan again, and look at it again".to_owned();
-                let stop = Self::new(Exit::Stale, Code::Stale, "the saved plan is stale; nothing was done. Now:");
+                let advice = "plan again, and review the new plan".to_owned();
+                let stop = Self::new(
+                    Exit::Stale,
+                    Code::Stale,
+                    "the saved plan is stale, and nothing was applied; differences from a plan made now:",
+                );
                 stop.with(differences, Some(advice))
             }
             ReconcileError::Store(message) => Self::refused(Code::Store, message),
@@ -32,7 +36,7 @@ impl From<ReconcileError> for EarlyExit {
     }
 }
 
-/// Refusal of a command that a hold forbids.
+/// Returns the refusal of a command that a hold forbids.
 pub(super) fn held(held: &HeldService) -> EarlyExit {
     let HeldService { service, hold, relation } = held;
     let also = match relation {
@@ -40,9 +44,9 @@ pub(super) fn held(held: &HeldService) -> EarlyExit {
         HeldRelation::Needed => ", and is needed".to_owned(),
         HeldRelation::DependsOn(base) => format!(", and depends on {base}"),
     };
-    let (word, whom) = (hold.kind.as_str(), hold.by_whom());
+    let (command, whom) = (hold.kind.as_str(), hold.attribution());
     EarlyExit::refused(
         Code::Held,
-        format!("an operator holds {service} by `lcm {word}`{also} ({whom}); `lcm resume {service}` takes that back"),
+        format!("{service} is held by `lcm {command}`{also} ({whom}); `lcm resume {service}` releases it"),
     )
 }

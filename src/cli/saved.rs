@@ -1,4 +1,4 @@
-//! Saved plans: read, and held against a plan made now. What was agreed to is what is done, or nothing is.
+//! Saved plans: read, and combined with the options of the command line. Only an approved plan is carried out.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,23 +13,23 @@ use crate::model::plan::{FORMAT, FORMAT_1, Plan, SavedRequest};
 use crate::reconcile::comparison;
 use crate::reconcile::files;
 
-/// Reads a plan that `lcm plan --out` wrote.
+/// Reads a plan that `lcm plan --out` wrote. Errors: an unreadable file, or another format.
 pub(super) fn read(path: &Path) -> Result<Plan, EarlyExit> {
     let wrong = |reason: String| {
-        EarlyExit::refused(Code::SavedPlan, format!("can't take {} for a plan: {reason}", path.display()))
+        EarlyExit::refused(Code::SavedPlan, format!("can't read {} as a plan: {reason}", path.display()))
     };
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
-    // The format first: a newer plan has fields that this one would stumble over.
+    // The format first: a newer plan may have fields that this version can't read.
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or("not said");
+    let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or("missing");
     if ![FORMAT, FORMAT_1].contains(&format) {
-        return Err(wrong(format!("its format is {format}, and this lcm reads {FORMAT} and {FORMAT_1}")));
+        return Err(wrong(format!("its format is {format}; this lcm reads {FORMAT} and {FORMAT_1}")));
     }
     let plan: Plan = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
     Ok(Plan { format: FORMAT.to_owned(), ..plan })
 }
 
-/// A saved plan brings its mode and goals along; another mode on the command line contradicts it.
+/// Takes the mode and goals of a saved plan. Errors: another mode on the command line.
 pub(super) fn choose(saved: &Plan, choice: &mut ModeSelection) -> Result<(), EarlyExit> {
     if let (Some(asked), saved_mode) = (&choice.mode, &saved.mode)
         && saved_mode.as_ref() != Some(asked)
@@ -38,7 +38,7 @@ pub(super) fn choose(saved: &Plan, choice: &mut ModeSelection) -> Result<(), Ear
         return Err(EarlyExit::new(
             Exit::Usage,
             Code::SavedPlan,
-            format!("the saved plan is for {saved_mode}, and --mode says {asked}"),
+            format!("the saved plan is for {saved_mode}, but --mode is {asked}"),
         ));
     }
     choice.mode.clone_from(&saved.mode);
@@ -46,7 +46,7 @@ pub(super) fn choose(saved: &Plan, choice: &mut ModeSelection) -> Result<(), Ear
     Ok(())
 }
 
-/// It brings along what narrowed or widened it, too; an option that it was not made with contradicts it.
+/// Takes the planning options of a saved plan. Errors: an option that the plan was not made with.
 pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), EarlyExit> {
     let SavedRequest { targets, excludes, strict, prune, repack } = &saved.request;
     let NarrowArgs { targets: only, excludes: without } = &mut planning.narrow;
@@ -54,7 +54,7 @@ pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), Ea
         let named: BTreeSet<ServiceName> = asked.iter().cloned().collect();
         if !named.is_empty() && named != *saved {
             let (saved, named) = (comparison::words(saved), comparison::words(&named));
-            let message = format!("the saved plan was made with {option} {saved}, and {option} says {named}");
+            let message = format!("the saved plan was made with {option} {saved}, but {option} is {named}");
             return Err(EarlyExit::new(Exit::Usage, Code::SavedPlan, message));
         }
     }

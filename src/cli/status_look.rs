@@ -1,4 +1,4 @@
-//! One look at services, GPUs and goals, as `lcm status` shows it.
+//! Services, GPUs and goals as observed once, for `lcm status`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -32,29 +32,29 @@ use crate::report::style::Style;
 /// Show services, GPUs, goals and the last run
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
-    /// Manifest to read, and services to show; `-v` tells of each what may follow
+    /// Manifest to read, and services to show; `-v` adds the legal next changes and commands of each
     #[arg(value_name = "MANIFEST|SERVICE")]
     names: Vec<String>,
-    /// Manifest to read; all else that is named is a service then [default: lcm.yaml]
+    /// Manifest to read; every other argument is then a service [default: lcm.yaml]
     #[arg(short, long, value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
     #[command(flatten)]
     choose: ChooseArgs,
     #[command(flatten)]
     narrow: NarrowArgs,
-    /// Keep it on the terminal and up to date, until interrupted; with `--format json` one line each time
+    /// Refresh the status until interrupted; with `--format json`, print one line each time
     #[arg(short, long)]
     pub(crate) watch: bool,
-    /// Time between two looks of `--watch`, from 250ms to 1h
+    /// Time between two refreshes of `--watch`, from 250ms to 1h
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = duration::parse_interval)]
     pub(crate) interval: Duration,
-    /// Only services in this state; may be given several times
+    /// Show only services in this state; may be given several times
     #[arg(long = "state", value_name = "STATE", value_parser = state)]
     states: Vec<State>,
-    /// Exit 3 where a wanted service, or one that is named, is neither up and healthy nor held by an operator
+    /// Exit 3 if a wanted service, or a named one, is neither up and healthy nor held by an operator
     #[arg(long, conflicts_with = "watch")]
     pub(crate) exit_code: bool,
-    /// How to show it
+    /// Output format
     #[arg(long, value_enum, default_value_t = StatusFormat::Text, value_name = "FORMAT")]
     pub(crate) format: StatusFormat,
 }
@@ -70,41 +70,42 @@ pub(crate) enum StatusFormat {
 /// Request to show services.
 struct StatusRequest<'a> {
     opened: Project,
-    /// None named: all.
+    /// Empty: all services.
     named: BTreeSet<ServiceName>,
     args: &'a StatusArgs,
 }
 
-/// Result of one look.
+/// Result of one observation.
 pub(crate) struct StatusReport {
     pub(crate) status: Status,
     /// Outlooks of named services, with `-v`.
     outlooks: Outlooks,
     pub(crate) wanted: BTreeSet<ServiceName>,
-    /// A wanted or named service is not as it should be.
+    /// True if a wanted or named service is neither operational nor held.
     pub(crate) is_unhealthy: bool,
-    /// The refusal, where nothing is known of anything wanted.
+    /// Refusal where the state of every wanted service is unknown.
     pub(crate) known: Result<(), EarlyExit>,
 }
 
-/// Reads the manifest, and looks once at what it is about.
+/// Reads the manifest, and observes its services once.
 pub(crate) async fn seen(session: &Session, args: &StatusArgs) -> Result<StatusReport, EarlyExit> {
-    let (manifest, services) = told_apart(args)?;
+    let (manifest, services) = split_names(args)?;
     let opened = opened::open_to_look(session, &manifest, &args.choose).await?;
     let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
     let given = services.iter().chain(&args.narrow.targets).chain(&args.narrow.excludes);
     names::check("service", given, opened.desired.services.keys())?;
-    look(session, &StatusRequest { opened, named, args }).await
+    observe(session, &StatusRequest { opened, named, args }).await
 }
 
-/// The manifest and the services among what was named. What looks like a file is the manifest, unless that is named
-/// otherwise.
-fn told_apart(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), EarlyExit> {
+/// Returns the manifest and the services among the arguments. One that looks like a file is the manifest, unless `-m`
+/// names it.
+fn split_names(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), EarlyExit> {
     let (files, services): (Vec<&String>, Vec<&String>) =
         args.names.iter().partition(|name| args.manifest.is_none() && is_file(name));
     if let [one, other, ..] = files.as_slice() {
-        let message =
-            format!("{one} and {other} both look like a manifest; -m FILE names it, and all else are services");
+        let message = format!(
+            "{one} and {other} both look like a manifest; name the manifest with `-m`, and only services besides"
+        );
         return Err(EarlyExit::new(Exit::Usage, Code::Usage, message));
     }
     let manifest = args.manifest.clone().or_else(|| files.first().map(PathBuf::from));
@@ -112,17 +113,17 @@ fn told_apart(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), EarlyExi
     Ok((manifest.unwrap_or_else(|| PathBuf::from(MANIFEST)), services))
 }
 
-pub(crate) fn shown(session: &Session, look: &StatusReport, style: Style) -> Output {
-    status::text(&look.status, &look.outlooks, session.verbose, style)
+pub(crate) fn shown(session: &Session, inspection: &StatusReport, style: Style) -> Output {
+    status::text(&inspection.status, &inspection.outlooks, session.verbose, style)
 }
 
-/// The same, shortened to so many lines.
-pub(crate) fn shown_within(session: &Session, look: &StatusReport, style: Style, rows: usize) -> Output {
-    status::within(&look.status, &look.outlooks, session.verbose, style, rows)
+/// Renders a report, shortened to `rows` lines.
+pub(crate) fn shown_within(session: &Session, inspection: &StatusReport, style: Style, rows: usize) -> Output {
+    status::within(&inspection.status, &inspection.outlooks, session.verbose, style, rows)
 }
 
-/// Looks once.
-async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusReport, EarlyExit> {
+/// Observes the services of a request once.
+async fn observe(session: &Session, view: &StatusRequest<'_>) -> Result<StatusReport, EarlyExit> {
     let StatusRequest { opened, named, args } = view;
     let snapshot = opened.snapshot(session).await?;
     let known = opened.refuse_if_all_unknown(&snapshot, &Request::default()).map_err(EarlyExit::from);
@@ -135,9 +136,9 @@ async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusRepor
         first_error: run.first_error,
     });
     let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).await.unwrap_or_default();
-    let headroom = opened.planner().capacity(&snapshot, &Request::default());
+    let capacity = opened.planner().capacity(&snapshot, &Request::default());
     let observed = snapshot.observed;
-    let mut status = Status::of(&opened.desired, &observed, &headroom, last_run)
+    let mut status = Status::of(&opened.desired, &observed, &capacity, last_run)
         .switched_by(opened.switched.as_ref())
         .only(&args.states);
     status.open_run = open_runs.into_iter().next_back();
@@ -145,10 +146,10 @@ async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusRepor
         let is_named = named.is_empty() || named.contains(&line.name);
         is_named && !args.narrow.excludes.contains(&line.name)
     });
-    // Of all services at once it would be too much to read.
-    let told = named.iter().filter(|_| session.verbose);
-    let outlooks = told.filter_map(|name| Some((name.clone(), outlook(&opened.desired, &observed, name)?)));
-    // With modes and none chosen nothing is.
+    // The outlooks of all services at once would be too much to read.
+    let shown = named.iter().filter(|_| session.verbose);
+    let outlooks = shown.filter_map(|name| Some((name.clone(), outlook(&opened.desired, &observed, name)?)));
+    // A manifest that has modes wants nothing until one is chosen.
     let none_chosen = opened.desired.mode.is_none() && !opened.desired.modes.is_empty();
     let wanted = wanted::wanted(&opened.desired, &Request::default());
     let wanted = if none_chosen { BTreeSet::new() } else { wanted };
@@ -159,7 +160,7 @@ async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusRepor
     Ok(StatusReport { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
 }
 
-/// Returns what may follow for a service; `None`: the manifest has no such one, or it was not looked at.
+/// Returns the legal next changes and commands of a service; `None`: not in the manifest, or not observed.
 fn outlook(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option<Outlook> {
     let (service, seen) = (desired.services.get(name)?, observed.services.get(name)?);
     let now = observed.observed_at;
@@ -171,7 +172,7 @@ fn outlook(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option
     }
     let needed = block.map(|block| match block {
         DependentBlock::Held { dependent, hold } => {
-            format!("{dependent}, which depends on it, is held ({})", hold.by_whom())
+            format!("{dependent}, which depends on it, is held ({})", hold.attribution())
         }
         DependentBlock::Illegal { dependent, refusal } => {
             format!("{dependent}, which depends on it, can't be stopped: {refusal}")

@@ -1,21 +1,21 @@
-//! Why a command ends before its work: what to say, and with which code.
+//! Early end of a command: its message and its exit code.
 
 use crate::cli::exit::Exit;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 
-/// What is listed below a message stands in by this.
+/// Indent of the lines listed below a message, in columns.
 const LIST_INDENT: usize = 2;
 
-/// An early end.
+/// Early end of a command.
 #[derive(Debug)]
 pub(super) struct EarlyExit {
     pub(super) exit: Exit,
     message: Message,
 }
 
-/// What kind of refusal it is; [`Code::as_str`] is what `lcm explain` takes.
+/// Kind of a refusal; [`Code::as_str`] is the code for `lcm explain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     Adopt,
@@ -71,9 +71,9 @@ impl Code {
 
 #[derive(Debug)]
 enum Message {
-    /// A fragment, to be headed by `error[code]:`; below it what it lists, and what to do.
+    /// Fragment, shown after `error[code]:`; below it the listed lines, and the advice.
     Plain { code: Code, message: String, listed: Vec<String>, advice: Option<String> },
-    /// A report that has its own head, and what it comes to.
+    /// Rendered report with its own head, and its summary in one sentence.
     Shown { text: Output, sentence: String },
 }
 
@@ -82,17 +82,17 @@ impl EarlyExit {
         Self { exit, message: Message::Plain { code, message: message.into(), listed: Vec::new(), advice: None } }
     }
 
-    /// An error or a refusal before anything changed.
+    /// Returns an error or a refusal before anything changed.
     pub(super) fn refused(code: Code, message: impl Into<String>) -> Self {
         Self::new(Exit::Refused, code, message)
     }
 
-    /// The same, with a text that is laid out already.
+    /// Returns a refusal with a rendered report.
     pub(super) fn shown(text: Output, sentence: String) -> Self {
         Self { exit: Exit::Refused, message: Message::Shown { text, sentence } }
     }
 
-    /// The same, with these below it, a line each, and then what to do.
+    /// Adds lines below the message, and then the advice.
     pub(super) fn with(self, lines: Vec<String>, then: Option<String>) -> Self {
         match self.message {
             Message::Plain { code, message, .. } => {
@@ -102,7 +102,7 @@ impl EarlyExit {
         }
     }
 
-    /// The same, with more to say.
+    /// Appends a fragment to the message.
     pub(super) fn and(self, more: &str) -> Self {
         match self.message {
             Message::Plain { code, message, listed, advice } => {
@@ -112,7 +112,7 @@ impl EarlyExit {
         }
     }
 
-    /// For programs: neither headed nor painted.
+    /// Returns the message for programs: without head and colours.
     pub(super) fn message(&self) -> String {
         match &self.message {
             Message::Plain { message, listed, advice, .. } => {
@@ -124,13 +124,13 @@ impl EarlyExit {
         }
     }
 
-    /// For a place that has room for one line, and puts its own end to it.
+    /// Returns the message as one line without its final punctuation.
     pub(super) fn sentence(&self) -> &str {
-        let said = match &self.message {
+        let text = match &self.message {
             Message::Plain { message, .. } => message,
             Message::Shown { sentence, .. } => sentence,
         };
-        said.lines().next().unwrap_or_default().trim_end_matches(['.', ':'])
+        text.lines().next().unwrap_or_default().trim_end_matches(['.', ':'])
     }
 
     pub(super) fn text(&self, style: Style) -> Output {

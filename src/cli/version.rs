@@ -1,5 +1,5 @@
-//! What `--version` says. `-V` is one line; `--version` adds what a report of a fault needs: how it was built, and which
-//! formats it speaks.
+//! Output of `--version`. `-V` prints one line; `--version` adds what a bug report needs: the build, and the versions
+//! of the formats.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use crate::cli::formats;
 use crate::store::sqlite;
 
-/// `0.1.0 (1a2b3c4d5 2026-11-20)`; in a debug build `0.1.0 (debug)`, and without git `0.1.0`.
+/// Version and commit, as `0.1.0 (1a2b3c4d5 2026-11-20)`; in a debug build `0.1.0 (debug)`, and without git `0.1.0`.
 pub(crate) const SHORT: &str = env!("LCM_VERSION");
 
-/// The same, with the rest below it.
+/// Returns the version, with build, formats and store below it.
 pub(crate) fn long() -> &'static str {
     static LONG: LazyLock<String> = LazyLock::new(text);
     LONG.as_str()

@@ -1,9 +1,9 @@
-//! `lcm status --watch`: the status again and again, on a terminal in place.
+//! `lcm status --watch`: the status, refreshed in place on a terminal.
 //!
-//! Each time the manifest is read anew, so that its changes and `lcm switch` show. What fails is told below the last
-//! table, and tried again. The table stands on the terminal's second screen; at the end the last one is written to the
-//! first, where it stays to be read. Into a pipe there is no table, but `--format json` gives a line each time: tables
-//! one after the other are read by no program.
+//! Each refresh reads the manifest anew, so that its changes and `lcm switch` show. Errors are shown below the last
+//! table, and the next refresh tries again. The table is on the terminal's alternate screen; at the end the last one is
+//! written to the primary screen, where it stays. A pipe gets no table, since no program reads a sequence of tables,
+//! but `--format json` prints a line each time.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -29,29 +29,29 @@ pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Ea
     let refuse = |message: &str| Err(EarlyExit::new(Exit::Usage, Code::Usage, message));
     let is_drawn_on = io::stdout().is_terminal() && session.may_redraw();
     match args.format {
-        StatusFormat::Prometheus => refuse("--watch has no metrics; let a timer write them to a file"),
+        StatusFormat::Prometheus => refuse("--watch can't print metrics; write them to a file from a timer"),
         StatusFormat::Json => lines(session, args).await,
         StatusFormat::Text if is_drawn_on => table(session, args).await,
         StatusFormat::Text => refuse(
-            "--watch needs a terminal that it can draw on; into a pipe or a file goes --format json, a line each time",
+            "--watch needs a terminal that can redraw; use `--format json` for a pipe or a file, one line each time",
         ),
     }
 }
 
-/// A line of JSON each time.
+/// Prints a line of JSON at each refresh.
 async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> {
     let mut interrupts = Interrupts::of_a_run()?;
     let mut is_first = true;
     loop {
         let turn = async {
             match seen(session, args).await {
-                Ok(look) => {
-                    if let Err(stop) = &look.known {
+                Ok(inspection) => {
+                    if let Err(stop) = &inspection.known {
                         session.show_unless_quiet(stop.text(session.stderr));
                     }
-                    print::stream(&json::line(&look.status)).map_err(|error| unwritten(&error))
+                    print::stream(&json::line(&inspection.status)).map_err(|error| unwritten(&error))
                 }
-                // What is wrong from the start ends it.
+                // An error of the first refresh ends the command.
                 Err(stop) if is_first => Err(stop),
                 Err(stop) => {
                     session.show_unless_quiet(stop.text(session.stderr));
@@ -74,22 +74,22 @@ async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> 
     }
 }
 
-/// Last look, and the errors since.
+/// Last report, and the errors since.
 #[derive(Default)]
 struct WatchFrame {
-    look: Option<StatusReport>,
+    report: Option<StatusReport>,
     wrong: Vec<Output>,
 }
 
 async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> {
-    let narrated = session;
+    let narration = session;
     let session = session.aside();
     let mut now = WatchFrame::default();
     match seen(&session, args).await {
-        Ok(look) => now.learn(&session, Ok(look)),
-        // What is wrong from the start ends it, before a screen is taken.
+        Ok(inspection) => now.update(&session, Ok(inspection)),
+        // An error of the first refresh ends the command, before it takes the screen.
         Err(stop) => {
-            session.kept().into_iter().for_each(|text| narrated.show(text));
+            session.kept().into_iter().for_each(|text| narration.show(text));
             return Err(stop);
         }
     }
@@ -112,35 +112,36 @@ async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> 
             () = tokio::time::sleep_until(next) => {
                 tokio::select! {
                     exit = interrupts.exit() => break exit,
-                    seen = seen(&session, args) => now.learn(&session, seen),
+                    seen = seen(&session, args) => now.update(&session, seen),
                 }
                 next = tokio::time::Instant::now() + args.interval;
             }
         }
     };
     drop(drawn);
-    // It stays to be read, all of it.
+    // The last table stays on the primary screen, whole.
     print::data(&now.text(&session, session.stdout)).map_err(|error| unwritten(&error))?;
     Ok(exit)
 }
 
 impl WatchFrame {
-    fn learn(&mut self, session: &Session, seen: Result<StatusReport, EarlyExit>) {
+    fn update(&mut self, session: &Session, seen: Result<StatusReport, EarlyExit>) {
         self.wrong = session.kept();
         match seen {
-            Ok(look) => self.look = Some(look),
+            Ok(inspection) => self.report = Some(inspection),
             Err(stop) => self.wrong.push(stop.text(session.stderr)),
         }
     }
 
     fn text(&self, session: &Session, style: Style) -> Output {
-        let text = self.look.as_ref().map(|look| shown(session, look, style)).unwrap_or_default();
+        let text = self.report.as_ref().map(|inspection| shown(session, inspection, style)).unwrap_or_default();
         [text, self.wrong(style)].into_iter().collect()
     }
 
-    /// Each thing that went wrong, below an empty line.
+    /// Returns the errors, each below an empty line.
     fn wrong(&self, style: Style) -> Output {
-        let unknown = self.look.as_ref().and_then(|look| look.known.as_ref().err()).map(|stop| stop.text(style));
+        let unknown =
+            self.report.as_ref().and_then(|inspection| inspection.known.as_ref().err()).map(|stop| stop.text(style));
         self.wrong.iter().cloned().chain(unknown).flat_map(|text| [Output::gap(), text, Output::gap()]).collect()
     }
 }
@@ -159,11 +160,15 @@ impl Drawn {
     fn show(&mut self, session: &Session, now: &WatchFrame, interval: Duration) -> io::Result<()> {
         let size = print::size_of(io::stdout()).unwrap_or_default();
         let style = Style { width: Some(size.columns), ..session.stdout };
-        let looked = now.look.as_ref().map_or_else(String::new, |look| clock(look.status.observed_at));
-        let foot = format!("as of {looked} · every {interval:?} · Ctrl-C ends");
+        let observed = now.report.as_ref().map_or_else(String::new, |inspection| clock(inspection.status.observed_at));
+        let foot = format!("as of {observed} · every {interval:?} · Ctrl-C to quit");
         let wrong = now.wrong(style);
         let headroom = Frame::headroom(&wrong, size);
-        let text = now.look.as_ref().map(|look| shown_within(session, look, style, headroom)).unwrap_or_default();
+        let text = now
+            .report
+            .as_ref()
+            .map(|inspection| shown_within(session, inspection, style, headroom))
+            .unwrap_or_default();
         let frame = Frame::new(&text, &wrong, &foot, size, style);
         let sent = changes(self.frame.as_ref(), &frame);
         self.frame = Some(frame);
@@ -171,7 +176,7 @@ impl Drawn {
     }
 }
 
-/// By the clock on the wall.
+/// Returns the local time of day.
 fn clock(at: Timestamp) -> String {
     at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }

@@ -21,18 +21,18 @@ use crate::runtime::machine::Machine;
 use crate::syntax::Environment;
 use crate::syntax::problem::Problems;
 
-/// Returns whether a process of this number has lived since then.
+/// Returns true if a process with this pid has been running since `since`.
 pub(super) fn lives_since(pid: i32, since: Timestamp) -> bool {
     proc::lives_since(pid, since)
 }
 
-/// Goes on as another user: uid, gid and groups. Returns only where that fails.
+/// Continues as another user, given by uid, gid and groups. Returns only on failure.
 pub(super) fn continue_as((uid, gid, groups): (u32, u32, Vec<u32>), environment: &Environment) -> io::Error {
     let identity = UserIdentity { uid, gid, groups };
     identity::continue_as(&identity, Path::new(SHIM), std::env::args_os().skip(1), environment)
 }
 
-/// All that is wrong with a manifest, each underlined in its file.
+/// Renders all problems of a manifest, each underlined in its file.
 pub(super) fn render(problems: &Problems, style: Style, width: usize) -> Output {
     Sheet::new().laid_out(&problems.render(style.colored, width)).unfolded(style)
 }
@@ -41,17 +41,17 @@ pub(super) fn manifest_schema() -> serde_json::Value {
     manifest::schema()
 }
 
-/// What runs here, looked at without a manifest.
+/// Discovers what runs on this machine, without a manifest.
 pub(super) async fn found(environment: &Environment) -> MachineSurvey {
     Machine::discover(environment, Path::new(SHIM)).await
 }
 
-/// The variables of an env file; none where it can't be read.
+/// Returns the variables of an env file; none where it can't be parsed.
 pub(super) fn dotenv(text: &str, environment: &Environment) -> Environment {
     manifest::dotenv(text, environment)
 }
 
-/// The process, where [`adopt`] would take it.
+/// Returns the process if [`adopt`] would accept it.
 pub(super) fn adoptable(
     desired: &Desired,
     environment: &Environment,
@@ -62,7 +62,7 @@ pub(super) fn adoptable(
     machine.adoptable(desired, service, pid)
 }
 
-/// Makes a process that somebody else started this service's own, and says which one it is. The caller holds the host's lock.
+/// Adopts a foreign process as this service, and returns it. The caller holds the host's lock.
 pub(super) fn adopt(
     desired: &Desired,
     environment: &Environment,

@@ -1,5 +1,5 @@
-//! Texts that the kernel makes, below /proc and /sys, and small tables of the host (/etc/passwd): bounded, since a
-//! process writes its own arguments and names there.
+//! Pseudo-files of the kernel, below /proc and /sys, and small tables of the host (/etc/passwd). Reads are bounded,
+//! since a process writes its own arguments and names there.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// A table of users or control groups, or a list of children: some hundred KiB on the largest hosts.
+/// Bound for a table of users or control groups, or a list of children: some hundred KiB on the largest hosts.
 pub const TABLE_BYTES_MAX: u64 = 4 << 20;
 
 /// Reads the first `bytes_max` bytes of a file.
@@ -20,33 +20,33 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same as text; bytes that are none are replaced.
+/// Reads the first `bytes_max` bytes of a file as text; invalid UTF-8 is replaced.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&read(path, bytes_max)?).into_owned())
 }
 
-/// A table, at most [`TABLE_BYTES_MAX`] of it.
+/// Reads a table, at most [`TABLE_BYTES_MAX`] of it.
 pub fn table(path: impl AsRef<Path>) -> io::Result<String> {
     read_text(path.as_ref(), TABLE_BYTES_MAX)
 }
 
-/// Opens a text to be read in parts.
+/// Opens a pseudo-file for reading in parts.
 pub fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Writes a setting of the kernel's.
+/// Writes a kernel setting.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     std::fs::write(path, text)
 }
 
-/// Names in a folder of the kernel's, which bounds them itself: by processes, threads and descriptors.
+/// Lists the names in a folder of the kernel, which bounds their number itself: by processes, threads and descriptors.
 pub fn names(folder: &Path) -> io::Result<impl Iterator<Item = OsString> + use<>> {
     Ok(std::fs::read_dir(folder)?.flatten().map(|entry| entry.file_name()))
 }
 
-/// Opens the regular file behind a descriptor of a process (`/proc/PID/fd/N`), for reading. What a process of another
-/// holds may be anything: nothing waits for the other end of a pipe.
+/// Opens the regular file behind a descriptor of a process (`/proc/PID/fd/N`), for reading. Another user's process may
+/// hold any kind of file, so the open never waits for the other end of a pipe.
 pub fn open_held(descriptor: &Path) -> io::Result<File> {
     let file = held(descriptor)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
@@ -58,7 +58,7 @@ pub fn open_held_pipe(descriptor: &Path) -> io::Result<File> {
     if file.metadata()?.file_type().is_fifo() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// Opens a pipe of this process anew, for reading and writing.
+/// Reopens a pipe of this process, for reading and writing.
 pub fn open_own_pipe(descriptor: BorrowedFd<'_>) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
     File::options().read(true).write(true).open(path)

@@ -1,15 +1,10 @@
-//! The one place that opens files, by whose they are:
+//! File access, by owner and trust: lcm's own files ([`own`]), files that the caller names ([`named`], [`output`]), pid
+//! files for other programs ([`pid_file`]), files shared by the host's users ([`shared`], [`host_wide`]) and /proc
+//! ([`kernel`]); [`trust`] finds files that other users can write.
 //!
-//! - [`own`]: files that lcm keeps for itself (state, locks, logs, notes). No link is followed, owner and mode are checked.
-//! - [`named`]: files that a manifest or a command line names, to be read: regular ones, or a descriptor handed over.
-//! - [`output`]: files that the caller names, to be written: no link planted by another user is followed.
-//! - [`pid_file`]: files with a pid that lcm writes for other programs.
-//! - [`shared`]: files that users of one host leave for each other, in a sticky folder.
-//! - [`host_wide`]: the file that all users of one host lock.
-//! - [`kernel`]: texts below /proc and /sys.
-//! - [`trust`]: who else can write a file.
-//!
-//! No opening waits for a pipe's other end, and each reading is bounded by its caller in bytes.
+//! In: a path, and a bound in bytes for each read. Out: bytes or an open file, after checks of kind, owner, mode and
+//! links; else an error, which names the reason ([`Refused`]). No open waits for the other end of a pipe.
+//! Not here: the format of any file. Its module parses it.
 
 pub mod held;
 pub mod host_wide;
@@ -30,7 +25,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Stat};
 use rustix::process::geteuid;
 
-/// Reason for which a file that is there is not used. It travels within an [`io::Error`].
+/// Reason why lcm does not use an existing file; the payload of an [`io::Error`].
 #[derive(Debug)]
 pub struct Refused {
     path: PathBuf,
@@ -38,13 +33,13 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The reason alone, as a predicate: `is a named pipe, not a regular file`.
+    /// Returns the reason alone, as a predicate: `is a named pipe, not a regular file`.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// Returns the refusal that an error carries.
+    /// Returns the refusal within an error, if there is one.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
@@ -67,7 +62,7 @@ fn denied(path: &Path, reason: String) -> io::Error {
     refused(io::ErrorKind::PermissionDenied, path, reason)
 }
 
-/// Reads an open file to its end, at most `bytes_max`; a longer one is an error.
+/// Reads an open file to its end; a file of more than `bytes_max` bytes is an error.
 fn read_bounded(file: &mut File, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -102,7 +97,7 @@ fn kind_text(kind: FileType) -> &'static str {
     }
 }
 
-/// Permission bits, without the file's kind.
+/// Returns the permission bits, without the file type.
 fn mode_of(stat: &Stat) -> u32 {
     stat.st_mode & 0o7777
 }
@@ -111,15 +106,15 @@ fn is_mine(stat: &Stat) -> bool {
     stat.st_uid == geteuid().as_raw()
 }
 
-/// Root and the user that lcm runs as plant nothing against that user.
+/// Returns true for root and the user that lcm runs as: neither plants files against that user.
 fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw()
 }
 
-/// A user by name and number, as far as the user database of this host knows: `kim (uid 1000)`.
+/// Formats a user by name and uid, as far as /etc/passwd has the name: `kim (uid 1000)`.
 #[must_use]
 pub fn user_text(uid: u32) -> String {
-    /// Hosts with every user of a company in the file stay below it.
+    /// Above the size of the file on a host with every user of a company.
     const PASSWD_BYTES_MAX: u64 = 1 << 20;
     let users = kernel::read_text(Path::new("/etc/passwd"), PASSWD_BYTES_MAX).unwrap_or_default();
     let name = users.lines().find_map(|line| {

@@ -1,5 +1,5 @@
-//! Files that a manifest or a command line names, to be read: regular ones of a bounded size, opened without waiting.
-//! A descriptor that the caller hands over (`-`, `/dev/stdin`, `/dev/fd/N`) is read, of any kind of file, as bounded.
+//! Input files that a manifest or a command line names: regular files of a bounded size, opened without waiting. A
+//! descriptor that the caller hands over (`-`, `/dev/stdin`, `/dev/fd/N`) may be any kind of file, with the same bound.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,13 +17,13 @@ use crate::files::{
     Refused, denied, is_mine, is_trusted, kind_of, kind_text, mode_of, read_bounded, refused, user_text,
 };
 
-/// Descriptors whose content is kept.
+/// Number of descriptors whose content is cached; a command line names a few.
 const KEPT_MAX: usize = 4;
 
-/// Standard input as a path of the system.
+/// Path of standard input.
 const STDIN: &str = "/dev/stdin";
 
-/// A file as it was read.
+/// Content and metadata of a file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileContent {
     pub bytes: Vec<u8>,
@@ -34,25 +34,26 @@ pub struct FileContent {
     pub modified: SystemTime,
 }
 
-/// Reads a regular file, at most `bytes_max`. The caller's links to it are followed; a pipe, a device, a folder or a
-/// text of the kernel is an error at once.
+/// Reads a regular file of at most `bytes_max` bytes. Links to it are followed; a pipe, a device, a folder or a
+/// pseudo-file of the kernel is an error at once.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     let stat = rustix::fs::stat(path)?;
     check_regular(&stat, path)?;
-    // In the moment between, it may have become another thing: that must not wait either, and is checked again.
+    // The path may name another file by now: the open must not wait for that either, and the check is repeated.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     read_opened(rustix::fs::openat(CWD, path, flags, Mode::empty())?, path, bytes_max)
 }
 
-/// A descriptor's content, or the reason for which it can't be used.
+/// Content of a descriptor, or the reason why it can't be used.
 type ReadResult = Result<FileContent, (io::ErrorKind, String)>;
 
-/// Reads a file that the command line names: as [`read`], or a descriptor that is handed over (`-` is standard input).
-/// What can be read only once is kept for later readers, a failure included: the rest of what was too large is no file.
+/// Reads a file that the command line names: as [`read`], or from an inherited descriptor (`-` is standard input).
+/// The content of a descriptor is cached for later reads, errors included: the rest of a stream that was too large is
+/// not the file.
 pub fn read_argument(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     static KEPT: Mutex<BTreeMap<PathBuf, ReadResult>> = Mutex::new(BTreeMap::new());
     let path = if is_stdin(path) { Path::new(STDIN) } else { path };
-    if !is_handed_over(path) {
+    if !is_inherited_descriptor(path) {
         return read(path, bytes_max);
     }
     let again = |kept: &ReadResult| kept.clone().map_err(|(kind, reason)| refused(kind, path, reason));
@@ -64,26 +65,25 @@ pub fn read_argument(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
         let reason = Refused::of(&error).map(|refused| refused.reason().to_owned());
         (error.kind(), reason.unwrap_or_else(|| format!("can't be read: {error}")))
     });
-    // A command line names a few.
     if kept.len() < KEPT_MAX {
         kept.insert(path.to_owned(), read.clone());
     }
     again(&read)
 }
 
-/// Whether the command line names a stream rather than a file: `-`, or a descriptor that lcm was started with.
+/// Returns true if the path names a stream rather than a file: `-`, or a descriptor that lcm was started with.
 #[must_use]
 pub fn is_stream(path: &Path) -> bool {
-    path == Path::new("-") || is_handed_over(path)
+    path == Path::new("-") || is_inherited_descriptor(path)
 }
 
-/// Whether the command line names standard input.
+/// Returns true if the path names standard input.
 #[must_use]
 pub fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-") || path == Path::new(STDIN) || (is_handed_over(path) && path.ends_with("fd/0"))
+    path == Path::new("-") || path == Path::new(STDIN) || (is_inherited_descriptor(path) && path.ends_with("fd/0"))
 }
 
-/// Name of a file of the command line for messages: `<stdin>`, or its path.
+/// Returns the name of a command-line file for messages: `<stdin>`, or the path.
 #[must_use]
 pub fn shown(path: &Path) -> &Path {
     if is_stdin(path) { Path::new("<stdin>") } else { path }
@@ -104,31 +104,32 @@ fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     Ok(FileContent { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
 }
 
-/// Reads a regular file whose content is believed, as a pid file's is: it must be the present user's, under one name, in
-/// a folder of that user or of root that no one else can write; no link leads to it but root's or that user's.
-pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
-    let place = believed_place(path)?;
+/// Reads a regular file whose content must be trusted, such as a pid file. It must belong to the current user, have one
+/// hard link, and lie in a folder of that user or of root that no other user can write; links on the path must be
+/// root's or that user's.
+pub fn read_trusted(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
+    let place = trusted_place(path)?;
     if let Some(there) = place.stat()? {
         check_regular(&there, path)?;
     }
     let opened = place.open(OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty())?;
     let stat = rustix::fs::fstat(&opened)?;
     if !is_mine(&stat) {
-        return Err(denied(path, format!("is owned by {}, and is not believed", user_text(stat.st_uid))));
+        return Err(denied(path, format!("is owned by {}, so lcm does not trust it", user_text(stat.st_uid))));
     }
     if stat.st_mode & 0o022 != 0 || stat.st_nlink > 1 {
-        let reason = format!("can be written by other users (mode {:04o}), and is not believed", mode_of(&stat));
+        let reason = format!("can be written by other users (mode {:04o}), so lcm does not trust it", mode_of(&stat));
         return Err(denied(path, reason));
     }
     read_opened(opened, path, bytes_max)
 }
 
-/// Finds the place of a file in a folder of the present user's or of root's that no one else can write.
-pub(super) fn believed_place(path: &Path) -> io::Result<FileLocation> {
+/// Locates a file in a folder of the current user or of root that no other user can write.
+pub(super) fn trusted_place(path: &Path) -> io::Result<FileLocation> {
     let place = way::place(path)?;
     let folder = place.folder_stat()?;
     if !is_trusted(folder.st_uid) {
-        let reason = format!("is owned by {}, who can replace what stands in it", user_text(folder.st_uid));
+        let reason = format!("is owned by {}, who can replace the files in it", user_text(folder.st_uid));
         return Err(denied(&place.folder_path, reason));
     }
     if folder.st_mode & 0o022 != 0 {
@@ -138,7 +139,8 @@ pub(super) fn believed_place(path: &Path) -> io::Result<FileLocation> {
     Ok(place)
 }
 
-/// The one path of a file, however it is named: all links followed, as far as there is such a file or its folder.
+/// Returns the canonical path of a file, with all links followed; the path itself where neither the file nor its folder
+/// exists.
 #[must_use]
 pub fn identity(path: &Path) -> PathBuf {
     let in_folder = || {
@@ -148,9 +150,9 @@ pub fn identity(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }
 
-/// Whether a path names a descriptor that lcm was started with.
+/// Returns true if a path names a descriptor that lcm was started with.
 #[must_use]
-pub fn is_handed_over(path: &Path) -> bool {
+pub fn is_inherited_descriptor(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     let own = format!("/proc/{}/fd/", std::process::id());
     let numbered = [b"/dev/fd/".as_slice(), b"/proc/self/fd/", b"/proc/thread-self/fd/", own.as_bytes()];
@@ -180,13 +182,13 @@ pub(super) fn check_regular(stat: &Stat, path: &Path) -> io::Result<()> {
     }
 }
 
-/// What the kernel makes up as it is read has no size, and may have no end: /proc (environments, memory), and the traces
-/// and debugging texts of drivers.
+/// Rejects pseudo-files, which have no size and may have no end: /proc (environments, memory), and the traces and debug
+/// files of drivers.
 fn check_file_system(opened: &OwnedFd, path: &Path) -> io::Result<()> {
-    // Of linux/magic.h: debugfs and tracefs.
-    const MADE_UP: [rustix::fs::FsWord; 3] = [rustix::fs::PROC_SUPER_MAGIC, 0x6462_6720, 0x7472_6163];
-    if MADE_UP.contains(&rustix::fs::fstatfs(opened)?.f_type) {
-        let reason = "is a text of the kernel, not a regular file".to_owned();
+    // debugfs and tracefs, from linux/magic.h.
+    const PSEUDO: [rustix::fs::FsWord; 3] = [rustix::fs::PROC_SUPER_MAGIC, 0x6462_6720, 0x7472_6163];
+    if PSEUDO.contains(&rustix::fs::fstatfs(opened)?.f_type) {
+        let reason = "is a pseudo-file of the kernel, not a regular file".to_owned();
         return Err(refused(io::ErrorKind::InvalidInput, path, reason));
     }
     Ok(())
@@ -199,7 +201,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
 
-    use super::{is_handed_over, is_stdin, is_stream, read, read_argument, read_believed, shown};
+    use super::{is_inherited_descriptor, is_stdin, is_stream, read, read_argument, read_trusted, shown};
 
     #[test]
     fn only_regular_files_are_read() {
@@ -218,8 +220,8 @@ mod tests {
             (at("zero"), "a device"),
             ("/dev/zero".into(), "a device"),
             (root.path().to_owned(), "a folder"),
-            ("/proc/self/environ".into(), "a text of the kernel"),
-            ("/proc/self/status".into(), "a text of the kernel"),
+            ("/proc/self/environ".into(), "a pseudo-file of the kernel"),
+            ("/proc/self/status".into(), "a pseudo-file of the kernel"),
         ] {
             for error in [read(&path, 1 << 20), read_argument(&path, 1 << 20)] {
                 let error = error.expect_err("refused").to_string();
@@ -229,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_over_is_read_whatever_it_is() {
+    fn an_inherited_descriptor_of_any_kind_is_read() {
         for path in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/63", "/proc/thread-self/fd/7"] {
-            assert!(is_handed_over(Path::new(path)), "{path}");
+            assert!(is_inherited_descriptor(Path::new(path)), "{path}");
         }
         for path in ["/dev/fd/", "/dev/fd/1/x", "/proc/1/fd/0", "/dev/fd/-1", "/dev/zero", "stdin", "/dev/fd/../zero"] {
-            assert!(!is_handed_over(Path::new(path)), "{path}");
+            assert!(!is_inherited_descriptor(Path::new(path)), "{path}");
         }
         let (read_end, write_end) = std::io::pipe().expect("a pipe");
         std::io::Write::write_all(&mut &write_end, b"abc").expect("written");
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_what_was_too_large_is_not_read_as_a_file() {
+    fn the_rest_of_a_stream_that_was_too_large_is_not_read_as_a_file() {
         let (read_end, write_end) = std::io::pipe().expect("a pipe");
         std::io::Write::write_all(&mut &write_end, b"abcdef").expect("written");
         drop(write_end);
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn standard_input_has_one_name_for_people() {
+    fn standard_input_has_one_name_in_messages() {
         for path in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
             let path = Path::new(path);
             assert!(is_stdin(path) && is_stream(path) && shown(path) == Path::new("<stdin>"), "{}", path.display());
@@ -270,17 +272,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_write_or_replace_is_not_believed() {
+    fn a_file_that_others_can_write_or_replace_is_not_trusted() {
         let root = tempfile::tempdir().expect("a folder");
         let file = root.path().join("pid");
         fs::write(&file, "1").expect("written");
-        assert_eq!(read_believed(&file, 9).expect("read").bytes, b"1");
+        assert_eq!(read_trusted(&file, 9).expect("read").bytes, b"1");
         symlink("pid", root.path().join("link")).expect("linked");
-        read_believed(&root.path().join("link"), 9).expect_err("a link");
+        read_trusted(&root.path().join("link"), 9).expect_err("a link");
         fs::set_permissions(&file, Permissions::from_mode(0o666)).expect("set");
-        read_believed(&file, 9).expect_err("anyone writes it");
+        read_trusted(&file, 9).expect_err("anyone writes it");
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
         fs::set_permissions(root.path(), Permissions::from_mode(0o777)).expect("set");
-        read_believed(&file, 9).expect_err("anyone replaces it");
+        read_trusted(&file, 9).expect_err("anyone replaces it");
     }
 }

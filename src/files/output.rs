@@ -1,6 +1,6 @@
-//! Files that the caller names, to be written (`--out`, `--json-into`, world files, drafts): private and never half
-//! written. No link that another user planted is followed; what the caller hands over (`/dev/stdout`, `/dev/fd/N`) and
-//! devices (`/dev/null`) are written to as they are.
+//! Output files that the caller names (`--out`, `--json-into`, snapshots, drafts): private, and written atomically. No
+//! link that another user planted is followed; inherited descriptors (`/dev/stdout`, `/dev/fd/N`) and devices
+//! (`/dev/null`) are written in place.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::files::named::is_handed_over;
+use crate::files::named::is_inherited_descriptor;
 use crate::files::way::{self, FileLocation};
 use crate::files::{denied, is_mine, is_trusted, kind_of, kind_text, mode_of, refused, user_text};
 
-/// Links that lead from link to link: more than a person sets up.
+/// Longest chain of links that is followed: more than a person sets up.
 const LINKS_MAX: usize = 8;
-/// The reader of a pipe is started beside lcm, and opens it within moments.
+/// Longest wait for the reader of a pipe: it is started along with lcm, and opens the pipe within moments.
 const READER_WAIT_MAX: Duration = Duration::from_secs(10);
 const READER_PAUSE: Duration = Duration::from_millis(10);
 
-/// Puts `text` at `path` in one step, for this user's eyes only unless the file is there already, with its own
-/// permissions. A link of the caller's is followed, so that what it names is replaced and not the link.
+/// Writes `text` to `path` atomically. A new file is readable by this user only; an existing one keeps its permissions.
+/// A link of the caller is followed, so that its target is replaced and not the link.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     put(path, text, way::PRIVATE)
 }
 
-/// The same for what everyone may read, as far as the umask lets them.
+/// Writes `text` to `path` as [`replace`] does, but a new file is readable by all users, as far as the umask allows.
 pub fn publish(path: &Path, text: &str) -> io::Result<()> {
     put(path, text, Mode::from_raw_mode(0o666))
 }
@@ -49,7 +49,7 @@ fn put(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
     })
 }
 
-/// Opens a file for a stream of lines, for this user's eyes only; what it held is gone.
+/// Opens a file for a stream of lines and truncates it. A new file is readable by this user only.
 pub fn stream(path: &Path) -> io::Result<File> {
     let place = match target(path)? {
         OutputTarget::Stream(file) => return Ok(file),
@@ -57,29 +57,29 @@ pub fn stream(path: &Path) -> io::Result<File> {
     };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = place.open(flags, way::PRIVATE)?;
-    // It may have been replaced since it was looked at.
+    // The file may have been replaced since it was checked.
     check(&rustix::fs::fstat(&opened)?, &place)?;
     let file = File::from(opened);
     file.set_len(0)?;
     Ok(file)
 }
 
-/// Makes a folder and what is missing above it.
-pub fn make_folder(path: &Path) -> io::Result<()> {
-    way::make_folder(path).map(drop)
+/// Creates a folder and its missing parents.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    way::create_folder(path).map(drop)
 }
 
 enum OutputTarget {
-    /// Something to write into that keeps its place: a pipe, a device, a descriptor.
+    /// A pipe, a device or a descriptor, which is written in place.
     Stream(File),
-    /// A regular file, or none yet.
+    /// A regular file, which need not exist yet.
     Regular(FileLocation),
 }
 
 fn target(path: &Path) -> io::Result<OutputTarget> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
-        if is_handed_over(&path) {
+        if is_inherited_descriptor(&path) {
             return Ok(OutputTarget::Stream(File::options().write(true).open(&path)?));
         }
         let place = way::place(&path)?;
@@ -107,15 +107,15 @@ fn target(path: &Path) -> io::Result<OutputTarget> {
     Err(Errno::LOOP.into())
 }
 
-/// Where a link leads, seen from its own folder.
+/// Returns the target of a link, relative to the link's own folder.
 fn followed(place: &FileLocation) -> io::Result<PathBuf> {
     use std::os::unix::ffi::OsStrExt as _;
     let target = rustix::fs::readlinkat(&place.folder, &place.name, Vec::new())?;
     Ok(place.folder_path.join(Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()))))
 }
 
-/// Another user's file in a folder where anyone may put one was put there to be written into; so was a pipe of another
-/// user anywhere, and a second name of a file.
+/// Rejects files that another user may have planted: another user's file in a folder that others can write, another
+/// user's pipe anywhere, and a file with a second hard link.
 fn check(there: &Stat, place: &FileLocation) -> io::Result<()> {
     let folder = place.folder_stat()?;
     let is_shared = folder.st_mode & 0o022 != 0;
@@ -131,7 +131,7 @@ fn check(there: &Stat, place: &FileLocation) -> io::Result<()> {
         return Err(denied(&place.path(), reason));
     }
     if there.st_nlink > 1 && (is_shared || !is_trusted(folder.st_uid)) {
-        let reason = "has a second name (a hard link) in a folder that others can write; name another file".to_owned();
+        let reason = "has a second hard link in a folder that other users can write; name another file".to_owned();
         return Err(denied(&place.path(), reason));
     }
     Ok(())
@@ -158,7 +158,7 @@ fn open_pipe(place: &FileLocation) -> io::Result<File> {
     }
 }
 
-/// Opened without waiting, and written to as ever.
+/// Turns a descriptor that was opened without waiting into one whose writes block.
 fn blocking(opened: OwnedFd) -> io::Result<File> {
     let flags = rustix::fs::fcntl_getfl(&opened)?;
     rustix::fs::fcntl_setfl(&opened, flags - OFlags::NONBLOCK)?;
@@ -175,7 +175,7 @@ mod tests {
     use super::{replace, stream};
 
     #[test]
-    fn what_is_left_is_private_and_whole() {
+    fn a_written_file_is_private_and_whole() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, link) = (folder.path().join("plan.json"), folder.path().join("link"));
         replace(&path, "one").expect("written");
@@ -189,7 +189,7 @@ mod tests {
         assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
         stream(&link).expect("opened").write_all(b"3").expect("written");
         assert_eq!(fs::read_to_string(&path).expect("there"), "3");
-        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2, "nothing is left beside it");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2, "no temporary file is left");
 
         replace(Path::new("/dev/null"), "three").expect("written to");
         assert!(replace(&folder.path().join("no/such/folder"), "").is_err());

@@ -1,5 +1,5 @@
-//! Files that lcm keeps for itself: state, locks, logs, notes. Each is a regular file of the present user, under one
-//! name, in a folder of the present user that no one else can write; anything else is an error, and is not touched.
+//! lcm's own files: state, locks, logs, notes. Each is a regular file of the current user, with one hard link, in a
+//! folder of the current user that no other user can write; anything else is an error, and is not touched.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,29 +14,29 @@ use rustix::io::Errno;
 use crate::files::way::{self, FileLocation};
 use crate::files::{denied, is_mine, kind_of, kind_text, mode_of, read_bounded, refused, user_text};
 
-/// Another group's or everyone's permission to write.
+/// Write permission of the group and of all users.
 const WRITE_OF_OTHERS: u32 = 0o022;
 
-/// Makes the folder `path` below `top`, and `top` where it is missing: 0700, step by step. `top` and all below must be
-/// the present user's; what stands above may be anyone's, but for links.
-pub fn make_folder(top: &Path, path: &Path) -> io::Result<()> {
-    check_folder(&stat(&way::make_folder(top)?)?, top)?;
+/// Creates the folder `path` below `top`, and `top` itself where it is missing, each with mode 0700. `top` and all
+/// folders below must belong to the current user; folders above may belong to any user, links may not.
+pub fn create_folder(top: &Path, path: &Path) -> io::Result<()> {
+    check_folder(&stat(&way::create_folder(top)?)?, top)?;
     let below = path.strip_prefix(top).unwrap_or(Path::new(""));
     let mut seen = top.to_owned();
     for part in below.components() {
         seen.push(part);
-        check_folder(&stat(&way::make_folder(&seen)?)?, &seen)?;
+        check_folder(&stat(&way::create_folder(&seen)?)?, &seen)?;
     }
     Ok(())
 }
 
-/// Proves that a folder is the present user's, and written by no one else. One that is missing is
+/// Checks that a folder belongs to the current user and that no other user can write it. A missing folder is
 /// [`io::ErrorKind::NotFound`].
 pub fn prove_folder(path: &Path) -> io::Result<()> {
     check_folder(&stat(&way::folder(path)?)?, path)
 }
 
-/// Reads a whole file, at most `bytes_max`.
+/// Reads a whole file of at most `bytes_max` bytes.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     read_bounded(&mut open(path)?, path, bytes_max)
 }
@@ -46,38 +46,38 @@ pub fn open(path: &Path) -> io::Result<File> {
     opened(&place(path)?, OFlags::RDONLY)
 }
 
-/// Opens a file for reading and writing, and makes it where it is missing. What it holds stays.
-pub fn open_or_make(path: &Path) -> io::Result<File> {
+/// Opens a file for reading and writing, and creates a missing file. The content is kept.
+pub fn open_or_create(path: &Path) -> io::Result<File> {
     opened(&place(path)?, OFlags::RDWR | OFlags::CREATE)
 }
 
-/// The same, with each write at the end.
+/// Opens a file as [`open_or_create`] does, with each write appended.
 pub fn append(path: &Path) -> io::Result<File> {
     opened(&place(path)?, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)
 }
 
-/// Opens an empty file for writing; what it held is gone, once it is proven to be lcm's.
+/// Opens a file for writing and truncates it, once it is proven to be lcm's.
 pub fn create(path: &Path) -> io::Result<File> {
     let file = opened(&place(path)?, OFlags::WRONLY | OFlags::CREATE)?;
     file.set_len(0)?;
     Ok(file)
 }
 
-/// Makes a new file; one that is there, of any kind, is [`io::ErrorKind::AlreadyExists`].
-pub fn make_new(path: &Path) -> io::Result<File> {
+/// Creates a new file; an existing one, of any kind, is [`io::ErrorKind::AlreadyExists`].
+pub fn create_new(path: &Path) -> io::Result<File> {
     opened(&place(path)?, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
 }
 
-/// Whether the disk must have what is written before the call returns.
+/// Durability of a write when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Readers see all or nothing; a power cut may lose it.
+    /// Atomic: readers see all or nothing; a power cut may lose the write.
     Whole,
-    /// A power cut does not lose it either.
+    /// Atomic and on disk: a power cut does not lose the write.
     Synced,
 }
 
-/// Puts `bytes` at `path` in one step: readers see the old content or the new one.
+/// Replaces the content of `path` atomically: readers see the old content or the new one.
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let place = place(path)?;
     if let Some(there) = place.stat()? {
@@ -93,10 +93,10 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
     })
 }
 
-/// Makes a new file that holds `bytes`, in one step and on disk: readers see none, or all of it. One that is there,
-/// of any kind, is [`io::ErrorKind::AlreadyExists`].
-pub fn make_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    way::make_whole(&place(path)?, way::PRIVATE, &mut |opened| {
+/// Creates a new file with the content `bytes`, atomically and on disk: readers see no file, or all of it. An existing
+/// one, of any kind, is [`io::ErrorKind::AlreadyExists`].
+pub fn create_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    way::create_atomic(&place(path)?, way::PRIVATE, &mut |opened| {
         let mut file = File::from(opened);
         file.write_all(bytes)?;
         file.sync_all()
@@ -109,18 +109,18 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(rustix::fs::renameat(&from.folder, &from.name, &to.folder, &to.name)?)
 }
 
-/// Removes a file; a link is removed, not what it names.
+/// Removes a file; of a link the link itself, not its target.
 pub fn remove(path: &Path) -> io::Result<()> {
     let place = place(path)?;
     Ok(rustix::fs::unlinkat(&place.folder, &place.name, AtFlags::empty())?)
 }
 
-/// The size of a file in bytes.
+/// Returns the size of a file in bytes.
 pub fn size(path: &Path) -> io::Result<u64> {
     Ok(open(path)?.metadata()?.len())
 }
 
-/// Checks a file without opening it; `false`: there is none.
+/// Checks a file without opening it. Returns false if there is none.
 pub fn prove(path: &Path) -> io::Result<bool> {
     let place = place(path)?;
     let Some(there) = place.stat()? else { return Ok(false) };
@@ -128,7 +128,7 @@ pub fn prove(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The names in a folder, at most `names_max`, in no order.
+/// Lists the names in a folder, at most `names_max`, in no particular order.
 pub fn names(path: &Path, names_max: usize) -> io::Result<Vec<OsString>> {
     let folder = way::folder(path)?;
     check_folder(&stat(&folder)?, path)?;
@@ -148,9 +148,9 @@ pub fn names(path: &Path, names_max: usize) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Removes what killed processes left unfinished in a folder: files that were to take the place of others.
+/// Removes the temporary files that killed processes left in a folder: those that would have replaced other files.
 pub fn sweep(path: &Path) -> io::Result<()> {
-    /// A folder of lcm's holds some ten files.
+    /// A folder of lcm holds some ten files.
     const NAMES_MAX: usize = 1000;
     for name in names(path, NAMES_MAX)? {
         let is_left = name.to_str().and_then(way::writer_of).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
@@ -161,7 +161,7 @@ pub fn sweep(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file's folder, proven, and its name.
+/// Locates a file, and checks its folder.
 fn place(path: &Path) -> io::Result<FileLocation> {
     let place = way::place(path)?;
     check_folder(&place.folder_stat()?, &place.folder_path)?;
@@ -171,7 +171,7 @@ fn place(path: &Path) -> io::Result<FileLocation> {
 fn opened(place: &FileLocation, flags: OFlags) -> io::Result<File> {
     let opened = match place.open(flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, way::PRIVATE) {
         Ok(opened) => opened,
-        // A link, or a pipe that has no reader: the check says which.
+        // A link, or a pipe that has no reader: the check names which.
         Err(error) if is_no_file(&error) => {
             if let Some(there) = place.stat()? {
                 check_file(&there, place)?;
@@ -185,23 +185,23 @@ fn opened(place: &FileLocation, flags: OFlags) -> io::Result<File> {
 }
 
 fn is_no_file(error: &io::Error) -> bool {
-    let of_kinds = [Errno::LOOP, Errno::NXIO, Errno::NOTDIR, Errno::ISDIR, Errno::ACCESS];
-    Errno::from_io_error(error).is_some_and(|error| of_kinds.contains(&error))
+    let kinds = [Errno::LOOP, Errno::NXIO, Errno::NOTDIR, Errno::ISDIR, Errno::ACCESS];
+    Errno::from_io_error(error).is_some_and(|error| kinds.contains(&error))
 }
 
 fn check_folder(stat: &Stat, path: &Path) -> io::Result<()> {
-    const WAY_OUT: &str = "set LCM_STATE_DIR to a folder of your own";
+    const HELP: &str = "set LCM_STATE_DIR to a folder of your own";
     if kind_of(stat) != FileType::Directory {
         let reason = format!("is {}, not a folder", kind_text(kind_of(stat)));
         return Err(refused(io::ErrorKind::NotADirectory, path, reason));
     }
     if !is_mine(stat) {
-        let reason = format!("is owned by {}; lcm keeps nothing there: {WAY_OUT}", user_text(stat.st_uid));
+        let reason = format!("is owned by {}, so lcm keeps no state there; {HELP}", user_text(stat.st_uid));
         return Err(denied(path, reason));
     }
     if stat.st_mode & WRITE_OF_OTHERS != 0 {
         let mode = mode_of(stat);
-        let reason = format!("can be written by other users (mode {mode:04o}): run `chmod go-w` on it, or {WAY_OUT}");
+        let reason = format!("can be written by other users (mode {mode:04o}); run `chmod go-w` on it, or {HELP}");
         return Err(denied(path, reason));
     }
     Ok(())
@@ -214,16 +214,16 @@ fn check_file(stat: &Stat, place: &FileLocation) -> io::Result<()> {
         return Err(refused(io::ErrorKind::InvalidInput, &path, reason));
     }
     if !is_mine(stat) {
-        return Err(denied(&path, format!("is owned by {}, and lcm does not use it", user_text(stat.st_uid))));
+        return Err(denied(&path, format!("is owned by {}, so lcm does not use it", user_text(stat.st_uid))));
     }
-    // None: it was replaced after it was opened.
+    // No link at all: the file was replaced after it was opened.
     if stat.st_nlink > 1 {
-        return Err(denied(&path, "has a second name (a hard link), and lcm does not use it".to_owned()));
+        return Err(denied(&path, "has a second hard link, so lcm does not use it".to_owned()));
     }
-    // Within a folder that lets no one else in, a group's bit from a loose umask gives no one anything.
+    // In a folder that no other user can enter, a write bit from a loose umask gives no access.
     let lets_others_in = place.folder_stat()?.st_mode & 0o077 != 0;
     if stat.st_mode & WRITE_OF_OTHERS != 0 && lets_others_in {
-        let reason = format!("can be written by other users (mode {:04o}): run `chmod go-w` on it", mode_of(stat));
+        let reason = format!("can be written by other users (mode {:04o}); run `chmod go-w` on it", mode_of(stat));
         return Err(denied(&path, reason));
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Pid files that lcm writes for other programs: own files in own folders, readable to all. A path that another user
-//! could have planted, or could replace, is refused; no link at its end is followed.
+//! Pid files that lcm writes for other programs: the current user's files in that user's or root's folders, readable by
+//! all. A path that another user could have planted, or could replace, is an error; a link at its end is not followed.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -10,27 +10,27 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use crate::files::way::{self, FileLocation};
 use crate::files::{denied, is_mine, named, read_bounded, user_text};
 
-/// What every program may read.
+/// Mode of a pid file: every program may read it.
 const READABLE: Mode = Mode::from_raw_mode(0o644);
-/// A pid and a line end.
+/// Bound for a pid and a line end.
 const BYTES_MAX: u64 = 16;
 
-/// Proves that [`write()`] may write there, without a change.
+/// Checks that [`write()`] may write to `path`, and changes nothing.
 pub fn prove(path: &Path) -> io::Result<()> {
     writable(path).map(drop)
 }
 
-/// Puts a pid at `path` in one step, in the place of a regular file of the present user's or of none.
+/// Writes a pid to `path` atomically. An existing file must be a regular file of the current user.
 pub fn write(path: &Path, pid: i32) -> io::Result<()> {
     way::replace(&writable(path)?, READABLE, &mut |opened| {
-        // The umask of this process does not count.
+        // Regardless of this process's umask.
         rustix::fs::fchmod(&opened, READABLE)?;
         File::from(opened).write_all(format!("{pid}\n").as_bytes())
     })
 }
 
-/// Removes the file if it still holds a pid for which `is_meant` holds.
-pub fn remove(path: &Path, is_meant: impl Fn(i32) -> bool) -> io::Result<()> {
+/// Removes the file if it still holds a pid that `matches` accepts.
+pub fn remove(path: &Path, matches: impl Fn(i32) -> bool) -> io::Result<()> {
     let place = writable(path)?;
     if place.stat()?.is_none() {
         return Ok(());
@@ -38,21 +38,21 @@ pub fn remove(path: &Path, is_meant: impl Fn(i32) -> bool) -> io::Result<()> {
     let opened = place.open(OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty())?;
     let bytes = read_bounded(&mut File::from(opened), path, BYTES_MAX)?;
     let pid = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
-    match pid.filter(|pid| is_meant(*pid)) {
+    match pid.filter(|pid| matches(*pid)) {
         Some(_) => Ok(rustix::fs::unlinkat(&place.folder, &place.name, AtFlags::empty())?),
         None => Ok(()),
     }
 }
 
 fn writable(path: &Path) -> io::Result<FileLocation> {
-    let place = named::believed_place(path)?;
+    let place = named::trusted_place(path)?;
     if let Some(there) = place.stat()? {
         named::check_regular(&there, path)?;
         if !is_mine(&there) {
-            return Err(denied(path, format!("is owned by {}, and is not replaced", user_text(there.st_uid))));
+            return Err(denied(path, format!("is owned by {}, so lcm does not replace it", user_text(there.st_uid))));
         }
         if there.st_nlink > 1 {
-            return Err(denied(path, "has a second name (a hard link), and is not replaced".to_owned()));
+            return Err(denied(path, "has a second hard link, so lcm does not replace it".to_owned()));
         }
     }
     Ok(place)
@@ -66,7 +66,7 @@ mod tests {
     use super::{prove, remove, write};
 
     #[test]
-    fn a_pid_is_written_whole_and_removed_while_it_is_the_same() {
+    fn a_pid_is_written_atomically_and_removed_only_while_it_is_unchanged() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("web.pid");
         prove(&file).expect("it may be written");
@@ -75,7 +75,7 @@ mod tests {
         write(&file, 4712).expect("replaced");
         assert_eq!(fs::read_to_string(&file).expect("read"), "4712\n");
         assert_eq!(fs::metadata(&file).expect("there").mode() & 0o7777, 0o644);
-        remove(&file, |pid| pid == 4711).expect("another pid's now");
+        remove(&file, |pid| pid == 4711).expect("it holds another pid by now");
         assert!(file.exists());
         remove(&file, |pid| pid == 4712).expect("removed");
         remove(&file, |_| true).expect("there is none");
@@ -84,11 +84,11 @@ mod tests {
         fs::write(&file, "1".repeat(17)).expect("written");
         remove(&file, |_| true).expect_err("larger than a pid");
         assert!(file.exists());
-        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "no temporary file is left");
     }
 
     #[test]
-    fn what_others_could_have_planted_is_refused_and_stays() {
+    fn a_path_that_others_could_have_planted_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         fs::write(at("victim"), "4711").expect("written");
@@ -112,7 +112,7 @@ mod tests {
             fs::write(at("theirs"), "4711").expect("written");
             std::os::unix::fs::chown(at("theirs"), Some(61001), None).expect("given away");
             let error = write(&at("theirs"), 1).expect_err("another user's").to_string();
-            assert!(error.ends_with("and is not replaced"), "{error}");
+            assert!(error.ends_with("so lcm does not replace it"), "{error}");
             fs::create_dir(at("their")).expect("made");
             std::os::unix::fs::chown(at("their"), Some(61001), None).expect("given away");
             write(&at("their/web.pid"), 1).expect_err("another user's folder");

@@ -1,5 +1,5 @@
-//! Folder in which each user of the host leaves files that only that user can remove: sticky and writable by all, like
-//! /tmp, made by whichever lcm comes first. No link is followed, neither to it nor in it.
+//! Folder that all users of the host share: sticky and writable by all, like /tmp, so that only its owner (or root) can
+//! remove a file. The first lcm creates it. Neither a link to the folder nor a link in it is followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,18 +20,18 @@ const MODE: Mode = Mode::from_raw_mode(0o1777);
 const STICKY: u32 = 0o1000;
 const WRITE_OF_OTHERS: u32 = 0o022;
 
-/// The one that makes the folder sets its mode within microseconds; this bounds how long that is waited for.
+/// Retries until the folder's mode is set: the lcm that creates the folder sets it within microseconds.
 const MODE_TRIES: u32 = 10;
 const MODE_PAUSE: Duration = Duration::from_millis(20);
 
-/// The folder, opened.
+/// Shared folder, opened.
 #[derive(Debug)]
 pub struct SharedFolder {
     path: PathBuf,
     folder: OwnedFd,
 }
 
-/// A file that was read, and the user who made it.
+/// Content of a shared file, and the user who created it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedFile {
     pub uid: u32,
@@ -40,7 +40,8 @@ pub struct SharedFile {
 }
 
 impl SharedFolder {
-    /// Opens the folder as it is, which root mends where others could change it; `None`: there is none.
+    /// Opens an existing folder; `None`: there is none. A folder whose files others could replace is repaired as root,
+    /// and an error for other users.
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
         let Some((folder, stat)) = opened(path)? else { return Ok(None) };
         // Where others could replace files, a file's owner would prove nothing.
@@ -50,8 +51,8 @@ impl SharedFolder {
         Ok(Some(Self { path: path.to_owned(), folder }))
     }
 
-    /// Opens the folder, and makes it where it is missing. Root takes it over from the user who made it, who could remove
-    /// other users' files.
+    /// Opens the folder, and creates a missing one. Root takes ownership of it from the user who created it, since that
+    /// user could remove other users' files.
     pub fn make(path: &Path) -> io::Result<Self> {
         let mut last = None;
         for attempt in 0..MODE_TRIES {
@@ -75,16 +76,17 @@ impl SharedFolder {
             }
             return Ok(Self { path: path.to_owned(), folder });
         }
-        Err(last.unwrap_or_else(|| refused(ErrorKind::Other, path, "is removed each time it is made".to_owned())))
+        Err(last.unwrap_or_else(|| refused(ErrorKind::Other, path, "is removed each time lcm creates it".to_owned())))
     }
 
-    /// Path of a file in it, for messages.
+    /// Returns the path of a file in the folder, for messages.
     #[must_use]
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Reads a file, at most `bytes_max`; `None`: there is none. What is no regular file under one name is an error.
+    /// Reads a file of at most `bytes_max` bytes; `None`: there is none. Anything but a regular file with one hard link
+    /// is an error.
     pub fn read(&self, name: &str, bytes_max: u64) -> io::Result<Option<SharedFile>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.folder, name, flags, Mode::empty()) {
@@ -98,13 +100,13 @@ impl SharedFolder {
         Ok(Some(SharedFile { uid: stat.st_uid, gid: stat.st_gid, bytes }))
     }
 
-    /// Makes a new file of the present user's, readable by all; [`io::ErrorKind::AlreadyExists`] where something stands
-    /// under that name, whatever it is.
+    /// Creates a file of the current user, readable by all; an existing file of that name, of any kind, is
+    /// [`io::ErrorKind::AlreadyExists`].
     pub fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o644);
         let file = rustix::fs::openat(&self.folder, name, flags, mode)?;
-        // The umask may have taken away that others can read it.
+        // The umask may have removed the read permission of others.
         rustix::fs::fchmod(&file, mode)?;
         let written = File::from(file).write_all(bytes);
         if written.is_err() {
@@ -113,7 +115,7 @@ impl SharedFolder {
         written
     }
 
-    /// Puts a new file of the present user's in the place of the one under this name, in one step.
+    /// Replaces the file of this name atomically with a new one of the current user.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let beside = format!(".{:016x}.new", RandomState::new().build_hasher().finish());
         self.create(&beside, bytes)?;
@@ -124,7 +126,7 @@ impl SharedFolder {
         Ok(replaced?)
     }
 
-    /// Removes a file; one that is not there is removed already.
+    /// Removes a file; a missing file is no error.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -132,8 +134,8 @@ impl SharedFolder {
         }
     }
 
-    /// Names of the files in it, at most so many, in the kernel's order. What is no text, or begins with a dot, is left
-    /// out.
+    /// Lists the names of at most `count_max` files, in the kernel's order. Names that are not UTF-8 or begin with a
+    /// dot are left out.
     pub fn names(&self, count_max: usize) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.folder)?.take(count_max) {
@@ -143,7 +145,7 @@ impl SharedFolder {
         Ok(names)
     }
 
-    /// User of a file, without opening it.
+    /// Returns the owner of a regular file with one hard link, without opening it.
     #[must_use]
     pub fn uid_of(&self, name: &str) -> Option<u32> {
         let stat = rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -155,7 +157,7 @@ impl SharedFolder {
             return Ok(());
         }
         let what = if kind_of(stat) == FileType::RegularFile {
-            "a file under several names"
+            "a file with several hard links"
         } else {
             kind_text(kind_of(stat))
         };
@@ -163,7 +165,7 @@ impl SharedFolder {
         Err(refused(ErrorKind::PermissionDenied, &self.path_of(name), reason))
     }
 
-    /// The kernel's words for a link or a socket are those of a network.
+    /// Explains why a file can't be opened: for a link or a socket the kernel's own error speaks of networks.
     fn why_not(&self, name: &str, error: Errno) -> io::Error {
         let stat = rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW);
         let what = stat.ok().and_then(|stat| self.check(name, &stat).err());
@@ -199,7 +201,7 @@ fn make(path: &Path) -> io::Result<()> {
     }
     match rustix::fs::mkdirat(CWD, path, MODE) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(cannot(path, "be made", error)),
+        Err(error) => Err(cannot(path, "be created", error)),
     }
 }
 
@@ -210,7 +212,7 @@ fn cannot(path: &Path, what: &str, error: Errno) -> io::Error {
 
 fn unfit(path: &Path, stat: &Stat) -> io::Error {
     let reason = format!(
-        "is a folder of {} with mode {:04o}, and is safe for several users with 1777 only; remove it, or run lcm as root once",
+        "is a folder of {} with mode {:04o}, but must have mode 1777 to be shared; remove it, or run lcm as root once",
         user_text(stat.st_uid),
         mode_of(stat)
     );
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_made_once_with_its_mode_whatever_the_umask() {
+    fn the_folder_is_created_once_with_its_mode_under_any_umask() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/owners");
         assert!(SharedFolder::open(&path).expect("opened").is_none());
@@ -247,23 +249,23 @@ mod tests {
         shared.replace("a", b"two").expect("replaced");
         let again = SharedFolder::make(&path).expect("opened");
         assert_eq!((read(&again).bytes, read(&again).uid), (b"two".to_vec(), rustix::process::geteuid().as_raw()));
-        assert_eq!(again.names(10).expect("listed"), ["a"], "nothing is left beside it");
+        assert_eq!(again.names(10).expect("listed"), ["a"], "no temporary file is left");
         again.remove("a").expect("removed");
         again.remove("a").expect("removed before");
         assert!(again.read("a", 10).expect("read").is_none());
     }
 
     #[test]
-    fn a_folder_that_others_could_change_is_mended_or_refused() {
+    fn a_folder_that_others_could_change_is_repaired_or_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("owners");
         fs::create_dir(&path).expect("made");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("set");
         match SharedFolder::open(&path) {
-            Ok(_) => assert!(rustix::process::geteuid().is_root(), "root has mended it"),
+            Ok(_) => assert!(rustix::process::geteuid().is_root(), "root has repaired it"),
             Err(error) => assert!(error.to_string().contains("with mode 0777"), "{error}"),
         }
-        SharedFolder::make(&path).expect("it is this user's to mend");
+        SharedFolder::make(&path).expect("its owner repairs it");
         assert_eq!(mode(&path), 0o1777);
     }
 

@@ -1,5 +1,5 @@
-//! Who else can write a file: root asks before it runs what another user may have written, and the search for a manifest
-//! asks before it takes one.
+//! Check for files that other users can write: made as root before commands run that another user may have written, and
+//! before the manifest search uses a file.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,10 +13,10 @@ use rustix::process::geteuid;
 
 use crate::files::{is_trusted, kernel, user_text};
 
-/// As many as the kernel follows.
+/// Longest chain of links, as in the kernel.
 const LINKS_MAX: usize = 40;
 const STICKY: u32 = 0o1000;
-/// The user databases of a host with every user of a company stay below it.
+/// Above the size of the user databases on a host with every user of a company.
 const USERS_BYTES_MAX: u64 = 1 << 20;
 
 /// A file or folder that another user can write, or replace.
@@ -36,8 +36,8 @@ impl fmt::Display for Writable {
     }
 }
 
-/// Returns the first thing on the way to `path`, from the root of the file system on, that a user besides root and the
-/// present one can write or replace: a folder, a link in it, or the file itself. `None`: there is none.
+/// Returns the first component of `path`, from the root of the file system on, that a user other than root and the
+/// current one can write or replace: a folder, a link in it, or the file itself. `None`: there is none.
 pub fn writable_by_others(path: &Path) -> io::Result<Option<Writable>> {
     let mut parts = parts_of(&std::path::absolute(path)?);
     let mut at = PathBuf::from("/");
@@ -74,8 +74,8 @@ pub fn writable_by_others(path: &Path) -> io::Result<Option<Writable>> {
     Ok(None)
 }
 
-/// Returns the file or folder itself, where a user besides root and the present one can write it, a folder's sticky bit
-/// notwithstanding. What stands above it is not looked at.
+/// Returns the file or folder itself if a user other than root and the current one can write it, regardless of the
+/// sticky bit of a folder. Its parents are not checked.
 pub fn itself_writable_by_others(path: &Path) -> io::Result<Option<Writable>> {
     let found = std::fs::metadata(path)?;
     Ok((!is_trusted(found.uid()) || lets_others_write(&found)).then(|| Writable {
@@ -86,7 +86,7 @@ pub fn itself_writable_by_others(path: &Path) -> io::Result<Option<Writable>> {
 }
 
 fn writable(path: &Path, found: &Metadata) -> Option<Writable> {
-    // In a sticky folder only an entry's owner replaces it.
+    // In a sticky folder only the owner of an entry can replace it.
     let keeps_entries = found.is_dir() && found.mode() & STICKY != 0 && is_trusted(found.uid());
     let is_writable = !is_trusted(found.uid()) || !keeps_entries && lets_others_write(found);
     is_writable.then(|| Writable { path: path.to_owned(), uid: found.uid(), mode: found.mode() & 0o7777 })
@@ -96,7 +96,8 @@ fn lets_others_write(found: &Metadata) -> bool {
     found.mode() & 0o002 != 0 || found.mode() & 0o020 != 0 && !is_group_of_one(found.gid())
 }
 
-/// Whether a group has no member besides root and the present user, as the group that a user is given by most systems.
+/// Returns true if a group has no members but root and the current user, as the private group that most systems give
+/// each user.
 fn is_group_of_one(gid: u32) -> bool {
     let text = |path: &str| kernel::read_text(Path::new(path), USERS_BYTES_MAX).unwrap_or_default();
     is_group_of_one_in(gid, geteuid().as_raw(), &text("/etc/passwd"), &text("/etc/group"))
@@ -118,7 +119,7 @@ fn is_group_of_one_in(gid: u32, uid: u32, users: &str, groups: &str) -> bool {
         let mut fields = line.split(':').skip(2);
         (fields.next()?.parse() == Ok(gid)).then(|| fields.next().unwrap_or_default())
     });
-    // A group that the file does not have may have its members in a directory service.
+    // The members of a group that is not in the file may be in a directory service.
     members.is_some_and(|members| {
         members.split(',').filter(|member| !member.is_empty()).all(|member| trusted_names.contains(&member))
     })
@@ -142,28 +143,28 @@ mod tests {
     use super::{is_group_of_one_in, itself_writable_by_others, writable_by_others};
 
     #[test]
-    fn the_first_thing_that_others_write_is_named() {
+    fn the_first_component_that_others_can_write_is_named() {
         let root = tempfile::tempdir().expect("a folder");
         let (folder, file) = (root.path().join("a"), root.path().join("a/b"));
         fs::create_dir(&folder).expect("made");
         fs::write(&file, "").expect("written");
         symlink("a/b", root.path().join("link")).expect("linked");
         let link = root.path().join("link");
-        assert_eq!(writable_by_others(&link).expect("asked"), None);
+        assert_eq!(writable_by_others(&link).expect("checked"), None);
         fs::set_permissions(&file, Permissions::from_mode(0o646)).expect("set");
-        assert_eq!(writable_by_others(&link).expect("asked").expect("named").path, file);
+        assert_eq!(writable_by_others(&link).expect("checked").expect("named").path, file);
         fs::set_permissions(&folder, Permissions::from_mode(0o707)).expect("set");
-        let named = writable_by_others(&link).expect("asked").expect("named");
+        let named = writable_by_others(&link).expect("checked").expect("named");
         assert_eq!((&named.path, named.mode), (&folder, 0o707));
         fs::set_permissions(&folder, Permissions::from_mode(0o1777)).expect("set");
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
-        assert_eq!(writable_by_others(&link).expect("asked"), None, "only its owner replaces it");
-        assert!(itself_writable_by_others(&folder).expect("asked").is_some(), "others put new files there");
-        assert_eq!(itself_writable_by_others(&file).expect("asked"), None);
+        assert_eq!(writable_by_others(&link).expect("checked"), None, "only its owner can replace it");
+        assert!(itself_writable_by_others(&folder).expect("checked").is_some(), "others can create files there");
+        assert_eq!(itself_writable_by_others(&file).expect("checked"), None);
     }
 
     #[test]
-    fn a_group_of_one_is_no_one_else() {
+    fn a_private_group_gives_no_other_user_access() {
         let users = "root:x:0:0::/root:/bin/sh\nkim:x:1000:1000::/home/kim:/bin/sh\nlee:x:1001:1001::/:/bin/sh\n";
         let groups = "root:x:0:\nkim:x:1000:\nlee:x:1001:\nlab:x:50:kim,lee\nsolo:x:51:kim\n";
         let alone = |gid, uid| is_group_of_one_in(gid, uid, users, groups);

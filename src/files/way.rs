@@ -1,5 +1,5 @@
-//! The way to a file, folder by folder: links are followed only where root or the present user made them, so that no
-//! path of theirs ends where another user wants it to.
+//! Path resolution, folder by folder: links are followed only if root or the current user created them, so that no
+//! other user can redirect a path.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::files::{denied, is_trusted, kind_of, kind_text, refused, user_text};
 
-/// As many as the kernel follows.
+/// Longest chain of links, as in the kernel.
 const LINKS_MAX: usize = 40;
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -27,7 +27,7 @@ pub(super) struct FileLocation {
 }
 
 impl FileLocation {
-    /// The file as it was named.
+    /// Returns the path of the file, as the caller named it.
     pub(super) fn path(&self) -> PathBuf {
         self.folder_path.join(&self.name)
     }
@@ -36,7 +36,7 @@ impl FileLocation {
         Ok(rustix::fs::openat(&self.folder, &self.name, flags | OFlags::CLOEXEC | OFlags::NOCTTY, mode)?)
     }
 
-    /// What stands under the name, a link itself included; `None`: nothing.
+    /// Returns the metadata of the file, of a link those of the link itself; `None`: there is no file.
     pub(super) fn stat(&self) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -50,7 +50,8 @@ impl FileLocation {
     }
 }
 
-/// Puts a new file in the place of `place`'s, in one step, once `write` has filled it. A link is replaced, not followed.
+/// Replaces the file at `place` atomically with a new one, once `write` has filled it. A link is replaced, not
+/// followed.
 pub(super) fn replace(
     place: &FileLocation,
     mode: Mode,
@@ -59,8 +60,9 @@ pub(super) fn replace(
     put(place, mode, write, RenameFlags::empty())
 }
 
-/// The same where there is no file yet; one that is there, of any kind, is [`io::ErrorKind::AlreadyExists`].
-pub(super) fn make_whole(
+/// Creates a file at `place` atomically, once `write` has filled it; an existing one, of any kind, is
+/// [`io::ErrorKind::AlreadyExists`].
+pub(super) fn create_atomic(
     place: &FileLocation,
     mode: Mode,
     write: &mut dyn FnMut(OwnedFd) -> io::Result<()>,
@@ -83,7 +85,7 @@ fn put(
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let make = || rustix::fs::openat(&place.folder, &beside, flags, mode);
     let made = match make() {
-        // Left by a killed lcm whose pid this one has.
+        // Left by a killed lcm that had the same pid.
         Err(Errno::EXIST) => {
             remove()?;
             make()?
@@ -98,7 +100,7 @@ fn put(
     written
 }
 
-/// Pid of the process that writes a file with such a name.
+/// Returns the pid in the name of a temporary file: that of the process that writes it.
 pub(super) fn writer_of(name: &str) -> Option<&str> {
     let mut parts = name.strip_prefix('.')?.strip_suffix(".new")?.rsplit('.');
     let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -106,7 +108,7 @@ pub(super) fn writer_of(name: &str) -> Option<&str> {
     parts.next().filter(is_number)
 }
 
-/// Finds the folder that holds `path`. Its last part, should it be a link, is not followed.
+/// Locates `path`: opens its folder. A link as the last component is not followed.
 pub(super) fn place(path: &Path) -> io::Result<FileLocation> {
     let name =
         path.file_name().ok_or_else(|| refused(io::ErrorKind::InvalidInput, path, "names no file".to_owned()))?;
@@ -117,20 +119,20 @@ pub(super) fn place(path: &Path) -> io::Result<FileLocation> {
     Ok(FileLocation { folder: folder(parent)?, folder_path: parent.to_owned(), name: name.to_owned() })
 }
 
-/// For the present user alone.
+/// Mode of a private file.
 pub(super) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Opens a folder, for the names in it only.
+/// Opens a folder, for lookups in it only.
 pub(super) fn folder(path: &Path) -> io::Result<OwnedFd> {
-    // Most ways have no link. A kernel or a sandbox without the call is no reason to fail.
+    // Most paths have no link. A kernel or a sandbox without the call is no reason to fail.
     if let Ok(folder) = rustix::fs::openat2(CWD, path, FOLDER, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
         return Ok(folder);
     }
     walk(path, &mut |folder, name| Ok(rustix::fs::openat(folder, name, PART, Mode::empty())?))
 }
 
-/// The same, and makes what is missing, for the present user alone.
-pub(super) fn make_folder(path: &Path) -> io::Result<OwnedFd> {
+/// Opens a folder as [`folder`] does, and creates missing components with mode 0700.
+pub(super) fn create_folder(path: &Path) -> io::Result<OwnedFd> {
     walk(path, &mut |folder, name| match rustix::fs::openat(folder.as_fd(), name, PART, Mode::empty()) {
         Err(Errno::NOENT) => {
             match rustix::fs::mkdirat(folder.as_fd(), name, Mode::RWXU) {
@@ -143,7 +145,7 @@ pub(super) fn make_folder(path: &Path) -> io::Result<OwnedFd> {
     })
 }
 
-/// One part of a path, a link itself included.
+/// Flags to open one component of a path, of a link the link itself.
 const PART: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 type Open<'a> = &'a mut dyn FnMut(&OwnedFd, &OsStr) -> io::Result<OwnedFd>;
@@ -183,7 +185,8 @@ fn walk(path: &Path, open: Open<'_>) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
-/// A link that another user made leads where that user likes. A second name for one of root's counts as planted, too.
+/// Rejects links of other users, who choose their targets. A link with a second hard link is rejected, too: another
+/// user may have planted a hard link to one of root's.
 pub(super) fn check_link(stat: &Stat, path: &Path) -> io::Result<()> {
     if !is_trusted(stat.st_uid) || stat.st_nlink > 1 {
         return Err(denied(path, format!("is a link of {}, which lcm does not follow", user_text(stat.st_uid))));
@@ -214,20 +217,20 @@ fn parts_of(path: &Path) -> VecDeque<OsString> {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::{folder, make_folder};
+    use super::{create_folder, folder};
 
     #[test]
     fn own_links_are_followed_and_loops_end() {
         let root = tempfile::tempdir().expect("a folder");
-        make_folder(&root.path().join("a/b")).expect("made");
+        create_folder(&root.path().join("a/b")).expect("made");
         symlink("a", root.path().join("link")).expect("linked");
         symlink("loop", root.path().join("loop")).expect("linked");
         folder(&root.path().join("link/b/../b")).expect("found");
         folder(&root.path().join("loop/x")).expect_err("no end");
-        make_folder(&root.path().join("link/c/d")).expect("made");
+        create_folder(&root.path().join("link/c/d")).expect("made");
         assert!(root.path().join("a/c/d").is_dir());
         std::fs::write(root.path().join("file"), "").expect("written");
-        let error = make_folder(&root.path().join("file/x")).expect_err("no folder").to_string();
+        let error = create_folder(&root.path().join("file/x")).expect_err("no folder").to_string();
         assert_eq!(error, format!("{} is a regular file, not a folder", root.path().join("file").display()));
     }
 }

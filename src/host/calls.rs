@@ -1,5 +1,5 @@
-//! Calls hooks and notifiers: a program with the payload on its stdin, or an address with it as the body. They get the
-//! same environment from a shell, from cron and from CI, and nothing of any service's own: that may hold secrets.
+//! Calls hooks and notifiers: a program with the payload on its stdin, or a URL with the payload as the body. Programs
+//! get the same environment from a shell, from cron and from CI, and none of a service's own: that may hold secrets.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,14 +16,14 @@ use crate::host::{probes, proc};
 use crate::model::call::Call;
 use crate::model::hooks::Payload;
 
-/// An lcm that is called by one of these must find the store and the lock of the lcm that calls.
+/// Variables passed on to hooks: an lcm that a hook runs must find the store and the lock of the calling lcm.
 const HANDED_ON: [&str; 2] = ["LCM_STATE_DIR", "LCM_LOCK"];
 
 /// One call of a hook or a notifier.
 #[derive(Clone, Copy, Debug)]
 pub struct HookCall<'a> {
     pub call: &'a Call,
-    /// Where a program is run.
+    /// Working directory of a program.
     pub cwd: &'a Path,
     pub timeout: Duration,
     pub payload: Payload<'a>,
@@ -32,34 +32,34 @@ pub struct HookCall<'a> {
 /// Outcome of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookResult {
-    /// `None`: it exited 0, or answered with a 2xx.
+    /// Reason of the failure; `None`: the program exited 0, or the URL responded with a 2xx.
     pub error: Option<String>,
-    /// Text that it wrote or answered; from its middle something may be missing.
+    /// Output of the program or body of the response; its middle may be cut out.
     pub output: String,
 }
 
-/// `own` is lcm's own environment; `lcm` becomes the guardian of a program.
+/// Runs the hook. `own` is lcm's own environment; `lcm` is the executable that becomes the guardian of a program.
 pub(crate) async fn run(hook: &HookCall<'_>, own: &BTreeMap<String, String>, lcm: &Path) -> HookResult {
-    let told = serde_json::to_value(hook.payload).expect("a payload is made of maps, lists and texts");
+    let payload = serde_json::to_value(hook.payload).expect("a payload is made of maps, lists and texts");
     match hook.call {
-        Call::Http { method, url, json } => ask(hook, method, url, json.as_ref().unwrap_or(&told)).await,
-        Call::Exec(argv) => exec(hook, argv, &told, own, lcm).await,
+        Call::Http { method, url, json } => request(hook, method, url, json.as_ref().unwrap_or(&payload)).await,
+        Call::Exec(argv) => exec(hook, argv, &payload, own, lcm).await,
     }
 }
 
-async fn ask(hook: &HookCall<'_>, method: &str, url: &str, json: &Value) -> HookResult {
-    let (answered, body) = probes::call(method, url, Some(json), hook.timeout).await;
+async fn request(hook: &HookCall<'_>, method: &str, url: &str, json: &Value) -> HookResult {
+    let (result, body) = probes::call(method, url, Some(json), hook.timeout).await;
     let mut excerpt = OutputExcerpt::default();
     excerpt.add(&body);
-    // Whoever shows the error names the address already.
-    let error = answered.err().map(|error| error.strip_prefix(&format!("{url}: ")).unwrap_or(&error).to_owned());
+    // Every message that shows this error names the URL already.
+    let error = result.err().map(|error| error.strip_prefix(&format!("{url}: ")).unwrap_or(&error).to_owned());
     HookResult { error, output: excerpt.text() }
 }
 
 async fn exec(
     hook: &HookCall<'_>,
     argv: &[String],
-    told: &Value,
+    payload: &Value,
     own: &BTreeMap<String, String>,
     lcm: &Path,
 ) -> HookResult {
@@ -69,7 +69,7 @@ async fn exec(
         Ok(invocation) => invocation,
         Err(reason) => return not_run(reason),
     };
-    match converse(lcm, &invocation, &format!("{told}\n"), hook.timeout).await {
+    match converse(lcm, &invocation, &format!("{payload}\n"), hook.timeout).await {
         Ok((report, excerpt)) => HookResult { error: error(&report, hook.timeout), output: output(&report, &excerpt) },
         Err(error) => not_run(error.to_string()),
     }
@@ -91,23 +91,25 @@ fn error(report: &CommandReport, timeout: Duration) -> Option<String> {
     ))
 }
 
-/// A program that means to leave something running learns here why it does not run: that is a service's part.
+/// Returns the program's output, with a note on the processes that lcm ended: only a service may leave processes
+/// running, and the author of a hook that tries must see why they are gone.
 fn output(report: &CommandReport, excerpt: &OutputExcerpt) -> String {
     let mut output = excerpt.text();
     if !report.ended.is_empty() && CommandExit::of(report) != CommandExit::TimedOut {
         if !output.is_empty() && !output.ends_with('\n') {
             output.push('\n');
         }
-        let _ = writeln!(output, "lcm: ended what was left running: {}", report.ended.join(", "));
+        let _ = writeln!(output, "lcm: ended the processes that were left running: {}", report.ended.join(", "));
     }
     output
 }
 
-/// Project and service alone make nobody a part of a service: only lcm's own starts carry a salt.
+/// Returns the environment of a hook. Naming project and service makes no process a member of that service: only
+/// lcm's own starts carry a salt.
 fn environment(payload: Payload<'_>, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut environment = environment::fixed(own);
     for name in HANDED_ON {
-        // Relative to lcm's own folder, which is not the hook's.
+        // Relative paths count from lcm's working directory, which is not the hook's.
         if let Some(path) = own.get(name).and_then(|value| std::path::absolute(value).ok()) {
             environment.insert(name.to_owned(), path.display().to_string());
         }

@@ -1,4 +1,4 @@
-//! Duration of a call, as the log has it.
+//! Duration of a call, as logged.
 
 use std::time::Instant;
 

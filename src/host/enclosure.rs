@@ -1,4 +1,4 @@
-//! Readings of the surroundings that this process runs in; judged in [`crate::model::enclosure`].
+//! Reads where this process runs: container, pid namespace, CI job. Judged in [`crate::model::enclosure`].
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::model::enclosure::{Enclosure, Surroundings, container_of_mounts, judg
 /// Number of the capability, by capabilities(7).
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// Processes tried, of which most are open where one is.
+/// Processes tried: where one is readable, most are.
 const LOOKS_MAX: usize = 256;
 
-/// Ancestors between lcm and the first process: shells, runners, a terminal. More is a loop.
+/// Ancestors between lcm and process 1: shells, runners, a terminal. More is a loop.
 const ANCESTORS_MAX: usize = 256;
 
 /// This process's surroundings.
 #[derive(Clone, Debug)]
 pub(crate) struct Enclosed {
     pub(crate) enclosure: Enclosure,
-    /// The container that this process runs in, whether it is used as a machine or not.
+    /// Container that this process runs in, even one that is used as a machine.
     pub(crate) container: Option<String>,
 }
 
@@ -38,16 +38,16 @@ pub(crate) fn read(environment: &BTreeMap<String, String>) -> Enclosed {
     Enclosed { enclosure: judge(&surroundings), container: surroundings.container }
 }
 
-/// The mounts of this process; empty where they can't be read.
+/// Returns the mount table of this process; empty if it can't be read.
 pub(crate) fn mounts() -> String {
     kernel::table("/proc/self/mountinfo").unwrap_or_default()
 }
 
-/// Option of `docker run` without which root in a container can't verify the host's processes: their namespaces and open
-/// files. `host_pids`: they are visible.
+/// Returns the option of `docker run` without which root in a container can't verify the host's processes by their
+/// namespaces and open files. `host_pids`: true if they are visible.
 pub(crate) fn lacking_right(host_pids: bool) -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
-        // Of the own user's processes no right is needed; others' are not verified on the host either.
+        // A user's own processes need no capability; others' are not verified on the host.
         return None;
     }
     let status = kernel::table("/proc/self/status").unwrap_or_default();
@@ -57,20 +57,20 @@ pub(crate) fn lacking_right(host_pids: bool) -> Option<&'static str> {
     (host_pids && !can_look_outside()).then_some("--security-opt=apparmor=unconfined")
 }
 
-/// Whether the namespaces of any process outside of containers can be read. A single one may be closed to all.
+/// Returns true if the namespaces of any process outside of containers are readable. A single one may be closed.
 fn can_look_outside() -> bool {
     let outside = proc::pids().into_iter().flatten().filter(|pid| proc::container(*pid).is_none());
     outside.take(LOOKS_MAX).any(|pid| proc::namespace(pid, "pid").is_some())
 }
 
-/// Whether a capability is effective, by `/proc/PID/status`.
+/// Returns true if a capability is effective, by `/proc/PID/status`.
 fn has_capability(status: &str, capability: u32) -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     effective.is_some_and(|mask| mask >> capability & 1 == 1)
 }
 
-/// `None`: an ancestor is hidden.
+/// Returns true if process 1 is an ancestor of this process; `None`: an ancestor is hidden.
 fn descends_from_first() -> Option<bool> {
     let mut pid = rustix::process::getpid().as_raw_nonzero().get();
     for _ in 0..ANCESTORS_MAX {

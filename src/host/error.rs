@@ -1,8 +1,8 @@
-//! Errors of effects and readings of this machine, in words that fit after "can't …: ".
+//! Errors of effects and readings of this machine, worded to fit after "can't …: ".
 
 use std::time::Duration;
 
-/// Reason for which the machine refused or failed.
+/// Failure or refusal of an effect or a reading.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     #[error("the engine at {endpoint} does not answer: {reason}")]
@@ -11,12 +11,12 @@ pub enum DriverError {
     Engine { what: String, reason: String },
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
-    /// Something that is needed is not there, or not as it must be.
+    /// A prerequisite that is missing or unusable.
     #[error("{0}")]
     Missing(String),
-    /// It is not ours, or not what was seen before.
+    /// A target that belongs to another owner, or is not the one observed before.
     #[error("{0}")]
     Refused(String),
-    #[error("still there {}s after it was killed: {survivors}", waited.as_secs())]
+    #[error("still running {}s after it was killed: {survivors}", waited.as_secs())]
     Survivors { survivors: String, waited: Duration },
 }

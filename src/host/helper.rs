@@ -1,16 +1,16 @@
-//! Helpers: programs that lcm executes itself as, by a first word that no command has.
+//! Helper programs: lcm executes itself under a hidden subcommand.
 
 use std::ffi::OsString;
 
 use crate::host::identity;
 use crate::host::program::guardian;
 
-/// Program that lcm becomes before it parses anything: helpers take their orders from stdin.
+/// Program that lcm becomes before it parses its arguments: helpers read their input from stdin.
 #[derive(Clone, Copy, Debug)]
 pub struct HelperProgram {
-    /// First word of its command line.
+    /// First word of the command line.
     pub(crate) subcommand: &'static str,
-    /// Runs it with the words after that one, and returns its exit code.
+    /// Runs the helper with the remaining words, and returns its exit code.
     pub(crate) run: fn(&mut dyn Iterator<Item = OsString>) -> u8,
 }
 

@@ -1,9 +1,9 @@
-//! Identity of this machine. On containers lcm writes it as `HOSTNAME/DIGEST`, which tells one machine's containers from
-//! another's at a shared engine: people know the name, and the digest stays when the machine is renamed. Plans carry the
-//! digests of machine and boot.
+//! Identity of this machine. lcm labels containers with `HOSTNAME/DIGEST`, which distinguishes the machines that share
+//! an engine: people know the name, and the digest stays when the machine is renamed. Plans carry the digests of
+//! machine and boot.
 //!
-//! A container's host name is random, and its machine id the image's, if it has one: only one that is mounted from the
-//! host counts. The boot is the host's in every container.
+//! A container's host name is random, and its machine id, if any, is the image's: only a machine id mounted from the
+//! host counts. The boot id is the host's in every container.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,15 +16,15 @@ use crate::host::proc;
 use crate::model::enclosure::is_mounted_alike;
 use crate::model::host::HostIdentity;
 
-/// Where systemd, and D-Bus where there is no systemd, keep a machine's id.
+/// Files in which systemd, or D-Bus where there is no systemd, keeps a machine's id.
 const MACHINE_ID: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
-/// 32 digits and a line end; what is longer is no machine id.
+/// 32 digits and a line end; a longer file is no machine id.
 const MACHINE_ID_BYTES_MAX: u64 = 64;
 
-/// Identifiers are not to leave a machine as they are (machine-id(5)), and so many digits are not hit by chance.
+/// Length of the digest. An id must not leave the machine unhashed (machine-id(5)); 64 bits don't collide by chance.
 const DIGEST_BYTES: usize = 8;
 
-/// `None`: nothing identifies this machine. Then nothing is compared.
+/// Returns `HOSTNAME/DIGEST`; `None`: nothing identifies this machine, and then nothing is compared.
 pub(crate) fn host_id(enclosed: &Enclosed) -> Option<String> {
     let hostname = hostname();
     let in_container = enclosed.container.is_some();
@@ -32,7 +32,7 @@ pub(crate) fn host_id(enclosed: &Enclosed) -> Option<String> {
     id.or_else(|| (!in_container && !hostname.is_empty()).then(|| hostname.clone())).map(|id| named(&hostname, &id))
 }
 
-/// This host in plans.
+/// Identity of this host in plans.
 pub(crate) fn identity(enclosed: &Enclosed) -> HostIdentity {
     let machine = own_machine_id(enclosed).map(|id| digest("host", &id));
     HostIdentity { machine, boot: proc::boot_id().map(|id| digest("boot", &id)) }
@@ -53,7 +53,7 @@ fn own_machine_id(enclosed: &Enclosed) -> Option<String> {
 fn machine_id(path: &Path) -> Option<String> {
     let text = kernel::read_text(path, MACHINE_ID_BYTES_MAX).ok()?;
     let id = text.trim();
-    // An image that was not booted yet has an empty one, or `uninitialized`.
+    // An image that was never booted has an empty id, or `uninitialized`.
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_ascii_lowercase())
 }
 

@@ -1,9 +1,9 @@
-//! Root going on as another user: the same lcm with the same arguments, executed anew with that user's groups, ids and
-//! environment, so that nothing of root's session is left in it.
+//! Switch from root to another user: the same lcm with the same arguments, executed again with that user's groups, ids
+//! and environment, so that nothing of root's session is left in it.
 //!
-//! That user can look into and change every process of that user's, an lcm that came from root not excepted. So what is
-//! root's stays behind: root's lcm becomes a *leader*, which waits and passes signals on, and lcm goes on below it, in a
-//! session without root's terminal, without any file that root's shell left open, and closed to that user's debugger.
+//! That user can inspect and change all of their own processes, including an lcm that root started. So everything of
+//! root's stays behind: root's lcm becomes a *leader*, which waits and forwards signals, and lcm continues below it, in
+//! a session without root's terminal, without any file that root's shell left open, and closed to that user's debugger.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,31 +24,31 @@ use tokio::sync::mpsc;
 use crate::host::program::leaks;
 use crate::host::program::scope::Launcher;
 
-/// User to go on as.
+/// User that lcm continues as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserIdentity {
     pub uid: u32,
     pub gid: u32,
-    /// Supplementary groups, the primary one among them or not.
+    /// Supplementary groups, with or without the primary one.
     pub groups: Vec<u32>,
 }
 
 /// The hidden subcommand by which root's lcm becomes the leader.
 pub(crate) const SUBCOMMAND: &str = "__as";
-/// Stages of it: the leader, and the process below it that gives up root.
+/// First stage: the leader. The second is the process below it that drops root.
 const LEADER: &str = "leads";
 const FOLLOWER: &str = "follows";
-/// In the environment of an lcm that has a leader.
+/// Variable in the environment of an lcm that has a leader.
 const LED: &str = "LCM_LED";
-/// As a login has it, and as services start.
+/// Umask of a login, with which services start too.
 const UMASK: u32 = 0o022;
-/// Passed on by the leader: what a terminal or an operator sends to lcm. Its own terminal is no longer lcm's.
-const PASSED_ON: [Signal; 6] = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::WINCH];
-/// No code of lcm's own: neither could the leader run it.
+/// Signals that the leader forwards: those that a terminal or an operator sends to lcm, which has no terminal any more.
+const FORWARDED: [Signal; 6] = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::WINCH];
+/// Exit code if lcm itself did not run.
 const NOT_LED_CODE: u8 = 1;
 
-/// Executes `program` as the leader of an lcm that goes on as `identity`, with these arguments and this environment.
-/// Returns only where that fails.
+/// Executes `program` as the leader of an lcm that continues as `identity`, with these arguments and this environment.
+/// Returns only if that fails.
 #[must_use]
 pub fn continue_as(
     identity: &UserIdentity,
@@ -62,7 +62,7 @@ pub fn continue_as(
     words.extend(ids);
     for argument in arguments {
         let Ok(argument) = argument.into_string() else {
-            return io::Error::new(io::ErrorKind::InvalidInput, "an argument is no UTF-8");
+            return io::Error::new(io::ErrorKind::InvalidInput, "an argument is not valid UTF-8");
         };
         words.push(argument);
     }
@@ -84,18 +84,18 @@ pub(crate) fn as_main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
         _ => return NOT_LED_CODE,
     };
     led.unwrap_or_else(|error| {
-        // Neither has a report of its own; nothing of the user's has run.
-        eprintln!("error: can't go on as another user: {error}");
+        // Neither stage has a reporter, and lcm has not run yet.
+        eprintln!("error: can't continue as another user: {error}");
         NOT_LED_CODE
     })
 }
 
-/// Starts lcm below, passes signals on, and ends as it does.
+/// Starts the second stage, forwards signals to it, and returns its exit code.
 fn lead(arguments: &[OsString]) -> io::Result<u8> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let ended = runtime.block_on(async {
-        let (send, mut heard) = mpsc::unbounded_channel();
-        for passed in PASSED_ON {
+        let (send, mut received) = mpsc::unbounded_channel();
+        for passed in FORWARDED {
             let (mut stream, send) = (signal(SignalKind::from_raw(passed.as_raw()))?, send.clone());
             tokio::spawn(async move { while stream.recv().await.is_some() && send.send(passed).is_ok() {} });
         }
@@ -106,23 +106,23 @@ fn lead(arguments: &[OsString]) -> io::Result<u8> {
         loop {
             tokio::select! {
                 ended = child.wait() => return ended,
-                Some(passed) = heard.recv() => drop(pid.map(|pid| kill_process(pid, passed))),
+                Some(passed) = received.recv() => drop(pid.map(|pid| kill_process(pid, passed))),
             }
         }
     })?;
     Ok(code(ended))
 }
 
-/// As shells have it: `128 + n` where signal n ended it.
+/// Returns the exit code by the convention of shells: `128 + n` if signal n ended the process.
 fn code(ended: ExitStatus) -> u8 {
     let code = ended.code().or_else(|| ended.signal().map(|number| 128 + number));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_LED_CODE)
 }
 
-/// Gives up root and its terminal, and executes lcm. Returns only where that fails.
+/// Drops root and its terminal, and executes lcm. Returns only if that fails.
 fn follow(arguments: &[OsString]) -> io::Error {
     let Some((identity, arguments)) = parsed(arguments) else {
-        return io::Error::new(io::ErrorKind::InvalidInput, "no user is named");
+        return io::Error::new(io::ErrorKind::InvalidInput, "the user's ids are missing or malformed");
     };
     if let Err(error) = setsid().map_err(io::Error::from).and_then(|_| assume(&identity)) {
         return error;
@@ -143,8 +143,8 @@ fn parsed(arguments: &[OsString]) -> Option<(UserIdentity, &[OsString])> {
     Some((UserIdentity { uid: number(uid)?, gid: number(gid)?, groups: groups? }, rest))
 }
 
-/// The first thing that an lcm does: where it has a leader, it closes itself to its user's debugger, since its standard
-/// streams are still root's, and ends with its leader.
+/// Closes an lcm that has a leader to its user's debugger, since its standard streams are still root's, and binds its
+/// end to the leader's. Must run first in every lcm.
 pub fn close_if_led() {
     if std::env::var_os(LED).is_some() {
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
@@ -152,21 +152,21 @@ pub fn close_if_led() {
     }
 }
 
-/// Gives up root for good, in the one thread that goes on: groups first, the uid last.
+/// Drops root permanently, in the one thread that continues: groups first, the uid last.
 fn assume(identity: &UserIdentity) -> io::Result<()> {
     if identity.uid == 0 || identity.gid == u32::MAX || identity.uid == u32::MAX {
-        return Err(io::Error::other(format!("uid {} is no user to go on as", identity.uid)));
+        return Err(io::Error::other(format!("uid {} is not a user to continue as", identity.uid)));
     }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
     set_thread_groups(&groups)?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    prove(identity)
+    verify(identity)
 }
 
-/// Believes nothing: whatever the calls returned, no id of root's may be left, and none may come back.
-fn prove(identity: &UserIdentity) -> io::Result<()> {
+/// Checks the result instead of the calls' return values: no id of root's may be left or be regained.
+fn verify(identity: &UserIdentity) -> io::Result<()> {
     let uids = [getuid(), geteuid()].map(Uid::as_raw);
     let gids = [getgid(), getegid()].map(Gid::as_raw);
     let mut groups: Vec<u32> = getgroups()?.into_iter().map(Gid::as_raw).collect();
@@ -181,7 +181,7 @@ fn prove(identity: &UserIdentity) -> io::Result<()> {
     if is_whole && !regained {
         return Ok(());
     }
-    Err(io::Error::other(format!("the ids of uid {} could not be taken on whole", identity.uid)))
+    Err(io::Error::other(format!("the switch to uid {} is incomplete", identity.uid)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The TCP sockets of this host that listen. The kernel is asked for just these. Its tables in `/proc/net` tell the
-//! same, but to read one takes milliseconds where there is room for many connections, however few there are.
+//! Listening TCP sockets of this host, by the kernel's socket monitoring (`sock_diag`). The tables in `/proc/net` have
+//! the same content, but reading one takes milliseconds where the table is sized for many connections.
 
 use std::io;
 
@@ -14,29 +14,30 @@ use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 
 use crate::model::endpoint::Endpoint;
 
-/// The kernel sends no larger part of its list.
+/// Largest part of its list that the kernel sends.
 const PART_BYTES: usize = 32 << 10;
-/// So that the list ends: some hundred sockets a part, where few machines have thousands.
+/// Bound on the list: some hundred sockets a part, where few machines have thousands.
 const PARTS_MAX: usize = 10_000;
 
-/// A listening socket, by its inode, and where it listens.
+/// Inode of a listening socket, and its endpoint.
 pub(crate) type Listening = (u64, Endpoint);
 
-/// All of them; an error where one family of addresses can't be told.
+/// Returns all listening sockets, or an error if either address family can't be read.
 pub(crate) fn sockets() -> io::Result<Vec<Listening>> {
     let mut sockets = of_family(AF_INET)?;
     sockets.extend(of_family(AF_INET6)?);
     Ok(sockets)
 }
 
-/// Those that can be told.
+/// Returns the listening sockets of the address families that can be read.
 pub(crate) fn known_sockets() -> Vec<Listening> {
     [AF_INET, AF_INET6].into_iter().flat_map(|family| of_family(family).unwrap_or_default()).collect()
 }
 
-/// A kernel may be built without the question, and a sandbox may refuse it; nearly everywhere there is the table.
+/// Returns the listening sockets of one address family. A kernel may be built without socket monitoring, and a sandbox
+/// may refuse it; the table exists nearly everywhere.
 fn of_family(family: u8) -> io::Result<Vec<Listening>> {
-    asked(family).or_else(|_| match if family == AF_INET { tcp() } else { tcp6() } {
+    monitored(family).or_else(|_| match if family == AF_INET { tcp() } else { tcp6() } {
         Ok(entries) => Ok(listening(entries)),
         // A kernel without IPv6 has no table for it.
         Err(ProcError::NotFound(_)) if family == AF_INET6 => Ok(Vec::new()),
@@ -44,13 +45,13 @@ fn of_family(family: u8) -> io::Result<Vec<Listening>> {
     })
 }
 
-/// By the kernel's socket monitoring.
-fn asked(family: u8) -> io::Result<Vec<Listening>> {
+/// Queries the kernel's socket monitoring.
+fn monitored(family: u8) -> io::Result<Vec<Listening>> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    // Each part is made within the call before it: what is not there at once, never comes.
+    // The kernel prepares each part within the call before it: a part that is not there at once never comes.
     socket.set_non_blocking(true)?;
-    socket.send(&question(family), 0)?;
+    socket.send(&request(family), 0)?;
     let mut found = Vec::new();
     for _ in 0..PARTS_MAX {
         let mut part = Vec::with_capacity(PART_BYTES);
@@ -62,8 +63,8 @@ fn asked(family: u8) -> io::Result<Vec<Listening>> {
     Err(io::Error::other("the kernel's list of sockets does not end"))
 }
 
-/// For all sockets of TCP that listen.
-fn question(family: u8) -> Vec<u8> {
+/// Request for all listening TCP sockets of a family.
+fn request(family: u8) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let request = InetRequest {
@@ -80,7 +81,7 @@ fn question(family: u8) -> Vec<u8> {
     bytes
 }
 
-/// What one part of the list tells; whether another one follows.
+/// Adds the sockets of one part of the list; returns true if another part follows.
 fn add(found: &mut Vec<Listening>, part: &[u8]) -> io::Result<bool> {
     let mut rest = part;
     while !rest.is_empty() {
@@ -89,19 +90,19 @@ fn add(found: &mut Vec<Listening>, part: &[u8]) -> io::Result<bool> {
         match message.payload {
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                 let socket = response.header;
-                // A kernel of another make may tell of all.
+                // Another kernel may list sockets of all states.
                 if socket.state == TCP_LISTEN {
                     let id = &socket.socket_id;
                     found.push((u64::from(socket.inode), Endpoint::tcp(Some(id.source_address), id.source_port)));
                 }
             }
-            // Why a list is not whole, stands at its end: a kernel whose module can't be loaded has an empty one.
+            // The last message states why a list is incomplete: a kernel that can't load its module sends an empty one.
             NetlinkPayload::Done(done) if done.code == 0 => return Ok(false),
             NetlinkPayload::Done(done) => return Err(io::Error::from_raw_os_error(done.code.saturating_abs())),
             NetlinkPayload::Error(error) => return Err(error.to_io()),
-            _ => return Err(io::Error::other("the kernel answers something else")),
+            _ => return Err(io::Error::other("unexpected message from the kernel")),
         }
-        // Each begins at a multiple of four.
+        // Each message begins at a multiple of four.
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(true)
@@ -124,8 +125,8 @@ mod tests {
     use smallvec::SmallVec;
 
     use super::{
-        AF_INET, Endpoint, NetlinkHeader, NetlinkMessage, NetlinkPayload, SockDiagMessage, TCP_LISTEN, add, asked,
-        listening, sockets,
+        AF_INET, Endpoint, NetlinkHeader, NetlinkMessage, NetlinkPayload, SockDiagMessage, TCP_LISTEN, add, listening,
+        monitored, sockets,
     };
 
     fn inode(socket: &impl AsFd) -> u64 {
@@ -133,27 +134,28 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_and_its_table_tell_the_same() {
-        // More than one part holds.
+    fn socket_monitoring_and_the_table_agree() {
+        // More sockets than one part holds.
         let listeners: Vec<TcpListener> =
             (0..100).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        // A sandbox may refuse the question.
-        let Ok(asked) = asked(AF_INET) else { return };
+        // A sandbox may refuse the request.
+        let Ok(monitored) = monitored(AF_INET) else { return };
         let table = listening(tcp().expect("a table"));
         for listener in listeners {
             let address = listener.local_addr().expect("an address");
             let expected = (inode(&listener), Endpoint::tcp(Some(address.ip()), address.port()));
-            assert!(asked.contains(&expected) && table.contains(&expected), "{expected:?} in {asked:?} and {table:?}");
+            let in_both = monitored.contains(&expected) && table.contains(&expected);
+            assert!(in_both, "{expected:?} in {monitored:?} and {table:?}");
         }
     }
 
     #[test]
-    fn a_socket_that_listens_on_an_address_of_the_other_kind_is_found() {
+    fn a_socket_that_listens_on_an_ipv6_address_is_found() {
         // A kernel may have no IPv6.
         let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
         let address = listener.local_addr().expect("an address");
         let expected = (inode(&listener), Endpoint::tcp(Some(address.ip()), address.port()));
-        assert!(sockets().expect("they can be told").contains(&expected));
+        assert!(sockets().expect("readable sockets").contains(&expected));
     }
 
     #[test]
@@ -161,7 +163,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
         let client = inode(&client);
-        assert!(sockets().expect("they can be told").iter().all(|(inode, _)| *inode != client));
+        assert!(sockets().expect("readable sockets").iter().all(|(inode, _)| *inode != client));
     }
 
     fn bytes(payload: NetlinkPayload<SockDiagMessage>) -> Vec<u8> {
@@ -172,7 +174,7 @@ mod tests {
         bytes
     }
 
-    fn told(inode: u32, port: u16, state: u8) -> Vec<u8> {
+    fn response(inode: u32, port: u16, state: u8) -> Vec<u8> {
         let socket_id = SocketId { source_port: port, ..SocketId::new_v4() };
         let header = InetResponseHeader {
             family: AF_INET,
@@ -195,18 +197,18 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_whole_when_its_end_says_so_and_not_before() {
+    fn a_list_is_complete_only_with_its_final_message() {
         let mut found = Vec::new();
-        assert!(add(&mut found, &told(7, 80, TCP_LISTEN)).expect("more follows"));
-        let connection = told(8, 81, 1);
-        let last = [connection, told(9, 82, TCP_LISTEN), done(0)].concat();
+        assert!(add(&mut found, &response(7, 80, TCP_LISTEN)).expect("more follows"));
+        let connection = response(8, 81, 1);
+        let last = [connection, response(9, 82, TCP_LISTEN), done(0)].concat();
         assert!(!add(&mut found, &last).expect("the end"));
         assert_eq!(found, [(7, 80.into()), (9, 82.into())]);
         // ENOENT: there is no module for TCP.
-        assert_eq!(add(&mut found, &done(-2)).expect_err("not whole").raw_os_error(), Some(2));
+        assert_eq!(add(&mut found, &done(-2)).expect_err("incomplete").raw_os_error(), Some(2));
         let refused = bytes(NetlinkPayload::Error(ErrorMessage::default()));
         assert!(add(&mut found, &refused).is_err());
-        let cut = told(7, 80, TCP_LISTEN);
-        assert!(add(&mut found, &cut[..cut.len() - 8]).is_err());
+        let whole = response(7, 80, TCP_LISTEN);
+        assert!(add(&mut found, &whole[..whole.len() - 8]).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! Note of a log probe's match, in the service's state folder: output may be rotated away while the service runs on, so a
-//! start that has shown the pattern once is not searched again.
+//! Record of a log probe's match, in the service's state folder: output may be rotated away while the service keeps
+//! running, so a start that matched once is not searched again.
 
 use std::fmt::Write as _;
 use std::io;
@@ -17,10 +17,10 @@ const BYTES_MAX: u64 = 1 << 16;
 /// Match of a pattern in the output of one start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogMatch {
-    /// The start: a tree's salt, or a container's id and start time.
+    /// Identity of the start: a process tree's salt, or a container's id and start time.
     pub(crate) salt: String,
-    /// Digest of the pattern under the salt, since a pattern may hold a secret; the pattern itself where an earlier lcm
-    /// wrote the note.
+    /// Digest of the pattern under the salt, since a pattern may hold a secret; the pattern itself in a record of an
+    /// earlier lcm.
     pub(crate) pattern: String,
 }
 
@@ -34,12 +34,12 @@ impl LogMatch {
         self.salt == salt && (self.pattern == Self::digest(salt, pattern) || self.pattern == pattern)
     }
 
-    /// Reads the note in a service's folder; `None` also where it can't be read.
+    /// Reads the record in a service's folder; `None` also if it can't be read.
     pub(crate) fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&own::read(&folder.join(FILE), BYTES_MAX).ok()?).ok()
     }
 
-    /// Writes the note whole, or not at all, into a folder that exists.
+    /// Writes the record atomically into a folder that exists.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec(self).map_err(io::Error::other)?;
         own::replace(&folder.join(FILE), &bytes, Durability::Whole)

@@ -1,7 +1,8 @@
-//! The rest of the machine: GPUs, ports, programs that are run beside services, probes, disk.
+//! Access to the local machine: GPUs, ports, processes, helper programs that run beside services, probes, disk.
 //!
-//! In: reads and calls of the runtimes. Out: readings, results and errors. No runtime is known here, and nothing is
-//! decided.
+//! In: reads and calls from the runtimes.
+//! Out: readings, results and errors.
+//! Not here: the runtimes themselves (`runtime`), and any decision (`observe`, `plan`).
 
 pub mod calls;
 pub(crate) mod disk;

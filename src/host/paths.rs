@@ -1,4 +1,4 @@
-//! Where paths of the manifest lead now: without symbolic links, and which file that is.
+//! Resolution of the manifest's paths: the target without symbolic links, and its inode.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,14 @@ use crate::model::desired::Desired;
 use crate::model::facts::PathFact;
 use crate::model::names::RuntimeName;
 
-/// Reads where the host paths of one runtime's services lead.
+/// Resolves the host paths of one runtime's services.
 #[must_use]
 pub fn of_runtime(desired: &Desired, runtime: &RuntimeName) -> BTreeMap<String, PathFact> {
     let services = desired.services.values().filter(|service| service.workload.is_of(runtime));
     services.flat_map(|service| read(&service.workload.spec.host_paths())).collect()
 }
 
-/// Reads where these paths lead; one that is not there is left out.
+/// Resolves these paths; missing ones are left out.
 pub(crate) fn read(paths: &[PathBuf]) -> BTreeMap<String, PathFact> {
     paths.iter().filter_map(|path| Some((path.to_str()?.to_owned(), fact(path)?))).collect()
 }

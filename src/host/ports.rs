@@ -1,4 +1,4 @@
-//! Who listens on a TCP port of this host. Only ports that somebody asks about are looked up; UDP is not.
+//! Listeners on TCP ports of this host. Only requested ports are looked up; UDP is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,21 +12,21 @@ use crate::model::endpoint::Endpoint;
 use crate::model::facts::{ListenerFact, ProcessOwner, Reading};
 use crate::model::names::{ProjectName, ServiceName};
 
-/// Living processes of services, of one moment.
+/// Snapshot of the live processes of services.
 pub trait ServiceProcesses {
-    /// Returns the project and the service that a process is of; `None`: it is of no service.
+    /// Returns the project and the service that a process belongs to; `None`: none.
     fn service_of(&self, pid: i32) -> Option<(ProjectName, ServiceName)>;
 }
 
-/// Those of several runtimes.
+/// Processes of several runtimes.
 impl ServiceProcesses for Vec<Box<dyn ServiceProcesses>> {
     fn service_of(&self, pid: i32) -> Option<(ProjectName, ServiceName)> {
         self.iter().find_map(|processes| processes.service_of(pid))
     }
 }
 
-/// Reads the listeners on these ports, by port and pid. `processes` is read after the sockets, and only where there are
-/// any.
+/// Reads the listeners on these ports, by port and pid. `processes` is called after the sockets are read, and only if
+/// there are any.
 pub(crate) async fn listeners<P: ServiceProcesses>(
     ports: BTreeSet<u16>,
     processes: impl FnOnce() -> io::Result<P> + Send + 'static,
@@ -36,16 +36,16 @@ pub(crate) async fn listeners<P: ServiceProcesses>(
     }
     match spawn_blocking(move || read(&ports, processes)).await.map_err(io::Error::other).and_then(|read| read) {
         Ok(listeners) => Reading::Known(listeners),
-        Err(error) => Reading::Unknown(format!("can't read who listens on which port: {error}")),
+        Err(error) => Reading::Unknown(format!("can't read the listening sockets: {error}")),
     }
 }
 
-/// `python3 (pid 4711)`, for messages.
+/// Describes a listener for messages: `python3 (pid 4711)`.
 pub(crate) fn describe(listener: &ListenerFact) -> String {
     let process = match (&listener.program, listener.pid) {
         (Some(program), Some(pid)) => format!("{program} (pid {pid})"),
         (None, Some(pid)) => format!("pid {pid}"),
-        (_, None) => "a process that this user may not look at".to_owned(),
+        (_, None) => "a process that this user can't inspect".to_owned(),
     };
     match &listener.owner {
         ProcessOwner::Service { project, service } => format!("`{service}` of project {project}, {process}"),
@@ -58,35 +58,35 @@ fn read<P: ServiceProcesses>(
     ports: &BTreeSet<u16>,
     processes: impl FnOnce() -> io::Result<P>,
 ) -> io::Result<Vec<ListenerFact>> {
-    let asked = || -> io::Result<BTreeMap<u64, Endpoint>> {
+    let requested = || -> io::Result<BTreeMap<u64, Endpoint>> {
         Ok(listening::sockets()?.into_iter().filter(|(_, endpoint)| ports.contains(&endpoint.port)).collect())
     };
-    let mut sockets = asked()?;
+    let mut sockets = requested()?;
     if sockets.is_empty() {
         return Ok(Vec::new());
     }
     let processes = processes()?;
     let holders = holders(&processes, sockets.keys().copied().collect())?;
     if sockets.keys().any(|inode| !holders.contains_key(inode)) {
-        // Of a process that is just ending: its sockets were there before it was looked for.
-        let still = asked()?;
+        // A process that just ended: its sockets were listed before its pid was looked up.
+        let still = requested()?;
         sockets.retain(|inode, _| holders.contains_key(inode) || still.contains_key(inode));
     }
-    // A process may share its socket with others, or have several on one address.
+    // A process may share a socket with others, or have several on one address.
     let found: BTreeSet<(Endpoint, Option<i32>)> =
         sockets.iter().map(|(inode, endpoint)| (*endpoint, holders.get(inode).copied())).collect();
     Ok(found.into_iter().map(|(endpoint, pid)| fact(&processes, endpoint, pid)).collect())
 }
 
-/// The ports that these processes listen on.
+/// Returns the ports that these processes listen on.
 pub(crate) fn of(pids: &BTreeSet<i32>) -> BTreeSet<u16> {
     let ports: BTreeMap<u64, Endpoint> = listening::known_sockets().into_iter().collect();
     let sockets = pids.iter().flat_map(|pid| sockets_of(*pid));
     sockets.filter_map(|inode| Some(ports.get(&inode)?.port)).collect()
 }
 
-/// A process for each socket: one of ours rather than another that shares it. Those of other users stay unknown to all
-/// but root.
+/// Returns a process for each socket, preferring a service's process over another that shares the socket. Only root
+/// can read the sockets of other users' processes.
 fn holders(processes: &impl ServiceProcesses, mut wanted: BTreeSet<u64>) -> io::Result<BTreeMap<u64, i32>> {
     let mut pids: Vec<i32> = proc::pids()?.collect();
     pids.sort_by_key(|pid| (processes.service_of(*pid).is_none(), *pid));
@@ -102,14 +102,14 @@ fn holders(processes: &impl ServiceProcesses, mut wanted: BTreeSet<u64>) -> io::
     Ok(holders)
 }
 
-/// The sockets that a process has open; none where it may not be looked into.
+/// Returns the inodes of a process's sockets; none if it may not be inspected.
 fn sockets_of(pid: i32) -> impl Iterator<Item = u64> {
     let folder = PathBuf::from(format!("/proc/{pid}/fd"));
     let names = kernel::names(&folder).into_iter().flatten();
     names.filter_map(move |name| socket_of(fs::read_link(folder.join(name)).ok()?.to_str()?))
 }
 
-/// `socket:[12345]`.
+/// Parses the inode in `socket:[12345]`.
 fn socket_of(target: &str) -> Option<u64> {
     target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }

@@ -1,5 +1,5 @@
-//! Asks a service whether it answers: by HTTP, by TCP. Every question has a deadline and
-//! every answer a bound. Whether the one who answered is the service, is not asked here.
+//! Probes a service by HTTP or TCP. Every request has a deadline and every response a size limit. Not here: the check
+//! that the process which responded is the service.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -16,19 +16,19 @@ use crate::host::elapsed::elapsed_ms;
 use crate::model::desired::{HttpProbe, Pointer, Probe};
 use crate::model::facts::ProbeReading;
 
-/// Health pages are short; a longer one is cut.
+/// Size limit of a body in bytes: health pages are short, and longer ones are truncated.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// A path that lacks its slash, a page that moved: more than this is a circle.
+/// Redirects for a missing slash or a moved page: more is a loop.
 const REDIRECTS_MAX: usize = 3;
-/// Of a value that a message shows.
+/// Characters of a value that a message shows.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// One that did not pass, for this reason.
+/// Returns a failed reading with this reason.
 pub(crate) fn failed(detail: impl Into<String>) -> ProbeReading {
     ProbeReading::Failed { failures: 1, detail: detail.into() }
 }
 
-/// Anything but false, 0, null or empty.
+/// Returns true for anything but false, 0, null or empty.
 #[must_use]
 pub fn truthy(value: &Value) -> bool {
     match value {
@@ -41,7 +41,7 @@ pub fn truthy(value: &Value) -> bool {
     }
 }
 
-/// The port of this host that a probe asks, where it asks one.
+/// Returns the port of this host that a probe connects to; `None`: it connects to none.
 pub(crate) fn local_port(probe: &Probe) -> Option<u16> {
     match probe {
         Probe::Http(http) => {
@@ -59,12 +59,12 @@ fn is_local(host: &str) -> bool {
     address || bare.eq_ignore_ascii_case("localhost")
 }
 
-/// One GET, and all that is demanded of its answer.
+/// Sends one GET and checks its response: status, body, JSON pointer.
 pub(crate) async fn http(probe: &HttpProbe, deadline: Duration) -> ProbeReading {
-    // Whoever wants to see a redirect must not be sent on.
+    // A probe that expects a redirect must not follow it.
     let follow = !probe.status.iter().any(|status| (300..400).contains(status));
-    let asked = async {
-        let mut response = ask(Method::GET, &probe.url, None, follow).await?;
+    let request = async {
+        let mut response = send(Method::GET, &probe.url, None, follow).await?;
         check_status(&response, |status| {
             if probe.status.is_empty() { (200..300).contains(&status) } else { probe.status.contains(&status) }
         })?;
@@ -74,14 +74,14 @@ pub(crate) async fn http(probe: &HttpProbe, deadline: Duration) -> ProbeReading 
         let body = body_of(&mut response).await?;
         check_body(probe, &body)
     };
-    match within(deadline, &probe.url, asked).await {
+    match within(deadline, &probe.url, request).await {
         Ok(()) => ProbeReading::Passed,
-        Err(ProbeError::Answer(detail)) => failed(detail),
-        Err(ProbeError::Question(reason)) => ProbeReading::Unknown(reason),
+        Err(ProbeError::Response(detail)) => failed(detail),
+        Err(ProbeError::Request(reason)) => ProbeReading::Unknown(reason),
     }
 }
 
-/// Whether somebody takes a connection.
+/// Probes that the port accepts a connection.
 pub(crate) async fn tcp(host: &str, port: u16, deadline: Duration) -> ProbeReading {
     let began = Instant::now();
     let ended = timeout(deadline, TcpStream::connect((host, port))).await;
@@ -90,23 +90,23 @@ pub(crate) async fn tcp(host: &str, port: u16, deadline: Duration) -> ProbeReadi
     match ended {
         Ok(Ok(_)) => ProbeReading::Passed,
         Ok(Err(error)) => failed(format!("{host}:{port}: {error}")),
-        Err(_) => failed(format!("{host}:{port} took no connection within {}", seconds(deadline))),
+        Err(_) => failed(format!("{host}:{port}: no connection within {}", seconds(deadline))),
     }
 }
 
-/// What a pointer finds in the JSON that a URL answers with.
+/// Returns the value at a JSON pointer in the response of a URL.
 pub(crate) async fn value_at(url: &str, pointer: &str, deadline: Duration) -> Result<Value, String> {
-    let asked = async {
-        let mut response = ask(Method::GET, url, None, true).await?;
+    let request = async {
+        let mut response = send(Method::GET, url, None, true).await?;
         check_status(&response, |status| (200..300).contains(&status))?;
         let body = body_of(&mut response).await?;
         let value: Value = parse(&body)?;
-        value.pointer(pointer).cloned().ok_or_else(|| ProbeError::Answer(format!("the answer has no {pointer}")))
+        value.pointer(pointer).cloned().ok_or_else(|| ProbeError::Response(format!("the answer has no {pointer}")))
     };
-    within(deadline, url, asked).await.map_err(ProbeError::into_text)
+    within(deadline, url, request).await.map_err(ProbeError::into_text)
 }
 
-/// A call that must be answered with a 2xx; and what was answered in any case.
+/// Sends a request that must be answered with a 2xx; returns the body in any case.
 pub(crate) async fn call(
     method: &str,
     url: &str,
@@ -114,19 +114,19 @@ pub(crate) async fn call(
     deadline: Duration,
 ) -> (Result<(), String>, Vec<u8>) {
     let mut body = Vec::new();
-    let asked = async {
+    let request = async {
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-            .map_err(|_| ProbeError::Question(format!("{method} is no HTTP method")))?;
-        let mut response = ask(method, url, json, true).await?;
-        // Some servers do the work while they answer, and some say with their body what is wrong.
+            .map_err(|_| ProbeError::Request(format!("{method} is not an HTTP method")))?;
+        let mut response = send(method, url, json, true).await?;
+        // Some servers work while they send the body, and some explain an error in it.
         body = body_of(&mut response).await?;
         check_status(&response, |status| (200..300).contains(&status))
     };
-    let answered = within(deadline, url, asked).await.map_err(ProbeError::into_text);
-    (answered, body)
+    let result = within(deadline, url, request).await.map_err(ProbeError::into_text);
+    (result, body)
 }
 
-/// A short form of a value, for messages.
+/// Shortens a value for messages.
 pub(crate) fn shown(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= SHOWN_CHARS_MAX {
@@ -135,18 +135,18 @@ pub(crate) fn shown(value: &Value) -> String {
     format!("{}…", text.chars().take(SHOWN_CHARS_MAX).collect::<String>())
 }
 
-/// What went wrong with asking.
+/// Failure of a probe.
 enum ProbeError {
-    /// What was answered, or that nothing was.
-    Answer(String),
-    /// The question itself makes no sense.
-    Question(String),
+    /// Unaccepted response, or none.
+    Response(String),
+    /// Invalid request.
+    Request(String),
 }
 
 impl ProbeError {
     fn into_text(self) -> String {
         match self {
-            Self::Answer(text) | Self::Question(text) => text,
+            Self::Response(text) | Self::Request(text) => text,
         }
     }
 }
@@ -154,44 +154,44 @@ impl ProbeError {
 async fn within<T>(
     deadline: Duration,
     url: &str,
-    asked: impl Future<Output = Result<T, ProbeError>>,
+    request: impl Future<Output = Result<T, ProbeError>>,
 ) -> Result<T, ProbeError> {
     let began = Instant::now();
-    let ended = timeout(deadline, asked).await;
+    let ended = timeout(deadline, request).await;
     let result = match &ended {
         Ok(Ok(_)) => "accepted",
-        Ok(Err(ProbeError::Answer(detail) | ProbeError::Question(detail))) => detail,
+        Ok(Err(ProbeError::Response(detail) | ProbeError::Request(detail))) => detail,
         Err(_) => "timed out",
     };
     debug!(target: "host", url, took_ms = elapsed_ms(began), result, "HTTP request ended");
     match ended {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(ProbeError::Answer(detail))) => Err(ProbeError::Answer(format!("{url}: {detail}"))),
-        Ok(Err(ProbeError::Question(detail))) => Err(ProbeError::Question(format!("{url}: {detail}"))),
-        Err(_) => Err(ProbeError::Answer(format!("{url}: no answer within {}", seconds(deadline)))),
+        Ok(Err(ProbeError::Response(detail))) => Err(ProbeError::Response(format!("{url}: {detail}"))),
+        Ok(Err(ProbeError::Request(detail))) => Err(ProbeError::Request(format!("{url}: {detail}"))),
+        Err(_) => Err(ProbeError::Response(format!("{url}: no answer within {}", seconds(deadline)))),
     }
 }
 
-/// Past every proxy: a probe is meant for this machine, whatever the environment says.
-async fn ask(method: Method, url: &str, json: Option<&Value>, follow: bool) -> Result<Response, ProbeError> {
-    let url = Url::parse(url).map_err(|error| ProbeError::Question(error.to_string()))?;
+/// Sends a request, bypassing every proxy that the environment names: a probe is meant for this machine.
+async fn send(method: Method, url: &str, json: Option<&Value>, follow: bool) -> Result<Response, ProbeError> {
+    let url = Url::parse(url).map_err(|error| ProbeError::Request(error.to_string()))?;
     if url.scheme() != "http" {
-        return Err(ProbeError::Question(format!("{}:// can't be asked, only http:// can", url.scheme())));
+        return Err(ProbeError::Request(format!("{}:// is not supported, only http:// is", url.scheme())));
     }
     let policy = if follow { Policy::limited(REDIRECTS_MAX) } else { Policy::none() };
     let client = Client::builder().no_proxy().redirect(policy).pool_max_idle_per_host(0).build();
-    let client = client.map_err(|error| ProbeError::Question(root_cause(&error)))?;
+    let client = client.map_err(|error| ProbeError::Request(root_cause(&error)))?;
     let mut request = client.request(method, url);
     if let Some(json) = json {
         request = request.header("content-type", "application/json").body(json.to_string());
     }
     request.send().await.map_err(|error| {
         let cause = root_cause(&error);
-        if error.is_builder() { ProbeError::Question(cause) } else { ProbeError::Answer(cause) }
+        if error.is_builder() { ProbeError::Request(cause) } else { ProbeError::Response(cause) }
     })
 }
 
-/// The last cause says it: `connection refused`, not "error sending request".
+/// Returns the innermost cause: `connection refused`, not "error sending request".
 fn root_cause(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -204,12 +204,12 @@ fn root_cause(error: &reqwest::Error) -> String {
 
 fn check_status(response: &Response, accepted: impl Fn(u16) -> bool) -> Result<(), ProbeError> {
     let status = response.status();
-    if accepted(status.as_u16()) { Ok(()) } else { Err(ProbeError::Answer(format!("answered {status}"))) }
+    if accepted(status.as_u16()) { Ok(()) } else { Err(ProbeError::Response(format!("answered {status}"))) }
 }
 
 async fn body_of(response: &mut Response) -> Result<Vec<u8>, ProbeError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ProbeError::Answer(root_cause(&error)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| ProbeError::Response(root_cause(&error)))? {
         let headroom = BODY_BYTES_MAX - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(headroom)]);
         if body.len() == BODY_BYTES_MAX {
@@ -221,27 +221,27 @@ async fn body_of(response: &mut Response) -> Result<Vec<u8>, ProbeError> {
 
 fn check_body(probe: &HttpProbe, body: &[u8]) -> Result<(), ProbeError> {
     if let Some(text) = probe.body.as_ref().filter(|text| !String::from_utf8_lossy(body).contains(text.as_str())) {
-        return Err(ProbeError::Answer(format!("the answer does not contain `{text}`")));
+        return Err(ProbeError::Response(format!("the answer does not contain `{text}`")));
     }
     probe.pointer.as_ref().map_or(Ok(()), |pointer| check_pointer(pointer, &parse(body)?))
 }
 
 fn check_pointer(pointer: &Pointer, value: &Value) -> Result<(), ProbeError> {
     let path = &pointer.path;
-    let found = value.pointer(path).ok_or_else(|| ProbeError::Answer(format!("the answer has no {path}")))?;
+    let found = value.pointer(path).ok_or_else(|| ProbeError::Response(format!("the answer has no {path}")))?;
     match &pointer.equals {
         Some(wanted) if wanted == found => Ok(()),
-        Some(wanted) => Err(ProbeError::Answer(format!("{path} is {}, not {}", shown(found), shown(wanted)))),
+        Some(wanted) => Err(ProbeError::Response(format!("{path} is {}, not {}", shown(found), shown(wanted)))),
         None if truthy(found) => Ok(()),
-        None => Err(ProbeError::Answer(format!("{path} is {}", shown(found)))),
+        None => Err(ProbeError::Response(format!("{path} is {}", shown(found)))),
     }
 }
 
 fn parse(body: &[u8]) -> Result<Value, ProbeError> {
-    serde_json::from_slice(body).map_err(|error| ProbeError::Answer(format!("the answer is no JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| ProbeError::Response(format!("the answer is not JSON: {error}")))
 }
 
-/// `5s`, `250ms`.
+/// Formats a duration: `5s`, `250ms`.
 pub(crate) fn seconds(duration: Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{}s", duration.as_secs())
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn this_host_has_many_names() {
+    fn every_name_of_this_host_is_local() {
         for host in ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "::1", "0.0.0.0"] {
             assert!(is_local(host), "{host}");
         }

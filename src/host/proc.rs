@@ -1,5 +1,5 @@
-//! What `/proc` tells of one process, as far as lcm asks. A process that is gone, or that may not be read, is `None`:
-//! between a listing and a reading anything may end.
+//! Reads of single processes from `/proc`. A process that has ended, or that may not be read, is `None`: any process
+//! may end between a listing and a read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -15,7 +15,7 @@ pub(crate) use crate::host::stat::Stat;
 use crate::model::facts::{Marks, ProcessFact};
 use crate::model::harmless;
 
-/// The environment's names of lcm's marks. Commands that lcm runs beside a service must not carry them, or they would
+/// Environment variables of lcm's marks. Commands that lcm runs beside a service must not carry them, or they would
 /// count as its members.
 pub(crate) const PROJECT: &str = "LCM_PROJECT";
 pub(crate) const SERVICE: &str = "LCM_SERVICE";
@@ -27,31 +27,31 @@ pub(crate) const GPUS: &str = "LCM_GPUS";
 pub(crate) const VRAM_MIB: &str = "LCM_VRAM_MIB";
 pub(crate) const STARTED_AT: &str = "LCM_STARTED_AT";
 pub(crate) const ROLE: &str = "LCM_ROLE";
-/// What [`ROLE`] says on a shim; what it keeps carries no role.
+/// Value of [`ROLE`] on a shim; the processes that it supervises carry no role.
 pub(crate) const ROLE_SHIM: &str = "shim";
-/// All of the above.
+/// All names of marks.
 pub(crate) const ALL_MARKS: [&str; 10] =
     [PROJECT, SERVICE, SPEC, SECRETS, SALT, CONFIG, GPUS, VRAM_MIB, STARTED_AT, ROLE];
 
-/// The hidden subcommand by which lcm becomes a shim.
+/// Hidden subcommand by which lcm becomes a shim.
 pub(crate) const SHIM_SUBCOMMAND: &str = "__shim";
 
-/// What environments and the like come to; longer ones take more than one reading.
+/// Usual size of environments and the like; longer ones take more than one read.
 const FILE_BYTES_USUAL: usize = 8 << 10;
-/// The kernel's own limit for arguments and environment together is 6 MiB (three quarters of its stack limit).
+/// Above the kernel's limit for arguments and environment together: 6 MiB (three quarters of its stack limit).
 const FILE_BYTES_MAX: u64 = 8 << 20;
-/// Thousands of processes of other users may have long environments.
+/// Bound for other users' environments, of which there may be thousands.
 const CLAIM_BYTES_MAX: u64 = 32 << 10;
-/// lcm writes no longer mark: a start's config is at most 100 KiB.
+/// Length limit of a mark: a start's config is at most 100 KiB.
 const MARK_BYTES_MAX: usize = 128 << 10;
-/// Each service has a folder of its name, and no file system has longer names than 255 bytes.
+/// Length limit of a name: each service has a folder of its name, and no file system has names above 255 bytes.
 const NAME_BYTES_MAX: usize = 512;
 /// GPUs of one service: more than any machine has.
 const GPUS_MAX: usize = 256;
-/// Two clocks that count in hundredths of a second differ by less.
+/// Above the difference of two clocks that count in hundredths of a second.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
-/// What lcm wrote into the environment of a process.
+/// Marks that lcm wrote into the environment of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marked {
     pub(crate) marks: Marks,
@@ -59,12 +59,12 @@ pub(crate) struct Marked {
     pub(crate) shim: bool,
 }
 
-/// All pids, in the order of `/proc`.
+/// Lists all pids, in the order of `/proc`.
 pub(crate) fn pids() -> io::Result<impl Iterator<Item = i32>> {
     Ok(kernel::names(Path::new("/proc"))?.filter_map(|name| name.to_str()?.parse().ok()))
 }
 
-/// A file of `/proc`. Their sizes can't be asked for, and growing a buffer from nothing costs ten readings a file.
+/// Reads a file of `/proc`. These files report no size, and growing an empty buffer costs ten reads a file.
 fn read(pid: i32, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(FILE_BYTES_USUAL);
     kernel::open(Path::new(&format!("/proc/{pid}/{name}")))?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -84,7 +84,7 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&String::from_utf8_lossy(&text))
 }
 
-/// The program's name stands in brackets and may hold brackets and blanks itself: the last bracket ends it.
+/// Parses `/proc/PID/stat`. The program's name is in brackets and may contain brackets: the last one ends it.
 fn parse_stat(text: &str) -> Option<Stat> {
     let (head, tail) = text.rsplit_once(')')?;
     let (pid, program) = head.split_once('(')?;
@@ -96,17 +96,17 @@ fn parse_stat(text: &str) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         // Field 22 of proc(5); the first one after the bracket is number 3.
         start_ticks: fields.get(19)?.parse().ok()?,
-        // Anybody names their programs as they like, and these are told to others.
+        // Every user names programs freely, and other users see these names.
         program: harmless::line(program),
     })
 }
 
-/// What a shell or a service manager started together.
+/// Process group and session that a shell or a service manager started together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessJob {
     pub(crate) group: i32,
     pub(crate) session: i32,
-    /// It has a terminal.
+    /// True if the session has a terminal.
     pub(crate) terminal: bool,
 }
 
@@ -115,14 +115,14 @@ pub(crate) fn job(pid: i32) -> Option<ProcessJob> {
     parse_job(&String::from_utf8_lossy(&text))
 }
 
-/// Fields 5 to 7 of proc(5); the first one after the bracket is number 3.
+/// Parses fields 5 to 7 of proc(5); the first one after the bracket is number 3.
 fn parse_job(text: &str) -> Option<ProcessJob> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let terminal = fields.get(4)?.parse::<i64>().ok()? != 0;
     Some(ProcessJob { group: fields.get(2)?.parse().ok()?, session: fields.get(3)?.parse().ok()?, terminal })
 }
 
-/// Its arguments, one by one; empty where they can't be read.
+/// Returns the arguments of a process; empty if they can't be read.
 pub(crate) fn words(pid: i32) -> Vec<String> {
     let bytes = read(pid, "cmdline").unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -130,59 +130,60 @@ pub(crate) fn words(pid: i32) -> Vec<String> {
     if text.is_empty() { Vec::new() } else { text.split('\0').map(str::to_owned).collect() }
 }
 
-/// The systemd unit that it belongs to.
+/// Returns the systemd unit that a process belongs to.
 pub(crate) fn unit(pid: i32) -> Option<String> {
     unit_of(&kernel::table(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
-/// The innermost service; the one that a user's whole session lies in is none.
+/// Returns the innermost service; the one that contains a user's whole session does not count.
 fn unit_of(cgroups: &str) -> Option<String> {
     let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let mut units = paths.flat_map(|path| path.rsplit('/')).filter(|group| group.ends_with(".service"));
     units.find(|unit| !unit.starts_with("user@")).map(str::to_owned)
 }
 
-/// Whether exactly this process lives.
+/// Returns true if exactly this process is alive.
 pub(crate) fn is_alive(process: &ProcessFact) -> bool {
     stat(process.pid).is_some_and(|stat| stat.is(process) && stat.is_alive())
 }
 
-/// A process by what its environment holds.
+/// Classification of a process by its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EnvironmentMarks {
-    /// It names a project.
+    /// An environment that names a project.
     Marked(Environ),
     Unmarked,
-    /// It has no memory of its own: a thread of the kernel's, or what is left of one that ended. Never ours.
+    /// A kernel thread or a zombie. Never one of lcm's.
     NoAddressSpace,
 }
 
-/// An environment that names a project. It is taken apart no further than is asked for: it may be long, and a forgery.
+/// Raw environment that names a project. It is parsed on demand only: it may be long, and forged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Environ(Vec<u8>);
 
 impl Environ {
-    /// Project and service, where both are named.
+    /// Returns project and service, if both are named.
     pub(crate) fn names(&self) -> Option<(String, String)> {
         let value = |entry: &[u8], name: &str| {
             let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
             Some(short(&String::from_utf8_lossy(&value[..value.len().min(2 * NAME_BYTES_MAX)])))
                 .filter(|value| !value.is_empty())
         };
-        // The last of several counts, as it does for the marks.
+        // The last of several entries counts, as in `marks`.
         let (project, service) = self.0.split(|byte| *byte == 0).fold((None, None), |(project, service), entry| {
             (value(entry, PROJECT).or(project), value(entry, SERVICE).or(service))
         });
         project.zip(service)
     }
 
-    /// A full set of marks.
+    /// Returns the marks, if the set is complete.
     pub(crate) fn marks(&self) -> Option<Marked> {
         marks_of(&parse_environ(&self.0))
     }
 }
 
-/// Of a process of another user than these only the beginning is read: it can make no more than a claim.
+/// Reads the marks of a process. For an owner outside of `owners` only the beginning is read: that user's marks are no
+/// more than a claim.
 pub(crate) fn bearing(pid: i32, owners: &BTreeSet<u32>) -> EnvironmentMarks {
     let bytes = match read_environ(pid, owners) {
         Ok(bytes) => bytes,
@@ -191,12 +192,13 @@ pub(crate) fn bearing(pid: i32, owners: &BTreeSet<u32>) -> EnvironmentMarks {
         }
         Err(_) => return EnvironmentMarks::Unmarked,
     };
-    // Most processes carry none.
+    // Most processes carry no marks.
     let names_project = bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(PROJECT.as_bytes()));
     if names_project { EnvironmentMarks::Marked(Environ(bytes)) } else { EnvironmentMarks::Unmarked }
 }
 
-/// The marks in an environment. Without a salt there is no telling one start from the next: that is none of ours.
+/// Parses the marks in an environment. Without a salt, which distinguishes one start from the next, the process is not
+/// lcm's.
 fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
     let text = |name: &str| environ.get(name).filter(|text| text.len() <= MARK_BYTES_MAX).cloned().unwrap_or_default();
     let gpus = text(GPUS);
@@ -218,13 +220,13 @@ fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
     Some(Marked { marks, started_at: text(STARTED_AT).parse().ok(), shim: text(ROLE) == ROLE_SHIM })
 }
 
-/// A name of a mark; one beyond the bound is cut, and then no service's.
+/// Truncates a mark's name to its bound; a truncated name matches no service.
 fn short(name: &str) -> String {
     let end = name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_BYTES_MAX);
     name[..end.last().unwrap_or(0)].to_owned()
 }
 
-/// The marks as an environment, the other way round.
+/// Formats marks as an environment: the inverse of `marks_of`.
 pub(crate) fn environment_of(marks: &Marks, started_at: Timestamp) -> BTreeMap<String, String> {
     [
         (PROJECT, marks.project.clone()),
@@ -252,13 +254,13 @@ fn parse_environ(bytes: &[u8]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Its arguments, by blanks.
+/// Returns the arguments of a process, separated by blanks.
 pub(crate) fn arguments(pid: i32) -> Option<String> {
     let bytes = read(pid, "cmdline").ok()?;
     Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
 }
 
-/// Real, effective, saved and file system user.
+/// Returns the real, effective, saved and file system uid.
 pub(crate) fn uids(pid: i32) -> Option<[u32; 4]> {
     uids_of(&String::from_utf8_lossy(&read(pid, "status").ok()?))
 }
@@ -269,12 +271,13 @@ fn uids_of(status: &str) -> Option<[u32; 4]> {
     ids.try_into().ok()
 }
 
-/// Namespace of this kind (`pid`, `user`), as the kernel names it; `None`: hidden from this user, or not supported.
+/// Returns the namespace of this kind (`pid`, `user`), as the kernel names it; `None`: hidden from this user, or not
+/// supported.
 pub(crate) fn namespace(pid: impl fmt::Display, kind: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
 }
 
-/// Project and service on the command line of a shim. Every process chooses its own command line: this proves nothing.
+/// Returns project and service from a shim's command line. Every process chooses its command line: this proves nothing.
 pub(crate) fn shim_line(pid: i32) -> Option<(String, String)> {
     shim_of(&read(pid, "cmdline").ok()?)
 }
@@ -287,10 +290,10 @@ fn shim_of(words: &[u8]) -> Option<(String, String)> {
     if expected { Some((name(project)?, name(service)?)) } else { None }
 }
 
-/// Children of a process as the kernel lists them: one file for each thread, since a child belongs to the thread that
-/// made it.
+/// Returns the children of a process as the kernel lists them: one file per thread, since a child belongs to the thread
+/// that forked it.
 pub(crate) fn listed_children(pid: i32) -> Vec<i32> {
-    /// Looked at in one process.
+    /// Threads read in one process.
     const THREADS_MAX: usize = 16_384;
     let folder = PathBuf::from(format!("/proc/{pid}/task"));
     let threads = kernel::names(&folder).into_iter().flatten().take(THREADS_MAX);
@@ -300,34 +303,35 @@ pub(crate) fn listed_children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Identity of this boot: pids and start times mean nothing in another one.
+/// Returns the id of this boot: pids and start times mean nothing in another one.
 pub(crate) fn boot_id() -> Option<String> {
     kernel::table("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
-/// Effective user.
+/// Returns the effective uid.
 pub(crate) fn uid(pid: i32) -> Option<u32> {
-    // Of a process that is closed to debuggers all files below /proc are root's: they don't tell.
+    // The files of a process that is closed to debuggers all belong to root: their owner proves nothing.
     uids(pid).map(|[_, effective, ..]| effective)
 }
 
-/// The container that a process runs in, by its control group.
+/// Returns the id of the container that a process runs in, by its control group.
 pub(crate) fn container(pid: i32) -> Option<String> {
     container_of(&kernel::table(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
-/// The container that lcm itself runs in.
+/// Returns the id of the container that lcm itself runs in.
 pub(crate) fn own_container() -> Option<String> {
     container_of(&kernel::table("/proc/self/cgroup").ok()?)
 }
 
-/// In the first and the second version of control groups alike, a group is named after the container's id: by itself
-/// (`/docker/<id>`, `/kubepods/besteffort/pod…/<id>`), or between a prefix and `.scope` where systemd makes the groups.
+/// Returns the container id in a list of control groups. In cgroups v1 and v2 alike, a group is named after the id:
+/// alone (`/docker/<id>`, `/kubepods/besteffort/pod…/<id>`), or between a prefix and `.scope` where systemd makes them.
 fn container_of(cgroups: &str) -> Option<String> {
     cgroups.lines().find_map(|line| line.splitn(3, ':').nth(2)?.split('/').find_map(container_id).map(str::to_owned))
 }
 
-/// 64 hexadecimal digits are nobody else's name. `libpod-conmon-…` is podman's watcher, outside of its container.
+/// Returns the id in a group's name: only container ids have 64 hexadecimal digits. `libpod-conmon-…` is podman's
+/// monitor, outside of its container.
 fn container_id(group: &str) -> Option<&str> {
     const PREFIXES: [&str; 4] = ["docker-", "libpod-", "cri-containerd-", "crio-"];
     let is_id = |text: &&str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -338,13 +342,14 @@ fn container_id(group: &str) -> Option<&str> {
     Some(name).filter(is_id)
 }
 
-/// Returns whether a process of this number has lived since then, as far as this process sees it.
+/// Returns true if a process with this pid has lived since then, as far as this process can see.
 pub(crate) fn lives_since(pid: i32, since: Timestamp) -> bool {
     let started = stat(pid).filter(Stat::is_alive).and_then(|stat| started_at(stat.start_ticks, Timestamp::now()));
     started.is_some_and(|started| started <= since + CLOCK_TOLERANCE)
 }
 
-/// When a process started, by the wall clock: good to some 20 ms, and off by whatever the clock was set since.
+/// Returns the start time of a process by the wall clock: accurate to some 20 ms, and off by any adjustment of the
+/// clock since.
 pub(crate) fn started_at(start_ticks: u64, now: Timestamp) -> Option<Timestamp> {
     let uptime = kernel::table("/proc/uptime").ok()?;
     let uptime = Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()?;
@@ -359,7 +364,7 @@ mod tests {
     use crate::model::facts::Marks;
 
     #[test]
-    fn a_program_may_be_named_like_the_line_it_stands_in() {
+    fn a_program_name_may_look_like_the_rest_of_its_line() {
         let line = "42 (a) Z 7 (b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 977 0 0";
         let stat = parse_stat(line).expect("a line of /proc/PID/stat");
         assert_eq!((stat.pid, stat.parent, stat.state, stat.start_ticks), (42, 1, 'S', 977));
@@ -368,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_may_be_named_to_drive_a_terminal() {
+    fn control_characters_in_a_program_name_are_removed() {
         let line = "7 (a\u{1b}]0;x\u{7}b\nc) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 977 0 0";
         assert_eq!(parse_stat(line).expect("a line").program, "ab c");
     }
@@ -389,13 +394,13 @@ mod tests {
     }
 
     #[test]
-    fn all_four_users_of_a_process_are_read() {
+    fn all_four_uids_of_a_process_are_read() {
         assert_eq!(uids_of("Name:\tx\nUid:\t61001\t0\t0\t0\nGid:\t1\t1\t1\t1\n"), Some([61001, 0, 0, 0]));
         assert_eq!(uids_of("Name:\tx\n"), None);
     }
 
     #[test]
-    fn marks_beyond_every_bound_are_not_taken() {
+    fn marks_beyond_their_bounds_are_ignored() {
         let mut environment =
             environment_of(&Marks { salt: "s".into(), ..Marks::default() }, jiff::Timestamp::UNIX_EPOCH);
         environment.insert("LCM_PROJECT".into(), "p".into());
@@ -420,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_come_back_from_the_environment_as_they_went_in() {
+    fn marks_survive_a_round_trip_through_the_environment() {
         let marks = Marks {
             project: "p".into(),
             service: "s".into(),
@@ -437,7 +442,7 @@ mod tests {
         let marked = marks_of(&environment).expect("a full set");
         assert_eq!((marked.marks, marked.started_at, marked.shim), (marks, Some(started_at), false));
         environment.remove("LCM_SALT");
-        assert_eq!(marks_of(&environment), None, "without a salt it is none of ours");
+        assert_eq!(marks_of(&environment), None, "without a salt the process is not lcm's");
     }
 
     #[test]
@@ -445,7 +450,7 @@ mod tests {
         let id = "0123456789abcdef".repeat(4);
         let pod = "pod2f6bd5a1_4e0d_4c35_9c5a_0f6ae0d4b5ec";
         for line in [
-            // Docker: both versions, with and without systemd, and below the container's own groups.
+            // Docker: cgroups v1 and v2, with and without systemd, and below the container's own groups.
             format!("0::/system.slice/docker-{id}.scope"),
             format!("0::/docker/{id}"),
             format!("0::/docker/{id}/init"),

@@ -1,5 +1,5 @@
-//! Reservations across users, as this machine proves them: whose process each is of, and what a driver measures of it
-//! already.
+//! Reservations across users, verified on this machine: the process that each belongs to, and the memory that a driver
+//! measures for it already.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,13 +20,13 @@ use crate::model::size::Mebibytes;
 use crate::shared;
 use crate::shared::reservation::{Reservation, ReservationFile, Reservations, Starter};
 
-/// No chain of parents is longer on any machine that still works; it ends a circle that a race could show.
+/// Bound on a chain of parents, above any on a working machine; it ends a cycle that a race could show.
 const ANCESTORS_MAX: usize = 10_000;
 
-/// A name is shown in one line of a plan.
+/// Characters of a name, which is shown in one line of a plan.
 const NAME_LETTERS_MAX: usize = 100;
 
-/// The largest model loads within hours; a longer time is a slip, or meant to keep others out.
+/// Longest loading time: the largest model loads within hours; more is a mistake, or meant to keep others out.
 const LOADS_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// A start that takes GPU memory.
@@ -43,7 +43,7 @@ fn reservations(environment: &ProcessEnvironment) -> Reservations {
     Reservations::beside(&shared::lock(environment))
 }
 
-/// Reserves what a start is about to take, in the name of this lcm, and clears stale files away.
+/// Reserves the GPU memory of a start, in the name of this lcm process, and removes stale reservations.
 pub(crate) fn begin(environment: &ProcessEnvironment, start: ReservingStart<'_>) -> Result<(), DriverError> {
     if start.gpus.is_empty() || start.service.vram_total() == Mebibytes::ZERO {
         return Ok(());
@@ -73,7 +73,8 @@ fn loads_until(start: ReservingStart<'_>) -> io::Result<Timestamp> {
     Timestamp::now().checked_add(loads).map_err(io::Error::other)
 }
 
-/// Reserves again what a running service is about to take again: its reservation counts in full as while it loaded.
+/// Reserves the memory that a running service is going to take again: its reservation counts in full, as during its
+/// load.
 pub(crate) fn renew(environment: &ProcessEnvironment, start: ReservingStart<'_>) -> Result<(), DriverError> {
     let own = reservations(environment).read(Some(geteuid().as_raw()));
     let renewed = own.and_then(|entries| {
@@ -88,13 +89,13 @@ pub(crate) fn renew(environment: &ProcessEnvironment, start: ReservingStart<'_>)
     });
     match renewed {
         Ok(true) => Ok(()),
-        // It was started without one: it has one as long as this lcm lives.
+        // A service started without a reservation has one as long as this lcm process lives.
         Ok(false) => begin(environment, start),
         Err(source) => Err(failed(start.service.name.as_str(), source)),
     }
 }
 
-/// From now on the reservation is that of the service's first process: it outlives lcm.
+/// Transfers the reservation to the service's first process, so that it outlives lcm.
 pub(crate) fn hand_over(
     environment: &ProcessEnvironment,
     start: ReservingStart<'_>,
@@ -106,17 +107,19 @@ pub(crate) fn hand_over(
         .map_err(|source| failed(start.service.name.as_str(), source))
 }
 
-/// It came up: what a driver measures of it is all that it takes. Where none measures, it goes on counting.
+/// Marks the reservation as loaded: the memory that a driver measures is all that the service takes. Without a
+/// measurement the reservation continues to count.
 pub(crate) fn settle(environment: &ProcessEnvironment, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
     change(environment, project, service, |reservation| Some(reservation.settled()))
 }
 
-/// Nothing of it is left.
+/// Removes the reservation of a service that has ended.
 pub(crate) fn end(environment: &ProcessEnvironment, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
     change(environment, project, service, |_| None)
 }
 
-/// Writes what `to` makes of a service's reservations, and removes what they were: nowhere in between is there none.
+/// Replaces a service's reservations by the results of `to`. The new one is written before the old one is removed, so
+/// that there is one at any time.
 fn change(
     environment: &ProcessEnvironment,
     project: &ProjectName,
@@ -145,7 +148,8 @@ fn failed(service: &str, source: io::Error) -> DriverError {
     DriverError::Io { what: format!("`{service}` is not started: its GPU memory can't be reserved"), source }
 }
 
-/// Reservations that count: not this project's own, whose services are seen. `Err`: they can't be read at all.
+/// Returns the reservations of other projects; this project's own services are observed directly. `Err`: the
+/// reservations can't be read at all.
 pub(crate) fn read(
     environment: &ProcessEnvironment,
     project: &ProjectName,
@@ -160,7 +164,7 @@ pub(crate) fn read(
     for entry in others {
         let fact = fact(&entry, gpus, now);
         let key = (fact.uid, fact.project.clone(), fact.service.clone());
-        // While a reservation changes hands it stands in two files.
+        // A reservation that is being transferred is in two files.
         let is_larger = found.get(&key).is_none_or(|other| (other.loaded, other.memory) < (fact.loaded, fact.memory));
         if is_larger {
             found.insert(key, fact);
@@ -188,7 +192,7 @@ fn fact(entry: &ReservationFile, gpus: &[GpuFact], now: Timestamp) -> Reservatio
     }
 }
 
-/// The process lives, is the one that was meant, and is the file's user's.
+/// Returns true if the process is alive, is the recorded one, and runs as the owner of the file.
 fn is_alive(entry: &ReservationFile) -> bool {
     let reservation = &entry.reservation;
     let is_that = starter(reservation.pid)
@@ -196,9 +200,9 @@ fn is_alive(entry: &ReservationFile) -> bool {
     is_that && uids(reservation.pid) == Some([entry.uid; 4])
 }
 
-/// All four: real, effective, saved, and that of the file system.
+/// Returns the real, effective, saved and file system uid.
 fn uids(pid: i32) -> Option<[u32; 4]> {
-    /// The kernel's own text, without a list that grows.
+    /// Above the size of the kernel's text, which contains no growing list.
     const STATUS_BYTES_MAX: u64 = 16 << 10;
     let status = kernel::read_text(Path::new(&format!("/proc/{pid}/status")), STATUS_BYTES_MAX).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
@@ -214,7 +218,7 @@ fn starter(pid: i32) -> Option<Starter> {
     Some(Starter { pid, start_ticks: stat.start_ticks, boot_id: boot_id.trim().to_owned() })
 }
 
-/// Whether a process is the reservation's own or comes from it.
+/// Returns true if a process is the reservation's own or a descendant of it.
 fn descends(pid: i32, reservation: &Reservation) -> bool {
     let mut pid = pid;
     for _ in 0..ANCESTORS_MAX {

@@ -1,4 +1,4 @@
-//! Signals to exactly the process that was seen, whatever became of its pid since.
+//! Signals to exactly the observed process, even if its pid has been reused since.
 
 use std::io;
 
@@ -8,21 +8,21 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use crate::host::proc;
 use crate::model::facts::ProcessFact;
 
-/// What became of a signal.
+/// Outcome of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     Delivered,
-    /// That process is gone; its pid may be another's.
+    /// The process has ended; its pid may be another's.
     Gone,
 }
 
-/// Takes hold of the process first and then checks that it is the one meant: after that it can't be mistaken.
+/// Sends a signal. The pidfd is opened before the identity is checked, so that the pid can't be reused in between.
 pub(crate) fn send(process: &ProcessFact, signal: Signal) -> io::Result<Sent> {
     let Some(pid) = Pid::from_raw(process.pid) else { return Ok(Sent::Gone) };
     let held = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(held) => Some(held),
         Err(Errno::SRCH) => return Ok(Sent::Gone),
-        // Before Linux 5.3: the check alone has to do.
+        // Before Linux 5.3 there are no pidfds: the check alone must do.
         Err(Errno::NOSYS) => None,
         Err(error) => return Err(error.into()),
     };
@@ -40,7 +40,7 @@ pub(crate) fn send(process: &ProcessFact, signal: Signal) -> io::Result<Sent> {
     }
 }
 
-/// `TERM`, `SIGTERM`, `term`.
+/// Parses a signal's name: `TERM`, `SIGTERM`, `term`.
 pub(crate) fn named(name: &str) -> Option<Signal> {
     let upper = name.to_ascii_uppercase();
     let known = match upper.strip_prefix("SIG").unwrap_or(&upper) {
@@ -86,11 +86,11 @@ mod tests {
         let seen = proc::stat(pid).expect("it lives").fact();
         let mut earlier = seen.clone();
         earlier.start_ticks -= 1;
-        assert_eq!(send(&earlier, Signal::KILL).expect("asked"), Sent::Gone);
-        assert!(sleeper.0.try_wait().expect("asked").is_none(), "it was not meant");
-        assert_eq!(send(&seen, Signal::KILL).expect("asked"), Sent::Delivered);
+        assert_eq!(send(&earlier, Signal::KILL).expect("a result"), Sent::Gone);
+        assert!(sleeper.0.try_wait().expect("a status").is_none(), "the later process still runs");
+        assert_eq!(send(&seen, Signal::KILL).expect("a result"), Sent::Delivered);
         sleeper.0.wait().expect("it ends");
-        assert_eq!(send(&seen, Signal::KILL).expect("asked"), Sent::Gone);
+        assert_eq!(send(&seen, Signal::KILL).expect("a result"), Sent::Gone);
     }
 
     #[test]

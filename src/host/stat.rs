@@ -1,8 +1,8 @@
-//! State of a process, as `/proc/PID/stat` has it.
+//! State of a process, from `/proc/PID/stat`.
 
 use crate::model::facts::ProcessFact;
 
-/// The part of `/proc/PID/stat` that matters here.
+/// Fields of `/proc/PID/stat` that lcm uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) pid: i32,
@@ -15,17 +15,17 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    /// Whether it is of exactly this process, and not of a later one with its pid.
+    /// Returns true if the state is of exactly this process, not of a later one with its pid.
     pub(crate) fn is(&self, process: &ProcessFact) -> bool {
         (self.pid, self.start_ticks) == (process.pid, process.start_ticks)
     }
 
-    /// Zombies hold nothing any more but their pid.
+    /// Returns false for zombies, which hold nothing but their pid.
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X' | 'x')
     }
 
-    /// Stopped by a signal.
+    /// Returns true if the process is stopped by a signal.
     pub(crate) fn is_suspended(&self) -> bool {
         self.state == 'T'
     }

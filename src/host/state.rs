@@ -1,4 +1,4 @@
-//! The state folder of the present user: the store, and one folder for each service. Nothing of it need exist.
+//! Paths in the current user's state folder: the store, and one folder per service. None of them needs to exist.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(crate) fn projects(state_dir: &Path) -> PathBuf {
 fn resolve(environment: &BTreeMap<String, String>, is_root: bool, home: &Path) -> PathBuf {
     let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(path) = environment.get("LCM_STATE_DIR").filter(|path| !path.is_empty()) {
-        // Resolved here, once: a helper works in another folder.
+        // Made absolute here, once: a helper has another working directory.
         return std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     }
     if is_root {
@@ -45,7 +45,7 @@ mod tests {
     use super::resolve;
 
     #[test]
-    fn the_state_folder_follows_its_rule() {
+    fn the_state_folder_follows_variable_user_and_home() {
         let home = Path::new("/home/u");
         let with = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

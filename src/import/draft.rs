@@ -1,56 +1,56 @@
-//! A draft and its parts that every source of one shares: notes, the head of the file, and modes.
+//! Draft of a manifest, and parts shared by all its sources: notes, the head of the file, and modes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::import::writer::{YamlBlock, YamlValue};
 
-/// A draft, and notes about it.
+/// Draft of a manifest, and notes on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestDraft {
-    /// The manifest.
+    /// Text of the manifest.
     pub text: String,
-    /// Parts that the text lacks or has otherwise; each stands in the text too.
+    /// Settings that the text lacks or changes; each is a comment in the text too.
     pub notes: Vec<String>,
-    /// How many services it has.
+    /// Number of services.
     pub services: usize,
-    /// How many more stand in it as comments.
+    /// Number of further services, written as comments.
     pub proposals: usize,
 }
 
-/// Surroundings of the files.
+/// Context of the files.
 #[derive(Clone, Debug, Default)]
 pub struct ImportContext {
-    /// The project's name, where they give none.
+    /// Name of the project, where the files have none.
     pub name: String,
-    /// Variables that Compose finds beside them, in `.env`.
+    /// Variables of the `.env` next to the files, which Compose reads.
     pub variables: BTreeMap<String, String>,
-    /// From the manifest's folder to theirs; empty where it is the same.
+    /// Path from the manifest's folder to that of the files; empty where they are the same.
     pub base: PathBuf,
 }
 
-/// Notes gathered for one service, which stand above it and are told at the end.
+/// Notes on all services, written above each service and reported at the end.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) all: Vec<String>,
 }
 
 impl Notes {
-    /// The note with what it is about, for a comment that stands by itself.
-    pub(super) fn tell(&mut self, about: &str, note: impl std::fmt::Display) -> String {
-        let told = format!("{about}: {note}");
-        self.all.push(told.clone());
-        told
+    /// Adds a note and returns it with its subject, for a comment that stands by itself.
+    pub(super) fn about(&mut self, subject: &str, note: impl std::fmt::Display) -> String {
+        let line = format!("{subject}: {note}");
+        self.all.push(line.clone());
+        line
     }
 
-    /// The note alone, for the comment.
-    pub(super) fn add(&mut self, about: &str, note: impl std::fmt::Display) -> String {
-        self.all.push(format!("{about}: {note}"));
+    /// Adds a note and returns it without its subject, for a comment at the service.
+    pub(super) fn add(&mut self, subject: &str, note: impl std::fmt::Display) -> String {
+        self.all.push(format!("{subject}: {note}"));
         note.to_string()
     }
 }
 
-/// Modes as they are written, in order.
+/// Modes in the order of the manifest.
 #[derive(Debug)]
 pub(super) struct ModeDraft {
     pub name: String,
@@ -59,17 +59,17 @@ pub(super) struct ModeDraft {
     pub keeps_others: bool,
 }
 
-/// Returns the first lines of every draft: for editors, and for the reader.
+/// Returns the first lines of every draft, for editors and readers.
 pub(super) fn head(origin: &str) -> YamlBlock {
     let mut block = YamlBlock::default();
-    block.say("yaml-language-server: $schema=lcm.schema.json");
-    block.say(
-        "Editors check and complete this file by its schema: `lcm schema manifest > lcm.schema.json` puts it here.",
+    block.comment("yaml-language-server: $schema=lcm.schema.json");
+    block.comment(
+        "Editors check and complete this file by its schema: `lcm schema manifest > lcm.schema.json` writes it here.",
     );
-    block.say("");
-    block.say(origin.to_owned());
-    block.say(
-        "`lcm validate` checks this file, `lcm plan` shows what would be done, and only `lcm apply` does anything.",
+    block.comment("");
+    block.comment(origin.to_owned());
+    block.comment(
+        "`lcm validate` checks this file, `lcm plan` shows what would change, and only `lcm apply` changes anything.",
     );
     block.gap();
     block
@@ -83,7 +83,7 @@ pub(super) fn modes(drafts: &[ModeDraft]) -> YamlValue {
         mode.put("description", YamlValue::literal(&draft.description));
         mode.put("services", YamlValue::texts(&draft.services));
         if draft.keeps_others {
-            mode.put_with("others", YamlValue::word("keep"), "what runs beside these goes on running");
+            mode.put_with("others", YamlValue::word("keep"), "other running services keep running");
         }
         modes.put(&draft.name, YamlValue::Map(mode));
     }

@@ -1,11 +1,11 @@
-//! A draft from a configuration of llama-swap: each model a process, each group modes. What llama-swap does as a proxy
-//! (swapping at the first request, unloading after a while) lcm does not do, and the draft says so.
+//! Draft from a llama-swap configuration: each model becomes a process, each group becomes modes. llama-swap is also a
+//! proxy (it swaps at the first request, and unloads after a while); lcm is not, and the draft notes so.
 
 mod modes;
 mod text;
 
 use crate::import::draft::{self, ImportContext, ManifestDraft, Notes, head};
-use crate::import::names::{UniqueNames, tamed};
+use crate::import::names::{UniqueNames, valid_name};
 use crate::import::secrets::{is_secret, is_secret_value, masked};
 use crate::import::writer::{YamlBlock, YamlValue};
 use crate::model::reserved_variables::is_overruled;
@@ -15,16 +15,16 @@ use crate::syntax::tree::{Node, Value as Read};
 use modes::ServiceNames;
 use text::{Macros, uncommented};
 
-/// llama-swap's own.
+/// Defaults of llama-swap.
 const START_PORT: u16 = 5800;
 const HEALTH_TIMEOUT_S: u64 = 120;
 const CHECK_ENDPOINT: &str = "/health";
 
-/// Keys that are read somewhere; all others are told as not translated.
+/// Keys that are translated; all others are reported as not translated.
 const KNOWN: [&str; 9] = ["cmd", "cmdStop", "proxy", "checkEndpoint", "env", "macros", "ttl", "name", "description"];
 const KNOWN_TOP: [&str; 6] = ["models", "groups", "macros", "startPort", "healthCheckTimeout", "hooks"];
 
-/// One translation under way.
+/// Translation of one configuration, in progress.
 struct Swap<'a> {
     root: &'a Node,
     macros: Macros,
@@ -50,14 +50,14 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
         .iter()
         .map(|entry| (entry.key.as_str(), &entry.value))
         .collect();
-    // Ports are given in this order.
+    // Ports are assigned in this order.
     models.sort_by_key(|(model, _)| *model);
     let (mut names, mut given) = (UniqueNames::default(), ServiceNames::new());
     let mut services = YamlBlock::default();
     for (model, node) in models {
         services.gap();
         if node.get("cmd").and_then(Node::scalar).is_none_or(|cmd| uncommented(cmd).trim().is_empty()) {
-            services.say(swap.notes.tell(model, "it has no cmd: left out"));
+            services.comment(swap.notes.about(model, "it has no cmd: left out"));
             continue;
         }
         let name = names.give(model);
@@ -66,7 +66,7 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
         }
     }
     let mut block = head("Translated by `lcm init --from` from a configuration of llama-swap.");
-    block.put("version", YamlValue::word(1)).put("name", YamlValue::text(tamed(&setting.name)));
+    block.put("version", YamlValue::word(1)).put("name", YamlValue::text(valid_name(&setting.name)));
     let drafts = modes::drafts(root, &given, &mut swap.notes);
     let first = modes::first(root, &given, &drafts);
     if let Some(first) = first {
@@ -74,7 +74,7 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
     }
     block.gap();
     for line in swap.general() {
-        block.say(line).gap();
+        block.comment(line).gap();
     }
     block.put("services", YamlValue::Map(services));
     if !drafts.is_empty() {
@@ -85,9 +85,9 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
 
 impl Swap<'_> {
     fn general(&mut self) -> Vec<String> {
-        let mut lines = vec![self.notes.tell(
+        let mut lines = vec![self.notes.about(
             "llama-swap",
-            "lcm is no proxy: a model is brought up by `lcm switch MODE`, not by the first request, and answers at its \
+            "lcm is no proxy: `lcm switch MODE` starts a model, not the first request, and the model answers at its \
              own port",
         )];
         let root = self.root;
@@ -95,20 +95,21 @@ impl Swap<'_> {
             root.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !KNOWN_TOP.contains(key)).collect();
         if !left.is_empty() {
             lines.push(
-                self.notes.add("llama-swap", format!("no word in a manifest, so not translated: {}", left.join(", "))),
+                self.notes
+                    .add("llama-swap", format!("no equivalent in a manifest, so not translated: {}", left.join(", "))),
             );
         }
         if !self.secrets.is_empty() {
             self.secrets.sort();
             self.secrets.dedup();
             let note =
-                format!("set these where lcm is called, their values are not copied: {}", self.secrets.join(", "));
-            lines.push(self.notes.tell("environment", note));
+                format!("set these in lcm's environment; their values are not copied: {}", self.secrets.join(", "));
+            lines.push(self.notes.about("environment", note));
         }
         lines
     }
 
-    /// `false`: its command can't be read, and it stands as a comment.
+    /// Returns false where the command can't be read; the model is then a comment.
     fn service(&mut self, services: &mut YamlBlock, model: &str, name: &str, node: &Node) -> bool {
         let mut block = YamlBlock::default();
         self.untranslated(&mut block, model, name, node);
@@ -124,19 +125,15 @@ impl Swap<'_> {
         });
         let ported = |text: &str| text.replace("${PORT}", port.as_deref().unwrap_or_default());
         let Ok(argv) = command_line::split(&ported(&cmd)) else {
-            services.say(self.notes.tell(name, "its cmd can't be cut into words: left out"));
+            services.comment(self.notes.about(name, "its cmd can't be split into words: left out"));
             return false;
         };
         let mut process = YamlBlock::default();
         self.command(&mut process, name, &argv);
         let gpu = self.environment(&mut process, name, node);
         block.put("process", YamlValue::Map(process));
-        self.notes.add(name, "how much GPU memory it needs is not known: write `vram:`");
-        block.propose(
-            "vram",
-            YamlValue::word("??GiB"),
-            Some("on each GPU; without it lcm can't keep it from a full one"),
-        );
+        self.notes.add(name, "its GPU memory is not known: set `vram:`");
+        block.propose("vram", YamlValue::word("??GiB"), Some("on each GPU; without it lcm may start it on a full one"));
         block.put("gpu", gpu);
         self.health(&mut block, name, &ported(&proxy), node);
         if let Some(stop) = node.get("cmdStop").and_then(Node::scalar) {
@@ -153,20 +150,20 @@ impl Swap<'_> {
             block.put("description", YamlValue::literal(text));
         }
         if model != name {
-            block.say(self.notes.add(name, format!("llama-swap calls it `{model}`")));
+            block.comment(self.notes.add(name, format!("its name in llama-swap is `{model}`")));
         }
         if let Some(ttl) =
             node.get("ttl").and_then(Node::scalar).filter(|ttl| ttl.parse::<i64>().is_ok_and(|ttl| ttl > 0))
         {
             let note =
-                format!("`ttl: {ttl}`: lcm stops nothing for being idle; another mode does, or `lcm stop {name}`");
-            block.say(self.notes.add(name, note));
+                format!("`ttl: {ttl}`: lcm does not stop idle services; switch the mode or run `lcm stop {name}`");
+            block.comment(self.notes.add(name, note));
         }
         let left: Vec<&str> =
             node.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !KNOWN.contains(key)).collect();
         if !left.is_empty() {
-            let note = format!("of the proxy alone, so not translated: {}", left.join(", "));
-            block.say(self.notes.add(name, note));
+            let note = format!("settings of the proxy, so not translated: {}", left.join(", "));
+            block.comment(self.notes.add(name, note));
         }
     }
 
@@ -174,23 +171,28 @@ impl Swap<'_> {
         let (argv, changed) = masked(argv);
         let command = YamlValue::List(argv.iter().map(|word| YamlValue::literal(word)).collect());
         if changed {
-            self.notes.add(name, "a secret stood in its cmd, and was not copied");
-            process.put_with("command", command, "a secret stood here: have the program read it from its environment");
+            self.notes.add(name, "its cmd contains a secret, which was not copied");
+            process.put_with(
+                "command",
+                command,
+                "a secret was removed here: have the program read it from its environment",
+            );
         } else {
             process.put("command", command);
         }
         let runs_container =
             ["docker", "podman"].iter().any(|engine| argv.first().is_some_and(|program| program.ends_with(engine)));
         if runs_container {
-            let note = "it runs a container by a command: `docker: { image: … }` in place of `process:` lets lcm see its memory";
-            process.say(self.notes.add(name, note));
+            let note =
+                "it starts a container: use `docker: { image: … }` in place of `process:` so that lcm can measure it";
+            process.comment(self.notes.add(name, note));
         }
         if let Some(odd) = argv.iter().find(|word| word.contains("${")) {
-            process.say(self.notes.add(name, format!("`{odd}` is a macro that the file does not define")));
+            process.comment(self.notes.add(name, format!("the file does not define the macro `{odd}`")));
         }
     }
 
-    /// Gives the GPUs that it chooses.
+    /// Translates the environment and returns the GPUs that it selects.
     fn environment(&mut self, process: &mut YamlBlock, name: &str, node: &Node) -> YamlValue {
         let mut gpu = YamlValue::word("auto");
         let mut block = YamlBlock::default();
@@ -211,7 +213,7 @@ impl Swap<'_> {
                 );
             } else if is_overruled(variable) {
                 let note = format!("`{variable}` was left out: lcm sets it, and `gpu:` chooses");
-                process.say(self.notes.add(name, note));
+                process.comment(self.notes.add(name, note));
             } else if is_secret(variable, value) {
                 self.secrets.push(variable.to_owned());
                 block.put_with(variable, YamlValue::secret(variable), "its value was not copied");
@@ -227,22 +229,29 @@ impl Swap<'_> {
         if block.holds_any() {
             process.put("environment", YamlValue::Map(block));
         }
-        process.say("llama-swap passes its own environment on; lcm does not: name what it needs under `inherit:`.");
+        process.comment("llama-swap passes its own environment on; lcm does not: list what it needs under `inherit:`.");
         gpu
     }
 
     fn health(&mut self, block: &mut YamlBlock, name: &str, proxy: &str, node: &Node) {
         let path = node.get("checkEndpoint").and_then(Node::scalar).unwrap_or(CHECK_ENDPOINT);
         if path == "none" {
-            block.say(self.notes.add(name, "`checkEndpoint: none`: it counts as up while it lives; write a `health:`"));
+            block.comment(
+                self.notes
+                    .add(name, "`checkEndpoint: none`: it counts as healthy while it is alive; write a `health:`"),
+            );
             return;
         }
         if !proxy.starts_with("http://") {
-            block.say(self.notes.add(name, "its proxy is not plain HTTP, which lcm does not probe: write a `health:`"));
+            block.comment(
+                self.notes.add(name, "its proxy is not plain HTTP, which lcm does not probe: write a `health:`"),
+            );
             return;
         }
         if is_secret_value(proxy) {
-            block.say(self.notes.add(name, "its proxy names a password, which was not copied: write a `health:`"));
+            block.comment(
+                self.notes.add(name, "its proxy contains a password, which was not copied: write a `health:`"),
+            );
             return;
         }
         let url = format!("{}/{}", proxy.trim_end_matches('/'), path.trim_start_matches('/'));
@@ -255,9 +264,8 @@ impl Swap<'_> {
 
     fn stop(&mut self, block: &mut YamlBlock, name: &str, line: &str) {
         if line.contains("${PID}") {
-            block.say(
-                self.notes
-                    .add(name, "`cmdStop` names its pid, which lcm does not hand over: it is stopped by a signal"),
+            block.comment(
+                self.notes.add(name, "`cmdStop` uses its pid, which lcm does not pass: it is stopped by a signal"),
             );
             return;
         }
@@ -268,7 +276,7 @@ impl Swap<'_> {
                 block.put("stop", YamlValue::Flow(vec![("exec".to_owned(), exec)]));
             }
             Ok(_) | Err(_) => {
-                block.say(self.notes.add(name, "its cmdStop can't be cut into words: left out"));
+                block.comment(self.notes.add(name, "its cmdStop can't be split into words: left out"));
             }
         }
     }

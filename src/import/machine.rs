@@ -1,5 +1,5 @@
-//! A draft from what runs on a machine. Containers are adopted, never recreated; what holds GPU memory outside of them
-//! is shown and left alone. The first plan of it has nothing to do.
+//! Draft from the containers and programs of a machine. Containers are adopted, never recreated; other programs that
+//! hold GPU memory are shown and left alone. The first plan from the draft has nothing to do.
 
 mod memory;
 mod programs;
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::draft::{ManifestDraft, ModeDraft, Notes, head, modes};
 use crate::import::machine::memory::{STEP, STEP_SMALL, rounded, size};
-use crate::import::names::{UniqueNames, tamed};
+use crate::import::names::{UniqueNames, valid_name};
 use crate::import::writer::{YamlBlock, YamlValue};
 use crate::model::facts::{EngineHealth, GpuFact, ProcessOwner, Reading};
 use crate::model::found::{FoundContainer, MachineSurvey};
@@ -16,19 +16,19 @@ use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _};
 
-/// The mode that wants what runs.
+/// Name of the mode with everything that runs.
 const NOW: &str = "now";
-/// More modes than this are no example any more.
+/// Most example modes.
 const MODES_MAX: usize = 8;
-/// A container on its way into the draft.
+/// Container to adopt.
 struct Adopted<'a> {
     name: String,
     fact: &'a ContainerFact,
     found: FoundContainer,
     state: AdoptedState,
-    /// On each GPU that it was seen to hold something of.
+    /// Memory seen on each GPU where the container holds some.
     held: BTreeMap<GpuId, Option<Mebibytes>>,
-    /// Others of these that must be up before it.
+    /// Other containers of the draft that must be up before this one.
     needs: Vec<String>,
 }
 
@@ -36,8 +36,8 @@ struct Adopted<'a> {
 enum AdoptedState {
     Runs,
     Stopped,
-    /// Wanting it would mean to do something about it.
-    Ails(&'static str),
+    /// To want the container in a mode would mean to change it.
+    Faulty(&'static str),
 }
 
 impl Adopted<'_> {
@@ -46,11 +46,11 @@ impl Adopted<'_> {
     }
 
     fn wants_gpu(&self) -> bool {
-        self.found.asks_for_gpu || !self.held.is_empty()
+        self.found.requests_gpu || !self.held.is_empty()
     }
 }
 
-/// Leaves only the containers of these names, or of these Compose projects. The error is a name that is neither's.
+/// Keeps only the containers with these names, or of these Compose projects. The error is a name that is neither's.
 pub fn narrow(found: &mut MachineSurvey, only: &[String]) -> Result<(), String> {
     let Some(containers) = found.facts.docker_mut().containers.known_mut().filter(|_| !only.is_empty()) else {
         return Ok(());
@@ -65,22 +65,22 @@ pub fn narrow(found: &mut MachineSurvey, only: &[String]) -> Result<(), String> 
     Ok(())
 }
 
-/// Drafts a manifest of this name from what was found.
+/// Drafts a manifest with this name from a survey of the machine.
 #[must_use]
 pub fn machine(found: &MachineSurvey, name: &str) -> ManifestDraft {
     let mut notes = Notes::default();
     let gpus: &[GpuFact] = found.facts.gpus.known().map_or(&[], Vec::as_slice);
     let mut names = UniqueNames::default();
     let (adopted, others) = adopted(found, gpus, &mut names);
-    let mut block = head(&format!("Drafted by `lcm init` from what is on {}.", found.facts.host));
-    block.put("version", YamlValue::word(1)).put("name", YamlValue::text(tamed(name)));
-    block.put_with("mode", YamlValue::text(NOW), "what runs now; with `lcm plan` there is nothing to do");
+    let mut block = head(&format!("Drafted by `lcm init` from the containers and programs on {}.", found.facts.host));
+    block.put("version", YamlValue::word(1)).put("name", YamlValue::text(valid_name(name)));
+    block.put_with("mode", YamlValue::text(NOW), "what runs now; `lcm plan` has nothing to do");
     block.gap();
     seen_gpus(&mut block, found, gpus, &mut notes);
 
     let mut services = YamlBlock::default();
     if let Reading::Unknown(reason) = &found.facts.docker().containers {
-        services.say(notes.tell("containers", format!("they are not known: {reason}")));
+        services.comment(notes.about("containers", format!("not known: {reason}")));
     }
     let step = step(&adopted, gpus);
     let mut project = None;
@@ -88,7 +88,7 @@ pub fn machine(found: &MachineSurvey, name: &str) -> ManifestDraft {
         services.gap();
         if project != Some(&one.fact.compose_project) {
             project = Some(&one.fact.compose_project);
-            services.say(match &one.fact.compose_project {
+            services.comment(match &one.fact.compose_project {
                 Some(project) => format!("Of the Compose project {project}:"),
                 None => "Containers of no Compose project:".to_owned(),
             });
@@ -96,22 +96,22 @@ pub fn machine(found: &MachineSurvey, name: &str) -> ManifestDraft {
         service(&mut services, one, gpus, step, &mut notes);
     }
     for line in others {
-        services.gap().say(notes.tell("left alone", line));
+        services.gap().comment(notes.about("left alone", line));
     }
     let proposals = programs::write(&mut services, found, gpus, &mut names, &mut notes);
     block.put("services", YamlValue::Map(services)).gap();
     let drafts = mode_drafts(&adopted);
     if drafts.len() > 1 {
-        block.say(
-            "`lcm plan --mode NAME` shows what a mode would do. A mode without `others: keep` stops the services above \
-             that it does not name, and nothing else.",
+        block.comment(
+            "`lcm plan --mode NAME` shows what a mode would change. A mode without `others: keep` stops the services \
+             above that it does not name, and nothing else.",
         );
     }
     block.put("modes", modes(&drafts));
     ManifestDraft { text: block.document(), notes: notes.all, services: adopted.len(), proposals }
 }
 
-/// The containers to adopt, those of one Compose project together; and what is said of the rest.
+/// Returns the containers to adopt, those of one Compose project together; and notes on the others.
 fn adopted<'a>(found: &'a MachineSurvey, gpus: &[GpuFact], names: &mut UniqueNames) -> (Vec<Adopted<'a>>, Vec<String>) {
     let (mut adopted, mut others) = (Vec::new(), Vec::new());
     let mut facts: Vec<&ContainerFact> = found.facts.docker().containers.known().into_iter().flatten().collect();
@@ -123,15 +123,15 @@ fn adopted<'a>(found: &'a MachineSurvey, gpus: &[GpuFact], names: &mut UniqueNam
         }
         let state = match (fact.state, fact.health) {
             (ContainerState::Removing | ContainerState::Dead, _) => {
-                others.push(format!("the container {} is on its way out", fact.name));
+                others.push(format!("the container {} is being removed", fact.name));
                 continue;
             }
             (ContainerState::Running, Some(EngineHealth::Unhealthy)) => {
-                AdoptedState::Ails("its own health check fails")
+                AdoptedState::Faulty("its own health check fails")
             }
             (ContainerState::Running, _) => AdoptedState::Runs,
-            (ContainerState::Paused, _) => AdoptedState::Ails("it is paused"),
-            (ContainerState::Restarting, _) => AdoptedState::Ails("the engine restarts it over and over"),
+            (ContainerState::Paused, _) => AdoptedState::Faulty("it is paused"),
+            (ContainerState::Restarting, _) => AdoptedState::Faulty("the engine keeps restarting it"),
             (ContainerState::Created | ContainerState::Exited, _) => AdoptedState::Stopped,
         };
         let extra = found.discovered.containers.get(&fact.id).cloned().unwrap_or_else(|| FoundContainer {
@@ -155,7 +155,7 @@ fn adopted<'a>(found: &'a MachineSurvey, gpus: &[GpuFact], names: &mut UniqueNam
     (adopted, others)
 }
 
-/// What Compose says that it needs, as far as that runs: what does not is not to be started for it.
+/// Returns the dependencies that Compose declares, as far as they run: a stopped one is not started for its dependent.
 fn needs(one: &Adopted<'_>, all: &[Adopted<'_>]) -> Vec<String> {
     let of_project = |service: &String| {
         let same = |other: &&Adopted<'_>| {
@@ -167,7 +167,7 @@ fn needs(one: &Adopted<'_>, all: &[Adopted<'_>]) -> Vec<String> {
     one.found.depends_on.iter().filter_map(of_project).map(|other| other.name.clone()).collect()
 }
 
-/// What its processes hold, by GPU.
+/// Returns the memory that the container's processes hold, by GPU.
 fn held(fact: &ContainerFact, gpus: &[GpuFact]) -> BTreeMap<GpuId, Option<Mebibytes>> {
     let is_its = |owner: &ProcessOwner| matches!(owner, ProcessOwner::Container(id) if *id == fact.id);
     let mut held: BTreeMap<GpuId, Option<Mebibytes>> = BTreeMap::new();
@@ -180,7 +180,7 @@ fn held(fact: &ContainerFact, gpus: &[GpuFact]) -> BTreeMap<GpuId, Option<Mebiby
     held
 }
 
-/// What was measured is rounded up by whole steps, unless that would promise more than there is.
+/// Returns the step to which measured memory is rounded up: a whole one, unless the sum would exceed a GPU's capacity.
 fn step(adopted: &[Adopted<'_>], gpus: &[GpuFact]) -> Mebibytes {
     let fits = gpus.iter().all(|gpu| {
         let on_it: Vec<Mebibytes> = adopted.iter().filter_map(|one| one.held.get(&gpu.id).copied().flatten()).collect();
@@ -194,13 +194,13 @@ fn seen_gpus(block: &mut YamlBlock, found: &MachineSurvey, gpus: &[GpuFact], not
     for gpu in gpus {
         let name = if gpu.name.is_empty() { String::new() } else { format!(" {},", gpu.name) };
         let used = gpu.used.map(|used| format!(", {used} in use")).unwrap_or_default();
-        block.say(format!("GPU {}:{name} {}{used} ({})", gpu.index, gpu.capacity, gpu.id));
+        block.comment(format!("GPU {}:{name} {}{used} ({})", gpu.index, gpu.capacity, gpu.id));
     }
     if let Reading::Unknown(reason) = &found.facts.gpus {
-        block.say(notes.tell("GPUs", format!("they are not known: {reason}")));
+        block.comment(notes.about("GPUs", format!("not known: {reason}")));
     }
     if gpus.is_empty() {
-        block.say("No GPU driver answers here. To plan with GPUs all the same, say what there is:");
+        block.comment("No GPU driver found. To plan with GPUs all the same, declare them:");
     }
     let device =
         YamlValue::Flow(vec![("index".to_owned(), YamlValue::word(0)), ("vram".to_owned(), YamlValue::word("24GiB"))]);
@@ -218,11 +218,11 @@ fn service(services: &mut YamlBlock, one: &Adopted<'_>, gpus: &[GpuFact], step: 
     match one.state {
         AdoptedState::Runs => {}
         AdoptedState::Stopped => {
-            block.say("Stopped when this was written.");
+            block.comment("Stopped when this was written.");
         }
-        AdoptedState::Ails(why) => {
-            let why = notes.add(&one.name, format!("{why}: no mode wants it before that is mended"));
-            block.say(format!("Careful: {why}."));
+        AdoptedState::Faulty(why) => {
+            let why = notes.add(&one.name, format!("{why}: add it to a mode once that is fixed"));
+            block.comment(format!("Warning: {why}."));
         }
     }
     block.put("docker", YamlValue::Flow(vec![("container".to_owned(), YamlValue::text(&one.fact.name))]));
@@ -233,9 +233,12 @@ fn service(services: &mut YamlBlock, one: &Adopted<'_>, gpus: &[GpuFact], step: 
     health(&mut block, one);
     if let Some(policy) = &one.found.restart_policy {
         let advice = format!("docker update --restart=no {}", one.fact.name);
-        notes.add(&one.name, format!("its restart policy `{policy}` works behind lcm's back; `{advice}` ends that"));
-        block.say(format!(
-            "The engine restarts it by its policy `{policy}`, whatever mode is on. To leave that to lcm:\n{advice}"
+        notes.add(
+            &one.name,
+            format!("its restart policy `{policy}` restarts it without lcm; disable that with `{advice}`"),
+        );
+        block.comment(format!(
+            "The engine restarts it by its policy `{policy}` in every mode. To leave restarts to lcm:\n{advice}"
         ));
     }
     services.put(&one.name, YamlValue::Map(block));
@@ -255,14 +258,14 @@ fn memory(block: &mut YamlBlock, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebi
             block.put_with("vram", size(rounded(most, step)), measured);
         }
         None if one.wants_gpu() => {
-            let why = if one.runs() { "it held nothing that could be measured" } else { "it was not running" };
-            notes.add(&one.name, format!("how much GPU memory it needs is not known: {why}; write `vram:`"));
+            let why = if one.runs() { "no memory could be measured" } else { "it was not running" };
+            notes.add(&one.name, format!("its GPU memory is not known: {why}; set `vram:`"));
             block.propose("vram", YamlValue::word("??GiB"), Some(&format!("on each GPU; {why} when this was written")));
         }
         None => return,
     }
     if one.held.is_empty() {
-        // On a machine without GPUs nothing could be placed.
+        // On a machine without GPUs the service could not be placed.
         if !gpus.is_empty() {
             block.put("gpu", YamlValue::word("auto"));
         }
@@ -277,7 +280,7 @@ fn memory(block: &mut YamlBlock, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebi
 fn health(block: &mut YamlBlock, one: &Adopted<'_>) {
     if one.fact.health.is_some() {
         let docker = YamlValue::Flow(vec![("docker".to_owned(), YamlValue::word(true))]);
-        block.put_with("health", docker, "by its own check");
+        block.put_with("health", docker, "by the container's own check");
         return;
     }
     let ports = &one.found.ports;
@@ -286,9 +289,9 @@ fn health(block: &mut YamlBlock, one: &Adopted<'_>) {
     let bracketed = if address.contains(':') { format!("[{address}]") } else { address.clone() };
     let tcp = YamlValue::Flow(vec![("tcp".to_owned(), YamlValue::text(format!("{bracketed}:{port}")))]);
     if answering.is_some() {
-        block.put_with("health", tcp, "takes connections; `http:` with a path that answers proves more");
+        block.put_with("health", tcp, "accepts connections; `http:` with a path is a better check");
     } else {
-        block.propose("health", tcp, Some("nothing took connections there when this was written"));
+        block.propose("health", tcp, Some("did not accept connections when this was written"));
     }
 }
 
@@ -302,9 +305,9 @@ fn mode_drafts(adopted: &[Adopted<'_>]) -> Vec<ModeDraft> {
         services: named(&|one| one.runs()),
         keeps_others: true,
     }];
-    let healthy = |one: &Adopted<'_>| !matches!(one.state, AdoptedState::Ails(_));
+    let healthy = |one: &Adopted<'_>| !matches!(one.state, AdoptedState::Faulty(_));
     let on_gpu: Vec<&Adopted<'_>> = adopted.iter().filter(|one| one.wants_gpu() && healthy(one)).collect();
-    // One alone that runs is the first mode already.
+    // If only one runs on a GPU, the first mode covers it already.
     if on_gpu.len() > 1 || on_gpu.iter().any(|one| !one.runs()) {
         let mut names = UniqueNames::default();
         names.give(NOW);
@@ -322,7 +325,7 @@ fn mode_drafts(adopted: &[Adopted<'_>]) -> Vec<ModeDraft> {
     drafts
 }
 
-/// Whether it needs no GPU but that of this one: what it depends on would come with it.
+/// Returns true if the container needs no GPU besides this one's: its dependencies would come with it.
 fn goes_with(other: &Adopted<'_>, name: &str, all: &[Adopted<'_>]) -> bool {
     let (mut open, mut seen) = (vec![other], Vec::new());
     while let Some(next) = open.pop() {

@@ -1,7 +1,7 @@
-//! A manifest's first draft: from what runs on a machine, from Compose files, or from a configuration of llama-swap.
-//!
-//! Text and facts in, text and notes out; pure. What can't be said in a manifest is a note, and a comment at its place:
-//! nothing is dropped in silence, and no secret is ever copied.
+//! First draft of a manifest: from the containers and programs of a machine, from Compose files, or from a llama-swap
+//! configuration. In: texts and facts. Out: the manifest's text, and notes; a setting that a manifest can't express
+//! becomes a note, and a comment at its place, so nothing is dropped silently. Not here: any I/O, which is `cli`'s and
+//! `observe`'s; and secrets, which are never copied.
 
 mod compose;
 mod draft;

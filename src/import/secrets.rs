@@ -1,9 +1,9 @@
-//! What looks like a secret, by its name or by itself. It errs towards taking too much for one: a name to fill in again
-//! costs a minute, a password in a repository costs more.
+//! Detection of secrets by the name or the value. In doubt a value counts as one: to fill in a name again costs a
+//! minute, a password in a repository costs more.
 
 use regex_lite::Regex;
 
-/// What stands in the place of a secret that can't be had from the environment.
+/// Placeholder for a secret that can't come from the environment.
 pub(super) const LEFT_OUT: &str = "SECRET-LEFT-OUT";
 
 /// Parts of a name, between underscores, that make its value a secret.
@@ -33,19 +33,19 @@ const PARTS: [&str; 24] = [
     "DSN",
     "PIN",
 ];
-/// Endings of a part that do so too: `HFTOKEN`, `accesskey`.
+/// Endings of a part that also make the value a secret: `HFTOKEN`, `accesskey`.
 const ENDINGS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "APIKEY", "ACCESSKEY", "PASS"];
-/// A name that ends so tells where a secret lies.
+/// Last parts of a name that holds a secret's location, not the secret.
 const PLACES: [&str; 4] = ["FILE", "PATH", "DIR", "URL"];
 
-/// Whether a variable, a label or a flag of this name may hold this value only as a secret.
+/// Returns true if a variable, a label or a flag with this name and value is likely a secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
-    // A number of tokens is none, a password of digits is one.
+    // A count of tokens is not a secret; a password of digits is one.
     let counts = is_count(value) && name.to_ascii_uppercase().contains("TOKEN");
     !is_harmless(value) && !counts && (is_secret_name(name) || is_secret_value(value))
 }
 
-/// `HF_TOKEN`, `--api-key`, `api.secretKey`.
+/// Returns true for a name such as `HF_TOKEN`, `--api-key`, `api.secretKey`.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let spaced = Regex::new("([a-z0-9])([A-Z])").expect("a pattern").replace_all(name, "${1}_$2").into_owned();
     let upper = spaced.to_ascii_uppercase();
@@ -56,7 +56,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     !tells_a_place && parts.iter().any(is_one)
 }
 
-/// By its own looks: tokens that name their maker, and passwords within an address.
+/// Returns true for a value with a secret's form: tokens with their maker's prefix, and passwords within an address.
 pub(super) fn is_secret_value(value: &str) -> bool {
     const PATTERN: &str = concat!(
         r"(^|[^A-Za-z0-9])(sk|pk|rk)[-_][A-Za-z0-9_-]{8,}|(^|[^A-Za-z0-9])(hf|r8|nvapi|ghp|gho|ghs|ghu|glpat)[-_][A-Za-z0-9]{8,}",
@@ -67,7 +67,7 @@ pub(super) fn is_secret_value(value: &str) -> bool {
     Regex::new(PATTERN).expect("a pattern").is_match(value)
 }
 
-/// Nothing, a switch, or a variable without a value of its own: `${HF_TOKEN}`, `${HF_TOKEN:-}`.
+/// Returns true for an empty value, a switch, or a variable without a default: `${HF_TOKEN}`, `${HF_TOKEN:-}`.
 fn is_harmless(value: &str) -> bool {
     let value = value.trim();
     let switch = ["", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1"];
@@ -80,12 +80,12 @@ fn is_variable(value: &str) -> bool {
         .is_match(value)
 }
 
-/// How many of something.
+/// Returns true for a number.
 fn is_count(value: &str) -> bool {
     value.len() <= 9 && value.chars().all(|digit| digit.is_ascii_digit())
 }
 
-/// The words of a command with what looks like a secret replaced. `true`: something was.
+/// Returns a command's words with likely secrets replaced. `true`: at least one was.
 pub(super) fn masked(words: &[String]) -> (Vec<String>, bool) {
     let redis = words.iter().any(|word| word.contains(REDIS));
     let (mut clean, mut announcer) = (Vec::with_capacity(words.len()), None);
@@ -99,21 +99,21 @@ pub(super) fn masked(words: &[String]) -> (Vec<String>, bool) {
     (clean, changed)
 }
 
-/// Its password has a flag of one letter, which means something else everywhere else.
+/// Program whose password has a one-letter flag with other meanings elsewhere.
 const REDIS: &str = "redis-cli";
-/// Behind these stands a name and, after a colon, a password.
+/// Flags followed by a name and, after a colon, a password.
 const LOGINS: [&str; 3] = ["-u", "--user", "--proxy-user"];
 /// A word between a header's name and its secret.
 const SCHEMES: [&str; 4] = ["Bearer", "bearer", "Basic", "Token"];
 
-/// A flag, a header, or an assignment whose value is quoted: what comes next is a secret.
+/// Returns true if the next word is a secret: after a flag, a header, or an assignment whose value is quoted.
 fn announces(word: &str, redis: bool) -> bool {
     let flag = word.starts_with('-') && !word.contains('=');
     let by_flag = flag && (is_secret_name(word) || LOGINS.contains(&word) || (redis && word == "-a"));
     by_flag || SCHEMES.contains(&word) || word.strip_suffix(['=', ':']).is_some_and(is_secret_name)
 }
 
-/// Whether this is the secret that was announced.
+/// Returns true if `word` is the secret that `announcer` announced.
 fn is_announced(announcer: &str, word: &str) -> bool {
     if word.starts_with('-') || is_harmless(word) || SCHEMES.contains(&word) {
         return false;
@@ -124,9 +124,9 @@ fn is_announced(announcer: &str, word: &str) -> bool {
     !(is_count(word) && announcer.to_ascii_uppercase().contains("TOKEN"))
 }
 
-/// A text with what looks like a secret in it replaced: `--key=…`, `TOKEN=…`, `sk-…`, also in the midst of a script.
+/// Returns a text with likely secrets replaced: `--key=…`, `TOKEN=…`, `sk-…`, also in the middle of a script.
 pub(super) fn masked_text(text: &str) -> String {
-    // Blanks and quotes stay where they are; what is between them is judged piece by piece.
+    // Blanks and quotes stay; the text between them is judged piece by piece.
     let piece = Regex::new(r#"[^\s"']+"#).expect("a pattern");
     let redis = text.contains(REDIS);
     let (mut clean, mut last) = (String::with_capacity(text.len()), 0);
@@ -140,7 +140,7 @@ pub(super) fn masked_text(text: &str) -> String {
         } else {
             clean.push_str(&masked_word(word));
         }
-        // In `"api_key": "…"` the colon is a piece of its own; a scheme hands on what its header announced.
+        // In `"api_key": "…"` the colon is a piece of its own; a scheme passes on its header's announcement.
         let by_colon = word.starts_with(':') && is_secret_name(before);
         announcer = if by_colon { Some(before) } else { announces(word, redis).then_some(word) };
         before = word;
@@ -149,7 +149,7 @@ pub(super) fn masked_text(text: &str) -> String {
     clean
 }
 
-/// One piece: `NAME=value`, `--env=NAME=value`, `name:value`, or a secret by itself.
+/// Masks one piece: `NAME=value`, `--env=NAME=value`, `name:value`, or a secret by itself.
 fn masked_word(word: &str) -> String {
     if let Some(word) = without_password(word) {
         return masked_word(&word);
@@ -172,7 +172,7 @@ fn masked_word(word: &str) -> String {
     }
 }
 
-/// An address with parameters, without the password that stands before its host; `None`: it has none of both.
+/// Returns an address without its password and with masked parameters; `None`: it has neither.
 fn without_password(word: &str) -> Option<String> {
     let (scheme, rest) = word.split_once("://").filter(|(scheme, _)| !scheme.contains('='))?;
     let host_end = rest.find(['/', '?', '#']).filter(|end| rest[*end..].contains('='))?;
@@ -189,7 +189,7 @@ mod tests {
     use super::{is_secret, masked, masked_text};
 
     #[test]
-    fn secrets_are_known_by_their_names_and_by_themselves() {
+    fn secrets_are_detected_by_name_and_by_value() {
         for (name, value) in [
             ("OPENAI_API_KEY", "abc"),
             ("HF_TOKEN", "abc"),

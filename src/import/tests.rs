@@ -1,4 +1,4 @@
-//! What is written reads back as what was meant, through the loader that every manifest passes.
+//! Round trip: the written text, read by the loader of every manifest, has the same values.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::model::names::ServiceName;
 use crate::runtime::process::intent::{CommandSpec, ProcessSpec};
 use crate::syntax::Environment;
 
-/// What YAML, one reader of it or another, takes for something else than text.
+/// Texts that some YAML reader takes for another type.
 const NASTY: [&str; 60] = [
     "",
     " ",
@@ -92,7 +92,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What an environment can hold a value under.
+/// Returns valid names of environment variables.
 fn variable() -> impl Strategy<Value = String> {
     text().prop_filter("a name", |name| {
         !name.is_empty() && name != "<<" && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace)
@@ -116,7 +116,7 @@ proptest! {
             process.put("environment", YamlValue::Map(variables));
         }
         for comment in &comments {
-            process.say(comment.clone()).propose("log", YamlValue::literal(comment), Some(comment));
+            process.comment(comment.clone()).propose("log", YamlValue::literal(comment), Some(comment));
         }
         let mut service = YamlBlock::default();
         service.put("process", YamlValue::Map(process));

@@ -1,4 +1,4 @@
-//! Files of another tool to a draft: reads them as YAML, lays them over each other, and finds out which tool they are of.
+//! Draft from another tool's files: reads them as YAML, merges them, and detects the tool.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ enum Dialect {
     LlamaSwap,
 }
 
-/// Translates files of another tool; several are laid over each other, as that tool would.
+/// Translates another tool's files; several are merged in that tool's way.
 pub fn translate(given: &[Given], setting: &ImportContext) -> Result<ManifestDraft, Problems> {
     let mut sources = Sources::default();
     let (mut problems, mut merged) = (Vec::new(), None::<Node>);
@@ -51,10 +51,10 @@ pub fn translate(given: &[Given], setting: &ImportContext) -> Result<ManifestDra
     })
 }
 
-/// Returns whether a file has a key of one of the tools; of one that is no valid YAML, whether a line begins with it.
+/// Returns true if a file has a key of one of the tools; for invalid YAML, if a line begins with one.
 fn is_known(root: Option<&Node>, text: &str) -> bool {
     const TELLING: [&str; 4] = ["services", "models", "include", "extends"];
-    // An empty file is told as such.
+    // An empty file is reported as such.
     match root {
         Some(root) => matches!(root.value, Read::Null) || TELLING.iter().any(|key| root.get(key).is_some()),
         None => text.lines().any(|line| {
@@ -63,18 +63,18 @@ fn is_known(root: Option<&Node>, text: &str) -> bool {
     }
 }
 
-/// A problem of a file that neither tool reads: any file may be named here, and of a key or a list of passwords nothing
-/// is shown, not even a word.
+/// Returns a problem of a file that neither tool reads, without any quotation: the file may be anything, such as a key
+/// or a list of passwords.
 fn unquoted(problem: Problem, path: &Path) -> Problem {
     if problem.message.contains('`') || problem.message.contains("not valid YAML") {
-        let message = format!("{} is neither a Compose file nor one of llama-swap", path.display());
-        let help = "both are YAML maps, with `services` or `models`; of other files nothing is shown";
+        let message = format!("{} is neither a Compose file nor a llama-swap configuration", path.display());
+        let help = "both are YAML maps with `services` or `models`; the contents of other files are not shown";
         return Problem::error(problem.code, message).help(help);
     }
     Problem { place: None, label: String::new(), related: Vec::new(), ..problem }
 }
 
-/// Compose has services, llama-swap has models.
+/// Returns the tool: Compose has services, llama-swap has models.
 fn dialect(root: &Node) -> Dialect {
     if root.get("models").is_some() && root.get("services").is_none() { Dialect::LlamaSwap } else { Dialect::Compose }
 }

@@ -1,30 +1,30 @@
-//! YAML with comments, written so that it reads back as exactly what was meant. Values are one line each: whatever does
-//! not stand safely by itself is put in quotes, by the rules of JSON.
+//! YAML writer with comments; the text reads back as exactly the given values. Values are one line each: a text that is
+//! not safe without quotes is quoted by the rules of JSON.
 
 use std::fmt::Write as _;
 
-/// Wide enough for a sentence, narrow enough for a window beside another.
+/// Width of comments, in columns: enough for a sentence, narrow enough for a window next to another.
 const WIDTH: usize = 110;
-/// A list stays on its line up to this; beyond, each item has a line of its own.
+/// Longest list on one line, in columns; in a longer one each item has its own line.
 const FLOW_WIDTH_MAX: usize = 88;
 
-/// What stands behind a key or a dash.
+/// Value of a key or of a list item.
 #[derive(Clone, Debug)]
 pub(super) enum YamlValue {
     /// Any text.
     Text(String),
     /// A number, a boolean, a size or a duration: written as it is.
     Word(String),
-    /// On one line where it is short.
+    /// List, on one line where it is short.
     List(Vec<YamlValue>),
-    /// On one line, in braces.
+    /// Map on one line, in braces.
     Flow(Vec<(String, YamlValue)>),
     Map(YamlBlock),
     /// A list whose items may have comments.
     Items(YamlBlock),
 }
 
-/// The lines of a map or of a list.
+/// Lines of a map or of a list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct YamlBlock(Vec<YamlLine>);
 
@@ -36,18 +36,18 @@ enum YamlLine {
         key: Option<String>,
         value: YamlValue,
         beside: Option<String>,
-        /// Written as a comment: a proposal.
+        /// True for a proposal, which is written as a comment.
         off: bool,
     },
 }
 
 impl YamlValue {
-    /// Text in which variables count, as it stands in a Compose file.
+    /// Text with variables, as in a Compose file.
     pub(super) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
-    /// Text in which a dollar sign is a dollar sign.
+    /// Text in which a dollar sign is literal.
     pub(super) fn literal(text: &str) -> Self {
         Self::Text(text.replace('$', "$$"))
     }
@@ -61,12 +61,12 @@ impl YamlValue {
         Self::List(texts.into_iter().map(Self::text).collect())
     }
 
-    /// `{ env: NAME }`.
+    /// Returns `{ env: NAME }`.
     pub(super) fn secret(name: &str) -> Self {
         Self::Flow(vec![("env".to_owned(), Self::text(name))])
     }
 
-    /// On one line, where it has one.
+    /// Returns the one-line form, if there is one.
     fn inline(&self) -> Option<String> {
         let joined = |values: &mut dyn Iterator<Item = Option<String>>| -> Option<String> {
             Some(values.collect::<Option<Vec<_>>>()?.join(", "))
@@ -89,7 +89,7 @@ impl YamlValue {
         }
     }
 
-    /// What stands below its key; nothing for what stands beside it.
+    /// Writes the lines below the key; nothing for a value on the key's line.
     fn below(&self, text: &mut String, indent: usize) {
         match self {
             Self::Text(_) | Self::Word(_) | Self::Flow(_) => {}
@@ -108,28 +108,28 @@ impl YamlBlock {
         self.line(Some(key), value, None, false)
     }
 
-    /// With a remark at the end of its line.
+    /// Adds a key with a remark at the end of its line.
     pub(super) fn put_with(&mut self, key: &str, value: YamlValue, beside: impl Into<String>) -> &mut Self {
         self.line(Some(key), value, Some(beside.into()), false)
     }
 
-    /// As a comment, to be brought to life by taking the `#` away.
+    /// Adds a key as a comment, which the user enables by removing the `#`.
     pub(super) fn propose(&mut self, key: &str, value: YamlValue, beside: Option<&str>) -> &mut Self {
         self.line(Some(key), value, beside.map(str::to_owned), true)
     }
 
-    /// An item of a list.
+    /// Adds an item of a list.
     pub(super) fn item(&mut self, value: YamlValue, beside: Option<&str>) -> &mut Self {
         self.line(None, value, beside.map(str::to_owned), false)
     }
 
-    /// A comment on a line of its own, folded.
-    pub(super) fn say(&mut self, comment: impl Into<String>) -> &mut Self {
+    /// Adds a comment on a line of its own, folded.
+    pub(super) fn comment(&mut self, comment: impl Into<String>) -> &mut Self {
         self.0.push(YamlLine::Comment(comment.into()));
         self
     }
 
-    /// An empty line, but none at the beginning and no two.
+    /// Adds an empty line, but none at the beginning and no two in a row.
     pub(super) fn gap(&mut self) -> &mut Self {
         if !matches!(self.0.last(), None | Some(YamlLine::Gap)) {
             self.0.push(YamlLine::Gap);
@@ -137,12 +137,12 @@ impl YamlBlock {
         self
     }
 
-    /// Something in it counts.
+    /// Returns true if the block has an entry that is not a comment.
     pub(super) fn holds_any(&self) -> bool {
         self.0.iter().any(|line| matches!(line, YamlLine::Entry { off: false, .. }))
     }
 
-    /// The whole document.
+    /// Returns the whole document.
     pub(super) fn document(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, 0);
@@ -158,7 +158,7 @@ impl YamlBlock {
         for line in &self.0 {
             match line {
                 YamlLine::Gap => text.push('\n'),
-                YamlLine::Comment(comment) => say(text, indent, comment),
+                YamlLine::Comment(comment) => write_comment(text, indent, comment),
                 YamlLine::Entry { key, value, beside, off: false } => {
                     entry(text, indent, key.as_deref(), value, beside.as_deref());
                 }
@@ -180,14 +180,14 @@ fn entry(text: &mut String, indent: usize, key: Option<&str>, value: &YamlValue,
     let inline = value.inline();
     let shown = inline.as_ref().map(|inline| format!(" {inline}")).unwrap_or_default();
     let _ = writeln!(text, "{:indent$}{head}{shown}{beside}", "");
-    // A map or a list that is empty may hold comments.
+    // An empty map or list may hold comments.
     if inline.is_none() || matches!(value, YamlValue::Map(_) | YamlValue::Items(_)) {
         value.below(text, indent + 2);
     }
 }
 
-/// A comment, folded at blanks.
-fn say(text: &mut String, indent: usize, comment: &str) {
+/// Writes a comment, folded at blanks.
+fn write_comment(text: &mut String, indent: usize, comment: &str) {
     if comment.is_empty() {
         let _ = writeln!(text, "{:indent$}#", "");
     }
@@ -211,7 +211,7 @@ fn on_one_line(comment: &str) -> String {
     printable(comment).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A comment ends with its line, and YAML knows more ends of lines than one.
+/// Removes line ends: a comment ends with its line, and YAML has several characters that end one.
 fn printable(text: &str) -> String {
     text.chars().map(|character| if is_printable(character) { character } else { ' ' }).collect()
 }
@@ -240,7 +240,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// YAML's printable characters, less the ends of lines and marks that a reader may take for more than text.
+/// Returns true for YAML's printable characters, except line ends and marks that a reader may treat specially.
 fn is_printable(character: char) -> bool {
     match character {
         '\u{85}' | '\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => false,
@@ -249,15 +249,15 @@ fn is_printable(character: char) -> bool {
     }
 }
 
-/// Words that are something else than text, to one reader of YAML or another.
+/// Words that some YAML reader takes for another type than text.
 const WORDS: [&str; 14] =
     ["true", "false", "yes", "no", "on", "off", "null", "nan", "inf", "y", "n", "none", ".inf", ".nan"];
 
-/// Whether it reads as itself without quotes, also within brackets and braces. Fewer do than could.
+/// Returns true if a text needs no quotes, also within brackets and braces. Stricter than YAML.
 fn is_plain(text: &str) -> bool {
     let measured = text.trim_start_matches(|digit: char| digit.is_ascii_digit());
     let is_measure = measured.len() < text.len() && ["ms", "s", "m", "h", "MiB", "GiB", "MB", "GB"].contains(&measured);
-    // `.env`, `./data`, `-m`, `--model`: what comes after tells them from numbers and marks.
+    // `.env`, `./data`, `-m`, `--model`: the rest distinguishes them from numbers and marks.
     let bare = text.strip_prefix("--").or_else(|| text.strip_prefix(['.', '-'])).unwrap_or(text);
     let begins = bare.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/' || first == '_');
     let inner = |character: char| character.is_ascii_alphanumeric() || "/_.-+=@~: ".contains(character);
@@ -271,7 +271,7 @@ mod tests {
     use super::{YamlBlock, YamlValue, quoted};
 
     #[test]
-    fn what_is_not_safe_by_itself_is_quoted() {
+    fn an_unsafe_text_is_quoted() {
         for (text, wanted) in [
             ("ollama", "ollama"),
             ("/models/a-b_c.gguf", "/models/a-b_c.gguf"),
@@ -297,9 +297,9 @@ mod tests {
     }
 
     #[test]
-    fn comments_stay_comments_whatever_stands_in_them() {
+    fn comments_stay_comments_with_any_text() {
         let mut inner = YamlBlock::default();
-        inner.put("b", YamlValue::texts(["x", "1"])).say("one\ntwo: 3\u{2028}- four");
+        inner.put("b", YamlValue::texts(["x", "1"])).comment("one\ntwo: 3\u{2028}- four");
         let mut block = YamlBlock::default();
         block.put_with("a", YamlValue::Map(inner.clone()), "be\nside").gap().propose("c", YamlValue::Map(inner), None);
         block.put("d", YamlValue::Map(YamlBlock::default()));

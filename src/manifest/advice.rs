@@ -1,11 +1,11 @@
-//! What to say about an unknown key: where it belongs, what does its work here, or which word was meant.
+//! Advice on an unknown key: its proper place, the key of lcm with the same purpose, or a spelling suggestion.
 //!
-//! Who comes from Compose brings its habits: each that has another place or another word here is answered by name.
+//! Compose users bring Compose's keys: each that has another place or another name here gets advice of its own.
 
 use crate::manifest::wire::service::{BLOCK_KEYS, BlockKeys};
 use crate::syntax::fault::{Fault, suggest};
 
-/// Which map the key stands in, told by a key that only this one has.
+/// Kind of map that holds the key, recognised by a key that only this kind has.
 #[derive(Clone, Copy)]
 enum KeyScope {
     Service,
@@ -28,7 +28,7 @@ const IN_SERVICE: [&str; 13] = [
     "hooks",
     "recover",
 ];
-/// Words of other tools, and the key that says the same here.
+/// Keys of other tools, and lcm's key for the same setting.
 const SAME_AS: [(&[&str], &str); 13] = [
     (&["env", "envs"], "environment"),
     (&["cmd", "args", "exec", "run", "script"], "command"),
@@ -45,16 +45,15 @@ const SAME_AS: [(&[&str], &str); 13] = [
     (&["port"], "tcp"),
 ];
 
-/// An unknown key among those that are `expected`.
+/// Returns the fault for a key that is not among the `expected` ones.
 pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
     let level = level(expected);
     if field == "restart" && may_be_compose(level) {
-        let fault =
-            Fault::new("lcm::manifest::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
+        let fault = Fault::new("lcm::manifest::restart", "`restart` is not supported", "lcm decides what is restarted");
         return fault.help(
-            "remove it: containers that lcm creates have no restart policy, since an engine that starts them by \
-             itself would overcommit the GPU; lcm brings up what is wanted when it is applied, and what failed as \
-             often and as soon as `recover:`, a key of the service, says",
+            "remove it: containers that lcm creates have no restart policy, because an engine that starts them by \
+             itself would overcommit the GPU; `lcm apply` starts services, and `recover:`, a key of the service, sets \
+             how often and how soon a failed one is restarted",
         );
     }
     let fault = Fault::new("lcm::manifest::unknown_key", format!("unknown key `{field}`"), "this key");
@@ -69,7 +68,7 @@ fn level(expected: &[&str]) -> KeyScope {
     }
 }
 
-/// Returns true for a map in which people write keys of Compose's.
+/// Returns true for a map in which people write Compose's keys.
 fn may_be_compose(level: KeyScope) -> bool {
     match level {
         KeyScope::Service => true,
@@ -78,16 +77,16 @@ fn may_be_compose(level: KeyScope) -> bool {
     }
 }
 
-/// A key of lcm's that stands one level up or down.
+/// Returns the place of a key that belongs one level up or down.
 fn elsewhere(field: &str, level: KeyScope) -> Option<String> {
     let owner = BLOCK_KEYS.iter().find(|block| block.own.contains(&field)).map(|block| block.runtime);
     let takers = BLOCK_KEYS.iter().filter(|block| block.shared.contains(&field));
     let takers: Vec<String> = takers.map(|block| format!("`{}:`", block.runtime)).collect();
     match level {
-        KeyScope::Service if !takers.is_empty() => Some(format!("`{field}` stands below {}", takers.join(" or "))),
-        KeyScope::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
+        KeyScope::Service if !takers.is_empty() => Some(format!("`{field}` belongs under {}", takers.join(" or "))),
+        KeyScope::Service => owner.map(|runtime| format!("`{field}` belongs under `{runtime}:`")),
         KeyScope::Runtime(BlockKeys { runtime: here, .. }) if IN_SERVICE.contains(&field) => {
-            Some(format!("`{field}` stands one level up, beside `{here}:`"))
+            Some(format!("`{field}` belongs one level up, next to `{here}:`"))
         }
         KeyScope::Runtime(BlockKeys { runtime: here, .. }) => {
             let other = owner.filter(|runtime| runtime != here);
@@ -97,22 +96,22 @@ fn elsewhere(field: &str, level: KeyScope) -> Option<String> {
     }
 }
 
-/// A key of Compose's whose work is done by something else here.
+/// Returns the replacement of a Compose key that works differently here.
 fn instead(field: &str, level: KeyScope) -> Option<String> {
     if !may_be_compose(level) {
         return None;
     }
     let help = match field {
         "deploy" | "gpus" | "runtime" => {
-            "remove it: lcm hands the container its GPU; the service says with `vram:` how much it takes, and with \
-             `gpu:` which one, where that matters"
+            "remove it: lcm assigns the GPU; set `vram:` on the service to the memory that it needs, and `gpu:` if a \
+             particular GPU is needed"
         }
-        "build" => "lcm builds no images: build it before, and name it in `image:`",
-        "profiles" => "`modes:`, beside `services:`, says what runs together",
+        "build" => "lcm does not build images: build the image first, and name it in `image:`",
+        "profiles" => "use `modes:`, next to `services:`, to define what runs together",
         "post_start" | "pre_stop" => {
-            return Some(format!("write `hooks: {{ {field}: [{{ exec: [..] }}] }}` into the service"));
+            return Some(format!("write `hooks: {{ {field}: [{{ exec: [..] }}] }}` in the service"));
         }
-        "stop_signal" | "stop_grace_period" => "write `stop: { signal: TERM, grace: 30s }` into the service",
+        "stop_signal" | "stop_grace_period" => "write `stop: { signal: TERM, grace: 30s }` in the service",
         _ => return None,
     };
     Some(help.to_owned())
@@ -137,15 +136,15 @@ mod tests {
 
     #[test]
     fn a_key_of_another_level_is_sent_there() {
-        assert_eq!(help("image", &SERVICE), "`image` stands below `docker:`");
-        assert_eq!(help("command", &SERVICE), "`command` stands below `process:` or `docker:`");
-        assert_eq!(help("depends_on", &DOCKER), "`depends_on` stands one level up, beside `docker:`");
-        assert_eq!(help("health", &PROCESS), "`health` stands one level up, beside `process:`");
+        assert_eq!(help("image", &SERVICE), "`image` belongs under `docker:`");
+        assert_eq!(help("command", &SERVICE), "`command` belongs under `process:` or `docker:`");
+        assert_eq!(help("depends_on", &DOCKER), "`depends_on` belongs one level up, next to `docker:`");
+        assert_eq!(help("health", &PROCESS), "`health` belongs one level up, next to `process:`");
         assert_eq!(help("ports", &PROCESS), "`ports` is a key of `docker:`, not of `process:`");
     }
 
     #[test]
-    fn a_habit_of_compose_is_answered() {
+    fn a_compose_key_gets_advice() {
         for field in ["deploy", "gpus", "runtime"] {
             assert!(help(field, &DOCKER).contains("`vram:`"), "{field}");
         }
@@ -154,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_another_tool_is_translated() {
+    fn a_key_of_another_tool_is_translated() {
         assert_eq!(help("env", &PROCESS), "did you mean `environment`?");
         assert_eq!(help("working_dir", &PROCESS), "did you mean `cwd`?");
         assert_eq!(help("warmup", &["http", "warm_time"]), "did you mean `warm_time`?");
-        assert_eq!(help("env", &["a", "b"]), "there are: a, b");
+        assert_eq!(help("env", &["a", "b"]), "available: a, b");
     }
 }

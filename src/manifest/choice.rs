@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use crate::model::names::{GoalName, ModeName};
 
-/// The mode and the goals that a caller chooses, by the command line and by the store.
+/// Mode and goals chosen by the command line and by the store.
 #[derive(Clone, Debug, Default)]
 pub struct ModeSelection {
     /// `--mode`, for this run.
     pub mode: Option<ModeName>,
-    /// An operator's `lcm switch`, where it still holds.
+    /// Mode override by an operator's `lcm switch`, where it is still in force.
     pub mode_override: Option<ModeName>,
     /// `--goal`.
     pub goals: BTreeSet<GoalName>,
-    /// A caller that only looks, or stops everything, needs no mode: then there may be none though the manifest has some.
+    /// True for a caller that only reads, or stops everything: no mode is then needed, though the manifest has some.
     pub mode_optional: bool,
-    /// Texts that stand for the manifest's files, by absolute path: those of an earlier run.
+    /// Texts that replace the manifest's files, by absolute path: those of an earlier run.
     pub files: Option<Arc<BTreeMap<PathBuf, String>>>,
 }

@@ -1,4 +1,4 @@
-//! `extends`: templates laid under services, on trees, so that what a template says keeps its place in the template's
+//! `extends`: merges templates into services, on trees, so that a template's values keep their place in the template's
 //! file. Templates may extend templates.
 
 use std::collections::BTreeMap;
@@ -8,18 +8,18 @@ use crate::syntax::problem::Problem;
 use crate::syntax::source::{Sources, Span};
 use crate::syntax::tree::{Node, Value};
 
-/// Copies of values made for all services together; more is a mistake or an attack.
+/// Most copies of values made for all services together; more is a mistake or an attack.
 const COPIES_MAX: usize = 100_000;
-/// Text in those copies.
+/// Most bytes of text in those copies.
 const COPIED_BYTES_MAX: usize = 8 << 20;
-/// Templates upon templates; nobody can follow more.
+/// Deepest chain of templates that extend templates; no reader can follow more.
 const DEPTH_MAX: usize = 16;
 
 /// Every template of a set of files, by name.
 #[derive(Debug, Default)]
 pub(super) struct Templates {
     nodes: BTreeMap<String, Node>,
-    /// Some file could not be read, so a name that is unknown may be known there.
+    /// True if some file could not be read, so that an unknown name may be defined there.
     incomplete: bool,
     copies: usize,
     copied_bytes: usize,
@@ -32,14 +32,14 @@ impl Templates {
         Self { nodes, incomplete, copies: 0, copied_bytes: 0 }
     }
 
-    /// Lays the templates under every service of one file.
+    /// Merges the templates into every service of one file.
     pub(super) fn extend(&mut self, root: &mut Node, sources: &Sources, problems: &mut Vec<Problem>) {
         let Some(Node { value: Value::Map(services), .. }) = root.get_mut("services") else { return };
         for service in services {
             let mut chain = Vec::new();
             self.complete(&mut service.value, &mut chain, sources, problems);
         }
-        // Templates are read by themselves too: one that nobody uses is checked all the same.
+        // Templates are read by themselves too: an unused one is checked all the same.
         let names: Vec<(String, Span)> = root.get("templates").map(names).unwrap_or_default();
         for (name, span) in names {
             let mut node = self.nodes.get(&name).cloned().unwrap_or_else(|| Node::new(span, Value::Null));
@@ -57,12 +57,12 @@ impl Templates {
             let place = sources.place(span);
             if let Some(start) = chain.iter().position(|other| *other == name) {
                 node.damaged = true;
-                // Each template of a circle is walked from; the first name tells for all.
+                // Each template of a cycle is visited; the cycle is reported once, at its first name.
                 if chain[start..].iter().all(|other| name <= *other) {
                     let path = format!("{} -> {name}", chain[start..].join(" -> "));
                     problems.push(
                         Problem::error("lcm::manifest::cycle", format!("templates extend each other: {path}"))
-                            .at(place, "it comes back here"),
+                            .at(place, "the cycle closes here"),
                     );
                 }
                 continue;
@@ -70,8 +70,8 @@ impl Templates {
             if chain.len() >= DEPTH_MAX {
                 node.damaged = true;
                 problems.push(
-                    Problem::error("lcm::manifest::too_large", "templates extend templates too deep to follow")
-                        .at(place, "here it is enough"),
+                    Problem::error("lcm::manifest::too_large", "templates extend each other too deeply")
+                        .at(place, "the limit is reached here"),
                 );
                 continue;
             }
@@ -92,8 +92,8 @@ impl Templates {
             if self.copies > COPIES_MAX || self.copied_bytes > COPIED_BYTES_MAX {
                 node.damaged = true;
                 problems.push(
-                    Problem::error("lcm::manifest::too_large", "the templates come to more than any manifest needs")
-                        .at(place, "here it is enough"),
+                    Problem::error("lcm::manifest::too_large", "the templates expand to more than lcm allows")
+                        .at(place, "the limit is reached here"),
                 );
                 return;
             }

@@ -1,4 +1,4 @@
-//! Files to [`Desired`]: reads the entry, what it includes, and the env files. The only part that touches the disk;
+//! Files to [`Desired`]: reads the entry file, its includes and the env files. The only part that touches the disk;
 //! every read is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,16 +26,15 @@ use crate::syntax::source::{Source, Sources, Span, tidy};
 use crate::syntax::tree::{Node, Value};
 use crate::syntax::{Environment, yaml};
 
-/// A manifest for a whole cluster stays below a tenth of it.
+/// Largest file, in bytes: a manifest for a whole cluster stays below a tenth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const FILES_MAX: usize = 64;
-/// All files of a manifest: a cluster in parts, of which most are small.
+/// Largest sum of all files of a manifest, in bytes: a cluster in parts, of which most are small.
 const TOTAL_BYTES_MAX: u64 = 4 << 20;
-/// Nobody reads more of them.
+/// Most problems reported; no reader looks at more.
 const PROBLEMS_MAX: usize = 500;
 
-/// Reads the manifest and what it includes, and resolves it; or returns everything that is wrong with it, in the order of
-/// the files.
+/// Reads the manifest and its includes, and resolves it; or returns all its problems, in the order of the files.
 pub fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> Result<Desired, Problems> {
     let mut loader = Loader { saved: choice.files.as_deref(), ..Loader::new(environment) };
     loader.open_entry(entry);
@@ -95,7 +94,7 @@ pub fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> 
     }
 }
 
-/// Reads the project's name alone from a manifest and what it includes; `None`: it has none, or can't be read.
+/// Reads only the project's name from a manifest and its includes; `None`: it has none, or can't be read.
 #[must_use]
 pub fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
     let mut loader = Loader::new(environment);
@@ -106,7 +105,7 @@ pub fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectNa
     })
 }
 
-/// Returns the files that a manifest is read from, as far as it can be read: itself, what it includes, and the env files of
+/// Returns the files that a manifest is read from, as far as it can be read: itself, its includes, and the env files of
 /// its services.
 #[must_use]
 pub fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
@@ -115,14 +114,14 @@ pub fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
     let named = secrets::named(&loader.roots, &loader.sources, environment);
     let manifests = loader.roots.iter().map(|root| {
         let source = loader.sources.get(root.file);
-        // What stands behind a descriptor may be a file.
+        // A descriptor may lead to a file.
         if source.is_streamed && named::is_stdin(entry) { PathBuf::from("/dev/stdin") } else { source.path.clone() }
     });
     manifests.chain(named.env_files).chain(named.secret_files).collect()
 }
 
-/// Of a file that only others than the manifest's author can read, nothing is told but that it has errors: who wrote the
-/// `include` would read it in them.
+/// Hides the problems of a file that the manifest's author can't read, except that there are some: otherwise the author
+/// of the `include` could read the file through its errors.
 fn withhold(problems: &mut [Problem], sources: &Sources) {
     let is_private = |place: &SourceLocation| sources.by_path(&place.file).is_some_and(|source| !source.is_quotable);
     for problem in problems.iter_mut() {
@@ -130,14 +129,15 @@ fn withhold(problems: &mut [Problem], sources: &Sources) {
         let Some(place) = problem.place.take_if(|place| is_private(place)) else { continue };
         let file = place.file.display();
         let message = format!(
-            "{file} has errors, which are not shown: it is readable to its owner only, and the manifest that includes it is another user's"
+            "{file} has errors, not shown here: only its owner may read it, and another user owns the manifest"
         );
         *problem = Problem { severity: problem.severity, ..Problem::error("lcm::manifest::file", message) };
         problem.help = Some(format!("run `lcm validate {file}`"));
     }
 }
 
-/// In the order of the files, each once: a template's fault shows in every service that extends it.
+/// Sorts problems in the order of the files and drops repeats: a template's fault shows in every service that extends
+/// it.
 fn settle(problems: &mut Vec<Problem>, sources: &Sources) {
     problems
         .sort_by_cached_key(|problem| (sources.order(problem.place.as_ref()), problem.code, problem.message.clone()));
@@ -153,15 +153,15 @@ struct Loader<'a> {
     roots: Vec<Root>,
     variables: Variables,
     problems: Vec<Problem>,
-    /// No file is missing from the picture.
+    /// True while every file could be read.
     complete: bool,
-    /// Of all files.
+    /// Bytes read from all files.
     bytes: u64,
     budget: yaml::SizeBudget,
     expansion: interpolate::Expansion,
-    /// Who owns the entry.
+    /// Owner of the entry file.
     author: Option<u32>,
-    /// Texts that stand for the files of these paths.
+    /// Texts that replace the files of these paths.
     saved: Option<&'a BTreeMap<PathBuf, String>>,
 }
 
@@ -183,7 +183,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Reads the file that lcm was called with, or the one that is meant where none was named.
+    /// Reads the entry file: the named one, or the default where none was named.
     fn open_entry(&mut self, entry: &Path) {
         let found =
             if entry == Path::new(DEFAULT_FILE) { search::nearest() } else { ManifestSearch::At(entry.to_owned()) };
@@ -192,13 +192,13 @@ impl<'a> Loader<'a> {
             ManifestSearch::Nowhere => self.open(entry, None, &mut Vec::new()),
             ManifestSearch::Skipped(why) => {
                 let message = format!("can't read {DEFAULT_FILE}: {NOT_THERE}");
-                let help = format!("{why}; name it if it is meant (`lcm plan path/to/lcm.yaml`)");
+                let help = format!("{why}; to use it anyway, name it (`lcm plan path/to/lcm.yaml`)");
                 self.refuse(Problem::error("lcm::manifest::file", message).help(help), None, "");
             }
         }
     }
 
-    /// Reads a file and what it includes. `from`: the place that names it; `chain`: the files that led here.
+    /// Reads a file and its includes. `from`: the place that names it; `chain`: the files that led here.
     fn open(&mut self, path: &Path, from: Option<Span>, chain: &mut Vec<PathBuf>) {
         let is_streamed = from.is_none() && named::is_stream(path);
         let identity =
@@ -207,7 +207,7 @@ impl<'a> Loader<'a> {
             let names: Vec<String> =
                 chain[position..].iter().chain([&identity]).map(|path| short(path, &identity)).collect();
             let message = format!("files include each other: {}", names.join(" -> "));
-            return self.refuse(Problem::error("lcm::manifest::include_cycle", message), from, "it comes back here");
+            return self.refuse(Problem::error("lcm::manifest::include_cycle", message), from, "the cycle closes here");
         }
         // A file that two others include is read once.
         if !self.known.insert(identity.clone()) {
@@ -233,7 +233,7 @@ impl<'a> Loader<'a> {
             .unwrap_or_default();
         self.roots.push(Root { file, keys, node: root });
         chain.push(identity);
-        // Seen from a stream, paths start in the current folder.
+        // Paths in a stream are relative to the current folder.
         let beside = path.parent().filter(|_| !is_streamed).unwrap_or(Path::new(""));
         for (include, span) in includes {
             let mut target = tidy(&beside.join(include));
@@ -246,7 +246,7 @@ impl<'a> Loader<'a> {
         chain.pop();
     }
 
-    /// The tree of one file, as far as it is a manifest's.
+    /// Returns the tree of one file, if it is a manifest.
     fn read(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
         let is_streamed = from.is_none() && named::is_stream(path);
         let read = match self.saved {
@@ -297,8 +297,8 @@ impl<'a> Loader<'a> {
         if matches!(root.value, Value::Null) {
             self.complete = false;
             let problem = Problem::error("lcm::manifest::empty", format!("{} is empty", path.display()));
-            let help = "the least that a manifest says is `version: 1`, `name: …` and one of `services:`";
-            self.problems.push(problem.at(self.sources.place(root.span), "nothing stands here").help(help));
+            let help = "a manifest needs at least `version: 1`, `name: …` and `services:`";
+            self.problems.push(problem.at(self.sources.place(root.span), "no keys here").help(help));
             return None;
         }
         Some(root)
@@ -313,7 +313,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// A file as it was kept, which the present user has read before.
+/// Returns a file as stored by an earlier run, which the present user has read before.
 fn saved_text(saved: &BTreeMap<PathBuf, String>, path: &Path) -> Result<(String, FileContent), String> {
     let absolute = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| tidy(&path));
     let text = saved.get(&absolute).ok_or_else(|| "it is not among the files of that run".to_owned())?.clone();
@@ -322,7 +322,7 @@ fn saved_text(saved: &BTreeMap<PathBuf, String>, path: &Path) -> Result<(String,
     Ok((text, file))
 }
 
-/// A whole file of text, within the limits; or why not.
+/// Returns a whole text file within the limits, or the reason why not.
 fn text(path: &Path, is_entry: bool) -> Result<(String, FileContent), String> {
     let read = if is_entry { named::read_argument } else { named::read };
     let file = read(path, FILE_BYTES_MAX).map_err(|error| values::reason(&error))?;
@@ -330,10 +330,10 @@ fn text(path: &Path, is_entry: bool) -> Result<(String, FileContent), String> {
     Ok((text, file))
 }
 
-/// Permission of all users to read.
+/// Permission bit of all users to read.
 const OTHERS_READ: u32 = 0o004;
 
-/// A file that is no manifest, without a word of what it holds.
+/// Problem of a file that is no manifest, without quoting its contents.
 fn foreign(path: &Path, root: Option<&Node>, too_large: Option<Problem>) -> Problem {
     if let Some(too_large) = too_large {
         return Problem { place: None, label: String::new(), ..too_large };
@@ -343,9 +343,9 @@ fn foreign(path: &Path, root: Option<&Node>, too_large: Option<Problem>) -> Prob
         Some(Value::Map(_)) => "lcm::manifest::unknown_key",
         Some(Value::Null | Value::Scalar(_) | Value::List(_)) => "lcm::manifest::type",
     };
-    Problem::error(code, format!("{} is not a manifest of lcm", path.display())).help(
-        "a manifest is a YAML map with keys such as `version`, `name`, `services` and `modes`; of other files nothing is \
-         shown",
+    Problem::error(code, format!("{} is not an lcm manifest", path.display())).help(
+        "a manifest is a YAML map with keys such as `version`, `name`, `services` and `modes`; the contents of other \
+         files are not shown",
     )
 }
 
@@ -355,14 +355,14 @@ fn unreadable(path: &Path, reason: &str, is_entry: bool) -> Problem {
         return problem;
     }
     problem.help(if path == Path::new(DEFAULT_FILE) {
-        "name a manifest (`lcm plan path/to/lcm.yaml`), or go to the folder that has one; the least that one says \
-         is `version: 1`, `name: …` and `services:`"
+        "name a manifest (`lcm plan path/to/lcm.yaml`), or change to its folder; a manifest needs at least \
+         `version: 1`, `name: …` and `services:`"
     } else {
-        "name a manifest that is there"
+        "name an existing manifest"
     })
 }
 
-/// A path as its neighbours would name it.
+/// Returns a path relative to its neighbour's folder.
 fn short(path: &Path, neighbour: &Path) -> String {
     let shared = neighbour.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     path.strip_prefix(shared).unwrap_or(path).display().to_string()

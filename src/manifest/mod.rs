@@ -1,8 +1,11 @@
-//! YAML to [`Desired`](crate::model::desired::Desired): wire types, loading with places to point at, and a pure resolution.
+//! The manifest: YAML to [`Desired`](crate::model::desired::Desired), by typed keys, a loader that keeps places, and a
+//! pure resolution.
 //!
-//! A file passes `yaml` (text to a tree that knows its places), `interpolate` (`${VAR}`), `extend` (templates), `read`
-//! (tree to `wire` types, gathering every fault) and, all files together, `resolve` (wire to [`Desired`](crate::model::desired::Desired)). Only `load`
-//! reads files; lcm's environment comes in as a map.
+//! In: files, and lcm's environment as a map; only `load` reads files. Out:
+//! [`Desired`](crate::model::desired::Desired), or every problem with its place in a file; the JSON schema. Not here:
+//! YAML and interpolation (`syntax`), the keys of each runtime (`runtime`). A file passes `yaml` (text to a tree with
+//! places), `interpolate` (`${VAR}`), `extend` (templates), `read` (tree to `wire` types, gathering every fault) and,
+//! all files together, `resolve` (wire to [`Desired`](crate::model::desired::Desired)).
 
 mod advice;
 mod choice;

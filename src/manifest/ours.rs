@@ -1,20 +1,20 @@
-//! Which files are manifests of lcm. Errors quote no other file: an `include` may name a key, a list of passwords, or
-//! the configuration of another tool.
+//! Recognition of lcm's manifests. Errors quote no other file: an `include` may name a key, a list of passwords, or
+//! another tool's configuration.
 
 use strsim::osa_distance;
 
 use crate::manifest::schema;
 
-/// Keys that no other format is likely to have at its top, but Compose.
+/// Top-level keys that hardly any format but Compose has.
 const TELLING: [&str; 9] =
     ["services", "modes", "templates", "goals", "gpus", "orphans", "lifecycle", "notify", "include"];
-/// Keys that many formats have.
+/// Top-level keys that many formats have.
 const GENERIC: [&str; 3] = ["version", "name", "mode"];
-/// Longer lines at the left edge hold no key of ours.
+/// Most bytes of a key; a longer word at the left edge is none of ours.
 const KEY_BYTES_MAX: usize = 64;
 
-/// Whether a map with these keys at its top is a manifest: it has no other keys, or one that tells, also misspelt, and no
-/// more unknown keys than known ones.
+/// Returns true if a map with these top-level keys is a manifest: it has no other keys, or a distinctive one, also
+/// misspelt, and no more unknown keys than known ones.
 pub(super) fn is_manifest<'a>(keys: impl IntoIterator<Item = &'a str>) -> bool {
     let keys: Vec<&str> = keys.into_iter().filter(|key| !key.starts_with("x-")).collect();
     let is_known = |key: &&str| TELLING.contains(key) || GENERIC.contains(key);
@@ -29,13 +29,13 @@ pub(super) fn is_manifest<'a>(keys: impl IntoIterator<Item = &'a str>) -> bool {
     known == keys.len() || is_told && known * 2 >= keys.len()
 }
 
-/// The same for a text that is no valid YAML, by the words at the left edge of its lines.
+/// Returns the same for a text that is not valid YAML, by the words at the left edge of its lines.
 pub(super) fn looks_like_manifest(text: &str) -> bool {
     let mut keys = Vec::new();
     for line in text.trim_start_matches('\u{feff}').lines() {
         let is_part = line.starts_with([' ', '\t', '#', '}', ']']) || line.trim().is_empty() || line == "---";
         if !is_part {
-            // What is no key counts as an unknown one.
+            // A line without a key counts as an unknown key.
             keys.push(key_of(line).unwrap_or(" "));
         }
     }

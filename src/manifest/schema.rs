@@ -1,4 +1,4 @@
-//! The JSON schema: the wire types' own, made to say what the reader does with variables and empty values.
+//! JSON schema: the wire types' own, adapted to how the reader treats variables and empty values.
 
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
@@ -8,21 +8,22 @@ use serde_json::{Value, json};
 use crate::manifest::wire::Manifest;
 use crate::syntax::scalar::VARIABLE_PATTERN;
 
-/// A name, not an address: editors find the schema by the path that the manifest's first line gives.
+/// Schema identifier: a name, not an address. Editors find the schema by the path in the manifest's first line.
 const ID: &str = "urn:lcm:schema:manifest:1";
 
-/// Returns the JSON schema that editors validate manifests by, in draft 7: the one that their YAML servers know best.
+/// Returns the JSON schema by which editors validate manifests, in draft 7: the draft that their YAML servers support
+/// best.
 #[must_use]
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft07().for_deserialize();
     let mut schema = settings.into_generator().into_root_schema_for::<Manifest>();
-    RecursiveTransform(say_what_is_read).transform(&mut schema);
+    RecursiveTransform(adapt_to_reader).transform(&mut schema);
     schema.insert("$id".to_owned(), ID.into());
     schema.to_value()
 }
 
-/// No key takes `null`; and where a number or a boolean is wanted, a variable may stand for it.
-fn say_what_is_read(schema: &mut Schema) {
+/// Adapts a schema to the reader: no key takes `null`, and a variable may stand for a number or a boolean.
+fn adapt_to_reader(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|name| name != "null");
@@ -44,7 +45,7 @@ fn say_what_is_read(schema: &mut Schema) {
             }
         }
     }
-    // These say the size of a Rust type.
+    // These formats give the size of a Rust type.
     object.remove("format");
     let number_or_boolean = match object.get("type") {
         Some(Value::String(name)) if ["integer", "boolean"].contains(&name.as_str()) => name.clone(),

@@ -1,6 +1,6 @@
-//! The manifest that is meant where none is named: `lcm.yaml` in this folder, or the nearest one above it.
+//! Search for the manifest where none is named: `lcm.yaml` in this folder, or the nearest one above it.
 //!
-//! What stands above may be another user's, who could so have the caller run anything: only a file of the caller or of
+//! A file above may belong to another user, who could so have the caller run anything: only a file of the caller or of
 //! root counts there, in a folder that no one else can write, on the same file system.
 
 use std::io;
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 
 use crate::files::trust::{Writable, itself_writable_by_others};
 
-/// The name that is looked for.
+/// Name of the manifest file.
 pub(super) const DEFAULT_FILE: &str = "lcm.yaml";
-/// Folders looked into: deeper trees are not made by hand.
+/// Most folders searched: deeper trees are not made by hand.
 const FOLDERS_MAX: usize = 64;
 
-/// A manifest that was looked for.
+/// Result of the search for a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ManifestSearch {
-    /// As seen from the current folder: `lcm.yaml`, `../lcm.yaml`.
+    /// Path from the current folder: `lcm.yaml`, `../lcm.yaml`.
     At(PathBuf),
-    /// The nearest one is not taken, since others can write it.
+    /// The nearest file is not used, because others can write it.
     Skipped(String),
     Nowhere,
 }
 
-/// Looks for the manifest from the current folder upward.
+/// Searches for the manifest from the current folder upward.
 pub(super) fn nearest() -> ManifestSearch {
     let Ok(here) = std::env::current_dir() else { return ManifestSearch::Nowhere };
     nearest_from(&here).unwrap_or(ManifestSearch::Nowhere)
@@ -49,12 +49,12 @@ fn nearest_from(here: &Path) -> io::Result<ManifestSearch> {
             continue;
         }
         let skipped = |writable: Writable| {
-            ManifestSearch::Skipped(format!("{} is skipped: others can write {writable}", path.display()))
+            ManifestSearch::Skipped(format!("{} is skipped because others can write {writable}", path.display()))
         };
         if let Some(writable) = itself_writable_by_others(folder)? {
             return Ok(skipped(writable));
         }
-        // No one else can write the folder, so that a link in it is as good as its folder; what it names is looked at.
+        // No one else can write the folder, so a link in it is as trusted as the folder; its target is checked.
         return Ok(match itself_writable_by_others(&path)? {
             Some(writable) => skipped(writable),
             None => ManifestSearch::At(shown.join(DEFAULT_FILE)),

@@ -1,7 +1,7 @@
-//! Values that no text may show, gathered from the trees of all files before any type is known: so what is wrong with a
-//! manifest is told without them too.
+//! Values that no output may show, gathered from the trees of all files before any type is known: so the problems of a
+//! manifest are reported without them too.
 //!
-//! Which of a service's variables count as secrets in its spec is `resolve`'s to say; here it is about values.
+//! `resolve` decides which of a service's variables count as secrets in its spec; this module decides about values.
 
 mod ordinary;
 
@@ -19,7 +19,7 @@ use crate::syntax::tree::{Node, Scalar, Value};
 
 use self::ordinary::{is_ordinary, password};
 
-/// Keys whose values are names that plans and messages are made of.
+/// Keys whose values are names that appear in plans and messages.
 const NAMING_KEYS: [&str; 12] = [
     "name",
     "mode",
@@ -34,10 +34,10 @@ const NAMING_KEYS: [&str; 12] = [
     "ipc",
     "shell",
 ];
-/// Below this, only keys of the user's own follow.
+/// Deepest nesting that is searched; below it, only the user's own keys follow.
 const DEPTH_MAX: usize = 64;
 
-/// Files that hold values of environments, by absolute path.
+/// Files that hold environment values, by absolute path.
 #[derive(Debug, Default)]
 pub(super) struct EnvironmentFiles {
     pub env_files: BTreeSet<PathBuf>,
@@ -51,7 +51,7 @@ pub(super) struct Files {
     pub secret_files: BTreeMap<PathBuf, SecretFile>,
 }
 
-/// The files that services and templates name.
+/// Returns the files that services and templates name.
 pub(super) fn named(roots: &[Root], sources: &Sources, environment: &Environment) -> EnvironmentFiles {
     let path = |text: &str, span: Span| absolute(&located(text, span), sources, environment);
     let mut named = EnvironmentFiles::default();
@@ -90,7 +90,7 @@ pub(super) fn gather(origins: &Origins<'_>) -> Vec<Secret> {
     gathered.secrets.into_iter().collect()
 }
 
-/// Values of variables that stand outside of a service's environment (in its command, its labels, its image), by
+/// Returns the values of variables used outside a service's environment (in its command, its labels, its image), by
 /// service.
 pub(super) fn outside_environments(origins: &Origins<'_>) -> BTreeMap<String, BTreeSet<Secret>> {
     let services = origins.roots.iter().filter_map(|root| root.node.get("services")).flat_map(Node::entries);
@@ -126,7 +126,7 @@ fn collect_variables<'a>(node: &Node, variables: &'a Variables, names: &mut BTre
     }
 }
 
-/// Each service and template, with each runtime that it has.
+/// Returns each service and template, with each of its runtimes.
 fn runtimes(roots: &[Root]) -> impl Iterator<Item = (&Node, &Node)> {
     let sections = roots.iter().flat_map(|root| ["services", "templates"].map(|section| root.node.get(section)));
     let services = sections.flatten().flat_map(Node::entries).map(|entry| &entry.value);
@@ -140,7 +140,7 @@ fn located(text: &str, span: Span) -> Located<String> {
     Located { value: text.to_owned(), span, damaged: false, interpolated: false }
 }
 
-/// Collects keys of all maps, and names: a variable's value that is one of these is no secret.
+/// Collects keys of all maps, and names: a variable's value that equals one of these is no secret.
 fn collect_words(node: &Node, names: bool, words: &mut BTreeSet<String>, depth: usize) {
     if depth == 0 {
         return;
@@ -160,7 +160,7 @@ fn collect_words(node: &Node, names: bool, words: &mut BTreeSet<String>, depth: 
     }
 }
 
-/// Names that `plain:` and `secret:` give at one level.
+/// Names under `plain:` and `secret:` of one level.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct SecrecyNames {
     plain: BTreeSet<String>,
@@ -186,13 +186,13 @@ impl SecrecyNames {
 enum Declared {
     Plain,
     Secret,
-    /// Not by name, but it is written as a secret: `{ env: NAME }`, `{ file: PATH }`.
+    /// Not declared by name, but written as a secret: `{ env: NAME }`, `{ file: PATH }`.
     Written,
-    /// None: it is a secret unless it looks ordinary.
+    /// Not declared: a secret unless the value looks ordinary.
     Unsaid,
 }
 
-/// Declaration by the nearest level that names the variable.
+/// Returns the declaration by the nearest level that names the variable.
 fn declared(name: &str, levels: &[SecrecyNames]) -> Declared {
     let named = levels.iter().find_map(|level| match (level.secret.contains(name), level.plain.contains(name)) {
         (true, _) => Some(Declared::Secret),
@@ -206,7 +206,7 @@ struct SecretCollector<'a> {
     origins: &'a Origins<'a>,
     words: BTreeSet<String>,
     secrets: BTreeSet<Secret>,
-    /// Env files that were looked through: a thousand services may name one.
+    /// Env files already searched: a thousand services may name one.
     env_files: BTreeSet<(PathBuf, Vec<SecrecyNames>)>,
 }
 
@@ -255,7 +255,7 @@ impl SecretCollector<'_> {
         }
     }
 
-    /// A value as it is written, with variables put in.
+    /// Adds a value as it is written, with variables interpolated.
     fn of_value(&mut self, value: &str, span: Span, name: Declared, levels: &[SecrecyNames]) {
         let used = self.origins.variables.get(&span);
         if name == Declared::Secret && used.is_none_or(|used| used.missing.is_empty()) {
@@ -272,7 +272,7 @@ impl SecretCollector<'_> {
         }
     }
 
-    /// `{ env: NAME }` or `{ file: PATH }`: a secret because it is written so.
+    /// Adds the value of `{ env: NAME }` or `{ file: PATH }`, a secret by its form.
     fn of_source(&mut self, source: &Node, name: Declared) {
         if name == Declared::Plain {
             return;

@@ -1,5 +1,5 @@
-//! Files that hold values of environments: env files, and secrets of a file each. Bounds hold for all of a manifest
-//! together, and no reason says what stands in one.
+//! Files that hold environment values: env files, and secret files with one value each. Bounds hold for all files of a
+//! manifest together, and no error quotes a file's contents.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,15 +10,16 @@ use crate::manifest::resolve::{EnvFile, SecretFile};
 use crate::manifest::secrets::{EnvironmentFiles, Files};
 use crate::syntax::{Environment, dotenv};
 
-/// The kernel passes a process an environment of twice this size.
+/// Largest env file, in bytes; the kernel passes a process an environment of twice this size.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// The kernel takes variables of twice this size.
+/// Largest secret, in bytes; the kernel takes variables of twice this size.
 const SECRET_BYTES_MAX: usize = 64 << 10;
-/// A secret, and the line end that closes its file.
+/// Largest secret file, in bytes: a secret, and the line end that closes the file.
 const SECRET_FILE_BYTES_MAX: u64 = SECRET_BYTES_MAX as u64 + 2;
-/// All files: a cluster in parts, of which most are small.
+/// Largest sum of all files, in bytes: a cluster in parts, of which most are small.
 const TOTAL_BYTES_MAX: u64 = 4 << 20;
-/// Variables of all env files, once expanded: four environments of the largest size that a kernel takes (2 MiB).
+/// Most bytes of all env files' variables, once expanded: four environments of the largest size that a kernel takes (2
+/// MiB).
 const EXPANDED_BYTES_MAX: usize = 8 << 20;
 
 pub(super) const NOT_THERE: &str = "there is no such file";
@@ -33,7 +34,7 @@ pub fn dotenv(text: &str, environment: &Environment) -> Environment {
 pub(super) fn read(named: EnvironmentFiles, environment: &Environment) -> Files {
     let mut reader = ValueReader { environment, bytes_left: TOTAL_BYTES_MAX, expanded_left: EXPANDED_BYTES_MAX };
     let env_files = named.env_files.into_iter().map(|path| {
-        // One that is not there blocks its services only, so its absence is a value.
+        // A missing file blocks only the services that name it, so its absence is a value.
         let file = match reader.variables(&path) {
             Err(reason) if reason == NOT_THERE => EnvFile::Missing,
             Err(reason) => EnvFile::Unreadable(reason),
@@ -49,7 +50,7 @@ pub(super) fn read(named: EnvironmentFiles, environment: &Environment) -> Files 
     Files { env_files, secret_files: secret_files.collect() }
 }
 
-/// Why a file can't be read, as the rest of a sentence.
+/// Returns the reason why a file can't be read, as the rest of a sentence.
 pub(super) fn reason(error: &io::Error) -> String {
     match Refused::of(error) {
         Some(refused) => format!("it {}", refused.reason()),
@@ -74,12 +75,12 @@ impl ValueReader<'_> {
         let variables = dotenv::parse(&text, self.environment)?;
         let expanded: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.expanded_left = self.expanded_left.checked_sub(expanded).ok_or_else(|| {
-            format!("the variables of this manifest's env files come to more than {} MiB", EXPANDED_BYTES_MAX >> 20)
+            format!("the variables of this manifest's env files add up to more than {} MiB", EXPANDED_BYTES_MAX >> 20)
         })?;
         Ok(variables)
     }
 
-    /// A line end that closes the file is an editor's, and no part of the secret.
+    /// Reads a secret. A line end that closes the file is an editor's, and not part of the secret.
     fn secret(&mut self, path: &Path) -> SecretFile {
         let text = self.text(path, SECRET_FILE_BYTES_MAX)?;
         let value = text.strip_suffix('\n').unwrap_or(&text);

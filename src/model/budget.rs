@@ -1,5 +1,7 @@
-//! How often a service that does not stay up is brought back, and from when on. Plain arithmetic over what was tried:
-//! who counts the attempts is `apply`, who draws the consequence is the planner.
+//! Recovery budget of a service that does not stay up: how often, and from when on, it is started again. Plain
+//! arithmetic over past attempts.
+//!
+//! Not here: counting attempts, which is `apply`'s, and acting on a spent budget, which is the planner's.
 
 use std::time::Duration;
 
@@ -10,44 +12,46 @@ use crate::model::facts::Attempts;
 use crate::model::lifecycle::State;
 use crate::model::observed::ObservedService;
 
-/// Up for so long after all that a start may take, and what went wrong before is another story: longer than programs
-/// take to trip over what they load, shorter than anybody waits to trust one again.
+/// Time that a service must stay up, beyond its longest start, before earlier attempts stop counting: longer than
+/// programs take to fail on what they load, shorter than an operator waits to trust one again.
 pub const WELL_FOR: Duration = Duration::from_mins(10);
 
-/// Once the budget is spent, nothing is tried again sooner: cron comes each minute, and each attempt costs a start.
+/// Shortest wait before another attempt once the budget is spent: cron runs each minute, and each attempt costs a
+/// start.
 pub const RETRY_AFTER_MIN: Duration = Duration::from_mins(5);
 
-/// Where a service stands with its budget.
+/// State of a service's recovery budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// It may be brought up.
+    /// The service may be started.
     Open,
-    /// It may be brought up again from `due` on.
+    /// The service may be started again from `due` on.
     Waits { count: u32, due: Timestamp },
-    /// Spent; tried again from `due` on, `None`: not by itself.
+    /// Spent; the next attempt is at `due`. `None`: no further attempt by itself.
     Spent { count: u32, due: Option<Timestamp> },
-    /// Spent, and it is time to try again, if nobody has to give way for that.
+    /// Spent, and the next attempt is due, if no other service has to stop for it.
     Retry { count: u32 },
 }
 
 impl Budget {
+    /// Returns the budget of a service in its present state.
     #[must_use]
     pub fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
-        // Nearly all have no past of this kind, and whether one is as described takes a hash to tell.
+        // Nearly all services have no attempts, and comparing a spec costs a hash.
         if seen.attempts.is_none() && service.recover.attempts > 0 {
             return Self::Open;
         }
         if is_up(service, seen) { Self::Open } else { Self::of_start(service, seen, now) }
     }
 
-    /// As if it were to be started now, whatever runs.
+    /// Returns the budget that would apply to a start now, whether or not the service runs.
     #[must_use]
     pub fn of_start(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
         let recover = &service.recover;
         match counted(service, seen, now) {
             None if recover.attempts == 0 && needs_recovery(seen) => Self::Spent { count: 0, due: None },
             None => Self::Open,
-            // Leave for one start, given by an operator after its end.
+            // Permission for one start, given by an operator after the service ended.
             Some(Attempts { count: 0, last_at, .. }) => match recover.attempts {
                 0 if needs_recovery(seen) && ended_at(seen).is_none_or(|ended| ended > *last_at) => {
                     Self::Spent { count: 0, due: None }
@@ -58,7 +62,7 @@ impl Budget {
         }
     }
 
-    /// As a part of a sentence; nothing where nothing is to be said.
+    /// Returns the budget as part of a sentence; `None` where there is nothing to report.
     #[must_use]
     pub fn sentence(self, service: &Service, now: Timestamp) -> Option<String> {
         let (name, attempts) = (&service.name, service.recover.attempts);
@@ -68,18 +72,20 @@ impl Budget {
                 Some(format!("{count} of {attempts} attempts are spent; the next is due {}", when(due, now)))
             }
             Self::Spent { due: None, .. } => Some(format!(
-                "lcm does not bring it back (`recover.attempts` is 0) until its spec changes or `lcm resume {name}`"
+                "lcm does not start it again (`recover.attempts` is 0) until its spec changes or `lcm resume {name}`"
             )),
             Self::Spent { count, due: Some(due) } => Some(format!(
                 "{}; it is tried again {}, when its spec changes, or after `lcm resume {name}`",
                 spent(count, attempts),
                 when(due, now)
             )),
-            Self::Retry { count } => Some(format!("{}; it is tried again without making room", spent(count, attempts))),
+            Self::Retry { count } => {
+                Some(format!("{}; it is tried again if no other service must stop for it", spent(count, attempts)))
+            }
         }
     }
 
-    /// It is kept from running.
+    /// Returns true if the budget keeps the service from being started.
     #[must_use]
     pub fn holds(self) -> bool {
         match self {
@@ -89,7 +95,8 @@ impl Budget {
     }
 }
 
-/// Whether what was tried does not count any more: another spec was tried, or it was well for long since.
+/// Returns true if earlier attempts do not count any more: they were of another spec, or the service has been well for
+/// [`WELL_FOR`] since.
 #[must_use]
 pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, now: Timestamp) -> bool {
     if attempts.spec != service.spec.hash() {
@@ -101,7 +108,7 @@ pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, n
         let since = seen.since.filter(|_| is_as_described(service, seen));
         since.map(|since| now.duration_since(since.max(attempts.last_at)))
     } else {
-        // What runs badly may never have been well, however long it runs.
+        // A service that runs badly may never have been well, however long it runs.
         let ended = ended_at(seen).filter(|_| seen.ended_by_itself && !seen.holds_capacity);
         ended.map(|ended| ended.duration_since(attempts.last_at))
     };
@@ -109,15 +116,15 @@ pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, n
     lived.is_some_and(|lived| lived >= long)
 }
 
-/// Attempts that count once an operator resumes a service; `None`: it has its whole budget again. One that is never
-/// brought back by itself is given leave for one start.
+/// Returns the attempts that count once an operator resumes a service; `None`: the whole budget is available again. A
+/// service that is never restarted by itself is permitted one start.
 #[must_use]
 pub fn resumed(service: &Service, now: Timestamp) -> Option<Attempts> {
     let is_never = service.recover.attempts == 0;
     is_never.then(|| Attempts { count: 0, last_at: now, spec: service.spec.hash().to_owned() })
 }
 
-/// What was tried of this spec, and counts.
+/// Returns the attempts that count: those of the present spec that are not void.
 #[must_use]
 pub fn counted<'a>(service: &Service, seen: &'a ObservedService, now: Timestamp) -> Option<&'a Attempts> {
     seen.attempts.as_deref().filter(|attempts| !is_void(service, attempts, seen, now))
@@ -129,9 +136,9 @@ fn tried(recover: &Recover, count: u32, last_at: Timestamp, now: Timestamp) -> B
         return Budget::Spent { count, due: None };
     }
     let wait = if is_spent { retry_after(recover, count) } else { backoff(recover, count.saturating_sub(1)) };
-    // Where no such time can be told, it is beyond everybody's patience.
+    // A time that overflows is never reached.
     let due = last_at.checked_add(signed(wait)).unwrap_or(Timestamp::MAX);
-    // A clock that was set back must not hold anything for years.
+    // A clock that was set back must not block a start for years.
     let is_due = due <= now || last_at > now;
     match (is_spent, is_due) {
         (true, true) => Budget::Retry { count },
@@ -141,20 +148,21 @@ fn tried(recover: &Recover, count: u32, last_at: Timestamp, now: Timestamp) -> B
     }
 }
 
-/// Doubled so many times.
+/// Backoff after this many doublings.
 fn backoff(recover: &Recover, doublings: u32) -> Duration {
     let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
     recover.backoff.saturating_mul(factor).min(recover.max_backoff)
 }
 
-/// The backoff goes on growing once the budget is spent, from [`RETRY_AFTER_MIN`] at the least.
+/// Wait after a spent budget: the backoff goes on growing, from [`RETRY_AFTER_MIN`] at least.
 fn retry_after(recover: &Recover, count: u32) -> Duration {
     let further = count.saturating_sub(recover.attempts);
     let first = backoff(recover, recover.attempts).max(RETRY_AFTER_MIN);
     first.saturating_mul(2_u32.checked_pow(further).unwrap_or(u32::MAX)).min(recover.max_backoff)
 }
 
-/// It answers, or is on its way. An older self that runs on says nothing of what the manifest describes by now.
+/// Returns true if the service answers or is starting. An earlier revision that runs on does not count: it is not what
+/// the manifest describes now.
 fn is_up(service: &Service, seen: &ObservedService) -> bool {
     (seen.state.is_operational() || seen.state == State::Starting) && is_as_described(service, seen)
 }
@@ -167,7 +175,7 @@ fn is_as_described(service: &Service, seen: &ObservedService) -> bool {
     service.spec.has_hash(&marks.spec) && !seen.image_moved && secrets
 }
 
-/// It is down, or badly off, and nobody wanted that.
+/// Returns true if the service is down or unhealthy, and not on request.
 fn needs_recovery(seen: &ObservedService) -> bool {
     seen.ended_by_itself || matches!(seen.state, State::Error | State::Timeout)
 }
@@ -186,7 +194,7 @@ fn spent(count: u32, attempts: u32) -> String {
 
 /// `in 5m, at 2026-01-02 03:09:05Z`.
 fn when(due: Timestamp, now: Timestamp) -> String {
-    // Never sooner than it is true.
+    // Rounded up: the time shown is never before the attempt is due.
     let whole = due.as_second() + i64::from(due.subsec_nanosecond() > 0);
     let due = Timestamp::from_second(whole).unwrap_or(due);
     let left = SignedDuration::from_secs(due.duration_since(now).as_secs().max(1));

@@ -1,5 +1,5 @@
 //! GPU memory at one moment, by the one arithmetic that plans, waits and tables share: what a GPU has, less all that is
-//! taken or promised on it.
+//! taken or reserved on it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,55 +7,55 @@ use std::fmt::Write as _;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
-/// Of the services on one GPU, so many are named, the largest first; the rest is one figure.
+/// Services on one GPU that are named, the largest first; the rest is one figure.
 const LISTED_MAX: usize = 8;
 
-/// Every GPU, or why nothing can be said of them.
+/// Capacity of every GPU, or the reason for which it is unknown.
 #[derive(Clone, Debug, Default)]
 pub struct HostCapacity {
     pub gpus: BTreeMap<GpuId, GpuCapacity>,
     pub unknown: Option<String>,
 }
 
-/// One GPU.
+/// Capacity of one GPU, and what takes it.
 #[derive(Clone, Debug)]
 pub struct GpuCapacity {
     pub index: u32,
-    /// `GPU 0`; by its id where the index does not say which.
+    /// `GPU 0`; by its id where the index is ambiguous.
     pub called: String,
     pub capacity: Mebibytes,
-    /// Kept free in any case.
+    /// Memory that is always kept free.
     pub reserve: Mebibytes,
     pub foreign: Mebibytes,
-    /// Who they are: `Xorg`, `chrome`.
+    /// Foreign programs that hold memory: `Xorg`, `chrome`.
     pub foreign_holders: Vec<String>,
-    /// By the driver, all processes together; `None`: nobody measures.
+    /// Memory used by all processes together, as the driver reports it; `None`: no driver measures.
     pub used: Option<Mebibytes>,
-    /// The driver says how much each process holds.
+    /// True if the driver reports how much each process holds.
     pub told: bool,
-    /// Why it can't be used any more.
+    /// Reason for which the GPU can't be used any more.
     pub lost: Option<String>,
-    /// Why nothing can be said of it for now.
+    /// Reason for which the GPU can't be read for now.
     pub unreadable: Option<String>,
-    /// Services and orphans that run on it, by the label that people know them by: `ollama (priority 200)`.
+    /// Services and orphans that run on the GPU.
     pub holders: Vec<MemoryHolder>,
 }
 
-/// What one service or orphan of this project has on one GPU.
+/// GPU memory that one service or orphan of this project holds on one GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryHolder {
-    /// `None`: it is nobody's whom the manifest names. An orphan may bear a service's name and is another all the same.
+    /// `None`: an orphan. An orphan may carry a service's name and is another instance all the same.
     pub service: Option<ServiceName>,
     /// `ollama (priority 200)`, `orphan old`.
     pub label: String,
-    /// The larger of declared and measured; what it keeps, once it is evicted.
+    /// Memory that counts: the larger of declared and measured; what remains resident, once the service is evicted.
     pub counts: Mebibytes,
-    /// `None`: nobody tells.
+    /// `None`: no driver measures.
     pub measured: Option<Mebibytes>,
 }
 
 impl MemoryHolder {
-    /// Whether it is this service itself.
+    /// Returns true if the holder is this service.
     #[must_use]
     pub fn is(&self, service: &ServiceName) -> bool {
         self.service.as_ref() == Some(service)
@@ -63,7 +63,8 @@ impl MemoryHolder {
 }
 
 impl GpuCapacity {
-    /// What is left for one more, `except` itself: negative where the GPU is overcommitted.
+    /// Returns the memory that is left for one more service, not counting `except`; negative where the GPU is
+    /// overcommitted.
     #[must_use]
     pub fn left(&self, except: Option<&ServiceName>) -> i64 {
         let held: Mebibytes = self.others(except).map(|held| held.counts).sum();
@@ -71,7 +72,8 @@ impl GpuCapacity {
         taken.into_iter().fold(signed(self.capacity), i64::saturating_sub)
     }
 
-    /// `GPU 0 has 24564 − 512 reserve − 3200 foreign (Xorg, chrome) − 18000 ollama (priority 200) = 2852`.
+    /// Returns the sum as a line: `GPU 0 has 24564 − 512 reserve − 3200 foreign (Xorg, chrome) − 18000 ollama (priority
+    /// 200) = 2852`.
     #[must_use]
     pub fn arithmetic(&self, except: Option<&ServiceName>) -> String {
         let mut line = format!("{} has {}", self.called, number(self.capacity));
@@ -107,7 +109,7 @@ fn signed(amount: Mebibytes) -> i64 {
     i64::try_from(amount.0).unwrap_or(i64::MAX / 8)
 }
 
-/// Without its unit: a row of figures names it once.
+/// The amount without its unit: a row of figures names it once.
 fn number(amount: Mebibytes) -> String {
     amount.to_string().trim_end_matches(" MiB").to_owned()
 }

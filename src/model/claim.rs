@@ -1,5 +1,5 @@
-//! Claims: what carries lcm's marks without proof that the project's owner started it. A claim is reported. It blocks
-//! nothing, is never signalled or removed, and none of its numbers counts.
+//! Claims: processes and containers that carry lcm's marks without proof that the project's owner started them. A claim
+//! is reported. It blocks nothing, is never signalled or removed, and none of its numbers counts.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use crate::model::names::{ProjectName, ServiceName};
 
 /// Letters kept of a claimed name. Names in manifests are words; anyone can write any text into a mark.
 pub const NAME_LETTERS_MAX: usize = 64;
-/// Processes or containers reported as claims in one reading. Any user may start thousands; the first show who does, and
-/// a plan stays readable.
+/// Processes or containers reported as claims in one reading. Any user may start thousands; the first ones show who
+/// does, and a plan stays readable.
 pub const CLAIMS_MAX: usize = 20;
 
-/// One process or container with lcm's marks that is not proven to be ours. Every text of others in it is one harmless
-/// line of bounded length.
+/// One process or container with lcm's marks that is not proven to be this project's. Texts from outside are each one
+/// harmless line of bounded length.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimFact {
@@ -27,7 +27,7 @@ pub struct ClaimFact {
     pub reason: String,
 }
 
-/// The thing that carries the marks.
+/// Process or container that carries the marks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Claimant {
@@ -36,7 +36,7 @@ pub enum Claimant {
 }
 
 impl ClaimFact {
-    /// A claim with the names and texts of others bounded and made harmless.
+    /// Creates a claim, with names and texts from outside bounded and made harmless.
     #[must_use]
     pub fn new(project: &str, service: &str, claimant: Claimant, reason: impl Into<String>) -> Self {
         let claimant = match claimant {
@@ -47,7 +47,7 @@ impl ClaimFact {
         Self { project, service, claimant, reason: reason.into() }
     }
 
-    /// Sentence for people: `pid 4711 (sleep) of user 61001 carries lcm's marks, …`.
+    /// Returns the claim as a sentence: `pid 4711 (sleep) of user 61001 carries lcm's marks, …`.
     #[must_use]
     pub fn sentence(&self) -> String {
         format!("{} carries lcm's marks but is not ours: {}; it is left alone", self.claimant, self.reason)
@@ -65,10 +65,10 @@ impl fmt::Display for Claimant {
     }
 }
 
-/// One harmless line, cut to [`NAME_LETTERS_MAX`].
+/// Returns the text as one harmless line, cut to [`NAME_LETTERS_MAX`].
 #[must_use]
 pub fn bounded(text: &str) -> String {
-    // Four bytes a letter at most; what is cut off is not taken apart first.
+    // Four bytes a letter at most; what is cut off is not parsed first.
     let end = text.char_indices().nth(NAME_LETTERS_MAX * 4).map_or(text.len(), |(at, _)| at);
     let line = harmless::line(&text[..end]);
     match line.char_indices().nth(NAME_LETTERS_MAX) {

@@ -1,5 +1,5 @@
-//! Converged runs: what `lcm rollback` goes back to. Kept are the texts of the manifest's files, rather than what they
-//! came to: secrets stay where the manifest says they are, in the environment, in env files and in secret files.
+//! Converged runs: what `lcm rollback` goes back to. The texts of the manifest's files are kept, rather than their
+//! resolved values: secrets stay in the environment, in env files and in secret files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::names::{GoalName, ModeName};
 
-/// One file of a manifest, as it was read.
+/// One file of a manifest, as read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileText {
     /// Absolute.
@@ -29,28 +29,28 @@ impl fmt::Debug for FileText {
 /// A run after which nothing was left to do, nothing was blocked, and nothing had failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converged {
-    /// Its id.
+    /// Id of the run.
     pub run: String,
     pub at: Timestamp,
     pub mode: Option<ModeName>,
-    /// The mode that the entry file itself named.
+    /// The mode that the entry file itself names.
     pub own_mode: Option<ModeName>,
-    /// Those that were asked for beside the mode's.
+    /// Goals requested beside the mode's.
     pub goals: BTreeSet<GoalName>,
     /// The entry file, absolute.
     pub entry: PathBuf,
-    /// The entry and all that it includes.
+    /// The entry file and all that it includes.
     pub files: Arc<[FileText]>,
 }
 
 impl Converged {
-    /// Whether both describe the same: then the later one takes the place of the earlier.
+    /// Returns true if both describe the same manifest: then the later one replaces the earlier.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         (&self.mode, &self.goals, &self.entry, &self.files) == (&other.mode, &other.goals, &other.entry, &other.files)
     }
 
-    /// Texts by path, for reading the manifest again.
+    /// Returns the texts by path, for reading the manifest again.
     #[must_use]
     pub fn texts(&self) -> BTreeMap<PathBuf, String> {
         self.files.iter().map(|file| (file.path.clone(), file.text.clone())).collect()

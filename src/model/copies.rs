@@ -1,5 +1,7 @@
 //! Copies of one service: how many are wanted, how many are ready and up to date, and what a change of their number or
-//! of their spec takes and gives back. Plain arithmetic; whether to change anything is the planner's decision.
+//! of their spec takes and gives back. Plain arithmetic.
+//!
+//! Not here: the decision to change anything, which is the planner's.
 
 use std::fmt;
 
@@ -19,10 +21,10 @@ pub const SURGE: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Copies {
-    /// Number that the runtime keeps running.
+    /// Number of copies that the runtime keeps running.
     #[serde(deserialize_with = "bounded")]
     pub wanted: u32,
-    /// Copies that are ready, of whichever revision.
+    /// Copies that are ready, of any revision.
     #[serde(deserialize_with = "bounded")]
     pub ready: u32,
     /// Copies of the present revision.
@@ -31,17 +33,17 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// One copy, ready and up to date: the default, which no format shows.
+    /// One copy, ready and up to date: the default, which is left out of every format.
     pub const ONE: Self = Self { wanted: 1, ready: 1, updated: 1 };
 
-    /// Counts that a runtime reports, each at most [`COPIES_MAX`].
+    /// Creates the counts that a runtime reports, each bounded to [`COPIES_MAX`].
     #[must_use]
     pub fn bounded(wanted: u32, ready: u32, updated: u32) -> Self {
         let [wanted, ready, updated] = [wanted, ready, updated].map(|count| count.min(COPIES_MAX));
         Self { wanted, ready, updated }
     }
 
-    /// Returns true if `wanted` copies are asked for, ready and up to date, and no others are ready.
+    /// Returns true if exactly `wanted` copies are requested, ready and up to date.
     #[must_use]
     pub fn is_settled(self, wanted: u32) -> bool {
         self == Self { wanted, ready: wanted, updated: wanted }
@@ -55,7 +57,7 @@ impl fmt::Display for Copies {
     }
 }
 
-/// Change of the number of copies by a step, with those that a rolling update runs beside them.
+/// Change of the number of copies by a step, with the surge of a rolling update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CopiesChange {
@@ -63,10 +65,10 @@ pub struct CopiesChange {
     pub from: u32,
     #[serde(deserialize_with = "bounded")]
     pub to: u32,
-    /// Copies beside the wanted ones while a rolling update goes on; not there for other steps.
+    /// Copies beside the wanted ones while a rolling update goes on; absent for other steps.
     #[serde(default, deserialize_with = "bounded", skip_serializing_if = "is_none")]
     pub surge: u32,
-    /// Given back on each of the step's GPUs once a rolling update is done; not there where that is nothing.
+    /// Memory given back on each of the step's GPUs once a rolling update is done, in MiB; absent where that is zero.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub returns_mib: Mebibytes,
 }
@@ -78,25 +80,25 @@ impl CopiesChange {
         Self { from, to, surge: 0, returns_mib: Mebibytes::ZERO }
     }
 
-    /// Rolling update that also changes the number, where the two differ.
+    /// Rolling update, which also changes the number where `from` and `to` differ.
     #[must_use]
     pub fn roll(from: u32, to: u32) -> Self {
         Self { surge: SURGE, ..Self::scale(from, to) }
     }
 
-    /// Most copies at any moment of the step.
+    /// Returns the largest number of copies at any moment of the step.
     #[must_use]
     pub fn most(self) -> u32 {
         self.from.max(self.to).saturating_add(self.surge)
     }
 
-    /// Copies that are there at some moment of the step, and not before it.
+    /// Returns the copies that exist at some moment of the step, and not before it.
     #[must_use]
     pub fn added(self) -> u32 {
         self.most().saturating_sub(self.from)
     }
 
-    /// It ends with fewer copies than it begins with, and takes none in between.
+    /// Returns true if the step ends with fewer copies than it begins with, and adds none in between.
     #[must_use]
     pub fn is_scale_down(self) -> bool {
         self.to < self.from && self.surge == 0

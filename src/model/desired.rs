@@ -1,6 +1,6 @@
-//! What should be: the manifest after includes, templates, variables and defaults, with nothing left to look up.
+//! Desired state: the manifest after includes, templates, variables and defaults, with nothing left to resolve.
 //!
-//! Not serializable on purpose: it carries secrets. What may leave is in [`crate::model::spec`].
+//! Not serializable on purpose: it carries secrets. The part that may be written down is in [`crate::model::spec`].
 
 mod memory;
 mod plain;
@@ -25,30 +25,31 @@ use crate::model::workload::Workload;
 pub use self::memory::{Evict, Wake};
 pub use self::probes::{Busy, BusyProbe, Health, HttpProbe, Pointer, Probe};
 
-/// Docker's own grace.
+/// Docker's default grace period.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
-/// A service that needs a day to stop is not stopped but waited for; a longer grace would be none.
+/// Longest grace period. A service that needs a day to stop is waited for rather than stopped.
 pub const GRACE_MAX: Duration = Duration::from_hours(24);
-/// Of an orphan: its own wish is followed up to the time that large databases take to write themselves down.
+/// Longest grace period of an orphan, whose own setting is followed up to the time that large databases take to write
+/// themselves to disk.
 pub const ORPHAN_GRACE_MAX: Duration = Duration::from_mins(10);
 
-/// Of one probe. Who answers at all answers sooner, on the busiest machine.
+/// Deadline of one probe. A service that answers at all answers sooner, on the busiest machine.
 pub const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
-/// A whole manifest, for one run: its mode and active goals are settled.
+/// A whole manifest, resolved for one run: its mode and active goals are settled.
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub project: ProjectName,
-    /// Former names of the project (`renamed_from`): their things count as this project's.
+    /// Former names of the project (`renamed_from`): services under them count as this project's.
     pub aliases: BTreeSet<ProjectName>,
-    /// `--take-over`: another machine's things at a shared engine become this one's.
+    /// `--take-over`: services of another machine at a shared engine become this machine's.
     pub take_over: bool,
-    /// Owner before, whose process trees the present owner takes over.
+    /// Uid of the previous owner, whose process trees the present owner takes over.
     pub previous_owner: Option<u32>,
     /// `None` where the manifest has no modes: then all services are wanted.
     pub mode: Option<ModeName>,
     pub mode_source: ModeSource,
-    /// What the entry file itself says, whoever chose.
+    /// The mode that the entry file itself names, whichever mode is in force.
     pub own_mode: Option<ModeName>,
     /// The entry file only includes others and names a mode: it is an explicit choice, as `--mode` is.
     pub entry_is_choice: bool,
@@ -58,26 +59,26 @@ pub struct Desired {
     pub is_streamed: bool,
     /// The file that names the project, absolute: the same for every entry file of one checkout.
     pub named_in: PathBuf,
-    /// The manifest that was applied last manages the project, whatever folder it is in.
+    /// True if the manifest that was applied last manages the project, in any folder.
     pub newest_checkout: bool,
-    /// Asked for with `--goal`; those that the mode names come on top.
+    /// Goals requested with `--goal`, in addition to those of the mode.
     pub goals_requested: BTreeSet<GoalName>,
     pub orphans: OrphanPolicy,
-    /// Kept free on every GPU.
+    /// Memory kept free on every GPU.
     pub reserve: Mebibytes,
     pub declared_gpus: Vec<DeclaredGpu>,
-    /// Address of a runtime's endpoint that the manifest names; without one it is the local one.
+    /// Address of a runtime's endpoint that the manifest names; a runtime without one uses its local endpoint.
     pub endpoints: BTreeMap<RuntimeName, String>,
     pub services: BTreeMap<ServiceName, Service>,
     pub modes: BTreeMap<ModeName, Mode>,
     pub goals: BTreeMap<GoalName, Goal>,
     pub rules: Rules,
     pub notify: Vec<Notifier>,
-    /// Values that no text may show, wherever they stand in it.
+    /// Values that no text may show, wherever they occur in it.
     pub secrets: Vec<Secret>,
-    /// What the reader should know though it stops nothing.
+    /// Findings that the reader should know, and that stop nothing.
     pub warnings: Vec<String>,
-    /// The entry and all that it includes, as they were read.
+    /// The entry file and all that it includes, as read.
     pub files: Arc<[FileText]>,
 }
 
@@ -88,7 +89,7 @@ impl Desired {
         self.project.as_str() == project || self.aliases.iter().any(|alias| alias.as_str() == project)
     }
 
-    /// Goals that count now: the mode's, and those asked for.
+    /// Returns the goals in force: the mode's, and the requested ones.
     #[must_use]
     pub fn active_goals(&self) -> BTreeSet<GoalName> {
         let mode = self.mode.as_ref().and_then(|name| self.modes.get(name));
@@ -99,13 +100,13 @@ impl Desired {
             .collect()
     }
 
-    /// A masker of [`Desired::secrets`]. It is made anew at each call, and meant to be kept.
+    /// Returns a masker of [`Desired::secrets`]. Each call builds it anew: keep it.
     #[must_use]
     pub fn masker(&self) -> Masker {
         Masker::of(self.secrets.iter())
     }
 
-    /// Masks free text of the manifest, and the configs that are written on things and shown as diffs.
+    /// Masks free text of the manifest, and the configs that are written on instances and shown as diffs.
     pub fn conceal(&mut self, masker: &Masker) {
         let rules = self.rules.allow.iter_mut().chain(&mut self.rules.deny);
         let described = self.modes.values_mut().map(|mode| &mut mode.description);
@@ -120,7 +121,7 @@ impl Desired {
     }
 }
 
-/// Who chose the mode.
+/// Source of the mode in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeSource {
     Manifest,
@@ -129,24 +130,25 @@ pub enum ModeSource {
     Override,
 }
 
+/// Treatment of orphans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanPolicy {
     Report,
     Stop,
 }
 
-/// A GPU that the manifest vouches for: its figure goes over the driver's.
+/// A GPU that the manifest declares: its figure overrides the driver's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredGpu {
     pub index: u32,
     pub uuid: Option<String>,
     pub capacity: Mebibytes,
-    /// It has no memory of its own, and uses the host's.
+    /// The GPU has no memory of its own, and uses the host's.
     pub unified: bool,
 }
 
 impl DeclaredGpu {
-    /// Whether it stands for this GPU. An instance of a partitioned GPU has no index of its own.
+    /// Returns true if the declaration is of this GPU. An instance of a partitioned GPU has no index of its own.
     #[must_use]
     pub fn is(&self, id: &GpuId, index: u32) -> bool {
         match &self.uuid {
@@ -156,23 +158,25 @@ impl DeclaredGpu {
     }
 }
 
+/// A named set of services that run together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mode {
     pub description: Option<String>,
     pub services: BTreeSet<ServiceName>,
     pub goals: BTreeSet<GoalName>,
-    /// Must be off in any case.
+    /// Services that must be off.
     pub stop: BTreeSet<ServiceName>,
     pub others: Others,
 }
 
-/// What becomes of running services that the mode does not name.
+/// Treatment of running services that the mode does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
     Stop,
     Keep,
 }
 
+/// A named purpose that needs services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
     pub description: Option<String>,
@@ -181,92 +185,94 @@ pub struct Goal {
     pub priority: i64,
 }
 
-/// One service, complete.
+/// One service, resolved.
 #[derive(Clone, Debug)]
 pub struct Service {
     pub name: ServiceName,
     pub workload: Workload,
     pub stop: StopPolicy,
-    /// Of one copy, on each GPU that it uses.
+    /// GPU memory of one copy, on each GPU that it uses.
     pub vram: Mebibytes,
     /// Copies that should run; 1 for a runtime that does not scale.
     pub copies: u32,
     pub gpu: GpuRequest,
-    /// It is told its GPUs by index, not by id.
+    /// The service gets its GPUs by index, not by id.
     pub gpu_as_index: bool,
     pub priority: i64,
     pub phases: BTreeSet<u32>,
     pub depends_on: BTreeMap<ServiceName, Dependency>,
-    /// Large, and nothing that a plan asks of all: boxed, as what is seldom there, so that thousands of services lie
-    /// closer.
+    /// Boxed, as are rarely used fields: it is large, no plan reads it of all services, and thousands of services stay
+    /// closer in memory.
     pub health: Box<Health>,
     pub busy: Option<Box<Busy>>,
-    /// How long a busy service is waited for before it is stopped anyway; `None`: until apply's own timeout.
+    /// Longest wait for a busy service before it is stopped anyway; `None`: until apply's own timeout.
     pub drain: Option<Duration>,
     pub evict: Option<Box<Evict>>,
     pub wake: Option<Box<Wake>>,
     pub hooks: Box<Hooks>,
     pub recover: Recover,
-    /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.
+    /// Host ports that the service takes while it runs: published ones, and local ones that its probes connect to.
     pub ports: BTreeSet<Endpoint>,
-    /// Secrets that it needs and that are not there: where they should come from, and what is wrong there.
+    /// Secrets that the service needs and that are missing: where each should come from, and what is wrong there.
     pub missing_secrets: Vec<String>,
     pub spec: Spec,
-    /// `lcm.yaml:12`, for messages.
+    /// Place in the manifest, for messages: `lcm.yaml:12`.
     pub source: String,
 }
 
 impl Service {
-    /// Name of the object at its runtime that carries this service, where one does.
+    /// Returns the name of the object at the runtime that carries this service, where there is one.
     #[must_use]
     pub fn object(&self) -> Option<&ObjectName> {
         self.workload.object.as_ref()
     }
 
-    /// GPU memory of so many copies, on each GPU that they use: all copies of a service share its GPUs.
+    /// Returns the GPU memory of this many copies, on each GPU that they use: all copies of a service share its GPUs.
     #[must_use]
     pub fn vram_of(&self, copies: u32) -> Mebibytes {
         Mebibytes(self.vram.0.saturating_mul(u64::from(copies)))
     }
 
-    /// GPU memory of all wanted copies, on each GPU that they use.
+    /// Returns the GPU memory of all wanted copies, on each GPU that they use.
     #[must_use]
     pub fn vram_total(&self) -> Mebibytes {
         self.vram_of(self.copies)
     }
 
-    /// Whether it needs a GPU, or memory on one.
+    /// Returns true if the service needs a GPU, or memory on one.
     #[must_use]
     pub fn needs_gpu_memory(&self) -> bool {
         self.wants_gpu() || self.vram > Mebibytes::ZERO
     }
 
-    /// Whether it needs a GPU to start.
+    /// Returns true if the service needs a GPU to start.
     #[must_use]
     pub fn wants_gpu(&self) -> bool {
         self.gpu != GpuRequest::None
     }
 }
 
+/// How a service is stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopPolicy {
     /// `None`: TERM for processes, the image's own for containers.
     pub signal: Option<String>,
     pub grace: Duration,
-    /// Run instead of the signal; what is left after the grace is killed all the same.
+    /// Command that is run instead of the signal; what is left after the grace period is killed all the same.
     pub exec: Option<Vec<String>>,
 }
 
+/// GPUs that a service requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GpuRequest {
     None,
-    /// One, wherever there is room.
+    /// One GPU, any that has enough free memory.
     Auto,
     /// All of these together.
     All(Vec<GpuRef>),
     /// One of these.
     Any(Vec<GpuRef>),
-    /// So many different ones.
+    /// This many different ones.
     Count(u32),
 }
 
@@ -276,10 +282,11 @@ pub enum GpuRef {
     Uuid(String),
 }
 
+/// Dependency of a service on another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
     pub condition: Condition,
-    /// Recreated together with what it depends on.
+    /// The service is recreated together with the one that it depends on.
     pub restart: bool,
 }
 
@@ -289,12 +296,12 @@ pub enum Condition {
     Healthy,
 }
 
-/// How often, and how soon, a service is brought back.
+/// Limits on starting a service again that does not stay up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recover {
-    /// So often, until it has been well for a while.
+    /// Attempts until the service has been well for a while.
     pub attempts: u32,
-    /// Before the second attempt; twice as long before each further one.
+    /// Wait before the second attempt; doubled before each further one.
     pub backoff: Duration,
     pub max_backoff: Duration,
 }

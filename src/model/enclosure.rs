@@ -1,4 +1,4 @@
-//! Judgement of where lcm runs: on a machine, or in a container that ends with its job.
+//! Where lcm runs: on a machine, or in a container that ends with its job.
 //!
 //! Files like `/.dockerenv` and variables like `container=` prove nothing: images keep them, and a container can be used
 //! as a machine (LXC, systemd-nspawn, WSL, a development container). What matters is whether a process that lcm starts
@@ -43,29 +43,29 @@ const SERVICE_MANAGERS: [&str; 11] = [
 pub struct Surroundings {
     /// `pid:[4026531836]`.
     pub pid_namespace: Option<String>,
-    /// Id of the container, by mounts and control groups.
+    /// Id of the container, from mounts and control groups.
     pub container: Option<String>,
     /// Program of process 1.
     pub first: Option<String>,
-    /// Process 1 is an ancestor of this process.
+    /// True if process 1 is an ancestor of this process.
     pub descends_from_first: Option<bool>,
-    /// A CI system runs this process, by its environment.
+    /// True if a CI system runs this process, according to its environment.
     pub is_ci: bool,
 }
 
-/// Where lcm runs.
+/// Place where lcm runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enclosure {
     /// Processes outlive lcm.
     Machine,
     /// A container: processes that lcm starts end with it.
     Job {
-        /// It has the host's pid namespace.
+        /// True if the container shares the host's pid namespace.
         host_pids: bool,
     },
 }
 
-/// Judges readings.
+/// Returns where lcm runs, judged from readings.
 #[must_use]
 pub fn judge(surroundings: &Surroundings) -> Enclosure {
     let Surroundings { pid_namespace, container, first, descends_from_first, is_ci } = surroundings;
@@ -97,8 +97,8 @@ pub fn container_of_mounts(mountinfo: &str) -> Option<String> {
     })
 }
 
-/// Whether the mounts alone show that a path is the host's: it lies on a mount of the same path of another file system
-/// than the container's own.
+/// Returns true if the mounts alone show that a path is the host's: it lies on a mount of the same path of another file
+/// system than the container's own.
 #[must_use]
 pub fn is_mounted_alike(mountinfo: &str, path: &Path) -> bool {
     let mounts = mountinfo.lines().filter_map(mount).filter(|mount| path.starts_with(&mount.point));
@@ -116,13 +116,13 @@ struct Mount {
     point: PathBuf,
 }
 
-/// `36 35 98:0 /root /mnt options … - type source options`.
+/// Parses `36 35 98:0 /root /mnt options … - type source options`.
 fn mount(line: &str) -> Option<Mount> {
     let mut fields = line.split(' ').skip(3);
     Some(Mount { root: unescaped(fields.next()?), point: unescaped(fields.next()?) })
 }
 
-/// The kernel writes space, tab, line end and backslash in octal.
+/// Unescapes a field: the kernel writes space, tab, line end and backslash in octal.
 fn unescaped(field: &str) -> PathBuf {
     let mut text = field.to_owned();
     for (code, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
@@ -131,14 +131,15 @@ fn unescaped(field: &str) -> PathBuf {
     PathBuf::from(text)
 }
 
-/// A container that lcm runs in, as far as it concerns the manifest's services.
+/// The container that lcm runs in, as far as it concerns the manifest's services.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnclosureFact {
-    /// Options of `docker run` without which the host's process trees can't be observed; empty: they are.
+    /// Options of `docker run` that are missing, so that the host's process trees can't be observed; empty: none is
+    /// missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
-    /// lcm's store is the container's own: holds and attempts of the host are not known here.
+    /// Reason for which lcm's store is the container's own: holds and attempts of the host are not known here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_store: Option<String>,
     /// Folders of the host that are mounted in the container.
@@ -156,13 +157,13 @@ pub struct MountFact {
     pub here: PathBuf,
 }
 
-/// Returns the host's path of a path in the container; `None`: it is the container's own.
+/// Returns the host's path of a path in the container; `None`: the path is the container's own.
 #[must_use]
 pub fn host_path(mounts: &[MountFact], path: &Path) -> Option<PathBuf> {
     let over = mounts.iter().filter(|mount| path.starts_with(&mount.here));
     let nearest = over.max_by_key(|mount| mount.here.components().count())?;
     let rest = path.strip_prefix(&nearest.here).ok()?;
-    // Joining nothing would add a slash.
+    // Joining an empty path would add a slash.
     Some(if rest.as_os_str().is_empty() { nearest.host.clone() } else { nearest.host.join(rest) })
 }
 

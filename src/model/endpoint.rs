@@ -1,4 +1,4 @@
-//! A port of this host with its address and protocol: what a service takes, and what others hold.
+//! Ports of this host with their address and protocol: those that services take, and those that are taken.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,9 +11,9 @@ use serde::{Serialize, Serializer};
 /// Port that a container publishes on its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedPort {
-    /// The host's address; `None` is all of them.
+    /// Address of the host; `None`: all addresses.
     pub address: Option<String>,
-    /// `None`: the engine picks one, so it claims no room.
+    /// `None`: the engine picks one, so no port is reserved.
     pub host: Option<u16>,
     pub container: u16,
     pub protocol: Protocol,
@@ -26,7 +26,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// One port; in JSON a number where it is TCP on every address, else `127.0.0.1:8080` or `53/udp`.
+/// One port. In JSON a number where it is TCP on every address, else text: `127.0.0.1:8080` or `53/udp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     pub port: u16,
@@ -36,20 +36,20 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// TCP on one address; an unspecified one (`0.0.0.0`, `::`) is every address.
+    /// Creates a TCP endpoint on one address; an unspecified address (`0.0.0.0`, `::`) is every address.
     #[must_use]
     pub fn tcp(address: Option<IpAddr>, port: u16) -> Self {
         Self { port, protocol: Protocol::Tcp, address: address.filter(|address| !address.is_unspecified()) }
     }
 
-    /// `None`: the engine picks the port, so that nothing is claimed.
+    /// Returns the endpoint of a published port; `None`: the engine picks the port, so none is reserved.
     #[must_use]
     pub fn of_published(published: &PublishedPort) -> Option<Self> {
         let address = published.address.as_deref().and_then(|text| text.trim_matches(['[', ']']).parse().ok());
         Some(Self { protocol: published.protocol, ..Self::tcp(address, published.host?) })
     }
 
-    /// Whether one process alone can have both.
+    /// Returns true if only one process can listen on both.
     #[must_use]
     pub fn clashes(&self, other: &Self) -> bool {
         let same_address = match (self.address, other.address) {
@@ -84,7 +84,7 @@ impl std::str::FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("{text:?} is not a port: write 8080, \"127.0.0.1:8080\" or \"53/udp\"");
+        let fault = || format!("invalid port {text:?}: write 8080, \"127.0.0.1:8080\" or \"53/udp\"");
         let (rest, protocol) = match text.rsplit_once('/') {
             Some((rest, "udp")) => (rest, Protocol::Udp),
             Some((rest, "tcp")) => (rest, Protocol::Tcp),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_it_is_read() {
+    fn an_endpoint_is_written_as_it_is_read() {
         for (text, json) in
             [("8080", "8080"), ("127.0.0.1:8080", "\"127.0.0.1:8080\""), ("[::1]:53/udp", "\"[::1]:53/udp\"")]
         {

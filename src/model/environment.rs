@@ -1,4 +1,4 @@
-//! Values of environments.
+//! Values of environment variables.
 
 use crate::model::secret::Secret;
 
@@ -6,6 +6,7 @@ use crate::model::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvValue {
     Plain(String),
-    /// `None`: it is wanted and not there; [`missing_secrets`](crate::model::desired::Service::missing_secrets) says where it was looked for.
+    /// `None`: the secret is missing; [`missing_secrets`](crate::model::desired::Service::missing_secrets) names the
+    /// places that were searched.
     Secret(Option<Secret>),
 }

@@ -1,4 +1,5 @@
-//! One event type feeds the terminal, the JSON stream and the store alike. Its JSON is `lcm.event/1`, one a line.
+//! Events: one type feeds the terminal, the JSON stream and the store alike. Its JSON is `lcm.event/2`, one event a
+//! line.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -8,10 +9,10 @@ use crate::model::hooks::Point;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{ModeName, ProjectName, ServiceName, StepId};
 
-/// The version of an event's JSON.
-pub const FORMAT: &str = "lcm.event/1";
+/// Version of an event's JSON.
+pub const FORMAT: &str = "lcm.event/2";
 
-/// One thing that happened. Later versions of lcm add fields and types: a reader passes over what it does not know.
+/// One event of a run. Later versions of lcm add fields and types: readers must ignore what they do not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     #[schemars(extend("const" = FORMAT))]
@@ -29,120 +30,96 @@ impl Event {
     }
 }
 
+/// Kind of an event, named in `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventKind {
     /// A run begins.
-    Run {
-        project: ProjectName,
-        mode: Option<ModeName>,
-    },
-    /// A round's plan, in short.
-    Planned {
-        round: u32,
-        steps: Vec<StepId>,
-    },
-    /// All of a start that can fail and needs no room is done; before the first stop of a round.
-    Prepared {
-        step: StepId,
-        service: ServiceName,
-        took_ms: u64,
-    },
+    Run { project: ProjectName, mode: Option<ModeName> },
+    /// The plan of a round, as the ids of its steps.
+    Planned { round: u32, steps: Vec<StepId> },
+    /// Everything in a start that can fail before GPU memory is needed is done; sent before the first stop of a round.
+    Prepared { step: StepId, service: ServiceName, took_ms: u64 },
+    /// A step begins.
     StepStarted {
         step: StepId,
         service: ServiceName,
         action: Action,
-        /// As in the plan.
+        /// Estimate from the plan, in milliseconds.
         estimate_ms: Option<u64>,
     },
     /// A step enters a stage.
-    Stage {
-        step: StepId,
-        service: ServiceName,
-        stage: Stage,
-        detail: Option<String>,
-    },
-    /// A state changed by lcm's doing.
-    Transition {
-        service: ServiceName,
-        from: State,
-        to: State,
-        reason: String,
-    },
+    Stage { step: StepId, service: ServiceName, stage: Stage, detail: Option<String> },
+    /// lcm changed the state of a service.
+    Transition { service: ServiceName, from: State, to: State, reason: String },
+    /// A step succeeded, or was not needed any more.
     StepDone {
         step: StepId,
         service: ServiceName,
         outcome: Outcome,
         took_ms: u64,
-        /// Where that time went.
+        /// Time spent in each stage.
         stages: Vec<StageTime>,
     },
+    /// A step failed.
     StepFailed {
         step: StepId,
         service: ServiceName,
         error: String,
-        /// What the service wrote last, masked and bounded.
+        /// Last lines that the service logged, masked and bounded.
         log: Vec<String>,
         took_ms: u64,
-        /// Where that time went.
+        /// Time spent in each stage.
         stages: Vec<StageTime>,
     },
-    /// Not begun, for this reason.
-    StepSkipped {
-        step: StepId,
-        service: ServiceName,
-        reason: String,
-    },
+    /// A step was not begun, for this reason.
+    StepSkipped { step: StepId, service: ServiceName, reason: String },
     /// A hook was called, or a notifier failed.
     Hook {
         service: ServiceName,
         hook: Point,
-        /// `./warm.sh`, `POST http://localhost:9000/lcm`.
+        /// The call in one line: `./warm.sh`, `POST http://localhost:9000/lcm`.
         call: String,
         outcome: CallOutcome,
-        /// `null`: it went well.
+        /// `null`: the call succeeded.
         error: Option<String>,
-        /// What it wrote or answered, masked and bounded.
+        /// Output of the program, or body of the response; masked and bounded.
         output: String,
         took_ms: u64,
     },
-    /// Still at it; sent while nothing else is.
-    Heartbeat {
-        waiting: Vec<StepId>,
-        elapsed_ms: u64,
-    },
-    Warning {
-        message: String,
-    },
-    /// The last one, whatever became of the run.
+    /// The run goes on; sent while there is no other event.
+    Heartbeat { waiting: Vec<StepId>, elapsed_ms: u64 },
+    /// A warning.
+    Warning { message: String },
+    /// The last event of every run, whether it succeeded or failed.
     Result {
-        /// That of the command.
+        /// Exit code of the command.
         exit_code: u8,
-        /// Anything was changed, or may have been.
+        /// True if anything was changed, or may have been.
         changed: bool,
-        /// Steps that came to a good end, or were not needed any more.
+        /// Steps that succeeded, or were not needed any more.
         done: u32,
         failed: u32,
         /// Steps that were not begun, or not followed to their end.
         skipped: u32,
-        /// Services that are wanted and can't be.
+        /// Wanted services that can't start.
         blocked: u32,
-        /// In one sentence.
+        /// The result in one sentence.
         message: String,
-        /// From the run's first event to this one.
+        /// Time from the run's first event to this one, in milliseconds.
         #[serde(default)]
         took_ms: u64,
-        /// Services by what was done with them.
+        /// Services by the action that was taken.
         #[serde(default)]
         services: ServiceCounts,
-        /// Where the time of all steps went, in the order in which a step goes through them. What went on side by side
-        /// is added up.
+        /// Time of all steps by stage, in the order in which a step goes through the stages. Times of parallel steps
+        /// are added up.
         #[serde(default)]
         stages: Vec<StageTotal>,
     },
 }
 
-/// Services by what was done with them; one that was stopped and started again counts twice.
+/// Number of services by the action that was taken; one that was stopped and started again counts twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceCounts {
     pub evicted: u32,
@@ -152,7 +129,7 @@ pub struct ServiceCounts {
     pub unpaused: u32,
     #[serde(default)]
     pub updated: u32,
-    /// Not there where none was.
+    /// Absent where no service was scaled.
     #[serde(default, skip_serializing_if = "is_none")]
     pub scaled: u32,
     #[serde(default)]
@@ -165,7 +142,7 @@ fn is_none(count: &u32) -> bool {
     *count == 0
 }
 
-/// What a step is doing.
+/// Stage of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -196,48 +173,49 @@ impl Stage {
     }
 }
 
-/// How long a step was in one stage; in the order in which they came.
+/// Time that a step spent in one stage; listed in the order of the stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTime {
     pub stage: Stage,
     pub took_ms: u64,
 }
 
-/// How long the steps of a run were in one stage.
+/// Time that the steps of a run spent in one stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTotal {
     pub stage: Stage,
-    /// Of all of them together.
+    /// Time of all steps together, in milliseconds.
     pub took_ms: u64,
-    /// How many were in it.
+    /// Number of steps that passed the stage.
     pub steps: u32,
-    /// The one that was in it longest.
+    /// The step that spent the longest time in the stage.
     pub longest: StepTime,
 }
 
-/// How long one step took.
+/// Time of one step, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepTime {
     pub step: StepId,
     pub took_ms: u64,
 }
 
-/// How a step came to its end, where it did well.
+/// Outcome of a step that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Done,
-    /// The world had it already.
+    /// The machine was in the wanted state already.
     NotNeeded,
 }
 
-/// How a call came to its end.
+/// Outcome of the call of a hook or a notifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOutcome {
-    Well,
-    /// It stops nothing.
+    #[serde(alias = "well")]
+    Succeeded,
+    /// The call failed, and the run goes on.
     Failed,
-    /// It failed, and the step that asked it is not taken.
+    /// The call failed, and so the step that required it is not taken.
     Vetoed,
 }

@@ -1,6 +1,6 @@
-//! Raw readings of a machine, as the driver takes them and as a world file holds them (`lcm observe --out`).
+//! Raw readings of a machine, as observers take them and as a snapshot file holds them (`lcm observe --out`).
 //!
-//! Nothing is concluded here: what a reading means for a service is `observe`'s work. Secrets never get this far.
+//! Not here: conclusions. What a reading means for a service is `observe`'s work. Secrets never get this far.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ mod owner;
 mod probes;
 mod reading;
 
-/// The version of a world file.
+/// Version of a snapshot file.
 pub const FORMAT: &str = "lcm.world/2";
 
 /// Everything read at one time.
@@ -43,47 +43,48 @@ pub struct Facts {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub host: String,
-    /// This machine as labels name it, where the engine may hold other machines' containers too.
+    /// Id of this machine as labels carry it, where the engine may hold other machines' containers too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_id: Option<String>,
-    /// This host's ids, which do not depend on the container that lcm may run in.
+    /// Ids of this host, which do not depend on the container that lcm may run in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_identity: Option<HostIdentity>,
-    /// The container that lcm runs in, where that ends with its job.
+    /// The container that lcm runs in, if that ends with its job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enclosure: Option<EnclosureFact>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
-    /// Instances that each runtime knows of, ours or not.
+    /// Instances that each runtime reports, this project's and others.
     #[serde(default)]
     pub instances: Instances,
-    /// Processes and containers with lcm's marks that are not proven to be ours.
+    /// Processes and containers with lcm's marks that are not proven to be this project's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<ClaimFact>,
     #[serde(default)]
     pub gpus: Reading<Vec<GpuFact>>,
-    /// GPU memory that starts of other users' lcm were let in with.
+    /// GPU memory reserved by starts of other users' lcm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reservations: Vec<ReservationFact>,
-    /// Where paths of the manifest lead now: working folders and host folders of mounts, by their absolute path there.
+    /// Real paths of the manifest's working folders and of host folders of mounts, by the absolute path in the
+    /// manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<String, PathFact>,
-    /// Who listens on the ports that the manifest needs.
+    /// Listeners on the ports that the manifest needs.
     #[serde(default)]
     pub listeners: Reading<Vec<ListenerFact>>,
-    /// Probes of what appears to run.
+    /// Probe results of the services that appear to run.
     #[serde(default)]
     pub probes: BTreeMap<ServiceName, ProbeFacts>,
-    /// What lcm's own store remembers; empty where the store is gone.
+    /// History from lcm's own store; empty where the store is gone.
     #[serde(default)]
     pub history: BTreeMap<ServiceName, HistoryFact>,
     /// Holds of operators, by service.
-    #[serde(rename = "words", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(rename = "holds", alias = "words", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holds: BTreeMap<ServiceName, HoldRecord>,
-    /// Reason for which holds can't be read; then none is known of any service.
+    /// Reason for which holds can't be read; then no service's hold is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_unknown: Option<String>,
-    /// Modes that operators switched to: a world file keeps them for the next command.
+    /// Mode overrides that operators set: a snapshot file keeps them for the next command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub switches: Vec<ModeOverride>,
     /// Calls that runs of this project committed themselves to and did not make.
@@ -92,7 +93,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// A machine on which nothing runs and nothing was asked.
+    /// Returns the facts of a machine on which nothing runs and nothing was read.
     #[must_use]
     pub fn empty(host: impl Into<String>, observed_at: Timestamp) -> Self {
         Self {
@@ -117,12 +118,12 @@ impl Facts {
         }
     }
 
-    /// Adds holds of operators to those that a world file brings along; the later one counts.
+    /// Adds holds of operators to those of the snapshot file; the later one counts.
     pub fn merge_holds(&mut self, holds: BTreeMap<ServiceName, HoldRecord>) {
         self.holds.extend(holds);
     }
 
-    /// Adds what a store remembers to the past that a world file brings along.
+    /// Adds the store's history to that of the snapshot file.
     pub fn remember(&mut self, known: BTreeMap<ServiceName, HistoryFact>) {
         for (service, fact) in known {
             self.history.entry(service).or_default().learn(&fact);
@@ -130,27 +131,28 @@ impl Facts {
     }
 }
 
-/// Where a path of the manifest leads now.
+/// Real path of a path in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathFact {
-    /// Without symbolic links.
+    /// Path without symbolic links.
     pub real: String,
     /// `DEVICE:INODE`.
     pub id: String,
 }
 
-/// A process that can't be mistaken for a later one with the same pid.
+/// Identity of a process, distinct from a later one with the same pid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessFact {
     pub pid: i32,
-    /// Clock ticks after boot.
+    /// Start of the process, in clock ticks after boot.
     pub start_ticks: u64,
-    /// The program's name alone; arguments may hold secrets.
+    /// Name of the program alone; arguments may hold secrets.
     pub program: String,
 }
 
+/// End of a process or container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExitFact {
@@ -163,6 +165,7 @@ pub struct ExitFact {
     pub at: Option<Timestamp>,
 }
 
+/// One GPU as its driver, or the manifest, reports it. Amounts are in MiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuFact {
@@ -171,51 +174,52 @@ pub struct GpuFact {
     #[serde(default)]
     pub name: String,
     pub capacity: Mebibytes,
-    /// By all processes together, without `reserved`. `None`: nobody could be asked.
+    /// Memory used by all processes together, without `reserved`. `null`: no driver could be queried.
     #[serde(default)]
     pub used: Option<Mebibytes>,
-    /// What the driver keeps for itself.
+    /// Memory that the driver keeps for itself.
     #[serde(default)]
     pub reserved: Mebibytes,
     #[serde(default)]
     pub holders: Vec<GpuHolder>,
-    /// Why it can't be used though it is known: it fell off the bus.
+    /// Reason for which a known GPU can't be used: it fell off the bus.
     #[serde(default)]
     pub lost: Option<String>,
-    /// Why nothing can be said of it, though it is there: lcm may not ask for it.
+    /// Reason for which a GPU that is there can't be read: lcm lacks the permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
 }
 
-/// A process that holds GPU memory, or held it when it ended and has not given it back yet.
+/// A process that holds GPU memory, or that has ended and whose memory the driver still counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuHolder {
-    /// 0: there are some, and nobody can say which.
+    /// 0: processes that the driver could not identify.
     pub pid: i32,
     pub program: String,
-    /// `None`: the driver does not tell.
+    /// `null`: the driver does not report it.
     #[serde(default)]
     pub memory: Option<Mebibytes>,
     pub owner: ProcessOwner,
 }
 
 impl GpuHolder {
-    /// The program of one that has ended while the driver still counts its memory.
+    /// Program name of a process that has ended while the driver still counts its memory.
     pub const ENDED: &'static str = "a process that has ended";
 
-    /// It stands for any that could not be told apart.
+    /// Returns true if the entry stands for processes that could not be identified.
     #[must_use]
-    pub fn is_anybody(&self) -> bool {
+    pub fn is_unidentified(&self) -> bool {
         self.pid == 0
     }
 }
 
+/// A listener on a port of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerFact {
     pub port: u16,
-    /// Address that it listens on; absent where that is every one.
+    /// Address that it listens on; absent: every address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub address: Option<IpAddr>,
@@ -227,7 +231,7 @@ pub struct ListenerFact {
 }
 
 impl ListenerFact {
-    /// Where it listens.
+    /// Returns the endpoint that it listens on.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::tcp(self.address, self.port)

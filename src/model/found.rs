@@ -1,7 +1,7 @@
-//! What runs on a machine of which no manifest speaks yet, for one to be drafted from.
+//! Survey of a machine without a manifest: the running programs and containers from which `lcm init` drafts one.
 //!
-//! No environment is ever in here. Command lines come as they are found, and may hold secrets: who writes them down
-//! takes those out first. So this is neither serialized nor kept.
+//! Never in here: environments. Command lines are kept as found and may hold secrets, which must be removed before they
+//! are written down. So a survey is neither serialized nor kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,21 +10,21 @@ use crate::model::facts::Facts;
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
-/// A machine, looked at without a manifest.
+/// Readings of a machine, taken without a manifest.
 #[derive(Clone, Debug)]
 pub struct MachineSurvey {
-    /// Containers, lcm's own trees and GPUs. Nothing was probed.
+    /// Containers, lcm's own process trees and GPUs. Nothing was probed.
     pub facts: Facts,
-    /// Empty for a recorded world.
+    /// Empty for a recorded snapshot.
     pub discovered: Discovered,
 }
 
-/// Readings beside the facts, which no manifest's plan needs.
+/// Readings beside the facts, which no plan needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovered {
-    /// What the facts do not tell of containers, by the container's id.
+    /// Details of containers that the facts lack, by the container's id.
     pub containers: BTreeMap<String, FoundContainer>,
-    /// Who holds GPU memory outside of containers and of lcm, by the pid of its leader.
+    /// Programs that hold GPU memory outside of containers and of lcm.
     pub programs: Vec<FoundProgram>,
 }
 
@@ -37,39 +37,39 @@ impl Extend<Self> for Discovered {
     }
 }
 
-/// What a look at one container adds.
+/// Details of one container beside the facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundContainer {
-    /// Compose's name for it.
+    /// Name of its service in Compose.
     pub compose_service: Option<String>,
-    /// Other services of its Compose project that it needs.
+    /// Other services of its Compose project that it depends on.
     pub depends_on: BTreeSet<String>,
     /// `always`, `unless-stopped`, `on-failure`.
     pub restart_policy: Option<String>,
     /// TCP ports of the host that it publishes, also while it is stopped, with the address to reach each by.
     pub ports: BTreeMap<u16, String>,
-    /// Those of them that take connections now.
+    /// Ports among them that accept connections now.
     pub answering: BTreeSet<u16>,
-    /// It was made to see a GPU.
-    pub asks_for_gpu: bool,
+    /// The container was created with access to a GPU.
+    pub requests_gpu: bool,
 }
 
-/// Processes that belong together and hold GPU memory.
+/// Processes that belong together, under one leader, and hold GPU memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundProgram {
-    /// The one that the others were started by.
+    /// Pid of the leader, which started the others.
     pub pid: i32,
-    /// The name of the one that holds most.
+    /// Name of the process that holds the most.
     pub program: String,
-    /// The leader's command line, word by word; empty where it can't be read.
+    /// Command line of the leader, word by word; empty where it can't be read.
     pub command: Vec<String>,
     pub cwd: Option<PathBuf>,
-    /// Somebody sits, or sat, before it.
+    /// It is, or was, attached to a terminal.
     pub terminal: bool,
-    /// The systemd unit that keeps it.
+    /// The systemd unit that it belongs to.
     pub unit: Option<String>,
     /// TCP ports that it listens on.
     pub ports: BTreeSet<u16>,
-    /// What it holds on each GPU; `None`: the driver does not tell.
+    /// Memory that it holds on each GPU; `None`: the driver does not report it.
     pub memory: BTreeMap<GpuId, Option<Mebibytes>>,
 }

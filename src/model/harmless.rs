@@ -1,7 +1,7 @@
-//! Text of others – a program's name, a log, a plan somebody sent – as it may be shown: what a terminal would obey, and
-//! what moves or hides the letters beside it, is left out. The one place that knows what that is.
+//! Makes text from outside (a program's name, a log, a saved plan) safe to show: removes what a terminal would
+//! interpret, and what moves or hides the letters beside it. The one place that defines that.
 //!
-//! Not here: what means something to a browser, to Markdown or to Mermaid, which those who write them take care of.
+//! Not here: escaping for a browser, Markdown or Mermaid, which the writers of these formats do.
 
 use std::str::Chars;
 
@@ -9,15 +9,15 @@ use unicode_width::UnicodeWidthChar;
 
 const RESET: &str = "\u{1b}[0m";
 
-/// Marks that stand on one letter: more of them than any script needs would be drawn over the lines around it.
+/// Combining marks on one letter: more than any script needs would be drawn over the lines around it.
 const MARKS_MAX: usize = 8;
 
-/// Stands where a text was cut.
+/// Mark of a cut text.
 const CUT: char = '…';
 
-/// What moves or hides what stands beside it: codes of terminals, line ends, what turns the direction of writing, and
-/// letters without a shape. The two that join letters stay: scripts and emoji need them; [`line()`] and [`lines`] keep
-/// them only there.
+/// Returns true for letters that move or hide what is beside them: terminal codes, line ends, marks of writing
+/// direction, and letters without a shape. The two joiners are not among them: scripts and emoji need them, and
+/// [`line()`] and [`lines`] keep them only there.
 #[must_use]
 pub fn is_unseen(letter: char) -> bool {
     letter.is_control()
@@ -31,7 +31,7 @@ pub fn is_unseen(letter: char) -> bool {
         )
 }
 
-/// As one line: ends of lines and tabs become spaces.
+/// Returns the text as one line: line ends and tabs become spaces.
 #[must_use]
 pub fn line(text: &str) -> String {
     if is_plain(text) {
@@ -44,10 +44,11 @@ pub fn line(text: &str) -> String {
     })
 }
 
-/// As [`line()`], and no longer than so many letters: a name that no manifest can have is shown, and fills no screen.
+/// Returns the text as [`line()`] does, cut to `letters_max` letters: even a name that no manifest can have is shown,
+/// and fills no screen.
 #[must_use]
 pub fn short(text: &str, letters_max: usize) -> String {
-    // What is left out of it may be any part: no more is looked at than can be shown.
+    // The part that is left out may be of any length: no more is read than can be shown.
     let beginning: String = text.chars().take(letters_max.saturating_add(1).saturating_mul(4)).collect();
     let line = line(&beginning);
     if line.chars().count() <= letters_max && beginning.len() == text.len() {
@@ -56,7 +57,7 @@ pub fn short(text: &str, letters_max: usize) -> String {
     line.chars().take(letters_max.saturating_sub(1)).chain([CUT]).collect()
 }
 
-/// As one line that may be painted already: where something is `colored`, what paints stays, and ends with the line.
+/// Returns the text as one line, which may hold colour codes: with `colored` they stay, and end with the line.
 #[must_use]
 pub fn painted_line(text: &str, colored: bool) -> String {
     if is_plain(text) {
@@ -71,7 +72,7 @@ pub fn painted_line(text: &str, colored: bool) -> String {
     unpainted_at_its_end(line)
 }
 
-/// Its lines and tabs stay; where something is `colored`, what paints stays too, and ends with its line.
+/// Returns the text with its lines and tabs; with `colored` its colour codes stay too, and end with their line.
 #[must_use]
 pub fn lines(text: &str, colored: bool) -> String {
     if text.bytes().all(|byte| byte == b'\n' || is_plain_byte(byte)) {
@@ -93,16 +94,16 @@ pub fn lines(text: &str, colored: bool) -> String {
     text.split_inclusive('\n').map(unpainted).collect()
 }
 
-/// A line of a log as a terminal would show it: of one that was drawn over and over, the last drawing. Its paint ends
-/// with it.
+/// Returns a line of a log as a terminal would show it: of a line that was redrawn with carriage returns, the last
+/// version. Colour codes end with the line.
 #[must_use]
 pub fn drawn(line: &str, colored: bool) -> String {
     let line = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
     lines(line, colored)
 }
 
-/// A line that no runner obeys: GitHub's obeys one that begins with `::`, however far it stands in, and others obey these
-/// wherever they stand. No line of lcm's own has any.
+/// Returns the line in a form that no CI runner takes for a command: GitHub's runner obeys a line that begins with `::`
+/// at any indent, others obey the marks below anywhere. No line of lcm's own has any.
 #[must_use]
 pub fn no_command(line: String) -> String {
     let begin = line.len() - line.trim_start().len();
@@ -116,7 +117,7 @@ pub fn no_command(line: String) -> String {
     ["##[", "##vso[", "##teamcity["].iter().fold(line, |line, word| line.replace(word, &word.replacen("##", "# #", 1)))
 }
 
-/// Whether it is one line of ASCII that is shown as it is: most text is, and needs no second look.
+/// Returns true if the text is one line of ASCII that is shown unchanged: most text is, and needs no second pass.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
     text.bytes().all(is_plain_byte)
@@ -126,7 +127,7 @@ fn is_plain_byte(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte)
 }
 
-/// What separates words, and would begin another line or column.
+/// Returns true for letters that separate words, and would begin another line or column.
 fn is_gap(letter: char) -> bool {
     matches!(letter, '\t' | '\n' | '\u{b}' | '\u{c}' | '\u{2028}' | '\u{2029}')
 }
@@ -136,8 +137,8 @@ fn unpainted_at_its_end(line: String) -> String {
     if is_open { line + RESET } else { line }
 }
 
-/// Length in bytes of what stands at the begin of one line and is never shown: a code of a terminal, or a letter
-/// without a shape. 0: a letter that is shown.
+/// Returns the length in bytes of an invisible sequence at the begin of a line: a terminal code, or a letter without a
+/// shape. 0: the line begins with a letter that is shown.
 #[must_use]
 pub fn unseen_bytes(line: &str) -> usize {
     let mut letters = line.chars();
@@ -156,14 +157,14 @@ pub fn unseen_bytes(line: &str) -> usize {
 
 enum Piece {
     Letter(char),
-    /// A whole code that paints, and does nothing else.
+    /// A whole code that sets colour or style, and does nothing else.
     Paint(String),
 }
 
-/// What is kept of a text.
+/// Text that is kept, letter by letter.
 struct CleanText {
     text: String,
-    /// Joins what was before and what comes next, if that is such a letter too.
+    /// A joiner between the letter before and the next one, kept only if the next one is not ASCII either.
     joiner: Option<char>,
     marks: usize,
 }
@@ -176,7 +177,7 @@ impl CleanText {
             return;
         }
         if matches!(letter, '\u{200c}' | '\u{200d}') {
-            // Between letters of ASCII it joins nothing, and makes two names that look the same.
+            // Between ASCII letters a joiner joins nothing, and makes two names that look the same.
             self.joiner = Some(letter).filter(|_| self.text.ends_with(|last: char| !last.is_ascii()));
             return;
         }
@@ -191,16 +192,16 @@ impl CleanText {
     }
 }
 
-/// All that is shown goes through here, letter by letter: `keep` writes what it keeps, and makes no text of each.
+/// Filters a text letter by letter: `keep` writes what is kept, and allocates nothing for each letter.
 fn passed(text: &str, keep: impl Fn(Piece, &mut CleanText)) -> String {
     let mut shown = CleanText { text: String::with_capacity(text.len()), joiner: None, marks: 0 };
     for line in text.split_inclusive('\n') {
-        // A code ends with its line at the latest: one that was cut off must not hide what others wrote below it.
+        // A code ends with its line at the latest: a code that was cut off must not hide the lines below it.
         let mut letters = line.trim_end_matches('\n').chars();
         while let Some(letter) = letters.next() {
             let piece = match letter {
                 '\u{1b}' => letters.next().and_then(|begin| sequence(begin, &mut letters)),
-                // One letter that stands for an escape and another.
+                // C1 control: one letter that stands for an escape and another.
                 '\u{80}'..='\u{9f}' => {
                     let begin = char::from_u32(u32::from(letter) - 0x40);
                     begin.and_then(|begin| sequence(begin, &mut letters))
@@ -218,7 +219,7 @@ fn passed(text: &str, keep: impl Fn(Piece, &mut CleanText)) -> String {
     shown.text
 }
 
-/// Takes what follows an escape (ECMA-48), and gives it back where it only paints.
+/// Consumes what follows an escape (ECMA-48), and returns it if it only sets colour or style.
 fn sequence(begin: char, letters: &mut Chars<'_>) -> Option<Piece> {
     match begin {
         '[' => {
@@ -232,7 +233,7 @@ fn sequence(begin: char, letters: &mut Chars<'_>) -> Option<Piece> {
                 end == Some('m') && code.chars().all(|letter| letter.is_ascii_digit() || ";:".contains(letter));
             (paints && !conceals(&code)).then(|| Piece::Paint(format!("\u{1b}[{code}m")))
         }
-        // A title, a link, a string of a device: up to its end, which is a bell or an escape and a backslash.
+        // A title, a link, or a string of a device: up to its end, which is a bell, or an escape and a backslash.
         ']' | 'P' | 'X' | '^' | '_' => {
             let end = letters.find(|letter| matches!(letter, '\u{7}' | '\u{1b}' | '\u{9c}'));
             if end == Some('\u{1b}') {
@@ -240,7 +241,7 @@ fn sequence(begin: char, letters: &mut Chars<'_>) -> Option<Piece> {
             }
             None
         }
-        // Choosing a set of letters: one more of them.
+        // Choosing a character set: one more letter.
         ' '..='/' => {
             letters.next();
             None
@@ -249,7 +250,8 @@ fn sequence(begin: char, letters: &mut Chars<'_>) -> Option<Piece> {
     }
 }
 
-/// Whether it makes what follows invisible, beside whatever else it does. A colour's own figures (`38;5;8`) don't.
+/// Returns true if the code makes what follows invisible, alone or among others. The figures of a colour (`38;5;8`)
+/// don't.
 fn conceals(code: &str) -> bool {
     let mut figures = code.split(';');
     while let Some(figure) = figures.next() {

@@ -1,5 +1,5 @@
-//! Holds of operators. A hold lasts until it is released, and the machine's state is seen through it: a service in
-//! maintenance is left as it is, whatever it does.
+//! Holds of operators. A hold lasts until it is released, and overrides the observed state: a service in maintenance is
+//! left as it is, whether it runs or not.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,16 +15,15 @@ use crate::model::lifecycle::State::{
 };
 use crate::model::names::{ModeName, ServiceName};
 
-/// What an operator wants of one service, against the manifest.
+/// Hold that an operator sets on one service, against the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(rename = "Word")]
 pub enum Hold {
-    /// Hands off: the machine is left as it is.
+    /// Maintenance: the service is left as it is.
     Maintain,
-    /// Paused: it keeps its memory, and counts in full.
+    /// Paused: the service keeps its memory, which counts in full.
     Suspend,
-    /// Stopped, and not brought back.
+    /// Stopped, and not started again.
     Terminate,
 }
 
@@ -40,7 +39,7 @@ impl Hold {
         }
     }
 
-    /// Where a service is that this was said of, once it is so.
+    /// Returns the state of a service under this hold, once it is in effect.
     #[must_use]
     pub fn state(self) -> State {
         match self {
@@ -51,16 +50,16 @@ impl Hold {
     }
 }
 
-/// The one way that a service takes from `from` once this is said of it, both ends included; `None`: it can't be said
-/// then.
+/// Returns the states that a service passes from `from` once this hold is set, both ends included; `None`: the hold
+/// can't be set in that state.
 #[must_use]
 pub fn way(hold: Hold, from: State) -> Option<&'static [State]> {
-    WAYS.iter().find(|(of, states)| *of == hold && states[0] == from).map(|(_, states)| *states)
+    HOLD_ROUTES.iter().find(|(of, states)| *of == hold && states[0] == from).map(|(_, states)| *states)
 }
 
 /// States that each hold leads through, as [`crate::model::lifecycle::ROUTES`] has it for actions: from where it can be
 /// set, up to [`Hold::state`].
-pub const WAYS: &[(Hold, &[State])] = &[
+pub const HOLD_ROUTES: &[(Hold, &[State])] = &[
     (Hold::Maintain, &[Online, Maintenance]),
     (Hold::Maintain, &[Busy, Maintenance]),
     (Hold::Maintain, &[Idle, Maintenance]),
@@ -85,7 +84,7 @@ pub const WAYS: &[(Hold, &[State])] = &[
     (Hold::Terminate, &[Offline, Terminated]),
 ];
 
-/// States that a service may go to from a hold's state when the hold is released. What is deleted is registered anew.
+/// States that a service may go to from a hold's state when the hold is released. A deleted service is registered anew.
 pub const RETURNS: &[(Hold, &[State])] = &[
     (Hold::Maintain, &[Maintenance, Online]),
     (Hold::Maintain, &[Maintenance, Offline]),
@@ -100,48 +99,46 @@ impl fmt::Display for Hold {
     }
 }
 
-/// A hold as it is kept: who set it, when, and why.
+/// A hold as it is kept, with its author, time and reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Said")]
 pub struct HoldRecord {
-    #[serde(rename = "word")]
+    #[serde(rename = "hold", alias = "word")]
     pub kind: Hold,
     pub by: String,
     #[schemars(with = "String")]
     pub since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `--meta key=value`.
+    /// Pairs given with `--meta key=value`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
 }
 
 impl HoldRecord {
-    /// `kim, since 2026-11-21T14:02:05Z: rendering`
+    /// Returns author, time and reason: `kim, since 2026-11-21T14:02:05Z: rendering`.
     #[must_use]
-    pub fn by_whom(&self) -> String {
-        by_whom(&self.by, self.since, self.reason.as_deref())
+    pub fn attribution(&self) -> String {
+        attribution(&self.by, self.since, self.reason.as_deref())
     }
 }
 
-/// The same of any hold's parts.
+/// Returns author, time and reason of a hold or a mode override: `kim, since 2026-11-21T14:02:05Z: rendering`.
 #[must_use]
-pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
+pub fn attribution(by: &str, since: Timestamp, reason: Option<&str>) -> String {
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("{by}, since {since:.0}{reason}")
 }
 
 /// Mode override of a project, set by `lcm switch` and followed by every command that names no mode, from any checkout.
-/// It holds until the manifest's own `mode:` is another than when it was set: the newest one wins.
+/// It lasts until the manifest's own `mode:` differs from the one at the time of the switch: the newest one wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Switched")]
 pub struct ModeOverride {
     pub mode: ModeName,
     /// The entry file that it was set with, absolute.
     pub entry: String,
-    /// What that file itself said then.
+    /// The mode that this file itself named then.
     pub own_mode: Option<ModeName>,
     pub by: String,
     #[schemars(with = "String")]
@@ -150,14 +147,14 @@ pub struct ModeOverride {
 }
 
 impl ModeOverride {
-    /// As [`HoldRecord::by_whom`].
+    /// Returns author, time and reason, as [`HoldRecord::attribution`] does.
     #[must_use]
-    pub fn by_whom(&self) -> String {
-        by_whom(&self.by, self.since, self.reason.as_deref())
+    pub fn attribution(&self) -> String {
+        attribution(&self.by, self.since, self.reason.as_deref())
     }
 }
 
-/// All that operators said of one project.
+/// All holds of one project, and its mode override.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holds {
     pub services: BTreeMap<ServiceName, HoldRecord>,
@@ -167,12 +164,12 @@ pub struct Holds {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hold, RETURNS, WAYS, way};
+    use super::{HOLD_ROUTES, Hold, RETURNS, way};
     use crate::model::lifecycle::{Action, State, route};
 
     #[test]
     fn every_way_there_and_back_walks_legal_rows() {
-        for (hold, states) in WAYS.iter().chain(RETURNS) {
+        for (hold, states) in HOLD_ROUTES.iter().chain(RETURNS) {
             for pair in states.windows(2) {
                 assert!(pair[0].may_become(pair[1]), "{hold} from {}: {} to {}", states[0], pair[0], pair[1]);
             }
@@ -212,9 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn hands_off_can_be_said_of_what_the_table_names() {
-        let said = State::ALL.into_iter().filter(|from| way(Hold::Maintain, *from).is_some());
-        let names: Vec<&str> = said.map(State::as_str).collect();
+    fn maintenance_can_be_set_in_the_states_of_the_table() {
+        let states = State::ALL.into_iter().filter(|from| way(Hold::Maintain, *from).is_some());
+        let names: Vec<&str> = states.map(State::as_str).collect();
         assert_eq!(names, ["online", "busy", "idle", "error", "suspended", "offline"]);
     }
 }

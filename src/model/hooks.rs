@@ -1,4 +1,4 @@
-//! What is called beside a change: hooks of one service, and notifiers of the whole manifest; and what they are told,
+//! Calls beside a change: hooks of one service, and notifiers of the whole manifest; and the payload that they get,
 //! `lcm.hook/2`.
 
 use std::collections::BTreeSet;
@@ -16,10 +16,10 @@ use crate::model::lifecycle::{Class, State};
 use crate::model::names::{GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::plan::ReasonCode;
 
-/// The version of what hooks and notifiers are told.
+/// Version of the payload of hooks and notifiers.
 pub const FORMAT: &str = "lcm.hook/2";
 
-/// What is called when one service starts or stops, in this order.
+/// Hooks of one service, called at its start and stop in this order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hooks {
     pub pre_start: Vec<Hook>,
@@ -29,7 +29,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Those of one point; a notifier belongs to no service.
+    /// Returns the hooks of one point; notifiers belong to no service.
     #[must_use]
     pub fn at(&self, point: Point) -> &[Hook] {
         match point {
@@ -42,36 +42,37 @@ impl Hooks {
     }
 }
 
+/// A call at a start or a stop of one service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hook {
     pub call: Call,
-    /// Where it is run: the folder of the file that says it, absolute.
+    /// Working folder: the folder of the file that defines the hook, absolute.
     pub cwd: PathBuf,
     pub timeout: Duration,
-    /// Before a change: its failure prevents it.
+    /// Hook before a change only: its failure prevents the change.
     pub required: bool,
 }
 
-/// Who is told of changes. It prevents none and delays none.
+/// A call that reports changes. It neither prevents nor delays any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notifier {
     pub call: Call,
     pub cwd: PathBuf,
     pub timeout: Duration,
     pub when: When,
-    /// Changes to these states; with `classes` empty too: to any.
+    /// Reports changes to these states; with `classes` empty too: to any.
     pub states: BTreeSet<State>,
     pub classes: BTreeSet<Class>,
-    /// Empty: all.
+    /// Empty: all services.
     pub services: BTreeSet<ServiceName>,
-    /// Events of whole runs. Without states, classes and services it is told of nothing else.
+    /// Events of whole runs to report. Without states, classes and services, the notifier gets nothing else.
     pub events: BTreeSet<RunEvent>,
-    /// `lcm.yaml:12`, for messages.
+    /// Place in the manifest, for messages: `lcm.yaml:12`.
     pub source: String,
 }
 
 impl Notifier {
-    /// Whether it is to be told of a change of this service to that state.
+    /// Returns true if the notifier reports a change of this service to that state.
     #[must_use]
     pub fn wants(&self, when: When, service: &ServiceName, to: State) -> bool {
         let any = self.states.is_empty() && self.classes.is_empty();
@@ -84,28 +85,28 @@ impl Notifier {
     }
 }
 
-/// On which side of a change.
+/// Side of a change on which a notifier is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     Before,
     After,
 }
 
-/// When something is called.
+/// Point at which a hook or a notifier is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Point {
-    /// Its room is proved; the start comes next.
+    /// GPU memory and ports are free; the start comes next.
     PreStart,
-    /// It is healthy.
+    /// The service is healthy.
     PostStart,
-    /// It is idle; the signal comes next.
+    /// The service is idle; the stop signal comes next.
     PreStop,
-    /// It is gone, and its room is back.
+    /// The service has stopped, and its GPU memory is free again.
     PostStop,
-    /// A change is about to be made.
+    /// A change follows.
     NotifyBefore,
-    /// A change was made, or seen.
+    /// A change was made, or observed.
     NotifyAfter,
 }
 
@@ -129,7 +130,7 @@ impl fmt::Display for Point {
     }
 }
 
-/// What a hook or a notifier is told: on its stdin, or as the body of the request.
+/// Payload of a hook or a notifier: on its stdin, or as the body of the request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HookPayload {
     #[schemars(extend("const" = FORMAT))]
@@ -139,29 +140,29 @@ pub struct HookPayload {
     pub hook: Point,
     pub project: ProjectName,
     pub service: ServiceName,
-    /// Of a hook: where the whole step begins. Of a notifier: what this one change leaves.
+    /// State before. For a hook: where the whole step begins. For a notifier: what this one change leaves.
     pub from: State,
-    /// Where that leads.
+    /// State after.
     pub to: State,
-    /// Why, as the plan says it.
+    /// Reason for the change, as the plan states it.
     pub reason: String,
-    /// `null` where nobody planned it.
+    /// `null` for a change that no plan contains.
     pub code: Option<ReasonCode>,
-    /// lcm makes it, rather than saw it.
+    /// True if lcm makes the change, false if it observed it.
     pub made: bool,
     pub by: String,
     pub run: String,
-    /// On which it is, or is to be.
+    /// GPUs that the service is on, or will be placed on.
     pub gpus: Vec<GpuId>,
     /// `null`: there is none, or none yet.
     pub instance: Option<Instance>,
 }
 
-/// An event of a whole run that a notifier may be told of.
+/// Event of a whole run that a notifier may report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEvent {
-    /// A run came to its end in another mode than the last one that the notifier was told of.
+    /// A run ended in another mode than the last one that the notifier reported.
     ModeChanged,
     /// A run ended with exit code 3: steps failed, or a wanted service is not up.
     RunFailed,
@@ -177,7 +178,7 @@ impl RunEvent {
     }
 }
 
-/// What a notifier is told of an event of a whole run.
+/// Payload of a notifier for an event of a whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunPayload {
     #[schemars(extend("const" = FORMAT))]
@@ -188,18 +189,18 @@ pub struct RunPayload {
     pub project: ProjectName,
     /// Mode of the run; `null`: the manifest has none.
     pub mode: Option<ModeName>,
-    /// Of `mode_changed`: the mode before; `null`: none is known.
+    /// The mode before, for `mode_changed`; `null`: unknown.
     pub from_mode: Option<ModeName>,
-    /// `lcm apply`.
+    /// The command that ran: `lcm apply`.
     pub command: String,
     pub by: String,
     pub run: String,
     pub exit_code: u8,
-    /// Of `run_failed`: the first error.
+    /// The first error, for `run_failed`.
     pub error: Option<String>,
 }
 
-/// What a call is handed: on its stdin, or as the body of the request.
+/// Payload of a call: on its stdin, or as the body of the request.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Payload<'a> {
@@ -216,7 +217,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// `None`: it is about a whole run.
+    /// Returns the service that changes; `None`: the event is of a whole run.
     #[must_use]
     pub fn service(self) -> Option<&'a ServiceName> {
         match self {
@@ -225,7 +226,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// As in `LCM_HOOK`.
+    /// Returns the name of the point or event, as in `LCM_HOOK`.
     #[must_use]
     pub fn hook(self) -> &'static str {
         match self {
@@ -236,7 +237,7 @@ impl<'a> Payload<'a> {
 }
 
 impl fmt::Display for Call {
-    /// `./warm.sh --now`, `POST http://localhost:9000/lcm`; unmasked.
+    /// Writes the call in one line, unmasked: `./warm.sh --now`, `POST http://localhost:9000/lcm`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http { method, url, .. } => write!(formatter, "{method} {url}"),
@@ -271,19 +272,19 @@ mod tests {
     }
 
     #[test]
-    fn one_is_told_of_what_it_asked_for() {
-        let told = |notifier: &Notifier| -> BTreeSet<State> {
+    fn a_notifier_reports_the_states_classes_and_services_it_names() {
+        let reported = |notifier: &Notifier| -> BTreeSet<State> {
             State::ALL.into_iter().filter(|to| notifier.wants(When::After, &"a".into(), *to)).collect()
         };
-        assert_eq!(told(&notifier(&[], &[], &[])).len(), State::ALL.len());
-        assert_eq!(told(&notifier(&[State::Offline], &[], &["a"])), [State::Offline].into());
-        let trouble = notifier(&[State::Offline], &[Class::InError], &[]);
-        assert_eq!(told(&trouble), [State::Error, State::Failed, State::Timeout, State::Offline].into());
-        assert!(told(&notifier(&[], &[], &["b"])).is_empty());
+        assert_eq!(reported(&notifier(&[], &[], &[])).len(), State::ALL.len());
+        assert_eq!(reported(&notifier(&[State::Offline], &[], &["a"])), [State::Offline].into());
+        let errors = notifier(&[State::Offline], &[Class::InError], &[]);
+        assert_eq!(reported(&errors), [State::Error, State::Failed, State::Timeout, State::Offline].into());
+        assert!(reported(&notifier(&[], &[], &["b"])).is_empty());
         assert!(!notifier(&[], &[], &[]).wants(When::Before, &"a".into(), State::Online));
         let of_runs = Notifier { events: [RunEvent::RunFailed].into(), ..notifier(&[], &[], &[]) };
-        assert!(told(&of_runs).is_empty(), "an event of a whole run is all that it asked for");
+        assert!(reported(&of_runs).is_empty(), "it names an event of a whole run and nothing else");
         let of_both = Notifier { events: [RunEvent::RunFailed].into(), ..notifier(&[State::Offline], &[], &[]) };
-        assert_eq!(told(&of_both), [State::Offline].into());
+        assert_eq!(reported(&of_both), [State::Offline].into());
     }
 }

@@ -1,22 +1,22 @@
-//! Identity of a host: what tells one machine from another of the same name, and one boot from the next.
+//! Identity of a host: distinguishes machines of the same name, and one boot from the next.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Digests of a host's ids; an id that is not readable is absent, as a machine id in a container.
+/// Digests of a host's ids; an id that is not readable is absent, as the machine id is in a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostIdentity {
-    /// Of the machine id; absent where it is not readable, or would be a container's own.
+    /// Digest of the machine id; absent where it is not readable, or would be a container's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// Of the boot id, which is the host's in every container.
+    /// Digest of the boot id, which is the host's in every container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
 }
 
 impl HostIdentity {
-    /// Whether both are one host; `None`: their ids do not decide it.
+    /// Returns true if both are one host; `None`: their ids do not decide it.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> Option<bool> {
         match (&self.machine, &other.machine, &self.boot, &other.boot) {

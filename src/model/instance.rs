@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::names::{ObjectName, RuntimeName};
 
-/// One incarnation of a service, told from the next one of the same name.
+/// One incarnation of a service, distinct from the next one of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "ReadShape")]
 #[schemars(!from)]
@@ -14,15 +14,15 @@ pub struct Instance {
     pub runtime: RuntimeName,
     /// Identity at the runtime, new for each incarnation.
     pub id: String,
-    /// Name of the object at the runtime; absent where that names none.
+    /// Name of the object at the runtime; absent where the runtime has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ObjectName>,
-    /// Part that it plays for its service; not there for the service itself.
+    /// Role of the instance; absent for the service itself.
     #[serde(default, skip_serializing_if = "Role::is_main")]
     pub role: Role,
 }
 
-/// Part that an instance plays for its service.
+/// Role of an instance for its service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -41,19 +41,19 @@ impl Role {
 }
 
 impl Instance {
-    /// Of a service itself.
+    /// Creates the instance of a service itself.
     #[must_use]
     pub fn new(runtime: RuntimeName, id: impl Into<String>, name: Option<ObjectName>) -> Self {
         Self { runtime, id: id.into(), name, role: Role::Main }
     }
 
-    /// Returns true if a runtime of this name carries it.
+    /// Returns true if a runtime of this name carries the instance.
     #[must_use]
     pub fn is_of(&self, runtime: &RuntimeName) -> bool {
         self.runtime == *runtime
     }
 
-    /// The name of its object; empty where it has none.
+    /// Returns the name of the object; empty where there is none.
     #[must_use]
     pub fn object(&self) -> &str {
         self.name.as_ref().map_or("", ObjectName::as_str)
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn it_names_its_runtime_and_reads_what_an_earlier_lcm_wrote() {
+    fn an_instance_names_its_runtime_and_reads_what_an_earlier_lcm_wrote() {
         let tree = Instance::new(RuntimeName::known("process"), "salt", None);
         let container = Instance::new(RuntimeName::known("docker"), "c1", Some("web".into()));
         assert_eq!(to_value(&tree).expect("JSON"), json!({ "runtime": "process", "id": "salt" }));

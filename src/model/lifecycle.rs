@@ -1,7 +1,8 @@
 //! The lifecycle as data: 18 states, the legal rows between them, and one route for each action.
 //!
-//! Every change that lcm makes follows a row of [`ROWS`]; what it merely sees may jump. Nothing here decides
-//! *whether* to act: that is the planner's work.
+//! Every change that lcm makes follows a row of [`ROWS`]; a change that it observes may jump.
+//!
+//! Not here: the decision to act, which is the planner's.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ use State::{
     Starting, Stopping, Suspended, Terminated, Timeout, Updating,
 };
 
-/// Where a service is in its life.
+/// State of a service in its lifecycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -59,7 +60,7 @@ impl State {
         Deleted,
     ];
 
-    /// The state as it is written everywhere: lower case.
+    /// Returns the state as it is written everywhere: lower case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,44 +85,44 @@ impl State {
         }
     }
 
-    /// As it stands after "is": `in maintenance`.
+    /// Returns the state as it reads after "is": `in maintenance`.
     #[must_use]
-    pub fn holds_command(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         if self == Maintenance { "in maintenance" } else { self.as_str() }
     }
 
-    /// What it means, as a sentence for people.
+    /// Returns the meaning of the state as one sentence for people.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Registered => "It is in the manifest, and nothing of it is there yet.",
-            Deploying => "What it needs to run is being pulled or created.",
-            Deployed => "It was created, and has never run.",
-            Starting => "It runs, and does not answer yet; it still has time for that.",
-            Online => "It runs and answers.",
-            Busy => "It answers, and is working on something.",
-            Idle => "It answers, and has nothing to do.",
-            Stopping => "It was told to end, and has not ended yet.",
-            Updating => "It is being changed to a newer version of itself.",
-            Scaling => "The number of its copies is being changed.",
-            Error => "It runs, and does not do well: it fails its probe, or a part of it died.",
-            Failed => "It ended, and not as it was asked to.",
-            Timeout => "It runs, and did not answer in the time that it had for its start.",
-            Maintenance => "An operator looks after it; lcm leaves it as it is.",
-            Suspended => "It is paused, and keeps its memory.",
-            Offline => "It does not run; it ended well, or was stopped.",
-            Terminated => "An operator ended it; it is not brought back.",
+            Registered => "In the manifest, and not created yet.",
+            Deploying => "Being pulled or created.",
+            Deployed => "Created, and never started.",
+            Starting => "Running, not answering yet, and within its time to start.",
+            Online => "Running and answering.",
+            Busy => "Answering, and working.",
+            Idle => "Answering, with nothing to do.",
+            Stopping => "Asked to stop, and not stopped yet.",
+            Updating => "Being changed to a newer revision of itself.",
+            Scaling => "Its number of copies is being changed.",
+            Error => "Running, but unhealthy: it fails its probe, or a part of it died.",
+            Failed => "Ended, but not on request.",
+            Timeout => "Running, but did not answer within its time to start.",
+            Maintenance => "Held by an operator: lcm leaves it as it is.",
+            Suspended => "Paused; it keeps its memory.",
+            Offline => "Not running: it ended well, or was stopped.",
+            Terminated => "Stopped by an operator, and not started again until released.",
             Deleted => "Nothing of it is left.",
         }
     }
 
-    /// It answers.
+    /// Returns true for a service that answers.
     #[must_use]
     pub fn is_operational(self) -> bool {
         matches!(self, Online | Busy | Idle)
     }
 
-    /// It answers and has time for more.
+    /// Returns true for a service that answers and has time for more.
     #[must_use]
     pub fn is_available(self) -> bool {
         matches!(self, Online | Idle)
@@ -137,37 +138,37 @@ impl State {
         matches!(self, Maintenance | Suspended)
     }
 
-    /// Nothing of it is left to stop, and it holds no room.
+    /// Returns true if nothing is left to stop, and neither memory nor ports are held.
     #[must_use]
     pub fn is_not_running(self) -> bool {
         matches!(self, Registered | Deployed | Offline | Failed | Terminated | Deleted)
     }
 
-    /// The states that may follow from here, in the order of [`ROWS`].
+    /// Returns the states that may follow, in the order of [`ROWS`].
     pub fn next(self) -> impl Iterator<Item = Self> {
         ROWS.iter().filter(move |row| row.0 == self).map(|row| row.1)
     }
 
-    /// Whether lcm may change a service from this state to that.
+    /// Returns true if lcm may change a service from this state to that.
     #[must_use]
     pub fn may_become(self, to: Self) -> bool {
         ROWS.contains(&(self, to))
     }
 }
 
-/// States that are asked after together.
+/// Class of states that are queried together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// It answers.
+    /// The service answers.
     Operational,
-    /// It answers and has time for more.
+    /// The service answers and has time for more.
     Available,
-    /// It should run, and does not do well.
+    /// The service should run, and is not well.
     InError,
-    /// An operator keeps it.
+    /// An operator holds the service.
     InMaintenance,
-    /// Nothing of it is left to stop.
+    /// Nothing is left to stop.
     NotRunning,
 }
 
@@ -190,14 +191,14 @@ impl fmt::Display for State {
     }
 }
 
-/// What a step does to one service.
+/// Action of a step on one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Frees GPU memory and lets the service run on.
+    /// Frees GPU memory while the service runs on.
     Evict,
     Stop,
-    /// Removes a container of lcm's own.
+    /// Removes a container that lcm created.
     Remove,
     Pause,
     Unpause,
@@ -205,9 +206,9 @@ pub enum Action {
     Update,
     /// Changes the number of copies of a running service.
     Scale,
-    /// Has a running service take again the GPU memory that it gave back.
+    /// Makes a running service take the GPU memory again that it gave back.
     Wake,
-    /// Creates first where needed; on a service that is starting already, waits for it.
+    /// Creates the service first where needed; waits for one that is starting already.
     Start,
 }
 
@@ -246,14 +247,14 @@ impl fmt::Display for Action {
     }
 }
 
-/// The one way that `action` takes from `from`, both ends included; `None` where there is none.
-/// An eviction or a wake changes no state, so its route is the state alone.
+/// Returns the one route of an action from a state, both ends included; `None`: there is none. An eviction or a wake
+/// changes no state, so its route is the state alone.
 #[must_use]
 pub fn route(action: Action, from: State) -> Option<&'static [State]> {
     ROUTES.iter().find(|(of, states)| *of == action && states[0] == from).map(|(_, states)| *states)
 }
 
-/// The route table: an action, and the states it passes.
+/// The route table: an action, and the states that it passes.
 pub const ROUTES: &[(Action, &[State])] = &[
     (Action::Start, &[Registered, Deploying, Deployed, Starting, Online]),
     (Action::Start, &[Deploying, Deployed, Starting, Online]),
@@ -297,7 +298,7 @@ pub const ROUTES: &[(Action, &[State])] = &[
     (Action::Wake, &[Busy]),
 ];
 
-/// Every legal change, from state and to state.
+/// Every legal change: the state before, and the state after.
 pub const ROWS: [(State, State); 69] = [
     (Registered, Deploying),
     (Registered, Deleted),
@@ -388,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_can_be_stopped_and_what_does_not_needs_no_stop() {
+    fn every_running_state_can_be_stopped_and_no_other() {
         for from in State::ALL {
             assert_eq!(route(Action::Stop, from).is_none(), from.is_not_running(), "{from}");
         }

@@ -1,7 +1,10 @@
-//! What all stages speak. Imports nothing of the others, reads no clock, touches no machine.
+//! Types that all stages share: manifest, machine, plan and events as data.
 //!
-//! A manifest becomes a [`desired::Desired`], a machine's [`facts::Facts`] become an [`observed::Observed`], both
-//! together a [`plan::Plan`], and carrying that out makes [`event::Event`]s.
+//! In: a manifest becomes a [`desired::Desired`]; readings of a machine, [`facts::Facts`], become an
+//! [`observed::Observed`].
+//! Out: both together become a [`plan::Plan`]; applying a plan emits [`event::Event`]s.
+//! Not here: imports of other stages, a clock, and access to the machine. Decisions are `plan`'s, parsing is
+//! `manifest`'s.
 
 pub mod budget;
 pub mod call;
@@ -26,6 +29,7 @@ pub mod names;
 pub mod observed;
 pub mod pending;
 pub mod plan;
+pub mod reason;
 pub mod reservation;
 pub(crate) mod reserved_variables;
 pub mod rules;

@@ -1,6 +1,7 @@
-//! Names as types, so that a mode can't be passed where a service is meant.
-//! What a valid name looks like is the manifest's business; here a name is only carried and compared: short ones lie
-//! within themselves, since planning is mostly looking up names in maps.
+//! Names as types, so that a mode can't be passed where a service is meant. Short names are stored inline, since
+//! planning is mostly looking up names in maps.
+//!
+//! Not here: what a valid name is, which `manifest` checks.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,7 +12,8 @@ use smol_str::SmolStr;
 
 use crate::model::harmless;
 
-/// Longer than a manifest's name, an engine's and a driver's ever are, with what lcm puts before and behind them.
+/// Longest name that is shown: longer than names of manifests, engines and drivers ever are, with lcm's prefixes and
+/// suffixes.
 const SHOWN_MAX: usize = 300;
 
 macro_rules! name {
@@ -22,32 +24,32 @@ macro_rules! name {
         pub struct $type(#[schemars(with = "String")] SmolStr);
 
         impl $type {
-            /// Takes any text as it is.
+            /// Takes any text unchanged.
             pub fn new(text: impl Into<SmolStr>) -> Self {
                 Self(text.into())
             }
 
-            /// Takes a text of the program's own, without a copy.
+            /// Takes a static text without a copy.
             #[must_use]
             pub const fn known(text: &'static str) -> Self {
                 Self(SmolStr::new_static(text))
             }
 
-            /// The name as written.
+            /// Returns the name as written.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        /// As text: a message may show the thing that has the name.
+        /// The text alone: a message may show the type that has the name.
         impl fmt::Debug for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(&self.0, formatter)
             }
         }
 
-        /// A valid name as it is. Marks, engines and files may hold any text: of such a name one harmless line.
+        /// A valid name unchanged. Marks, engines and files may hold any text: that is shown as one harmless line.
         impl fmt::Display for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 if self.0.len() <= SHOWN_MAX && harmless::is_plain(&self.0) {
@@ -66,15 +68,15 @@ macro_rules! name {
 }
 
 name!(
-    /// The manifest's `name:`: who owns everything in it on this host.
+    /// The manifest's `name:`, which owns everything in it on this host.
     ProjectName
 );
 name!(
-    /// Something that runs.
+    /// A service: something that runs.
     ServiceName
 );
 name!(
-    /// Runtime that carries services: the folder below `src/runtime` that knows it.
+    /// A runtime that carries services: the folder below `src/runtime` that implements it.
     RuntimeName
 );
 name!(
@@ -82,18 +84,18 @@ name!(
     ModeName
 );
 name!(
-    /// Something wanted, which needs services.
+    /// A named purpose that needs services.
     GoalName
 );
 name!(
-    /// What an engine calls a container, without the leading slash.
+    /// Name of a container at its engine, without the leading slash.
     ObjectName
 );
 name!(
-    /// A GPU's UUID, or `gpu-N` where a device is only declared.
+    /// A GPU's UUID, or `gpu-N` for a device that is only declared.
     GpuId
 );
-/// Marks carry ids as text: a map is asked by it, and no id is made for that. Both compare as text.
+/// Marks carry ids as text: maps are queried by it, without allocating an id. Both compare as text.
 impl Borrow<str> for GpuId {
     fn borrow(&self) -> &str {
         self.as_str()
@@ -101,19 +103,19 @@ impl Borrow<str> for GpuId {
 }
 
 name!(
-    /// One step of one plan, `start:comfyui`.
+    /// One step of one plan: `start:comfyui`.
     StepId
 );
 
 impl GpuId {
-    /// An instance of a partitioned GPU (MIG). A process can use only one.
+    /// Returns true for an instance of a partitioned GPU (MIG). A process can use only one.
     #[must_use]
     pub fn is_instance(&self) -> bool {
         self.as_str().starts_with("MIG-")
     }
 }
 
-/// As drivers call a GPU: one that is only declared is `gpu-N`, and `N` for its driver.
+/// Returns a GPU's id as its driver has it: `gpu-N`, for a GPU that is only declared, is `N`.
 pub(crate) fn device_id(id: &str) -> &str {
     id.strip_prefix("gpu-").filter(|rest| rest.parse::<u32>().is_ok()).unwrap_or(id)
 }

@@ -1,5 +1,5 @@
-//! Calls that a run has committed itself to: hooks after a change, and notifications of changes. Each is recorded before
-//! the effect that it follows, so that a run which is killed leaves a record of what is still to be called.
+//! Calls that a run has committed itself to: hooks after a change, and notifications of changes. Each is recorded
+//! before the effect that it follows, so that a run which is killed leaves a record of the calls that are left.
 //!
 //! Not here: when a recorded call is due in a given snapshot, which `plan` judges, and the calling, which is `apply`'s.
 
@@ -21,8 +21,8 @@ use crate::model::spec;
 /// not keep a project from converging.
 pub const TRIES_MAX: u32 = 3;
 
-/// Age up to which an acknowledged hook before a change counts for the run that repeats the change. What an hour ago
-/// allowed a change says little about now.
+/// Age up to which an acknowledged hook before a change counts for the run that repeats the change. Permission that is
+/// an hour old means little now.
 const ACKNOWLEDGED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// One recorded call of a hook or a notifier.
@@ -36,27 +36,27 @@ pub struct PendingCall {
     pub digest: String,
     /// The call in one masked line, for messages.
     pub call: String,
-    /// What it is handed, as of the moment at which it was recorded.
+    /// Payload as of the moment at which the call was recorded.
     pub payload: HookPayload,
-    /// Runs that tried to deliver it in vain.
+    /// Runs that failed to deliver the call.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u32,
 }
 
-/// Condition under which a recorded call is to be made.
+/// Condition under which a recorded call is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Due {
-    /// At once: its change was made.
+    /// At once: the change was made.
     Now,
     /// Once the service is in this state: the step that leads there was begun.
     Reached(State),
-    /// Never again: it was called before a change that was not completed.
+    /// Never again: the call was made before a change that was not completed.
     Acknowledged,
 }
 
 impl PendingCall {
-    /// Whether it is a hook of its service, rather than a notification.
+    /// Returns true for a hook of a service, false for a notification.
     #[must_use]
     pub fn is_hook(&self) -> bool {
         !matches!(self.payload.hook, Point::NotifyBefore | Point::NotifyAfter)
@@ -67,7 +67,7 @@ impl PendingCall {
         &self.payload.service
     }
 
-    /// `post_start hook ./warm.sh`, `notification by POST http://localhost:9000/lcm`.
+    /// Returns the call for messages: `post_start hook ./warm.sh`, `notification by POST http://localhost:9000/lcm`.
     #[must_use]
     pub fn what(&self) -> String {
         if self.is_hook() {
@@ -77,7 +77,7 @@ impl PendingCall {
         }
     }
 
-    /// Whether the manifest still has the hook or notifier that was recorded.
+    /// Returns true if the manifest still has the hook or notifier that was recorded.
     #[must_use]
     pub fn is_in(&self, desired: &Desired, masker: &Masker) -> bool {
         let point = self.payload.hook;
@@ -90,7 +90,7 @@ impl PendingCall {
         }
     }
 
-    /// Whether an acknowledged hook still speaks for a change that is made now.
+    /// Returns true if an acknowledged hook still counts for a change that is made now.
     #[must_use]
     pub fn is_acknowledged_at(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.payload.at);
@@ -98,8 +98,8 @@ impl PendingCall {
     }
 }
 
-/// Identity of a call across runs. It is made of masked text: a secret can't be guessed from it, and a new secret is no
-/// new call.
+/// Returns the identity of a call across runs. It is a digest of masked text: a secret can't be guessed from it, and a
+/// new secret is no new call.
 #[must_use]
 pub fn digest(masker: &Masker, point: Point, call: &Call, cwd: &Path) -> String {
     let body = match call {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_tells_calls_apart_and_not_their_secrets() {
+    fn a_digest_distinguishes_calls_and_not_their_secrets() {
         let secrets = [Secret::new("hunter2-hunter2"), Secret::new("correct-horse-battery")];
         let masker = Masker::of(secrets.iter());
         let of = |call: &Call, point, cwd: &str| digest(&masker, point, call, Path::new(cwd));

@@ -1,4 +1,5 @@
-//! A plan: what will be done, in which order and why, and why all the rest is not. Its JSON is `lcm.plan/2`.
+//! Plan: the steps to take, their order and reasons, and the reason for everything that is left. Its JSON is
+//! `lcm.plan/2`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,43 +15,44 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
 use crate::model::size::Mebibytes;
 
-/// The version of the plan's JSON.
-pub const FORMAT: &str = "lcm.plan/2";
+pub use crate::model::reason::{Reason, ReasonCode};
 
-/// The version before instances named their runtime. It is read, and written no more.
+/// Version of the plan's JSON.
+pub const FORMAT: &str = "lcm.plan/2";
+/// Version before instances named their runtime. It is read, and no longer written.
 pub const FORMAT_1: &str = "lcm.plan/1";
 
-/// What one run narrows or widens; not part of the manifest.
+/// Options that narrow or widen one run; not part of the manifest.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Only these, and what they depend on; empty: all.
+    /// Only these services and what they depend on; empty: all.
     pub targets: BTreeSet<ServiceName>,
     pub excludes: BTreeSet<ServiceName>,
-    /// Nothing is done while anything wanted is blocked.
+    /// Nothing is done while a wanted service is blocked.
     pub strict: bool,
-    /// Stop orphans even where the manifest only reports them.
+    /// Orphans are stopped even where the manifest only reports them.
     pub prune: bool,
-    /// Services may be moved to make room for their equals.
+    /// Services may be moved to free memory for services of the same priority.
     pub repack: bool,
-    /// What the mode does not name is stopped, whether or not what is wanted can start.
+    /// Services that the mode does not name are stopped, whether or not the wanted ones can start.
     pub force: bool,
-    /// What this run has found out: these can't be started now, for this reason, so nothing is stopped for them.
+    /// Services that this run found it can't start, with the reason: nothing is stopped for them.
     pub prevented: BTreeMap<ServiceName, Reason>,
-    /// And these were asked to give their memory back, in vain: they are stopped where it is needed.
-    pub unevicted: BTreeSet<ServiceName>,
-    /// Their settings were to be changed in place, in vain: they are made anew.
-    pub unmended: BTreeSet<ServiceName>,
-    /// The plan that is carried out gives away what these gave back on these GPUs: they count as what is measured there.
+    /// Services whose eviction failed in this run: they are stopped where their memory is needed.
+    pub not_evicted: BTreeSet<ServiceName>,
+    /// Services whose update in place failed in this run: they are recreated.
+    pub not_updated: BTreeSet<ServiceName>,
+    /// Memory that the plan being applied gives to others: on these GPUs the services count as measured.
     pub given_back: BTreeSet<(ServiceName, GpuId)>,
-    /// For [`Purpose::Restart`]: these have been stopped or started by this run already, and only have to be up.
+    /// For [`Purpose::Restart`]: services that this run has stopped or started already, and that only have to be up.
     pub restarted: BTreeSet<ServiceName>,
-    /// Another checkout manages the project: what runs is left as it is, for this reason.
+    /// Reason for which running services are left as they are: another checkout manages the project.
     pub other_checkout: Option<String>,
     pub purpose: Purpose,
 }
 
 impl Request {
-    /// Reason for which nothing that runs is stopped, restarted or recreated. What an operator asks for by name is done.
+    /// Returns the reason to leave running services as they are; actions that an operator names are taken all the same.
     #[must_use]
     pub fn keeps_running(&self) -> Option<&str> {
         match self.purpose {
@@ -60,7 +62,7 @@ impl Request {
     }
 }
 
-/// What of a request a plan keeps, so that it can be made again when it is carried out.
+/// Part of a request that a plan keeps, so that it can be repeated when the plan is applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Asked")]
@@ -95,24 +97,24 @@ fn is_not(flag: &bool) -> bool {
     !flag
 }
 
-/// What the plan is for.
+/// Purpose of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
-    /// Bring up what is wanted, stop what is not.
+    /// Starts wanted services, stops the others.
     #[default]
     Apply,
-    /// Stop everything of the project, remove the containers that lcm created.
+    /// Stops every service of the project and removes the containers that lcm created.
     Down,
-    /// Bring up the targets and what they depend on, and leave everything else as it is, but for what must make room.
+    /// Starts the targets and what they depend on; stops others only to free what these need.
     Start,
-    /// Stop the targets, and what runs and depends on them.
+    /// Stops the targets, and running services that depend on them.
     Stop,
-    /// Stop and start the targets, and with them what depends on them with `restart: true`.
+    /// Stops and starts the targets, and services that depend on them with `restart: true`.
     Restart,
 }
 
 impl Purpose {
-    /// Whether it is about its targets alone, whatever the mode says.
+    /// Returns true if the plan covers its targets alone, in any mode.
     #[must_use]
     pub fn is_one_shot(self) -> bool {
         match self {
@@ -122,6 +124,7 @@ impl Purpose {
     }
 }
 
+/// A plan: the steps to take, and the reason for everything that is left as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -130,46 +133,45 @@ pub struct Plan {
     pub project: ProjectName,
     pub mode: Option<ModeName>,
     pub goals: Vec<GoalName>,
-    /// What narrowed or widened it; not there where nothing did.
+    /// Options that narrowed or widened the plan; absent where there were none.
     #[serde(default, skip_serializing_if = "SavedRequest::is_nothing")]
     pub request: SavedRequest,
     pub host: String,
-    /// Digests of the host's ids, which tell it from another of its name.
+    /// Digests of the host's ids, which distinguish it from another host of its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_identity: Option<HostIdentity>,
-    /// Engine and version, where one was asked.
+    /// Engine and version, where one was queried.
     pub engine: Option<String>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
     pub placement: Placement,
-    /// Whether there is anything to do.
+    /// True if there is anything to do.
     pub changes: bool,
     pub steps: Vec<Step>,
     pub kept: Vec<Kept>,
     pub blocked: Vec<Blocked>,
-    /// Runs on though the mode does not name it, while something wanted can't start; not there where nothing does.
+    /// Services outside of the mode that run on while a wanted one can't start; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Left>,
     pub held: Vec<Held>,
-    /// Calls of hooks and notifiers that earlier runs have left; not there where none is.
+    /// Calls of hooks and notifiers that earlier runs have left; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingLine>,
     pub orphans: Vec<OrphanLine>,
-    /// Carries this project's marks and is not proven to be ours; not there where nothing does.
+    /// Claims on this project; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
-    /// Running services that count less than they declare, and are not woken; not there where none does.
+    /// Running services that count less than they declare, and are not woken; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_back: Vec<GivenBack>,
-    /// Services whose earlier attempts do not count any more: well for long since, or of another spec by now.
+    /// Services whose earlier attempts no longer count: well for long enough, or of another spec now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recovered: Vec<ServiceName>,
     pub warnings: Vec<String>,
 }
 
 impl Plan {
-    /// Nothing to do, and nothing to say.
     #[must_use]
     pub fn empty(project: ProjectName, host: impl Into<String>, observed_at: Timestamp) -> Self {
         Self {
@@ -199,12 +201,12 @@ impl Plan {
         }
     }
 
-    /// Pending calls that an apply of this plan settles.
+    /// Returns the pending calls that an apply of this plan settles.
     pub fn settled(&self) -> impl Iterator<Item = &PendingLine> {
         self.pending.iter().filter(|line| line.status != PendingStatus::Waiting)
     }
 
-    /// Whether an apply of this plan changes nothing.
+    /// Returns true if an apply of this plan changes nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.steps.is_empty() && self.pending.iter().all(|line| line.status != PendingStatus::Due)
@@ -219,9 +221,9 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
-    /// No better one exists.
+    /// No better placement exists.
     Optimal,
-    /// Never wrong, but a better one may exist.
+    /// A valid placement; a better one may exist, since the search is bounded.
     Bounded,
 }
 
@@ -229,170 +231,56 @@ pub enum Placement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// `stop:ollama`; a service has at most one step of each action.
+    /// Action and service: `stop:ollama`. A service has at most one step of each action.
     pub id: StepId,
     pub service: ServiceName,
     pub action: Action,
-    /// States passed, the present one first.
+    /// States that the service passes, the present one first.
     pub route: Vec<State>,
-    /// Steps that must have succeeded first.
+    /// Steps that must succeed first.
     pub needs: Vec<StepId>,
     pub gpus: Vec<GpuId>,
-    /// On each of `gpus`: taken by a start, a scale up or a rolling update, freed by a stop or a scale down.
+    /// Memory on each of `gpus`: taken by a start, a scale up or a rolling update, freed by a stop or a scale down.
     pub vram_mib: Mebibytes,
-    /// On those of `gpus` where it is another amount; not there where it is the same on all.
+    /// Memory on those of `gpus` where it is another amount; absent where it is the same on all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uneven_mib: BTreeMap<GpuId, Mebibytes>,
-    /// What a scale or a rolling update does to the number of copies, and a start of several; else not there.
+    /// Change of the number of copies by a scale, a rolling update, or a start of several copies; else absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<CopiesChange>,
     pub reason: Reason,
     pub expect: Expect,
-    /// Spec hash that a start leaves on the thing.
+    /// Spec hash that a start leaves in the marks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<String>,
-    /// What changed in the resolved spec, masked, as a unified diff.
+    /// Change of the resolved spec, masked, as a unified diff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
-    /// How long it takes, by what was measured in earlier runs: a stop until its room is back, a start until it is
-    /// healthy, each from its own begin. `null`: nothing was measured yet.
+    /// Estimate from earlier runs, in milliseconds: a stop until its memory is free, a start until it is healthy.
     pub estimate_ms: Option<u64>,
 }
 
-/// What must hold when the step begins, or it is stale.
+/// State that the step expects when it begins; otherwise the step is stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// The thing that was seen; `None`: there was none.
+    /// The instance that was observed; `null`: there was none.
     pub instance: Option<Instance>,
     pub state: State,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reason {
-    pub code: ReasonCode,
-    /// A whole sentence for people.
-    pub message: String,
-    /// The mode, goal or service on whose account.
-    pub by: Option<String>,
-}
-
-/// Why something is done, or is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReasonCode {
-    WantedByMode,
-    WantedByGoal,
-    WantedByDependency,
-    NotInMode,
-    StoppedByMode,
-    Preempted,
-    Moved,
-    Scaled,
-    SpecChanged,
-    SecretChanged,
-    ImageChanged,
-    Unhealthy,
-    Exited,
-    GpuLost,
-    WrongGpu,
-    Orphaned,
-    Requested,
-    #[serde(alias = "no_room")]
-    NoCapacity,
-    Rule,
-    Unknown,
-    ContainerMissing,
-    PortTaken,
-    NotOurs,
-    /// Its container was renamed by hand.
-    Renamed,
-    SecretMissing,
-    Dependency,
-    Maintenance,
-    Suspended,
-    /// An operator wants it off.
-    Terminated,
-    BudgetSpent,
-    /// Something that a start needs is not there: image, executable, folder.
-    PrepareFailed,
-    /// It failed earlier in this run, and is not tried twice in one.
-    StartFailed,
-    StopFailed,
-    /// A hook that is required failed.
-    Vetoed,
-    /// Its real settings differ from the manifest's.
-    SettingsChanged,
-    /// It gave GPU memory back, and another has taken it.
-    MemoryGivenBack,
-    /// Its container would be removed by a stop.
-    AutoRemove,
-    /// It is a process, and lcm runs in a container.
-    InContainer,
-    /// It needs a GPU, and its engine is another machine's.
-    RemoteEngine,
-}
-
-impl ReasonCode {
-    /// As written in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WantedByMode => "wanted_by_mode",
-            Self::WantedByGoal => "wanted_by_goal",
-            Self::WantedByDependency => "wanted_by_dependency",
-            Self::NotInMode => "not_in_mode",
-            Self::StoppedByMode => "stopped_by_mode",
-            Self::Preempted => "preempted",
-            Self::Moved => "moved",
-            Self::Scaled => "scaled",
-            Self::SpecChanged => "spec_changed",
-            Self::SecretChanged => "secret_changed",
-            Self::ImageChanged => "image_changed",
-            Self::Unhealthy => "unhealthy",
-            Self::Exited => "exited",
-            Self::GpuLost => "gpu_lost",
-            Self::WrongGpu => "wrong_gpu",
-            Self::Orphaned => "orphaned",
-            Self::Requested => "requested",
-            Self::NoCapacity => "no_capacity",
-            Self::Rule => "rule",
-            Self::Unknown => "unknown",
-            Self::ContainerMissing => "container_missing",
-            Self::PortTaken => "port_taken",
-            Self::NotOurs => "not_ours",
-            Self::Renamed => "renamed",
-            Self::SecretMissing => "secret_missing",
-            Self::Dependency => "dependency",
-            Self::Maintenance => "maintenance",
-            Self::Suspended => "suspended",
-            Self::Terminated => "terminated",
-            Self::BudgetSpent => "budget_spent",
-            Self::PrepareFailed => "prepare_failed",
-            Self::StartFailed => "start_failed",
-            Self::StopFailed => "stop_failed",
-            Self::Vetoed => "vetoed",
-            Self::SettingsChanged => "settings_changed",
-            Self::MemoryGivenBack => "memory_given_back",
-            Self::AutoRemove => "auto_remove",
-            Self::InContainer => "in_container",
-            Self::RemoteEngine => "remote_engine",
-        }
-    }
-}
-
-/// A service that nothing is done to.
+/// Reason for a step, a block or a hold.
+/// A service that is left as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
     pub service: ServiceName,
     pub state: State,
-    /// Why it is left as it is, as a sentence.
+    /// Reason for which it is left as it is, as a sentence.
     pub message: String,
 }
 
-/// Wanted, but can't be.
+/// A wanted service that can't start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Blocked {
@@ -400,7 +288,7 @@ pub struct Blocked {
     pub reason: Reason,
 }
 
-/// A running service that the mode does not name, and that is not stopped before what is wanted can start.
+/// A running service that the mode does not name, and that is not stopped until the wanted ones can start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Left {
@@ -408,11 +296,11 @@ pub struct Left {
     pub state: State,
     /// Wanted services that are blocked.
     pub waits_for: Vec<ServiceName>,
-    /// Why it runs on, as a sentence.
+    /// Reason for which it runs on, as a sentence.
     pub message: String,
 }
 
-/// Kept from running by an operator's word or a spent budget.
+/// A service that is kept from running by a hold or a spent budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
@@ -430,7 +318,7 @@ pub struct PendingLine {
     /// Key of its record in the store.
     pub id: u64,
     pub service: ServiceName,
-    /// The run that committed itself to it.
+    /// The run that committed itself to the call.
     pub run: String,
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -439,15 +327,15 @@ pub struct PendingLine {
     pub message: String,
 }
 
-/// What an apply does about a pending call.
+/// Effect of an apply on a pending call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PendingStatus {
-    /// Makes it.
+    /// The call is made.
     Due,
-    /// Keeps it for a later run.
+    /// The call is kept for a later run.
     Waiting,
-    /// Forgets it.
+    /// The call is dropped.
     Dropped,
 }
 
@@ -463,18 +351,18 @@ pub struct OrphanLine {
     pub message: String,
 }
 
-/// A running service of which others have taken GPU memory that it gave back: that is not reserved for it any more.
+/// A running service that gave back GPU memory which others have taken: it is no longer reserved for the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenBack {
     pub service: ServiceName,
     pub gpu: GpuId,
     pub declared_mib: Mebibytes,
-    /// As measured.
+    /// Memory as measured.
     pub counts_mib: Mebibytes,
 }
 
-/// One GPU before, at its worst and after, in MiB.
+/// Memory of one GPU before, at the peak and after, in MiB.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuLine {
@@ -483,7 +371,7 @@ pub struct GpuLine {
     pub capacity_mib: Mebibytes,
     pub reserve_mib: Mebibytes,
     pub foreign_mib: Mebibytes,
-    /// In use by the driver's word, all processes together; `null`: nobody measures.
+    /// Memory used by all processes together, as the driver reports it; `null`: no driver measures.
     #[serde(default)]
     pub measured_mib: Option<Mebibytes>,
     pub before_mib: Mebibytes,

@@ -12,17 +12,17 @@ use crate::model::size::Mebibytes;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReservationFact {
-    /// User whose process holds it.
+    /// User whose process holds the reservation.
     pub uid: u32,
     pub project: String,
     pub service: String,
     pub gpus: Vec<GpuId>,
-    /// On each of them.
+    /// Memory on each of the GPUs.
     pub memory: Mebibytes,
-    /// The part of it that a driver measures already.
+    /// Part of the memory that a driver measures already.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measured: BTreeMap<GpuId, Mebibytes>,
-    /// It came up: it counts only where no driver measures.
+    /// The service has started: the reservation counts only where no driver measures.
     #[serde(default)]
     pub loaded: bool,
 }

@@ -1,6 +1,6 @@
-//! Variables that lcm sets for what it starts: a manifest that sets them too would have no effect.
+//! Variables that lcm sets for the services that it starts: a manifest that sets them too would have no effect.
 
-/// They say which GPUs a program sees.
+/// Variables that select the GPUs a program sees.
 const OF_GPUS: [&str; 5] = [
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",
@@ -9,7 +9,7 @@ const OF_GPUS: [&str; 5] = [
     "GPU_DEVICE_ORDINAL",
 ];
 
-/// They mark a process that lcm starts.
+/// Variables that mark a process which lcm starts.
 const MARKS: [&str; 10] = [
     "LCM_PROJECT",
     "LCM_SERVICE",
@@ -23,12 +23,12 @@ const MARKS: [&str; 10] = [
     "LCM_ROLE",
 ];
 
-/// Whether a variable says which GPUs a program sees.
+/// Returns true if a variable selects the GPUs a program sees.
 pub(crate) fn names_gpus(name: &str) -> bool {
     OF_GPUS.contains(&name)
 }
 
-/// Whether lcm sets a variable for a service that it gives GPUs.
+/// Returns true if lcm sets a variable for a service that it gives GPUs.
 pub(crate) fn is_overruled(name: &str) -> bool {
     names_gpus(name) || MARKS.contains(&name)
 }

@@ -1,5 +1,5 @@
-//! A value that must not be shown: it has no `Display`, its `Debug` is stars, and it can't be serialized. [`Masker`]
-//! hides such values in free text, in whatever notation they stand there.
+//! Secret values: they have no `Display`, their `Debug` is stars, and they can't be serialized. [`Masker`] hides such
+//! values in free text, in any notation.
 
 mod masker;
 mod needles;

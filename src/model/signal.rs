@@ -1,12 +1,12 @@
-//! Signals by number and name, as Linux numbers them: the one list from which manifests take and exits are read.
+//! Signals by number and name, as Linux numbers them: the one list for reading manifests and exits.
 
 /// One signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
     pub number: i32,
-    /// Without `SIG`.
+    /// Name without `SIG`.
     pub name: &'static str,
-    /// It ends something, or a service may take it for that: a manifest may name it.
+    /// The signal ends a program, or a service may treat it so: a manifest may name it.
     pub stops: bool,
 }
 
@@ -18,7 +18,7 @@ const fn crash(number: i32, name: &'static str) -> Signal {
     Signal { number, name, stops: false }
 }
 
-/// All that lcm knows by name.
+/// All signals that lcm knows by name.
 pub const SIGNALS: [Signal; 14] = [
     stops(1, "HUP"),
     stops(2, "INT"),
@@ -36,7 +36,7 @@ pub const SIGNALS: [Signal; 14] = [
     stops(28, "WINCH"),
 ];
 
-/// The names of those that a manifest may stop a service with.
+/// Returns the names of the signals that a manifest may stop a service with.
 pub fn stopping() -> impl Iterator<Item = &'static str> {
     SIGNALS.iter().filter(|signal| signal.stops).map(|signal| signal.name)
 }

@@ -1,5 +1,5 @@
-//! GPU memory, counted in MiB throughout: what a service needs is rounded up, what a GPU has is rounded down,
-//! so that rounding never promises memory that is not there.
+//! GPU memory, counted in MiB throughout: what a service needs is rounded up, what a GPU has is rounded down, so that
+//! rounding never grants memory that is not there.
 
 use std::fmt;
 use std::iter::Sum;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 const BYTES_IN_MIB: u64 = 1 << 20;
 
-// What others wrote (a world, a saved plan, a mark) is read as [`Mebibytes::MAX`] at most, so that sums of half a million of
-// them fit into any figure here.
+// A figure from outside (a snapshot, a saved plan, a mark) is read as [`Mebibytes::MAX`] at most, so that sums of half
+// a million of them fit into any figure here.
 /// An amount of GPU memory in MiB (2^20 bytes). Subtraction stops at zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
@@ -22,19 +22,19 @@ impl Mebibytes {
     /// As much as 64 bits can count in bytes: no driver can report more.
     pub const MAX: Self = Self(u64::MAX / BYTES_IN_MIB);
 
-    /// For a figure that others wrote.
+    /// Returns a figure from outside, bounded to [`Mebibytes::MAX`].
     #[must_use]
     pub fn bounded(mebibytes: u64) -> Self {
         Self(mebibytes).min(Self::MAX)
     }
 
-    /// For what is needed: the next whole MiB.
+    /// Rounds an amount that is needed up to the next whole MiB.
     #[must_use]
     pub fn needed(bytes: u64) -> Self {
         Self(bytes.div_ceil(BYTES_IN_MIB))
     }
 
-    /// For what is there: whole ones only.
+    /// Rounds an amount that is available down to whole MiB.
     #[must_use]
     pub fn available(bytes: u64) -> Self {
         Self(bytes / BYTES_IN_MIB)
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Mebibytes {
 }
 
 impl fmt::Display for Mebibytes {
-    /// `20 000 MiB`: groups of three, so that digits can be counted at a glance.
+    /// Writes `20 000 MiB`: digits in groups of three, so that they are easy to count.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = self.0.to_string();
         let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_of_others_is_bounded() {
+    fn a_figure_from_outside_is_bounded() {
         assert_eq!(serde_json::from_str::<Mebibytes>("18446744073709551615").expect("read"), Mebibytes::MAX);
         assert_eq!(Mebibytes::needed(u64::MAX).min(Mebibytes::MAX), Mebibytes::available(u64::MAX));
         let sum: u64 = (0..500_000).map(|_| Mebibytes::MAX.0).sum();

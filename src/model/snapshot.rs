@@ -1,5 +1,5 @@
-//! Carriers of one reconcile cycle: a snapshot of the world, and the plan that is proposed for it. The planner that makes
-//! them is handed to the stages that may not import it.
+//! Carriers of one reconcile cycle: a snapshot of the machine, and the plan that is proposed for it. The planner that
+//! makes them is handed to the stages that may not import it.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use crate::model::facts::Facts;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 
-/// The world at one moment: readings, holds and history as facts, and what they mean for the manifest. Built once per
-/// look.
+/// The machine at one moment: readings, holds and history as facts, and their meaning for the manifest. Built once per
+/// observation.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub facts: Facts,
@@ -31,7 +31,7 @@ pub trait Planner: Sync {
     /// Returns an audited plan.
     fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError>;
 
-    /// Returns what each GPU has, by the arithmetic of the plan.
+    /// Returns the capacity of each GPU, by the arithmetic of the plan.
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity;
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for PlanError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Unsound(findings) = self;
         let findings = findings.join("; ");
-        write!(formatter, "this plan is not sound, so it is not carried out: {findings}; please report it")
+        write!(formatter, "the plan failed lcm's own audit and is not applied: {findings}; please report this bug")
     }
 }
 

@@ -1,7 +1,8 @@
-//! What a service was made from, as it is written on the thing itself: a hash to compare, and a masked text to diff.
+//! Spec that a service was created from, as it is written on the instance itself: a hash to compare, and a masked text
+//! to diff.
 //!
-//! Plan and apply both use this one function, so that they can't disagree. Placement, probes, priorities and memory
-//! are not in it: a change of those recreates nothing.
+//! Plan and apply both use this one function, so that they can't disagree. Placement, probes, priorities and memory are
+//! not in it: a change of those recreates nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +12,28 @@ use sha2::{Digest, Sha256};
 
 use crate::model::secret::{Masker, Secret};
 
-/// A change of this recreates everything that was hashed the old way: never for a new lcm alone.
+/// Version of the hash. A change of it recreates everything that was hashed the old way, so a new release of lcm alone
+/// never changes it.
 const VERSION: &str = "v1";
 
-/// Half of what SHA-256 gives: short enough to be read in a label, and far more than chance or haste collides in.
+/// Half of a SHA-256: short enough to be read in a label, and long enough that no two specs collide by chance or by
+/// effort.
 const DIGEST_BYTES: usize = 16;
 
-/// The resolved form of a service, and what of it must stay hidden.
+/// The resolved form of a service, and the part of it that must stay hidden.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// Boxed: a plan asks for the hash alone, of thousands of services.
+    /// Boxed: a plan reads the hash alone, of thousands of services.
     config: Box<Value>,
-    /// Of `config`, which never changes: a plan compares it for every service, and more than once.
+    /// Hash of `config`, which never changes: a plan compares it for every service, and more than once.
     hash: String,
-    /// The hash that an lcm wrote which did not leave secrets out of the rest of the config.
+    /// Hash by an lcm that did not leave secrets out of the rest of the config.
     former_hash: Option<String>,
-    /// By the environment's name.
+    /// By name of the environment variable.
     pub secrets: BTreeMap<String, Secret>,
-    /// The config before secrets were left out of it, where any were: it goes into the salted digest.
+    /// The config before secrets were left out of it, where there were any: it goes into the salted digest.
     whole: Option<Secret>,
-    /// Applied to values that are written down beside the config.
+    /// Masks values that are written down beside the config.
     masker: Masker,
 }
 
@@ -61,46 +64,47 @@ impl Spec {
         self.masker = masker.clone();
     }
 
-    /// A value as it may be written on a thing beside the config.
+    /// Returns a value, masked, that is written on an instance beside the config.
     #[must_use]
     pub fn masked(&self, mut value: Value) -> Value {
         self.masker.mask_json(&mut value);
         value
     }
 
-    /// Of a service without secrets.
+    /// Creates the spec of a service without secrets.
     #[must_use]
     pub fn plain(config: Value) -> Self {
         Self::new(config, BTreeMap::new())
     }
 
-    /// Without secrets; keys in order, absent ones left out. `Null` for a container that somebody else made.
+    /// Returns the config without secrets; keys in order, absent ones left out. `Null` for a container that lcm did not
+    /// create.
     #[must_use]
     pub fn config(&self) -> &Value {
         &self.config
     }
 
-    /// `v1:` and the hash of [`Spec::config`].
+    /// Returns `v1:` and the hash of [`Spec::config`].
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// Returns true if a thing that carries this hash was made from this config, also by an lcm that hashed secrets
-    /// with it.
+    /// Returns true if an instance with this hash was created from this config, also by an lcm that hashed secrets with
+    /// it.
     #[must_use]
     pub fn has_hash(&self, carried: &str) -> bool {
         carried == self.hash || self.former_hash.as_deref() == Some(carried)
     }
 
-    /// Returns true if a thing that carries this digest under this salt was made with these secrets.
+    /// Returns true if an instance with this digest under this salt was created with these secrets.
     #[must_use]
     pub fn has_secrets(&self, carried: &str, salt: &str) -> bool {
         let former = || self.whole.is_some() && carried == self.digest_of(salt, None);
         carried == self.secret_digest(salt) || former()
     }
 
-    /// A digest of the secrets under the salt that the thing carries; empty where there are none.
+    /// Returns a digest of the secrets under the salt of the instance; empty where there are none.
     #[must_use]
     pub fn secret_digest(&self, salt: &str) -> String {
         self.digest_of(salt, self.whole.as_ref())
@@ -121,7 +125,7 @@ impl Spec {
     }
 }
 
-/// JSON with sorted keys: two maps that say the same are the same text.
+/// Returns JSON with sorted keys: equal maps give equal texts.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
     String::from_utf8(canonical_bytes(value)).expect("JSON is UTF-8")
@@ -164,14 +168,14 @@ fn write_scalar(bytes: &mut Vec<u8>, scalar: &impl Serialize) {
     serde_json::to_writer(bytes, scalar).expect("memory takes all that is written");
 }
 
-/// Each part is hashed with its length, so that `ab, c` and `a, bc` differ.
+/// Returns a digest of several parts. Each is hashed with its length, so that `ab, c` and `a, bc` differ.
 pub(crate) fn digest(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    // Of thousands of services: digit by digit, without a formatter.
+    // Computed for thousands of services: digit by digit, without a formatter.
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     let mut text = String::with_capacity(VERSION.len() + 1 + 2 * DIGEST_BYTES);
     text.extend([VERSION, ":"]);
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn this_hash_is_the_one_that_running_things_carry() {
+    fn this_hash_is_the_one_that_running_instances_carry() {
         // Changing this literal recreates every service of every user: see VERSION.
         let spec = Spec::plain(json!({"command": ["./serve"], "cwd": "."}));
         assert_eq!(spec.hash(), "v1:41ddb7cf62318f6e302b4e73d8becfbe");
@@ -224,9 +228,9 @@ mod tests {
         assert_eq!(one.hash(), other.hash());
         assert_ne!(one.secret_digest("salt"), other.secret_digest("salt"));
         assert!(!one.has_secrets(&other.secret_digest("salt"), "salt"));
-        // What an earlier lcm started is not started anew for that.
+        // An instance that an earlier lcm started is not recreated for that.
         assert!(one.has_hash(before.hash()) && one.has_secrets(&before.secret_digest("salt"), "salt"));
-        assert!(!other.has_hash(before.hash()), "with another token it was another service");
+        assert!(!other.has_hash(before.hash()), "another token is another spec");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
 
 impl Step {
-    /// What it takes or frees on one GPU.
+    /// Returns the memory that the step takes or frees on one GPU.
     #[must_use]
     pub fn vram_on(&self, gpu: &GpuId) -> Mebibytes {
         if self.gpus.contains(gpu) {
@@ -17,13 +17,13 @@ impl Step {
         }
     }
 
-    /// GPU memory that it takes on one GPU when it begins.
+    /// Returns the memory that the step takes on one GPU when it begins.
     #[must_use]
     pub fn takes_on(&self, gpu: &GpuId) -> Mebibytes {
         if self.takes_memory() { self.vram_on(gpu) } else { Mebibytes::ZERO }
     }
 
-    /// Its `vram_mib` is taken when it begins, and not given back when it ends.
+    /// Returns true if `vram_mib` is taken when the step begins, and not given back when it ends.
     #[must_use]
     pub fn takes_memory(&self) -> bool {
         match self.action {
@@ -33,7 +33,7 @@ impl Step {
         }
     }
 
-    /// GPU memory that it gives back on one GPU when it ends.
+    /// Returns the memory that the step gives back on one GPU when it ends.
     #[must_use]
     pub fn frees_on(&self, gpu: &GpuId) -> Mebibytes {
         match self.action {
@@ -52,13 +52,14 @@ impl Step {
         }
     }
 
-    /// It ends with fewer copies of its service, and takes none in between.
+    /// Returns true if the step ends with fewer copies of its service, and adds none in between.
     #[must_use]
     pub fn is_scale_down(&self) -> bool {
         self.action == Action::Scale && self.copies.is_some_and(CopiesChange::is_scale_down)
     }
 
-    /// It replaces the copies of a running service one by one, and is no change of settings in place.
+    /// Returns true if the step replaces the copies of a running service one by one; false for a change of settings in
+    /// place.
     #[must_use]
     pub fn is_rolling(&self) -> bool {
         self.action == Action::Update && self.copies.is_some()

@@ -1,7 +1,7 @@
-//! Carrier of a service: the runtime, the object there that stands for it, and what the runtime makes of it.
+//! Carrier of a service: the runtime, the object there that stands for it, and the runtime's own definition.
 //!
-//! What a runtime needs to know of its own services is its own type behind [`RuntimeSpec`]; all others ask for
-//! [`Capability`]s, never for a runtime by name.
+//! A runtime's definition of its services is its own type behind [`RuntimeSpec`]; all other code queries
+//! [`Capability`]s, never a runtime by name.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -27,13 +27,13 @@ pub struct Workload {
 /// Maker of the object that carries a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// lcm creates it, recreates it on change, and removes it on `down`.
+    /// lcm creates the object, recreates it on change, and removes it on `down`.
     Created,
-    /// It is there without lcm: started and stopped, never created or removed.
+    /// The object exists without lcm: it is started and stopped, never created or removed.
     Existing,
 }
 
-/// What a runtime can do with its services.
+/// Ability of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capability {
     /// Freezes an instance, which keeps what it holds.
@@ -42,7 +42,7 @@ pub enum Capability {
     Exec,
     /// Keeps what an instance writes.
     Logs,
-    /// Puts the previous revision aside while the next one comes up.
+    /// Puts the previous revision aside while the next one starts.
     KeepsPrevious,
     /// Runs several copies, and changes their number in place.
     Scales,
@@ -52,9 +52,9 @@ pub enum Capability {
     LocalGpu,
     /// Its instances listen on ports of this host.
     LocalPorts,
-    /// It has a health check of its own.
+    /// It has health checks of its own.
     ChecksItself,
-    /// Its instances are objects that outlive their end, and are removed.
+    /// Its instances are objects that exist beyond their end, and are removed.
     Objects,
 }
 
@@ -63,42 +63,43 @@ pub enum Capability {
 pub struct Capabilities(pub &'static [Capability]);
 
 impl Capabilities {
-    /// Returns true if the runtime has this one.
+    /// Returns true if the runtime has this capability.
     #[must_use]
     pub fn has(self, capability: Capability) -> bool {
         self.0.contains(&capability)
     }
 }
 
-/// Resolved definition of a service, as its runtime takes it.
+/// Resolved definition of a service, as its runtime uses it.
 pub trait RuntimeSpec: CloneSpec + fmt::Debug + Send + Sync {
-    /// Folder of this host in which commands beside the service run; `None`: its commands are not this host's.
+    /// Returns the folder of this host in which commands beside the service run; `None`: its commands do not run on
+    /// this host.
     fn host_folder(&self) -> Option<&Path> {
         None
     }
 
-    /// Command line of this host that it is started with.
+    /// Returns the command line on this host that starts the service.
     fn host_command(&self) -> Option<Vec<String>> {
         None
     }
 
-    /// Folders of this host whose identity is compared between looks.
+    /// Returns the folders of this host whose identity is compared between observations.
     fn host_paths(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// Names of other objects that it shares a namespace with: it is made anew with them.
+    /// Returns the names of other objects whose namespace the service shares: it is recreated with them.
     fn shares_with(&self) -> Vec<&str> {
         Vec::new()
     }
 
-    /// Environment that the manifest gives it, in clear text.
+    /// Returns the environment that the manifest sets, in clear text.
     fn environment(&self) -> Option<&BTreeMap<String, EnvValue>> {
         None
     }
 }
 
-/// Copying behind `dyn`; every type that can be cloned can do this.
+/// Copying behind `dyn`; implemented for every type that can be cloned.
 pub trait CloneSpec: Any {
     fn clone_spec(&self) -> Box<dyn RuntimeSpec>;
 }
@@ -116,19 +117,19 @@ impl Clone for Box<dyn RuntimeSpec> {
 }
 
 impl Workload {
-    /// Returns true if a runtime of this name carries it.
+    /// Returns true if a runtime of this name carries the service.
     #[must_use]
     pub fn is_of(&self, runtime: &RuntimeName) -> bool {
         self.runtime == *runtime
     }
 
-    /// Returns the definition as the type of its runtime; `None`: another runtime carries it.
+    /// Returns the definition as the type of its runtime; `None`: another runtime carries the service.
     #[must_use]
     pub fn spec<T: RuntimeSpec>(&self) -> Option<&T> {
         (&*self.spec as &dyn Any).downcast_ref()
     }
 
-    /// The same, to be changed.
+    /// Returns the definition as [`Workload::spec`] does, to be changed.
     pub fn spec_mut<T: RuntimeSpec>(&mut self) -> Option<&mut T> {
         (&mut *self.spec as &mut dyn Any).downcast_mut()
     }

@@ -1,17 +1,17 @@
-//! Pictures of services of which there is nothing, or nothing is known.
+//! Observed services without an instance, or with an unknown state.
 
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 
-/// A service of which there is nothing.
+/// Returns a service without an instance.
 pub(crate) fn nothing(state: State, detail: &str, ownership: Ownership) -> ObservedService {
     ObservedService::plain(state, detail, ownership)
 }
 
-/// A service of which nothing can be said.
+/// Returns a service whose state is unknown, for this reason.
 pub(crate) fn unknown(reason: &str) -> ObservedService {
     ObservedService {
         unknown: Some(reason.to_owned()),
-        ..nothing(State::Registered, "it could not be looked at", Ownership::Absent)
+        ..nothing(State::Registered, "it could not be inspected", Ownership::Absent)
     }
 }

@@ -1,4 +1,4 @@
-//! Claims on this project: processes and objects that name it without proof. Judged by nothing, counted nowhere.
+//! Claims on this project: processes and objects that name it without proof. They affect no decision and no count.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::observe::contract::{ObserverInput, Observers};
 
-/// Claims on this project, by service and thing. A claim on another project is that project's affair.
+/// Returns the claims on this project, sorted by service and claimant. Claims on other projects are not reported.
 pub(super) fn claimed(
     view: ObserverInput<'_>,
     observers: Observers<'_>,

@@ -1,4 +1,4 @@
-//! Contract of a runtime's observer: what its facts mean for a manifest. Pure, like all that is built on it.
+//! Contract of a runtime's observer, which derives observed services from its facts. Pure, like its implementations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::model::instance::Instance;
 use crate::model::names::{GpuId, RuntimeName, ServiceName};
 use crate::model::observed::{ObservedGpus, ObservedService, Orphan, PortHolder};
 
-/// Facts, and the manifest that they are observed for.
+/// Facts, and the desired state that they are observed for.
 #[derive(Clone, Copy, Debug)]
 pub struct ObserverInput<'a> {
     pub facts: &'a Facts,
@@ -26,7 +26,7 @@ pub struct RunningInstance {
     pub started_at: Option<Timestamp>,
 }
 
-/// Instances of this project that another machine made at an endpoint that both use.
+/// Instances of this project that another machine created at an endpoint that both use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherHost {
     /// Hostname of that machine.
@@ -39,24 +39,26 @@ pub struct OtherHost {
 pub trait Observer: Send + Sync {
     fn runtime(&self) -> RuntimeName;
 
-    /// Observes a service that this runtime carries.
+    /// Observes a service that this runtime runs.
     fn service(&self, view: ObserverInput<'_>, service: &Service) -> ObservedService;
 
-    /// Observes a running instance of a service that another runtime carries by now: it is still that service.
+    /// Observes a running instance of a service that the manifest now declares for another runtime: it is still that
+    /// service.
     fn stray(&self, view: ObserverInput<'_>, service: &Service) -> Option<ObservedService>;
 
-    /// Observes an instance of a service under a name that lcm did not give: never touched, and not made a second time.
+    /// Observes an instance of a service under a name that lcm did not give: it is never touched, and no second one is
+    /// created.
     fn renamed(&self, _: ObserverInput<'_>, _: &Service) -> Option<ObservedService> {
         None
     }
 
-    /// Returns the instance of a service to probe, where one appears to run and is not another's.
+    /// Returns the instance of a service to probe, where one appears to run and is not foreign.
     fn running(&self, view: ObserverInput<'_>, service: &Service) -> Option<RunningInstance>;
 
-    /// Sets why a service can't be started from where lcm runs, and what can't be seen from there.
+    /// Marks a service that can't be started or fully observed from where lcm runs, with the reason.
     fn bar(&self, _: ObserverInput<'_>, _: &Service, _: &mut ObservedService) {}
 
-    /// Sets which GPUs an instance that lcm did not create may be on. `holding`: GPUs on which it is measured.
+    /// Sets the GPUs that an instance that lcm did not create may use. `holding`: GPUs on which it is measured.
     fn bind(&self, _: ObserverInput<'_>, _: &Service, _: &mut ObservedService, _: &ObservedGpus, _: &[GpuId]) {}
 
     /// Returns instances of this project without a service in the manifest, and surplus copies.
@@ -73,7 +75,7 @@ pub trait Observer: Send + Sync {
     /// Returns the marks of instances that still carry a former name of this project.
     fn former_names<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks>;
 
-    /// Returns what an operator is to be told.
+    /// Returns warnings for the operator.
     fn warnings(&self, _: ObserverInput<'_>) -> Vec<String> {
         Vec::new()
     }
@@ -83,7 +85,7 @@ pub trait Observer: Send + Sync {
         Vec::new()
     }
 
-    /// Returns whose an object is; `None`: the runtime knows no object of this id.
+    /// Returns the owner of an object; `None`: the runtime has no object of this id.
     fn holder(&self, _: ObserverInput<'_>, _: &str) -> Option<PortHolder> {
         None
     }
@@ -93,12 +95,12 @@ pub trait Observer: Send + Sync {
         None
     }
 
-    /// Returns the users whose lcm made this project's instances, as far as their marks tell.
+    /// Returns the ids of the users whose lcm created this project's instances, as far as their marks name them.
     fn owner_uids(&self, _: ObserverInput<'_>) -> BTreeSet<u32> {
         BTreeSet::new()
     }
 
-    /// Returns instances of this manifest's services that another machine's lcm made.
+    /// Returns instances of this manifest's services that lcm on another machine created.
     fn on_other_host(&self, _: ObserverInput<'_>) -> Option<OtherHost> {
         None
     }

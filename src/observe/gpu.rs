@@ -1,7 +1,6 @@
-//! GPUs and the memory on them: what each service and orphan of this project sits on and holds, and what is left as
-//! foreign.
+//! GPUs and their memory: the GPUs and the memory of each service and orphan of this project, and the foreign rest.
 //!
-//! What a driver does not tell is unknown, never zero; and nothing that is in use may count for nobody.
+//! A figure that a driver does not report is unknown, never zero, and all memory in use counts for some holder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +11,7 @@ use crate::model::facts::{GpuFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{
-    ObservedGpu, ObservedGpus, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable,
+    ObservedGpu, ObservedGpus, ObservedService, Orphan, Ownership, has_driver, resolve_marked, unreadable,
 };
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
@@ -20,16 +19,17 @@ use crate::observe::contract::{ObserverInput, Observers};
 use crate::observe::gpu_refs::{resolve_all, usable};
 use crate::observe::holders::{self, Party, ProjectHolders, Share};
 
-/// Memory that grows back so soon after an eviction will do so again: the manifest's contract with `evict`.
+/// Time for which an eviction must last: memory that grows back sooner will do so again. A service with `evict` keeps
+/// this contract.
 const EVICTION_HOLDS: SignedDuration = SignedDuration::from_mins(10);
 
-/// More are counted, not named: a refusal is one line.
+/// Maximum number of foreign holders that are named; more are counted, since a refusal is one line.
 const NAMED_MAX: usize = 6;
 
-/// So little that nobody is named for is what rounding each process to MiB leaves.
+/// Unattributed memory up to this is the result of rounding each process to MiB.
 const ROUNDING_MAX: Mebibytes = Mebibytes(16);
 
-/// Sets what services and orphans sit on and hold, and returns every GPU with what is foreign on it.
+/// Sets the GPUs and the measured memory of services and orphans, and returns every GPU with its foreign memory.
 pub(super) fn settle(
     view: ObserverInput<'_>,
     observers: Observers<'_>,
@@ -85,18 +85,18 @@ pub(super) fn settle(
     gpus
 }
 
-/// The most that one of these GPUs has; `None`: there are none. A mark may state any figure, and nothing takes more.
+/// Largest capacity of these GPUs; `None`: there are none. It bounds a mark, which may state any figure.
 fn capacity_most<'a>(ids: impl IntoIterator<Item = &'a GpuId>, gpus: &ObservedGpus) -> Option<Mebibytes> {
     ids.into_iter().filter_map(|id| Some(gpus.get(id)?.capacity)).max()
 }
 
-/// What it has: the manifest's figure goes over the driver's, but not over the memory that the host has.
+/// Capacity of a GPU: the manifest's figure overrides the driver's, but not the memory of the host.
 pub(super) fn capacity(fact: &GpuFact, desired: &Desired) -> Mebibytes {
     let declared = desired.declared_gpus.iter().find(|one| one.is(&fact.id, fact.index));
     declared.map_or(fact.capacity, |one| if one.unified { fact.capacity } else { one.capacity })
 }
 
-/// As it was read, with nothing foreign on it yet.
+/// Returns the GPU as read, with no foreign memory yet.
 fn bare(fact: &GpuFact, desired: &Desired) -> ObservedGpu {
     ObservedGpu {
         index: fact.index,
@@ -111,8 +111,8 @@ fn bare(fact: &GpuFact, desired: &Desired) -> ObservedGpu {
     }
 }
 
-/// Where a thing sits: as it is marked, and wherever it holds memory. What bears no marks sits where it holds memory,
-/// else where the manifest puts it; else, to be safe, wherever it may be.
+/// GPUs of a running service: those of its marks, and those on which it holds memory. Without marks: those on which it
+/// holds memory, else those of the manifest; else, to be safe, all that it may use.
 fn gpus_of(service: &Service, seen: &ObservedService, gpus: &ObservedGpus, share: Option<&Share>) -> BTreeSet<GpuId> {
     if !seen.holds_capacity {
         return BTreeSet::new();
@@ -122,24 +122,24 @@ fn gpus_of(service: &Service, seen: &ObservedService, gpus: &ObservedGpus, share
         Some(marks) => {
             marked(marks, gpus).unwrap_or_else(|| by_manifest(service, &service.gpu, gpus, &BTreeSet::new()))
         }
-        // What answers in an adopted container's place is not bound to the container's GPUs.
+        // A process that answers in place of an adopted container is not bound to the container's GPUs.
         None if seen.ownership == Ownership::Adopted => by_manifest(service, seen.gpu_request(service), gpus, &holding),
         None => by_manifest(service, &service.gpu, gpus, &holding),
     };
     placed.union(&holding).cloned().collect()
 }
 
-/// The GPUs of its marks; `None`: none of them is known by that name, and no driver was there to ask.
+/// GPUs of the marks; `None`: none of them is known by that name, and no driver was found.
 fn marked(marks: &Marks, gpus: &ObservedGpus) -> Option<BTreeSet<GpuId>> {
     let known = found(marks.placed_on(), gpus);
-    (told_by_a_driver(gpus) || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
+    (has_driver(gpus) || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
 }
 
-/// Those that marks name, by the ids that they have now. One that is not found may be any that can't be read.
+/// GPUs that marks name, by their current ids. One that is not found may be any that can't be read.
 fn found<'a>(marked: impl Iterator<Item = &'a str>, gpus: &ObservedGpus) -> BTreeSet<GpuId> {
     let mut found = BTreeSet::new();
     for id in marked {
-        match known_as(gpus, id) {
+        match resolve_marked(gpus, id) {
             Some(id) => drop(found.insert(id.clone())),
             None => found.extend(unreadable(gpus).cloned()),
         }
@@ -147,7 +147,8 @@ fn found<'a>(marked: impl Iterator<Item = &'a str>, gpus: &ObservedGpus) -> BTre
     found
 }
 
-/// Where it holds memory, if that is on as many GPUs as the manifest gives it; else wherever `request` lets it be.
+/// GPUs on which the service holds memory, if they are as many as the manifest gives it; else all that `request`
+/// allows.
 fn by_manifest(
     service: &Service,
     request: &GpuRequest,
@@ -170,29 +171,29 @@ fn by_manifest(
     }
 }
 
-/// What it holds by the driver, where that tells all of it.
+/// Memory that the driver reports for a service; `None` where the report may be incomplete.
 fn measured(seen: &ObservedService, gpus: &ObservedGpus, share: Option<&Share>) -> Option<BTreeMap<GpuId, Mebibytes>> {
-    let asked = gpus.values().any(|gpu| gpu.used.is_some());
-    if !seen.holds_capacity || !asked || share.is_some_and(|share| !share.untold.is_empty()) {
+    let is_measured = gpus.values().any(|gpu| gpu.used.is_some());
+    if !seen.holds_capacity || !is_measured || share.is_some_and(|share| !share.unreported.is_empty()) {
         return None;
     }
     let on = |id: &GpuId| share.and_then(|share| share.on.get(id));
-    let told = |id: &GpuId| gpus[id].used.is_some() && (gpus[id].told || on(id).is_some());
-    // It may hold something wherever nobody tells who does.
+    let is_reported = |id: &GpuId| gpus[id].used.is_some() && (gpus[id].told || on(id).is_some());
+    // The service may hold memory on any GPU whose driver does not report the holders.
     let unseen = |gpu: &ObservedGpu| gpu.used.is_some() && !gpu.told;
     if seen.gpus.is_empty() && gpus.values().any(unseen) {
         return None;
     }
-    seen.gpus.iter().all(told).then(|| share.map(|share| share.on.clone()).unwrap_or_default())
+    seen.gpus.iter().all(is_reported).then(|| share.map(|share| share.on.clone()).unwrap_or_default())
 }
 
-/// GPUs on which it is measured with more than nothing.
+/// GPUs on which more than 0 MiB are measured.
 fn holding(share: Option<&Share>) -> impl Iterator<Item = GpuId> {
     let on = share.into_iter().flat_map(|share| &share.on);
     on.filter(|(_, held)| **held > Mebibytes::ZERO).map(|(id, _)| id.clone())
 }
 
-/// What services of other lcm projects declared, on each GPU that they were placed on.
+/// Memory that services of other lcm projects declare, on each GPU that they were placed on.
 fn other_projects(
     view: ObserverInput<'_>,
     observers: Observers<'_>,
@@ -205,14 +206,14 @@ fn other_projects(
         for id in found(marks.placed_on(), gpus) {
             let capacity = gpus.get(&id).map_or(Mebibytes::ZERO, |gpu| gpu.capacity);
             let sum = declared.entry(id).or_default();
-            // A mark is a claim: more than there is, is never taken.
+            // A mark is a claim: it counts at most the capacity.
             *sum = (*sum + Mebibytes::bounded(marks.vram_mib).min(capacity)).min(capacity);
         }
     }
     others
 }
 
-/// All that holds memory or may, for the arithmetic of one GPU after the other.
+/// All holders of memory, for the arithmetic of each GPU.
 struct GpuTally<'a> {
     desired: &'a Desired,
     services: &'a BTreeMap<ServiceName, ObservedService>,
@@ -222,7 +223,7 @@ struct GpuTally<'a> {
     reservations: &'a [ReservationFact],
 }
 
-/// Somebody foreign on one GPU.
+/// Foreign holder of memory on one GPU.
 struct Foreign {
     name: String,
     amount: Mebibytes,
@@ -230,7 +231,7 @@ struct Foreign {
 }
 
 impl GpuTally<'_> {
-    /// What on this GPU is not this manifest's, and who that is.
+    /// Memory on a GPU that does not belong to this project, and the names of its holders.
     fn foreign(&self, fact: &GpuFact, gpu: &ObservedGpu) -> (Mebibytes, Vec<String>) {
         let mut parties = self.parties(fact);
         let known: Mebibytes = parties.iter().map(|party| party.amount).sum();
@@ -240,15 +241,16 @@ impl GpuTally<'_> {
             Some(used) => known.max(used - self.ours(&fact.id)),
         };
         let unnamed = foreign - known;
-        // Where strangers are there whose share the driver does not tell, it is theirs.
+        // Where the driver does not report the share of a foreign process, the rest counts as its share.
         if unnamed > ROUNDING_MAX && parties.iter().all(|party| party.amount > Mebibytes::ZERO) {
-            let name = if gpu.told { "nobody that the driver names" } else { "processes whose share is not told" };
+            let name = if gpu.told { "unattributed" } else { "processes without a reported share" };
             parties.push(Foreign { name: name.to_owned(), amount: unnamed, times: 1 });
         }
         (foreign, if foreign > Mebibytes::ZERO { named(parties) } else { Vec::new() })
     }
 
-    /// Strangers by what they hold, other projects by the larger of declared and measured, and the driver.
+    /// Foreign holders: processes with what they hold, other projects with the larger of declared and measured, the
+    /// driver.
     fn parties(&self, fact: &GpuFact) -> Vec<Foreign> {
         let mut parties = Vec::new();
         for (party, share) in self.shares {
@@ -275,8 +277,8 @@ impl GpuTally<'_> {
         parties
     }
 
-    /// What starts of other users are about to take: less what the driver names of it, and all together no more than the
-    /// GPU has. A service that is seen by its marks counts by them.
+    /// Reservations for starts of other users, less the memory that the driver reports for them; together at most the
+    /// capacity. A service that is found by its marks counts by them.
     fn reserved(&self, fact: &GpuFact) -> Vec<Foreign> {
         let mut left = capacity(fact, self.desired);
         let mut reserved = Vec::new();
@@ -301,8 +303,8 @@ impl GpuTally<'_> {
         self.shares.values().filter_map(|share| share.on.get(id)).copied().sum()
     }
 
-    /// How much of what is in use is this project's, where the driver does not tell: what it declares. Not that of a
-    /// service that still loads, which may not have taken its own yet.
+    /// Memory in use that belongs to this project, where the driver does not report it: the declared sizes, except that
+    /// of a service that is still loading, which may not have taken its memory yet.
     fn ours(&self, id: &GpuId) -> Mebibytes {
         let measured = |party: &Party| self.shares.get(party).and_then(|share| share.on.get(id)).copied();
         let services = self.services.iter().filter(|(_, seen)| seen.holds_capacity).map(|(name, seen)| {
@@ -318,7 +320,7 @@ impl GpuTally<'_> {
     }
 }
 
-/// The largest first, each once.
+/// Returns the names of the holders, the largest first, at most [`NAMED_MAX`].
 fn named(mut parties: Vec<Foreign>) -> Vec<String> {
     parties.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| a.name.cmp(&b.name)));
     let times = |party: &Foreign| if party.times > 1 { format!(" ×{}", party.times) } else { String::new() };

@@ -1,22 +1,22 @@
-//! What is there, seen through what operators said of it.
+//! Effect of operator holds on observed services.
 
 use crate::model::holds::{Hold, HoldRecord, way};
 use crate::model::lifecycle::State;
 use crate::model::observed::ObservedService;
 
-/// The picture as the word has it. Only what is so already shows: a word that still has to be carried out, or for which
-/// the lifecycle has no way from here, is told, and changes no state.
-pub(super) fn through(seen: &mut ObservedService, said: Option<&HoldRecord>) {
-    let Some(said) = said else { return };
-    let whom = said.by_whom();
-    match said.kind {
+/// Applies a hold to an observed service. The state changes only where the hold is in effect: a hold that still has to
+/// be carried out, or to which the lifecycle has no route from here, is only added to the detail.
+pub(super) fn apply(seen: &mut ObservedService, hold: Option<&HoldRecord>) {
+    let Some(hold) = hold else { return };
+    let whom = hold.attribution();
+    match hold.kind {
         Hold::Maintain => {
             let now = if seen.holds_capacity { "it runs" } else { "it does not run" };
             let is_known = seen.unknown.is_none() || seen.instance.is_some();
-            let leads_there = seen.unknown.is_some() || way(said.kind, seen.state).is_some();
-            if leads_there {
+            let has_route = seen.unknown.is_some() || way(hold.kind, seen.state).is_some();
+            if has_route {
                 if is_known {
-                    // Whether it answers is of no interest now.
+                    // In maintenance it is irrelevant whether the service answers.
                     seen.unknown = None;
                     seen.detail = format!("it is left as it is ({whom}); {now}");
                 }
@@ -26,16 +26,16 @@ pub(super) fn through(seen: &mut ObservedService, said: Option<&HoldRecord>) {
             }
         }
         Hold::Suspend if seen.state == State::Suspended => seen.detail = format!("{} ({whom})", seen.detail),
-        Hold::Suspend => seen.detail = format!("{}; it is to be paused ({whom})", seen.detail),
+        Hold::Suspend => seen.detail = format!("{}; suspension pending ({whom})", seen.detail),
         Hold::Terminate if seen.unknown.is_none() && !seen.holds_capacity && !seen.state.is_operational() => {
-            if way(said.kind, seen.state).is_some() {
+            if way(hold.kind, seen.state).is_some() {
                 seen.state = State::Terminated;
                 seen.detail = format!("it is kept off ({whom})");
             } else {
                 seen.detail = format!("{}; it is kept off ({whom})", seen.detail);
             }
         }
-        Hold::Terminate => seen.detail = format!("{}; it is to be off ({whom})", seen.detail),
+        Hold::Terminate => seen.detail = format!("{}; termination pending ({whom})", seen.detail),
     }
-    seen.hold = Some(Box::new(said.clone()));
+    seen.hold = Some(Box::new(hold.clone()));
 }

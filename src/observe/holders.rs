@@ -1,7 +1,7 @@
-//! Whose the memory on the GPUs is: each process that a driver names belongs to a service or an orphan of this project,
-//! to another lcm project, or to a stranger.
+//! Holders of GPU memory: each process that a driver names belongs to a service or an orphan of this project, to
+//! another lcm project, or is foreign.
 //!
-//! Only added up here. What it means for the room on a GPU is in `gpu`.
+//! Adds up shares only. `gpu` derives the free memory of a GPU from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::model::size::Mebibytes;
 use crate::observe::contract::{ObserverInput, Observers};
 use crate::observe::ports;
 
-/// Who may hold memory on a GPU.
+/// Holder of memory on a GPU.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Party {
     Service(ServiceName),
@@ -23,28 +23,28 @@ pub(super) enum Party {
         project: String,
         service: String,
     },
-    /// For messages: `Xorg`.
+    /// Foreign process by its name for messages: `Xorg`.
     Foreign(String),
 }
 
-/// What one party holds.
+/// Memory of one party.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) on: BTreeMap<GpuId, Mebibytes>,
-    /// GPUs on which the driver does not tell how much it is.
-    pub(super) untold: BTreeSet<GpuId>,
-    /// Processes, by GPU.
+    /// GPUs on which the driver does not report the amount.
+    pub(super) unreported: BTreeSet<GpuId>,
+    /// Number of processes, by GPU.
     pub(super) processes: BTreeMap<GpuId, usize>,
 }
 
-/// The things of this project that can hold memory.
+/// Services and orphans of this project, which can hold memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProjectHolders<'a> {
     pub(super) services: &'a BTreeMap<ServiceName, ObservedService>,
     pub(super) orphans: &'a [Orphan],
 }
 
-/// What each party holds, as far as the driver tells.
+/// Returns the share of each party, as far as the driver reports it.
 pub(super) fn shares(
     view: ObserverInput<'_>,
     observers: Observers<'_>,
@@ -54,26 +54,26 @@ pub(super) fn shares(
     let mut shares: BTreeMap<Party, Share> = BTreeMap::new();
     for gpu in view.facts.gpus.known().into_iter().flatten() {
         for holder in &gpu.holders {
-            let share = shares.entry(register.whose(holder)).or_default();
+            let share = shares.entry(register.party(holder)).or_default();
             *share.processes.entry(gpu.id.clone()).or_default() += 1;
             match holder.memory {
                 Some(memory) => *share.on.entry(gpu.id.clone()).or_default() += memory,
                 None => {
-                    share.untold.insert(gpu.id.clone());
+                    share.unreported.insert(gpu.id.clone());
                 }
             }
         }
-        // Some of what nobody could be named for may be theirs.
-        if gpu.holders.iter().any(GpuHolder::is_anybody) {
+        // Part of the unattributed memory may be theirs.
+        if gpu.holders.iter().any(GpuHolder::is_unidentified) {
             for share in shares.values_mut().filter(|share| share.processes.contains_key(&gpu.id)) {
-                share.untold.insert(gpu.id.clone());
+                share.unreported.insert(gpu.id.clone());
             }
         }
     }
     shares
 }
 
-/// Who is known by what, looked up once for all holders.
+/// Index of the known holders, built once.
 struct Register<'a> {
     view: ObserverInput<'a>,
     observers: Observers<'a>,
@@ -102,7 +102,7 @@ impl<'a> Register<'a> {
         Self { view, observers, own, owned, containers }
     }
 
-    fn whose(&self, holder: &GpuHolder) -> Party {
+    fn party(&self, holder: &GpuHolder) -> Party {
         match &holder.owner {
             ProcessOwner::Service { project, service } if *project == self.view.desired.project => {
                 self.of_tree(service, holder).unwrap_or_else(|| foreign(holder))
@@ -115,10 +115,10 @@ impl<'a> Register<'a> {
         }
     }
 
-    /// A service that runs; else the orphan whose process it is.
+    /// Returns the running service, else the orphan that the process belongs to.
     fn of_tree(&self, service: &ServiceName, holder: &GpuHolder) -> Option<Party> {
         if let Some(seen) = self.own.services.get(service) {
-            // What holds no room does not count for anything, so this would count nowhere.
+            // A service that holds no capacity is not counted, so its memory would count nowhere.
             return seen.holds_capacity.then(|| Party::Service(service.clone()));
         }
         let is_its = |one: &&Attribution| one.owner == holder.owner && one.pids.contains(&holder.pid);
@@ -144,7 +144,8 @@ impl<'a> Register<'a> {
     }
 }
 
-/// By program name alone: arguments may hold secrets. What has ended has no name any more.
+/// Returns the foreign party of a process, by program name alone: arguments may contain secrets. An ended process has
+/// no name.
 fn foreign(holder: &GpuHolder) -> Party {
     let nameless = holder.program.is_empty() || holder.program == GpuHolder::ENDED;
     let ended = || format!("{} (pid {})", GpuHolder::ENDED, holder.pid);

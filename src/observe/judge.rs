@@ -1,4 +1,4 @@
-//! From a running thing, its age and its probes to a lifecycle state; and from an exit to one.
+//! Lifecycle state of an instance: from its age and its probes while it runs, from its exit after that.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use crate::model::facts::{BusyReading, EngineHealth, ExitFact, Facts, ProbeReadi
 use crate::model::lifecycle::State;
 use crate::model::signal::SIGNALS;
 
-/// What running and answering came to.
+/// State of an instance, with its detail.
 pub(crate) struct Assessment {
     pub(crate) state: State,
     pub(crate) detail: String,
@@ -21,7 +21,7 @@ impl Assessment {
     }
 }
 
-/// The state of something that runs.
+/// Returns the state of a running instance.
 pub(crate) fn running(
     facts: &Facts,
     service: &Service,
@@ -48,11 +48,11 @@ pub(crate) fn running(
     }
 }
 
-/// What an outside observer said of this very start counts as a failing probe does.
+/// Failure that an outside observer reported since this start; it counts like a failing probe.
 fn reported(facts: &Facts, service: &Service, started_at: Option<Timestamp>) -> Option<Assessment> {
     let report = facts.history.get(&service.name)?.report.as_ref()?;
     let is_of_this_start = started_at.is_none_or(|started| report.at >= started);
-    let detail = || format!("{} reported at {:.0} that it fails: {}", report.by, report.at, report.error);
+    let detail = || format!("{} reported a failure at {:.0}: {}", report.by, report.at, report.error);
     is_of_this_start.then(|| Assessment::of(State::Error, detail()))
 }
 
@@ -90,7 +90,7 @@ fn by_probe(facts: &Facts, service: &Service, young: bool) -> Assessment {
     }
 }
 
-/// An error is a `timeout` where lcm itself ended the wait for this start.
+/// Turns an error into a `timeout` where lcm itself ended the wait for this start.
 fn timed_out(facts: &Facts, service: &Service, judgement: Assessment) -> Assessment {
     let last = facts.history.get(&service.name);
     if judgement.state == State::Error && last.is_some_and(|last| last.made && last.state == Some(State::Timeout)) {
@@ -99,7 +99,7 @@ fn timed_out(facts: &Facts, service: &Service, judgement: Assessment) -> Assessm
     judgement
 }
 
-/// How an end reads, and whether it is a failure: 0, KILL, TERM and the service's own stop signal are not.
+/// Returns state and detail for an exit. Exit code 0, KILL, TERM and the service's own stop signal are no failure.
 pub(crate) fn ended(exit: &ExitFact, stop_signal: Option<&str>) -> (State, String) {
     let by_signal = exit.signal.or_else(|| exit.code.filter(|code| *code > 128).map(|code| code - 128));
     match (by_signal, exit.code) {
@@ -112,7 +112,7 @@ pub(crate) fn ended(exit: &ExitFact, stop_signal: Option<&str>) -> (State, Strin
         (Some(signal), _) => (State::Failed, format!("it was ended by {}", signal_name(signal))),
         (None, Some(0)) => (State::Offline, "it exited with 0".to_owned()),
         (None, Some(code)) => (State::Failed, format!("it exited with {code}")),
-        (None, None) => (State::Offline, "it ended, nobody saw how".to_owned()),
+        (None, None) => (State::Offline, "it ended with unknown exit status".to_owned()),
     }
 }
 
@@ -128,7 +128,7 @@ fn signal_name(signal: i32) -> String {
         .map_or_else(|| format!("signal {signal}"), |known| format!("signal {signal} (SIG{})", known.name))
 }
 
-/// Whether something that does not run ended without lcm's doing: the last that lcm wrote down was that it ran.
+/// Returns true if an instance that does not run ended without lcm: the last state that lcm recorded is a running one.
 pub(crate) fn ended_by_itself(facts: &Facts, service: &Service, state: State) -> bool {
     match facts.history.get(&service.name).and_then(|last| last.state) {
         Some(last) => last.is_operational() || last == State::Starting,
@@ -144,7 +144,7 @@ mod tests {
     use crate::model::signal::SIGNALS;
 
     #[test]
-    fn an_end_by_the_services_own_stop_signal_is_no_failure_whichever_a_manifest_names() {
+    fn an_end_by_the_services_own_stop_signal_is_no_failure() {
         for signal in SIGNALS {
             let by_signal = ExitFact { code: None, signal: Some(signal.number), at: None };
             let by_code = ExitFact { code: Some(128 + signal.number), signal: None, at: None };

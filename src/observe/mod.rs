@@ -1,8 +1,10 @@
-//! Facts to what they mean for a manifest: one observed service per service, one observed GPU per GPU. Pure: the time is
-//! the facts' own. In come facts, a manifest and the runtimes' observers; out goes `Observed`.
+//! Observation: derives the observed state of a manifest's services and of all GPUs from facts. Pure: the facts contain
+//! the time. A reading that failed makes a service `unknown`, never absent.
 //!
-//! A reading that failed makes a service `unknown`, never absent. Not here: what only one runtime knows, which is in its
-//! own observer, and what to do about anything, which is the planner's business.
+//! In: `Facts`, `Desired`, and the observers of the runtimes (`contract`).
+//! Out: `Observed`, with one service per service of the manifest and one GPU per GPU.
+//! Not here: the reading of facts (`host`, `runtime`), knowledge of one runtime, which is in its observer, and
+//! decisions about changes (`plan`).
 
 mod advice;
 pub(crate) mod blank;
@@ -25,7 +27,7 @@ use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, ObservedService};
 use crate::observe::contract::{ObserverInput, Observers};
 
-/// Observes facts for a manifest, by the observers of all runtimes.
+/// Returns the observed state for a manifest, by the observers of all runtimes.
 #[must_use]
 pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Observed {
     let facts = &*surroundings::of_this_machine(facts);
@@ -44,8 +46,8 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
     let gpus = gpu::settle(view, observers, &mut services, &mut orphans);
     let (ports, ports_unknown) = ports::ports(view, observers);
     for (name, seen) in &mut services {
-        ports::tell_taken(seen, &desired.services[name], &ports);
-        hold::through(seen, facts.holds.get(name));
+        ports::name_foreign_holder(seen, &desired.services[name], &ports);
+        hold::apply(seen, facts.holds.get(name));
     }
     for orphan in &mut orphans {
         orphan.hold = facts.holds.get(&orphan.service).cloned().map(Box::new);
@@ -73,7 +75,7 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
     }
 }
 
-/// Reason for which it can't be told what is free: what could not be read may hold any part of it.
+/// Reason for which free GPU memory is unknown: an unread instance may hold any part of it.
 fn gpus_unknown(facts: &Facts) -> Option<String> {
     let unread = || facts.instances.all().find_map(RuntimeFacts::unread);
     facts.gpus.unknown().map(str::to_owned).or_else(unread)
@@ -104,14 +106,15 @@ fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> impl Iterator<
     services.values().flat_map(|service| service.warnings.iter().cloned())
 }
 
-/// Tells what still carries a former name of the project: labels and environments can't change while a thing lives.
+/// Warning about services that still carry a former name of the project: labels and environments can't change while an
+/// instance lives.
 fn former_names(view: ObserverInput<'_>, observers: Observers<'_>) -> Option<String> {
     let marks = observers.iter().flat_map(|observer| observer.former_names(view));
     let services: BTreeSet<&str> = marks.map(|marks| marks.service.as_str()).collect();
     (!services.is_empty()).then(|| {
         format!(
-            "{} still under a former name of this project (`renamed_from`): they run on, and get the present name when \
-             they are next started anew",
+            "{} still under a former name of this project (`renamed_from`): they keep running, and get the current name \
+             at their next restart",
             services.into_iter().collect::<Vec<_>>().join(", ")
         )
     })

@@ -1,4 +1,4 @@
-//! What bears our project's mark, but no name that the manifest has; and surplus copies of what it has.
+//! Orphans: instances with this project's marks but without a service in the manifest, and surplus copies.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::model::signal;
 use crate::model::size::Mebibytes;
 use crate::observe::contract::{ObserverInput, Observers};
 
-/// The most ports that count of one mark: no service publishes as many.
+/// Maximum number of ports that count of one mark; no service publishes as many.
 const PORTS_MAX: usize = 1024;
 
-/// Orphans by service name, then by what they are.
+/// Returns the orphans sorted by service name, then by instance.
 pub(super) fn orphans(view: ObserverInput<'_>, observers: Observers<'_>) -> Vec<Orphan> {
     let mut orphans: Vec<Orphan> = observers.iter().flat_map(|observer| observer.orphans(view)).collect();
     orphans.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
     orphans
 }
 
-/// Makes an orphan of what its marks say: each a claim, and bounded.
+/// Returns an orphan by its marks, each of which is a claim and bounded.
 pub(crate) fn orphan(
     (service, instance, state): (ServiceName, Instance, State),
     carrier: Option<Claimant>,
@@ -52,7 +52,7 @@ fn is_known(name: &str) -> bool {
     signal::stopping().any(|known| known == upper.strip_prefix("SIG").unwrap_or(&upper))
 }
 
-/// A known signal and a bounded grace. A mark is a claim: no program that it names is ever run.
+/// Stop policy with a known signal and a bounded grace. A mark is a claim: no program that it names is ever run.
 fn stop_policy(stop: &Value) -> StopPolicy {
     StopPolicy {
         signal: stop["signal"].as_str().filter(|name| is_known(name)).map(str::to_owned),

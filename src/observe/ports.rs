@@ -1,4 +1,4 @@
-//! Who holds which of the ports that the manifest needs.
+//! Holders of the ports that the manifest needs.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use crate::model::names::ServiceName;
 use crate::model::observed::{Holders, ObservedService, PortHolder};
 use crate::observe::contract::{ObserverInput, Observers};
 
-/// Holders of the ports that the manifest needs, or why they can't be told.
+/// Returns the holders of the ports that the manifest needs, and the reason for which they are unknown, if any.
 pub(super) fn ports(view: ObserverInput<'_>, observers: Observers<'_>) -> (Holders, Option<String>) {
     let ObserverInput { facts, desired } = view;
     let needed = ports_of(desired, |_| true);
     let mut holders = Holders::default();
-    // Those at a remote endpoint are ports of another machine.
+    // Ports at a remote endpoint are those of another machine.
     let elsewhere = |service: &Service| facts.instances.of(&service.workload.runtime).and_then(|read| read.elsewhere());
     let local = ports_of(desired, |service| elsewhere(service).is_none());
     for listener in facts.listeners.known().into_iter().flatten() {
@@ -21,7 +21,7 @@ pub(super) fn ports(view: ObserverInput<'_>, observers: Observers<'_>) -> (Holde
             holders.insert(listener.endpoint(), holder(listener, view, observers));
         }
     }
-    // What a runtime publishes is its object's, whichever program stands in for it.
+    // A port that a runtime publishes belongs to its object, whichever proxy program listens on it.
     for (port, id) in observers.iter().flat_map(|observer| observer.published(view)) {
         if needed.contains(&port.port) {
             holders.insert(port, of_object(id, view, observers));
@@ -51,8 +51,8 @@ fn holder(listener: &ListenerFact, view: ObserverInput<'_>, observers: Observers
     }
 }
 
-/// Names who holds a port of a service that does not run: what answers there is not the service.
-pub(super) fn tell_taken(seen: &mut ObservedService, service: &Service, holders: &Holders) {
+/// Adds the foreign holder of a port to a service that does not run: the answer there is not from the service.
+pub(super) fn name_foreign_holder(seen: &mut ObservedService, service: &Service, holders: &Holders) {
     if !seen.state.is_not_running() || seen.holds_capacity || seen.unknown.is_some() {
         return;
     }
@@ -74,17 +74,17 @@ fn of_service(service: &ServiceName, desired: &Desired) -> PortHolder {
     }
 }
 
-/// Returns whose an object is, by its id.
+/// Returns the owner of an object, by its id.
 pub(super) fn of_object(id: &str, view: ObserverInput<'_>, observers: Observers<'_>) -> PortHolder {
     let known = observers.iter().find_map(|observer| observer.holder(view, id));
     known.unwrap_or_else(|| PortHolder::Foreign(format!("a container ({})", id.get(..12).unwrap_or(id))))
 }
 
-/// `python3 (pid 4711)`.
+/// Name of a foreign listener: `python3 (pid 4711)`.
 fn foreign_name(listener: &ListenerFact) -> String {
     match (&listener.program, listener.pid) {
         (Some(program), Some(pid)) => format!("{program} (pid {pid})"),
         (None, Some(pid)) => format!("pid {pid}"),
-        (_, None) => "a process that lcm may not look at".to_owned(),
+        (_, None) => "a process that lcm may not inspect".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Plan around the steps: services kept, blocked, held and orphaned, the GPUs, and the warnings.
+//! Assembly of a plan around its steps: services kept, blocked, held and orphaned, the GPUs, and the warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,9 @@ use crate::plan::judge::protected::by_rule;
 use crate::plan::judge::{drift, given_back, left, orphans, recover};
 use crate::plan::{pending, selection};
 
-const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
+const NOT_MEASURED: &str = "GPU memory is not measured: no GPU driver found; using the sizes in the manifest";
 
-/// Everything in its place.
+/// Returns the plan of these decisions and steps.
 pub(super) fn assemble(
     context: &PlanContext<'_>,
     decisions: Decisions,
@@ -59,7 +59,7 @@ pub(super) fn assemble(
     }
 }
 
-/// Services that are not touched, by the reason for that.
+/// Services that the plan leaves untouched, by kind of reason.
 #[derive(Default)]
 struct UntouchedServices {
     kept: Vec<Kept>,
@@ -72,7 +72,7 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
     for (number, decision) in decisions.0.into_iter().enumerate() {
         let service = || input.name(number).clone();
         match decision {
-            // Told with what it waits for.
+            // Listed under `left`, with the services that it waits for.
             Decision::Leave(_) if input.wants.left.contains_key(&number) => {}
             Decision::Leave(message) => {
                 idle.kept.push(Kept { service: service(), state: input.summary(number).state, message });
@@ -82,9 +82,9 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
                 idle.blocked.push(Blocked { service: service(), reason: *blocked });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
-                let said = input.seen(number).hold.as_ref().filter(|_| is_hold(reason.code));
-                let since = said.map(|said| said.since).or_else(|| recover::since(input, number, &reason));
-                idle.held.push(Held { service: service(), reason, by: said.map(|said| said.by.clone()), since });
+                let hold = input.seen(number).hold.as_ref().filter(|_| is_hold(reason.code));
+                let since = hold.map(|hold| hold.since).or_else(|| recover::since(input, number, &reason));
+                idle.held.push(Held { service: service(), reason, by: hold.map(|hold| hold.by.clone()), since });
             }
             Decision::Start { .. }
             | Decision::Await(_)
@@ -104,19 +104,16 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
     idle
 }
 
-/// Orphans that should go, and may not by a rule.
+/// Orphans that should be stopped, but that a rule protects.
 fn protected_orphans(input: &PlanInput<'_>) -> impl Iterator<Item = Blocked> {
-    let asked = input.observed.orphans.iter().filter(|orphan| orphans::should_stop(input, orphan));
-    asked.filter_map(|orphan| {
-        let message = format!(
-            "nothing in the manifest has its name, but it can't be stopped: {}",
-            orphans::protection(input, orphan)?
-        );
+    let due = input.observed.orphans.iter().filter(|orphan| orphans::should_stop(input, orphan));
+    due.filter_map(|orphan| {
+        let message = format!("not in the manifest, but it can't be stopped: {}", orphans::protection(input, orphan)?);
         Some(Blocked { service: orphan.service.clone(), reason: by_rule(message) })
     })
 }
 
-/// Reason is an operator's hold.
+/// Returns true if the code is that of an operator's hold.
 fn is_hold(code: ReasonCode) -> bool {
     matches!(code, ReasonCode::Maintenance | ReasonCode::Suspended | ReasonCode::Terminated)
 }
@@ -125,14 +122,14 @@ fn orphans(input: &PlanInput<'_>) -> Vec<OrphanLine> {
     let lines = input.observed.orphans.iter().map(|orphan| {
         let held = || match &orphan.hold {
             Some(hold) => {
-                let (word, whom, name) = (hold.kind, hold.by_whom(), &orphan.service);
-                format!("an operator holds it by `lcm {word}` ({whom}); `lcm resume {name}` takes that back")
+                let (kind, whom, name) = (hold.kind, hold.attribution(), &orphan.service);
+                format!("held by `lcm {kind}` ({whom}); `lcm resume {name}` releases it")
             }
-            None => "an operator may hold it, which is not known now: it is left as it is".to_owned(),
+            None => "left as it is: operator holds can't be read".to_owned(),
         };
         let message = match (orphans::stops(input, orphan), input.desired.orphans) {
             (false, _) if !orphans::may_stop(input, orphan) => held(),
-            (true, _) => "it goes in this plan".to_owned(),
+            (true, _) => "this plan stops it".to_owned(),
             (false, _) if orphans::should_stop(input, orphan) => "a rule keeps it from being stopped".to_owned(),
             (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it".to_owned(),
             (false, OrphanPolicy::Stop) => "left as it is".to_owned(),
@@ -178,7 +175,7 @@ fn gpu_lines(context: &PlanContext<'_>, steps: &[Step]) -> Vec<GpuLine> {
     lines
 }
 
-/// Memory of all steps on each GPU, as `of` counts it.
+/// Returns the memory of all steps on each GPU, in MiB as `of` counts it.
 fn amounts(steps: &[Step], of: impl Fn(&Step, &GpuId) -> Mebibytes) -> BTreeMap<&GpuId, Mebibytes> {
     let mut amounts: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
     for step in steps {
@@ -194,12 +191,12 @@ fn warnings(input: &PlanInput<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<Stri
     warnings.extend(drift::warnings(input));
     warnings.extend(selection::left_out(input));
     warnings.extend(input.request.other_checkout.clone());
-    // Nothing starts on others anyway, and why not is told.
+    // Nothing starts on an unusable GPU anyway, and its own warning gives the reason.
     let is_usable = |id: &GpuId| input.observed.gpus.get(id).is_some_and(|gpu| gpu.unusable().is_none());
     let overcommitted = |gpu: &&GpuLine| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib && is_usable(&gpu.id);
     for gpu in gpus.iter().filter(overcommitted) {
         warnings.push(format!(
-            "{} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
+            "{} is overcommitted: {} in use plus a reserve of {} exceed its {}; nothing starts there until memory is freed",
             called(&input.observed.gpus, &gpu.id),
             gpu.before_mib,
             gpu.reserve_mib,
@@ -209,13 +206,13 @@ fn warnings(input: &PlanInput<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<Stri
     let declared =
         |id: &GpuId| input.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none() && gpu.unusable().is_none());
     if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
-        warnings.push(UNPROVEN.to_owned());
+        warnings.push(NOT_MEASURED.to_owned());
     }
     once(warnings)
 }
 
-/// Each the first time alone.
+/// Removes repeated warnings; the first of each stays.
 fn once(warnings: Vec<String>) -> Vec<String> {
-    let mut told = BTreeSet::new();
-    warnings.into_iter().filter(|warning| told.insert(warning.clone())).collect()
+    let mut known = BTreeSet::new();
+    warnings.into_iter().filter(|warning| known.insert(warning.clone())).collect()
 }

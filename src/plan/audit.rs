@@ -1,5 +1,5 @@
-//! Audit of any plan: lists its faults. Shares no code with the placing or the ledger, whose errors must not pass for
-//! that reason. `apply` refuses a plan with findings.
+//! Audit of any plan: lists its faults. Shares no code with placement or the ledger, so that their errors do not pass
+//! unnoticed. `apply` refuses a plan with findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,16 +43,16 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         audit.ownership(step, &mut findings);
         audit.dependencies(step, &mut findings);
         audit.victims(step, &mut findings);
-        audit.standing(step, &mut findings);
+        audit.consistency(step, &mut findings);
         audit.budgets(step, &mut findings);
-        audit.words(step, &mut findings);
+        audit.holds(step, &mut findings);
     }
     audit.left(&mut findings);
     audit.memory(&mut findings);
     findings
 }
 
-/// Where each step stands; `Err` where ids or needs make no graph.
+/// Returns the position of each step, or the fault that keeps ids and needs from forming a graph.
 fn positions(plan: &Plan) -> Result<BTreeMap<&str, usize>, String> {
     let mut positions = BTreeMap::new();
     // Needs point backwards in every plan, which also rules out cycles.
@@ -73,18 +73,19 @@ struct Audit<'a> {
     observed: &'a Observed,
     position: BTreeMap<&'a str, usize>,
     held: BTreeSet<&'a ServiceName>,
-    /// Names and things of orphans.
+    /// Names of orphans; `orphans` has their instances.
     orphaned: BTreeSet<&'a ServiceName>,
     orphans: BTreeSet<&'a Instance>,
     wants: Wants<'a>,
     down: bool,
     restarts: bool,
-    /// Services may be moved for their equals.
+    /// True if services may be moved for others of equal priority.
     repacks: bool,
 }
 
 impl Audit<'_> {
-    /// The table's way, or one that a rule opens where it has none; and no change that the rules forbid.
+    /// Checks that a route is the lifecycle table's, or one that a rule opens where the table has none, and that no
+    /// rule forbids one of its changes.
     fn route(&self, step: &Step, findings: &mut Vec<String>) {
         let from = step.expect.state;
         let table = match step.action {
@@ -105,20 +106,20 @@ impl Audit<'_> {
             opened && step.route.first() == Some(&from) && step.route.last() == Some(&aim(step.action))
         };
         if !is_way {
-            findings.push(format!("{}: {} is no way to {} from {from}", step.id, words(&step.route), step.action));
+            findings.push(format!("{}: {} is no route to {} from {from}", step.id, join(&step.route), step.action));
         }
         let case = Case { service: &step.service, mode: self.desired.mode.as_ref(), at: self.observed.observed_at };
         for pair in step.route.windows(2) {
             let (from, to) = (pair[0], pair[1]);
             match self.desired.rules.judge(&case, from, to) {
                 Legality::Legal => {}
-                Legality::NoRow => findings.push(format!("{}: nothing may go from {from} to {to}", step.id)),
+                Legality::NoRow => findings.push(format!("{}: no service may change from {from} to {to}", step.id)),
                 Legality::Denied(denial) => findings.push(format!("{}: {denial}", step.id)),
             }
         }
     }
 
-    /// Only what is ours or adopted is touched, and only the thing that was seen.
+    /// Checks that a step touches only instances that lcm created or adopted, and only the observed one.
     fn ownership(&self, step: &Step, findings: &mut Vec<String>) {
         let Some(instance) = &step.expect.instance else {
             if step.action != Action::Start {
@@ -148,9 +149,9 @@ impl Audit<'_> {
         }
     }
 
-    /// Dependencies of a service are up when it starts, and still up when it runs on.
+    /// Checks that the dependencies of a service are up when the service starts, and stay up after that.
     fn dependencies(&self, step: &Step, findings: &mut Vec<String>) {
-        // A service that is starting already has begun; waiting for it needs no other.
+        // A service that is starting already has passed this point; the wait for it needs no dependency.
         let begins = step.action == Action::Start && step.expect.state != State::Starting;
         let Some(service) = self.desired.services.get(&step.service).filter(|_| begins) else {
             return;
@@ -175,30 +176,30 @@ impl Audit<'_> {
             return;
         }
         let Some(winner) = step.reason.by.as_deref().map(ServiceName::from) else {
-            findings.push(format!("{}: preempted for nobody", step.id));
+            findings.push(format!("{}: preempted without a preempting service", step.id));
             return;
         };
         let (lower, higher) = (self.priority(&step.service), self.priority(&winner));
         let among_equals = self.repacks && step.reason.code == ReasonCode::Moved;
         if lower > higher || (lower == higher && !among_equals) {
-            findings.push(format!("{}: {winner} does not matter more", step.id));
+            findings.push(format!("{}: {winner} does not have a higher priority", step.id));
         }
         if self.find(Action::Update, &winner).is_some_and(Step::is_rolling) {
-            findings.push(format!("{}: {winner} is only updated, and nothing gives way for that", step.id));
+            findings.push(format!("{}: {winner} is only updated, which preempts nothing", step.id));
         }
         if matches!(self.budget(&winner), Budget::Retry { .. }) {
-            findings.push(format!("{}: {winner} is only tried again, and nobody gives way for that", step.id));
+            findings.push(format!("{}: {winner} is only retried, which preempts nothing", step.id));
         }
     }
 
-    /// Nothing is brought up, and nothing given up, but by its budget.
+    /// Checks starts and stops against the budget of restarts.
     fn budgets(&self, step: &Step, findings: &mut Vec<String>) {
         let budget = self.budget(&step.service);
         let begins = step.action == Action::Start && step.expect.state != State::Starting;
         if begins && budget.holds() {
-            findings.push(format!("{}: its budget keeps it from being brought up", step.id));
+            findings.push(format!("{}: its budget forbids a start", step.id));
         }
-        let given_up = step.action == Action::Stop && step.reason.code == ReasonCode::BudgetSpent;
+        let given_up = step.action == Action::Stop && step.reason.code.is_of_budget();
         let is_spent = matches!(budget, Budget::Spent { .. } | Budget::Retry { .. });
         if given_up && !(is_spent && self.held.contains(&step.service)) {
             findings.push(format!("{}: its budget is not spent", step.id));
@@ -211,8 +212,8 @@ impl Audit<'_> {
         both.map_or(Budget::Open, |(service, seen)| Budget::of(service, seen, self.observed.observed_at))
     }
 
-    /// Starts and stops of one service fit together, and with what was said of it elsewhere.
-    fn standing(&self, step: &Step, findings: &mut Vec<String>) {
+    /// Checks that the steps of one service agree with each other, and with the rest of the plan.
+    fn consistency(&self, step: &Step, findings: &mut Vec<String>) {
         let stop = self.find(Action::Stop, &step.service);
         let runs = self.observed.services.get(&step.service).is_some_and(|seen| seen.holds_capacity);
         match step.action {
@@ -220,7 +221,7 @@ impl Audit<'_> {
                 // A restart takes along what depends on it, wanted or not.
                 let along = self.restarts && stop.is_some() && step.reason.code == ReasonCode::Dependency;
                 if self.down || !(self.is_wanted(&step.service) || along) {
-                    findings.push(format!("{}: nobody wants it", step.id));
+                    findings.push(format!("{}: it is not wanted", step.id));
                 }
                 let waits = step.expect.state == State::Starting;
                 let after_stop = stop.is_some_and(|stop| self.is_before(stop, step));
@@ -234,7 +235,7 @@ impl Audit<'_> {
             Action::Stop | Action::Remove => {
                 let foreign = self.observed.services.get(&step.service).is_some_and(|seen| seen.unknown.is_some());
                 if foreign && !self.orphaned.contains(&step.service) {
-                    findings.push(format!("{}: nothing is known of it", step.id));
+                    findings.push(format!("{}: its state is unknown", step.id));
                 }
                 let copies = self.desired.services.get(&step.service).map(|service| service.copies);
                 if step.reason.code == ReasonCode::Scaled && copies != Some(0) {
@@ -248,7 +249,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Only what is wanted and runs on gets another number of copies, or another revision of them.
+    /// Checks that only a wanted service that keeps running changes the number or the revision of its copies.
     fn copies(&self, step: &Step, findings: &mut Vec<String>) {
         let both = self.desired.services.get(&step.service).zip(self.observed.services.get(&step.service));
         let Some((service, seen)) = both.filter(|_| !self.down && self.is_wanted(&step.service)) else {
@@ -260,12 +261,12 @@ impl Audit<'_> {
         }
         let others = [Action::Stop, Action::Start, Action::Wake];
         if others.into_iter().any(|action| self.find(action, &step.service).is_some()) {
-            findings.push(format!("{}: it does not run on as it is", step.id));
+            findings.push(format!("{}: it does not keep running", step.id));
         }
         findings.extend(audit_copies::faults(step, service, seen));
     }
 
-    /// Only what is wanted, runs on and holds less than it declares is given memory again, and no more than that.
+    /// Checks that only a wanted service that keeps running is woken, with exactly the memory that it gave back.
     fn woken(&self, step: &Step, findings: &mut Vec<String>) {
         let both = self.desired.services.get(&step.service).zip(self.observed.services.get(&step.service));
         let Some((service, seen)) = both.filter(|_| !self.down && self.is_wanted(&step.service)) else {
@@ -279,7 +280,7 @@ impl Audit<'_> {
             findings.push(format!("{}: it is held", step.id));
         }
         if self.find(Action::Stop, &step.service).or(self.find(Action::Start, &step.service)).is_some() {
-            findings.push(format!("{}: it does not run on", step.id));
+            findings.push(format!("{}: it does not keep running", step.id));
         }
         let measured = |gpu| seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
         for gpu in &step.gpus {
@@ -290,36 +291,36 @@ impl Audit<'_> {
         }
     }
 
-    /// Nothing is done against an operator's hold, and nothing is paused without one.
-    fn words(&self, step: &Step, findings: &mut Vec<String>) {
+    /// Checks that no step violates an operator's hold, and that nothing is paused without one.
+    fn holds(&self, step: &Step, findings: &mut Vec<String>) {
         if let Some(why) = self.observed.holds_unknown.as_ref().filter(|_| !self.down) {
-            findings.push(format!("{}: whether an operator holds it is not known: {why}", step.id));
+            findings.push(format!("{}: operator holds can't be read: {why}", step.id));
         }
         let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
-        let word = self.observed.services.get(&step.service).and_then(|seen| seen.hold.as_ref()).map(|said| said.kind);
-        let against = match word {
+        let hold = self.observed.services.get(&step.service).and_then(|seen| seen.hold.as_ref()).map(|hold| hold.kind);
+        let against = match hold {
             None => step.action == Action::Pause,
             Some(Hold::Maintain) => true,
             Some(Hold::Suspend) => step.action != Action::Pause,
             Some(Hold::Terminate) => !matches!(step.action, Action::Stop | Action::Remove),
         };
         if is_own && against {
-            let said = word.map_or("nobody said anything", Hold::as_str);
-            findings.push(format!("{}: it is against an operator's word ({said})", step.id));
+            let kind = hold.map_or("none", Hold::as_str);
+            findings.push(format!("{}: it violates the operator's hold ({kind})", step.id));
         }
     }
 
-    /// Services left running are neither wanted nor to be off in any case; they are not touched, and count as they are.
+    /// Checks services left running: the mode merely does not name them, no step touches them, and a service waits.
     fn left(&self, findings: &mut Vec<String>) {
         for left in &self.plan.left {
             let name = &left.service;
             let number = self.wants.numbers.find(name);
             let want = number.map(|number| &self.wants.of[number]);
             if !matches!(want, Some(Want::Off(why)) if why.code == ReasonCode::NotInMode) {
-                findings.push(format!("{name} is left running, and the mode decides about it"));
+                findings.push(format!("{name} is left running, but the mode decides about it"));
             }
             let Some(seen) = self.observed.services.get(name).filter(|seen| seen.holds_capacity) else {
-                findings.push(format!("{name} is left running, and does not run"));
+                findings.push(format!("{name} is left running, but does not run"));
                 continue;
             };
             let touches = |step: &&Step| step.service == *name && step.expect.instance == seen.instance;
@@ -330,24 +331,24 @@ impl Audit<'_> {
                 self.is_wanted(other) && self.plan.blocked.iter().any(|blocked| blocked.service == *other)
             };
             if left.waits_for.is_empty() || !left.waits_for.iter().all(waits) {
-                findings.push(format!("{name} is left running, and waits for nothing"));
+                findings.push(format!("{name} is left running, but waits for nothing"));
             }
         }
     }
 
-    /// At no moment does a GPU hold more than it may by these steps.
+    /// Checks that no order of the steps overcommits a GPU, and that the reported peak is right.
     fn memory(&self, findings: &mut Vec<String>) {
         let flow = Flow::new(&self.plan.steps);
         for line in &self.plan.gpus {
             let Some(gpu) = self.observed.gpus.get(&line.id) else {
-                findings.push(format!("GPU {} was never seen", line.id));
+                findings.push(format!("GPU {} is not observed", line.id));
                 continue;
             };
             let addition = flow.worst_addition(&line.id);
             let peak = line.before_mib + addition;
             if addition.0 > 0 && peak + self.desired.reserve > gpu.capacity {
                 findings.push(format!(
-                    "GPU {} may come to {peak}, with {} to be kept free of {}",
+                    "GPU {} may reach {peak}, with a reserve of {} of {}",
                     line.index, self.desired.reserve, gpu.capacity
                 ));
             }
@@ -357,7 +358,8 @@ impl Audit<'_> {
                 && let Some(added) = flow.worst_with_a_start(&line.id)
                 && before.0.saturating_add_signed(added) > usable.0
             {
-                findings.push(format!("something may start on GPU {} while that is still too full", line.index));
+                findings
+                    .push(format!("a service may start on GPU {} while the GPU is still overcommitted", line.index));
             }
             if line.peak_mib != peak {
                 findings.push(format!("GPU {}: its peak is {peak}, not {}", line.index, line.peak_mib));
@@ -365,12 +367,12 @@ impl Audit<'_> {
         }
         for step in &self.plan.steps {
             for gpu in step.gpus.iter().filter(|gpu| !self.observed.gpus.contains_key(*gpu)) {
-                findings.push(format!("{}: GPU {gpu} was never seen", step.id));
+                findings.push(format!("{}: GPU {gpu} is not observed", step.id));
             }
         }
     }
 
-    /// Nothing for what is not in the manifest.
+    /// Returns the effective priority of a service; 0 where the manifest does not have it.
     fn priority(&self, service: &ServiceName) -> i64 {
         self.wants.numbers.find(service).map_or(0, |number| self.wants.priority[number])
     }
@@ -380,12 +382,12 @@ impl Audit<'_> {
     }
 
     fn find(&self, action: Action, service: &ServiceName) -> Option<&Step> {
-        // Steps of orphans carry the orphan's name; only a service's own thing counts here.
+        // Steps of orphans carry the orphan's name; only a service's own instance counts here.
         let at = self.position.get(format!("{action}:{service}").as_str())?;
         Some(&self.plan.steps[*at])
     }
 
-    /// A step must have succeeded before another begins.
+    /// Returns true if `earlier` must have succeeded before `later` begins.
     fn is_before(&self, earlier: &Step, later: &Step) -> bool {
         let first = self.position[earlier.id.as_str()];
         let needs =
@@ -403,7 +405,7 @@ impl Audit<'_> {
     }
 }
 
-/// Where an action ends that changes something.
+/// Returns the state that an action ends in.
 fn aim(action: Action) -> State {
     match action {
         Action::Start | Action::Unpause | Action::Evict | Action::Update | Action::Scale | Action::Wake => {
@@ -415,7 +417,7 @@ fn aim(action: Action) -> State {
     }
 }
 
-fn words(route: &[State]) -> String {
+fn join(route: &[State]) -> String {
     route.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(" → ")
 }
 

@@ -1,5 +1,5 @@
-//! Audit of steps that change the copies of a service: that its runtime can, and that numbers and memory are those of
-//! the manifest and the observation. Shares no code with the judgement that made the step.
+//! Audit of steps that change the copies of a service: the runtime must support it, numbers and memory must be those of
+//! the manifest and the observation. Shares no code with the decision that made the step.
 
 use crate::model::copies::{CopiesChange, SURGE};
 use crate::model::desired::Service;
@@ -12,7 +12,7 @@ use crate::model::workload::Capability;
 /// Lists the faults of a scale or a rolling update.
 pub(super) fn faults(step: &Step, service: &Service, seen: &ObservedService) -> Vec<String> {
     let Some(change) = step.copies else {
-        return vec![format!("{}: it does not say how many copies", step.id)];
+        return vec![format!("{}: it has no number of copies", step.id)];
     };
     let mut faults = Vec::new();
     let mut check = |holds: bool, fault: String| {
@@ -43,7 +43,8 @@ pub(super) fn faults(step: &Step, service: &Service, seen: &ObservedService) -> 
     faults
 }
 
-/// Each copy counts in full: those that come are taken at once, and no more is given back than those that go declare.
+/// Returns true if the memory of a step is right. Each copy counts in full: added copies take theirs at once, and
+/// removed ones give back no more than they declare.
 fn is_memory_right(step: &Step, service: &Service, seen: &ObservedService, change: CopiesChange) -> bool {
     let copies = |count: u32| service.vram.0.saturating_mul(u64::from(count));
     let grown = change.from.max(change.to) - change.from;

@@ -1,5 +1,5 @@
 //! Capacity of each GPU, and the memory that services count for on it: the planner's arithmetic, for refusals and for
-//! services that wait.
+//! waiting services.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::plan::judge::orphans;
 use crate::plan::numbers::Number;
 use crate::plan::want;
 
-/// Returns every GPU as it is now. Nothing that a plan would change is counted as changed.
+/// Returns every GPU as it is now, before any change that a plan would make.
 #[must_use]
 pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> HostCapacity {
     let wants = want::wants(desired, request);
@@ -23,7 +23,7 @@ pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> Ho
     HostCapacity { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
 }
 
-/// Memory on a GPU that no service can have: reserve, foreign programs and orphans that stay.
+/// Memory on a GPU that is not available to services: the reserve, foreign programs, and orphans that stay.
 pub(super) fn taken_by_others(input: &PlanInput<'_>, gpu: &GpuId) -> Mebibytes {
     let orphans = input.observed.orphans.iter().filter(|orphan| !orphans::stops(input, orphan));
     let orphaned: Mebibytes =
@@ -31,7 +31,7 @@ pub(super) fn taken_by_others(input: &PlanInput<'_>, gpu: &GpuId) -> Mebibytes {
     input.desired.reserve + input.observed.gpus[gpu].foreign + orphaned
 }
 
-/// Every GPU with those services and orphans on it that are asked for.
+/// Returns every GPU with the services and orphans for which `counts` and `orphan_counts` return true.
 pub(super) fn gpus(
     context: &PlanContext<'_>,
     counts: &dyn Fn(Number) -> bool,
@@ -59,7 +59,7 @@ pub(super) fn gpus(
     gpus
 }
 
-/// Holder of a service, without any memory yet.
+/// Holder entry of a service, with no memory yet.
 pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> MemoryHolder {
     let name = input.name(number);
     let label = format!("{name} (priority {})", input.priority(number));

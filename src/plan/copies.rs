@@ -10,7 +10,7 @@ use crate::plan::judge::copies;
 use crate::plan::numbers::Number;
 use crate::plan::steps::{plain, split};
 
-/// Copies that are not wanted any more. Starts may draw on their memory.
+/// Steps that remove surplus copies. Starts may draw on their memory.
 pub(super) fn scale_downs(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let input = &context.input;
     decisions.0.iter().enumerate().filter_map(move |(number, decision)| {
@@ -22,7 +22,7 @@ pub(super) fn scale_downs(context: &PlanContext<'_>, decisions: &Decisions) -> i
     })
 }
 
-/// More copies of a service, or a rolling update of those that it has; its memory is not drawn yet.
+/// Step that adds copies of a service, or updates its copies one by one. Its memory is not drawn from the ledger yet.
 pub(super) fn more(context: &PlanContext<'_>, number: Number, decision: &Decision, why: &Reason) -> Step {
     let input = &context.input;
     let (service, seen) = (input.service(number), input.seen(number));

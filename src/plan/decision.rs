@@ -11,15 +11,15 @@ use crate::plan::summary::ServiceSummary;
 /// Decision about one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Nothing is done; the sentence says why.
+    /// Nothing is done; the sentence is the reason.
     Leave(String),
     Start {
         reason: Reason,
         gpus: BTreeSet<GpuId>,
     },
-    /// It is starting already, and only waited for.
+    /// Starting already: the plan only waits for it.
     Await(Reason),
-    /// It runs, and others have taken GPU memory that it gave back: it gets that again.
+    /// Running, but others have taken GPU memory that it gave back: it gets that memory again.
     Wake(Reason),
     /// Stopped, then started again.
     Recreate {
@@ -27,34 +27,34 @@ pub(super) enum Decision {
         gpus: BTreeSet<GpuId>,
     },
     Stop(Reason),
-    /// Wanted, but its budget is spent: what runs of it, badly, makes room, and then it is held.
+    /// Wanted, but its budget is spent: its failing instance is stopped to free memory, then the service is held.
     GiveUp(Reason),
-    /// Not wanted: it may go on running, and gives its GPU memory back.
+    /// Not wanted: it may keep running, but gives its GPU memory back.
     Evict(Reason),
-    /// An operator wants it paused, and it is not yet.
+    /// Suspended by an operator, but not paused yet.
     Pause(Reason),
     /// Wanted, and its settings are changed while it runs.
     Update(Reason),
     /// Wanted, and its copies are replaced one by one.
     Roll(Reason),
-    /// Wanted, and gets more copies.
+    /// Wanted, and has fewer copies than it needs.
     ScaleUp(Reason),
     /// Wanted, and has more copies than it needs.
     ScaleDown(Reason),
-    /// Wanted, and paused though no operator holds it: it goes on.
+    /// Wanted, and paused though no operator holds it: it is resumed.
     Unpause(Reason),
-    /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
+    /// Wanted, but stopped for a service of higher priority, and does not fit elsewhere.
     Preempt {
         reason: Reason,
         blocked: Box<Reason>,
     },
-    /// Wanted, but can't be brought up; what runs of it is left.
+    /// Wanted, but can't be started or updated; what runs of it stays.
     Blocked(Reason),
     Held(Reason),
 }
 
 impl Decision {
-    /// Service is stopped in this plan; it may be started again.
+    /// Returns true if the service is stopped in this plan; it may be started again.
     pub(super) fn stops(&self) -> bool {
         self.stopped().is_some()
     }
@@ -82,7 +82,7 @@ impl Decision {
         }
     }
 
-    /// Others may depend on the service once this is done.
+    /// Returns true if dependents may count on the service once this decision is carried out.
     pub(super) fn stands(&self, seen: ServiceSummary) -> bool {
         match self {
             Self::Await(_)
@@ -106,7 +106,7 @@ impl Decision {
         if let Self::Evict(reason) = self { Some(reason) } else { None }
     }
 
-    /// Action and reason where it is changed as it runs, and nothing waits for that.
+    /// Action and reason where the service is changed while it runs, and no other step waits for that.
     pub(super) fn changed_as_it_runs(&self) -> Option<(Action, &Reason)> {
         match self {
             Self::Update(reason) => Some((Action::Update, reason)),
@@ -124,7 +124,7 @@ impl Decision {
         }
     }
 
-    /// Copies come while it runs on, and memory with them.
+    /// Returns true if copies are added while the service keeps running, each with its memory.
     pub(super) fn adds_copies(&self) -> bool {
         matches!(self, Self::Roll(_) | Self::ScaleUp(_))
     }
@@ -134,21 +134,21 @@ impl Decision {
         if let Self::Pause(reason) = self { Some(reason) } else { None }
     }
 
-    /// The service with which it is recreated, and without which it is not.
+    /// Dependency whose recreation is the only cause of this one.
     pub(super) fn along(&self) -> Option<&str> {
         let Self::Recreate { reason, .. } = self else { return None };
         reason.by.as_deref().filter(|_| reason.code == ReasonCode::Dependency)
     }
 
-    /// Decision instead of a recreation along with another service: the service is left, or waited for if it is starting.
+    /// Decision instead of a recreation along with a dependency: the service is left, or awaited if it is starting.
     pub(super) fn runs_on(&self, state: State, message: &str) -> Self {
         match self.stopped() {
             Some(why) if state == State::Starting => Self::Await(Reason { message: message.to_owned(), ..why.clone() }),
-            Some(_) | None => Self::Leave(format!("it runs on: {message}")),
+            Some(_) | None => Self::Leave(format!("it keeps running: {message}")),
         }
     }
 
-    /// Reason for which a wanted service can't be brought up.
+    /// Reason for which a wanted service can't be started or updated.
     pub(super) fn blocked(&self) -> Option<&Reason> {
         match self {
             Self::Blocked(reason) => Some(reason),
@@ -171,27 +171,27 @@ impl Decision {
         }
     }
 
-    /// Reason for which a service is kept from running.
+    /// Reason for which a service is held.
     pub(super) fn held(&self) -> Option<&Reason> {
         if let Self::Held(reason) | Self::GiveUp(reason) = self { Some(reason) } else { None }
     }
 
-    /// Service takes memory again that it gave back.
+    /// Returns true if the service takes memory again that it gave back.
     pub(super) fn wakes(&self) -> bool {
         matches!(self, Self::Wake(_))
     }
 
-    /// Copies are replaced one by one.
+    /// Returns true if copies are replaced one by one.
     pub(super) fn rolls(&self) -> bool {
         matches!(self, Self::Roll(_))
     }
 
-    /// Service runs on, and takes another amount of memory.
+    /// Returns true if the service keeps running, but takes another amount of memory.
     pub(super) fn changes_memory(&self) -> bool {
         self.wakes() || self.rollout().is_some()
     }
 
-    /// Service draws on memory, ports or dependencies as it comes up, wakes or grows.
+    /// Returns true if the service needs memory, ports or dependencies because it starts, wakes or grows.
     pub(super) fn draws(&self) -> bool {
         self.starts() || self.wakes() || self.adds_copies()
     }
@@ -200,13 +200,13 @@ impl Decision {
         matches!(self, Self::Await(_))
     }
 
-    /// Service is brought up, or waited for, in this plan.
+    /// Returns true if the service is started or awaited in this plan.
     pub(super) fn starts(&self) -> bool {
         matches!(self, Self::Start { .. } | Self::Recreate { .. } | Self::Await(_))
     }
 }
 
-/// The decision for every service of the manifest, by number.
+/// Decision for every service of the manifest, by number.
 #[derive(Clone, Debug)]
 pub(super) struct Decisions(pub(super) Vec<Decision>);
 
@@ -215,14 +215,14 @@ impl Decisions {
         self.0.iter().any(|decision| decision.blocked().is_some())
     }
 
-    /// Services whose decision satisfies `holds`; the least number first.
+    /// Services whose decision satisfies `holds`, in ascending order.
     pub(super) fn those(&self, holds: impl Fn(&Decision) -> bool) -> impl DoubleEndedIterator<Item = Number> {
         self.0.iter().enumerate().filter(move |(_, decision)| holds(decision)).map(|(number, _)| number)
     }
 
-    /// `--strict`: all or nothing.
+    /// Returns the decisions with every change dropped: `--strict` applies all or nothing.
     pub(super) fn without_changes(mut self) -> Self {
-        let message = "left as it is: --strict, and something wanted is blocked";
+        let message = "left as it is: `--strict` is set and a wanted service is blocked";
         for decision in &mut self.0 {
             match decision {
                 Decision::Start { .. }

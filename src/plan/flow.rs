@@ -1,9 +1,8 @@
-//! The most that a plan can have on one GPU at any moment, over every order that its needs allow.
+//! Peak memory of a plan on one GPU, over every order that the needs of its steps allow.
 //!
-//! Each step has a begin and an end; a start takes its memory at its begin, a stop gives it back at its end, a rolling
-//! update does both. What has
-//! happened at a moment is a set of such events closed under "comes before", so the peak is the heaviest closed set:
-//! a maximum closure, found by one minimum cut. Knows nothing of the ledger that made the plan.
+//! Each step has a begin and an end: a start takes its memory at its begin, a stop gives it back at its end, a rolling
+//! update does both. The events up to a moment are a set closed under "comes before", so the peak is the heaviest
+//! closed set: a maximum closure, found by one minimum cut. Independent of the ledger that made the plan.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,7 +10,7 @@ use crate::model::names::{GpuId, StepId};
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
 
-/// The steps of one plan, found by their needs and their GPUs.
+/// Steps of one plan, indexed by their needs and their GPUs.
 pub(super) struct Flow<'a> {
     steps: &'a [Step],
     /// Positions of the needs of each step.
@@ -32,26 +31,26 @@ impl<'a> Flow<'a> {
         Self { steps, needs: needs.collect(), on }
     }
 
-    /// Memory that the steps add at the worst moment to what a GPU holds before; never negative, for nothing may have
-    /// happened.
+    /// Memory that the steps add at the worst moment to what a GPU holds before the plan. Never negative, since no step
+    /// may have begun yet.
     pub(super) fn worst_addition(&self, gpu: &GpuId) -> Mebibytes {
         Mebibytes(self.heaviest(gpu, None))
     }
 
-    /// The same once a start that takes memory there has begun: less than nothing where more must have come back by
-    /// then. `None`: nothing starts there.
+    /// Addition in MiB at the worst moment after a start that takes memory there has begun; negative where more must
+    /// have been freed by then. `None`: nothing starts there.
     pub(super) fn worst_with_a_start(&self, gpu: &GpuId) -> Option<i64> {
         let starts = self.on.get(gpu)?.iter().filter(|at| {
             let step = &self.steps[**at];
             step.takes_on(gpu) > Mebibytes::ZERO
         });
-        // Weighed so heavily that every step that must come before it is taken along.
+        // The weight is large enough that every step that must come before is taken along.
         let weight = self.steps.iter().map(|step| step.takes_on(gpu).0 + step.frees_on(gpu).0).sum::<u64>() + 1;
         let with = |at: &usize| signed(self.heaviest(gpu, Some((*at, weight)))) - signed(weight);
         starts.map(with).max()
     }
 
-    /// The weight of the heaviest closed set; one step may weigh more than it takes.
+    /// Weight of the heaviest closed set in MiB. `more` is a step with extra weight.
     fn heaviest(&self, gpu: &GpuId, more: Option<(usize, u64)>) -> u64 {
         let matters = self.before_starts_on(gpu);
         let node: BTreeMap<usize, usize> = matters.iter().enumerate().map(|(node, at)| (*at, node)).collect();
@@ -77,8 +76,8 @@ impl<'a> Flow<'a> {
         gains - network.max_flow(source, sink)
     }
 
-    /// The starts on a GPU and all that must come before them. Nothing else can make the worst moment worse: what
-    /// takes nothing there is only waited for, and what gives back need not have happened.
+    /// Starts on a GPU and all steps that must come before them. No other step can raise the peak: what takes nothing
+    /// there is only waited for, and what gives memory back need not have happened.
     fn before_starts_on(&self, gpu: &GpuId) -> BTreeSet<usize> {
         let on = self.on.get(gpu).map_or(&[][..], Vec::as_slice);
         let mut open: Vec<usize> = on.iter().copied().filter(|at| self.steps[*at].takes_memory()).collect();
@@ -96,7 +95,7 @@ fn signed(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
-/// A flow network; every edge has its reverse beside it, at its index with the lowest bit flipped.
+/// Flow network; every edge has its reverse beside it, at its index with the lowest bit flipped.
 struct Network {
     /// Indices of a node's edges.
     leaving: Vec<Vec<usize>>,
@@ -134,7 +133,7 @@ impl Network {
         flow
     }
 
-    /// Distances from the source over edges with room, or `None` where the sink is out of reach.
+    /// Distances from the source over edges with residual capacity, or `None` where the sink is out of reach.
     fn levels(&self, source: usize, sink: usize) -> Option<Vec<usize>> {
         let mut levels = vec![usize::MAX; self.leaving.len()];
         levels[source] = 0;
@@ -151,7 +150,8 @@ impl Network {
         (levels[sink] != usize::MAX).then_some(levels)
     }
 
-    /// One augmenting path along rising levels; its own stack, since plans may be longer than a thread's.
+    /// Pushes flow along one augmenting path and returns its amount; 0: no path is left. Keeps a stack of its own,
+    /// since a plan may be longer than a thread's stack.
     fn push(&mut self, source: usize, sink: usize, levels: &[usize], next: &mut [usize]) -> u64 {
         let mut path: Vec<usize> = Vec::new();
         let mut node = source;
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Every set of events that is closed under "comes before", one by one.
+    /// Peak by enumerating every set of events that is closed under "comes before".
     fn by_brute_force(steps: &[Step]) -> i64 {
         let position = |id: &StepId| id.as_str().parse::<usize>().expect("a number");
         let mut worst = 0;
@@ -253,7 +253,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
         #[test]
-        fn the_cut_finds_what_a_walk_over_all_orders_finds(
+        fn the_minimum_cut_equals_the_peak_over_all_orders(
             kinds in proptest::collection::vec((any::<bool>(), 0_u64..9, any::<u8>()), 0..7)
         ) {
             let steps: Vec<Step> = kinds

@@ -1,6 +1,6 @@
 //! Input of the planner: manifest, observation, request, and the wants that follow from manifest and request.
 //!
-//! Decides nothing. What follows from comparing these is in `judge`.
+//! Decides nothing. Comparisons between them are in `judge`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,10 +21,10 @@ use crate::plan::want::{Want, Wants};
 /// Position of a GPU in [`Observed::gpus`].
 pub(super) type GpuIndex = usize;
 
-/// Position of a GPU request among the distinct ones.
+/// Position of a GPU request among the distinct GPU requests.
 pub(super) type RequestIndex = usize;
 
-/// Everything that the planner may look at. Services go by their numbers.
+/// Everything that the planner may read. Services are identified by their numbers.
 #[derive(Debug)]
 pub(super) struct PlanInput<'a> {
     pub(super) desired: &'a Desired,
@@ -34,11 +34,11 @@ pub(super) struct PlanInput<'a> {
     seen: Vec<&'a ObservedService>,
     summaries: Vec<ServiceSummary>,
     /// GPU request of each service.
-    asks: Vec<RequestIndex>,
+    requests_by_service: Vec<RequestIndex>,
     /// Distinct GPU requests.
     gpu_requests: Vec<&'a GpuRequest>,
     ports: Rows<Endpoint>,
-    /// In their order, which is that of the observation.
+    /// In the order of the observation.
     gpu_ids: Vec<&'a GpuId>,
 }
 
@@ -57,7 +57,7 @@ impl<'a> PlanInput<'a> {
             wants,
             seen: Vec::with_capacity(services),
             summaries: Vec::with_capacity(services),
-            asks: Vec::with_capacity(services),
+            requests_by_service: Vec::with_capacity(services),
             gpu_requests: Vec::new(),
             ports: Rows::default(),
             gpu_ids: observed.gpus.keys().collect(),
@@ -66,14 +66,14 @@ impl<'a> PlanInput<'a> {
         let mut observations = observed.services.iter();
         let mut seen = |name: &ServiceName| observations.find(|(other, _)| *other == name).map(|(_, seen)| seen);
         let mut known: BTreeMap<&GpuRequest, RequestIndex> = BTreeMap::new();
-        // A service is large: everything that is needed often is copied out of it in one go.
+        // A service is large: everything that is needed often is copied out of it at once.
         for (name, service) in &desired.services {
             let seen = seen(name).expect("every service is observed");
             input.seen.push(seen);
             input.summaries.push(ServiceSummary::of(service, seen, observed.observed_at));
             input.ports.push(service.ports.iter().copied());
             let gpu = seen.gpu_request(service);
-            input.asks.push(*known.entry(gpu).or_insert_with(|| {
+            input.requests_by_service.push(*known.entry(gpu).or_insert_with(|| {
                 input.gpu_requests.push(gpu);
                 input.gpu_requests.len() - 1
             }));
@@ -98,7 +98,7 @@ impl<'a> PlanInput<'a> {
         self.seen[number]
     }
 
-    /// Answers to most questions about a service.
+    /// Summary of a service.
     pub(super) fn summary(&self, number: Number) -> ServiceSummary {
         self.summaries[number]
     }
@@ -130,19 +130,20 @@ impl<'a> PlanInput<'a> {
         self.summary(number).budget
     }
 
-    /// Budget is spent, and the service is tried again all the same: no other service gives way for that.
+    /// Returns true if the budget is spent and the service is retried all the same. A retry preempts no other service.
     pub(super) fn is_retry(&self, number: Number) -> bool {
         matches!(self.budget(number), Budget::Retry { .. })
     }
 
-    /// Next attempt is not due yet, and is not the last one: free memory is kept for the service.
+    /// Returns true if the next attempt is not due yet, and is not the last one. Free memory is reserved for the
+    /// service.
     pub(super) fn is_soon_tried_again(&self, number: Number) -> bool {
         matches!(self.budget(number), Budget::Waits { .. })
     }
 
-    /// GPU request of a service, as a position among the distinct ones.
-    pub(super) fn ask(&self, number: Number) -> RequestIndex {
-        self.asks[number]
+    /// Position of a service's GPU request among the distinct GPU requests.
+    pub(super) fn gpu_request_index(&self, number: Number) -> RequestIndex {
+        self.requests_by_service[number]
     }
 
     /// Distinct GPU requests.
@@ -174,8 +175,8 @@ impl<'a> PlanInput<'a> {
         self.wants.numbers.dependents(number)
     }
 
-    /// Service that may go on running, and holds no more than an eviction leaves it. A service under an operator's hold
-    /// counts in full; so does one that is not known to answer: it may hold so little only because it still loads.
+    /// Returns true if the service is only kept running, and holds no more than an eviction leaves it. A service under
+    /// an operator's hold counts in full; so does one that is not known to answer, since it may still be loading.
     pub(super) fn is_kept_evicted(&self, number: Number) -> bool {
         let seen = self.seen(number);
         seen.holds_capacity
@@ -186,23 +187,23 @@ impl<'a> PlanInput<'a> {
             && seen.is_evicted(self.service(number))
     }
 
-    /// Reason for which any service may be held; `down` may stop what is not known to be held.
+    /// Reason for which holds can't be read. `None` for `down`, which may stop services without knowing their holds.
     pub(super) fn holds_unknown(&self) -> Option<&'a str> {
         let unknown = self.observed.holds_unknown.as_deref();
         unknown.filter(|_| self.request.purpose != Purpose::Down)
     }
 
-    /// States that an action passes from a state, or the obstacle.
+    /// States that an action passes from a state, or the reason for which there is no route.
     pub(super) fn way(&self, number: Number, action: Action, from: State) -> Result<Vec<State>, String> {
         self.way_of(self.name(number), action, from).map_err(|refusal| refusal.to_string())
     }
 
-    /// As [`PlanInput::way`], by name: orphans have no number.
+    /// Like [`PlanInput::way`], by name: orphans have no number.
     pub(super) fn way_of(&self, name: &ServiceName, action: Action, from: State) -> Result<Vec<State>, Refusal<'_>> {
         self.desired.rules.way(&self.case(name), action, from)
     }
 
-    /// Case that the rules judge: a service, here and now.
+    /// Case for the rules: a service in the current mode at the time of the observation.
     pub(super) fn case<'s>(&'s self, name: &'s ServiceName) -> Case<'s> {
         Case { service: name, mode: self.desired.mode.as_ref(), at: self.observed.observed_at }
     }

@@ -1,4 +1,5 @@
-//! Commands of operators, judged: which are legal for a service, and which a hold forbids. The caller renders the reasons.
+//! Legality of operator commands: which ones a service allows, and which ones a hold forbids. The caller renders the
+//! reasons.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use crate::model::plan::{Purpose, Request};
 use crate::model::rules::way::Refusal;
 use crate::model::rules::{Case, Denial, Rules};
 
-/// Services as they are observed.
+/// Observed services by name.
 type ObservedServices = BTreeMap<ServiceName, ObservedService>;
 
 /// A hold that forbids a command.
@@ -29,13 +30,13 @@ pub struct HeldService {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldRelation {
     Named,
-    /// A named service depends on it.
+    /// Dependency of a named service.
     Needed,
-    /// It runs, depends on this service, and would be stopped along.
+    /// Running dependent of this service, which would be stopped too.
     DependsOn(ServiceName),
 }
 
-/// Reason for which a service can't be stopped: a dependent that would be stopped along.
+/// Reason for which a service can't be stopped: a dependent that would be stopped too.
 #[derive(Debug)]
 pub enum DependentBlock<'a> {
     Held { dependent: &'a ServiceName, hold: &'a HoldRecord },
@@ -45,16 +46,16 @@ pub enum DependentBlock<'a> {
 /// Reason for which a hold can't be put on a service.
 #[derive(Debug)]
 pub enum HoldBlock<'a> {
-    /// It is not lcm's.
+    /// Not managed by lcm.
     Foreign { holder: &'a str },
-    /// Its container bears another name.
+    /// Its container was renamed.
     Renamed { container: &'a str, to: &'a str },
-    /// A rule forbids the change.
+    /// Forbidden by a rule.
     Denied(Denial<'a>),
 }
 
-/// Returns the hold that forbids a start, stop or restart: what an operator holds is neither started nor stopped by one,
-/// and is not taken along by one.
+/// Returns the hold that forbids a start, stop or restart. A held service is neither started nor stopped by these
+/// commands, and not stopped along with another service.
 #[must_use]
 pub fn held_by_operator(desired: &Desired, services: &ObservedServices, request: &Request) -> Option<HeldService> {
     let stops = match request.purpose {
@@ -78,7 +79,7 @@ pub fn held_by_operator(desired: &Desired, services: &ObservedServices, request:
     })
 }
 
-/// Returns the held service that runs, depends on one of these, and would be stopped along.
+/// Returns a held, running service that depends on one of these and would be stopped too.
 #[must_use]
 pub fn held_dependent<'a>(
     desired: &Desired,
@@ -92,7 +93,7 @@ pub fn held_dependent<'a>(
     })
 }
 
-/// Returns what forbids to stop a service because of those that depend on it: a hold, or a rule.
+/// Returns the dependent that forbids stopping a service, with its hold or rule.
 #[must_use]
 pub fn blocked_dependent<'a>(
     desired: &'a Desired,
@@ -111,12 +112,12 @@ pub fn blocked_dependent<'a>(
     })
 }
 
-/// Returns these services' dependencies, and theirs.
+/// Returns the direct and transitive dependencies of these services.
 #[must_use]
 pub fn needed(desired: &Desired, targets: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
     let mut found = BTreeSet::new();
     let mut open: Vec<ServiceName> = targets.iter().cloned().collect();
-    // Ends: each service is taken up once.
+    // Terminates: each service is visited once.
     while let Some(name) = open.pop() {
         let Some(service) = desired.services.get(&name) else { continue };
         open.extend(service.depends_on.keys().filter(|base| found.insert((*base).clone())).cloned());
@@ -124,28 +125,28 @@ pub fn needed(desired: &Desired, targets: &BTreeSet<ServiceName>) -> BTreeSet<Se
     found
 }
 
-/// Returns the states that a hold leads a service through, which may be none. A hold keeps lcm from a service, so it may be
-/// put on one in any state; what is not lcm's is neither paused nor resumed.
+/// Returns the states that a hold takes a service through, which may be none. A hold only keeps lcm from acting, so a
+/// service may be held in any state; a service that lcm does not manage can't be held.
 pub fn may_hold<'a>(
     (desired, now): (&'a Desired, Timestamp),
     name: &'a ServiceName,
     seen: &'a ObservedService,
-    word: Hold,
+    kind: Hold,
 ) -> Result<Vec<State>, HoldBlock<'a>> {
     match &seen.ownership {
         Ownership::Foreign { holder } => return Err(HoldBlock::Foreign { holder }),
         Ownership::Renamed { container, to, .. } => return Err(HoldBlock::Renamed { container, to }),
         Ownership::Missing { .. } | Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
     }
-    // A service that is paused by hand is where the hold would bring it; of an unknown one no change is known.
-    if seen.state == word.state() || seen.unknown.is_some() {
+    // A service that was paused by hand is already where the hold would take it; for an unknown one no change is known.
+    if seen.state == kind.state() || seen.unknown.is_some() {
         return Ok(Vec::new());
     }
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    desired.rules.may_hold(&case, word, seen.state).map_err(HoldBlock::Denied)
+    desired.rules.may_hold(&case, kind, seen.state).map_err(HoldBlock::Denied)
 }
 
-/// Returns the states that a resume leads a service through; none where its hold was never carried out.
+/// Returns the states that a resume takes a service through; none where its hold was never carried out.
 #[must_use]
 pub fn resume_route(seen: &ObservedService, is_paused: bool) -> Vec<State> {
     match seen.state {
@@ -173,8 +174,8 @@ pub fn resume_route(seen: &ObservedService, is_paused: bool) -> Vec<State> {
     }
 }
 
-/// Returns the commands that are legal for a service by rules, holds and budget. None but a resume is for a service that is
-/// unknown or not lcm's; a held one is resumed first.
+/// Returns the commands that rules, holds and budget allow for a service. A service that is unknown or not managed by
+/// lcm can only be resumed; a held one has to be resumed first.
 #[must_use]
 pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, budget: Budget) -> Vec<&'static str> {
     let ours = match &seen.ownership {
@@ -182,13 +183,13 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
         Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
     let mut commands = if ours && seen.unknown.is_none() { rules.commands(case, seen.state) } else { Vec::new() };
-    let hold = seen.hold.as_ref().map(|said| said.kind);
-    if let Some(word) = hold {
-        let stops = word == Hold::Terminate;
+    let hold = seen.hold.as_ref().map(|hold| hold.kind);
+    if let Some(kind) = hold {
+        let stops = kind == Hold::Terminate;
         commands.retain(|command| match *command {
             "start" | "restart" => false,
             "stop" => stops,
-            other => other != word.as_str(),
+            other => other != kind.as_str(),
         });
     }
     if (hold.is_some() || budget.holds()) && !commands.contains(&"resume") {
@@ -201,7 +202,7 @@ fn hold_of<'a>(services: &'a ObservedServices, name: &ServiceName) -> Option<&'a
     services.get(name)?.hold.as_deref()
 }
 
-/// Returns the first finding about a service that runs and depends on one of these, directly or not.
+/// Returns the first finding of `judge` about a running direct or transitive dependent of these services.
 fn find_dependent<'a, T>(
     desired: &'a Desired,
     services: &'a ObservedServices,
@@ -209,11 +210,11 @@ fn find_dependent<'a, T>(
     judge: impl Fn(&ServiceName, &'a ServiceName, &'a ObservedService) -> Option<T>,
 ) -> Option<T> {
     let mut open: Vec<ServiceName> = stopped.iter().map(|name| (*name).clone()).collect();
-    let mut met: BTreeSet<ServiceName> = open.iter().cloned().collect();
-    // Ends: each service is taken up once.
+    let mut visited: BTreeSet<ServiceName> = open.iter().cloned().collect();
+    // Terminates: each service is visited once.
     while let Some(base) = open.pop() {
         let depends = desired.services.values().filter(|service| service.depends_on.contains_key(&base));
-        for dependent in depends.map(|service| &service.name).filter(|name| met.insert((*name).clone())) {
+        for dependent in depends.map(|service| &service.name).filter(|name| visited.insert((*name).clone())) {
             let Some(seen) = services.get(dependent).filter(|seen| seen.holds_capacity) else { continue };
             if let Some(found) = judge(&base, dependent, seen) {
                 return Some(found);

@@ -1,5 +1,5 @@
-//! Each MiB is promised once: starts, in plan order, draw on what is free and then on stops. Every stop that a start
-//! draws on is a need of it.
+//! Ledger of GPU memory: each MiB is reserved once. Starts, in plan order, draw on free memory and then on stops; a
+//! start needs every stop that it draws on.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::plan::steps::Position;
 
-/// Memory to draw on, per GPU.
+/// Available memory per GPU.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     gpus: BTreeMap<GpuId, GpuAccount>,
@@ -18,14 +18,14 @@ struct GpuAccount {
     free: Mebibytes,
     /// In plan order.
     stops: Vec<(Position, Mebibytes)>,
-    /// Stops before this one have nothing left.
+    /// First stop with memory left.
     first: usize,
-    /// Stops whose memory only makes up for what is over the capacity already: any start waits for them.
+    /// Stops whose memory only ends an overcommitment: every start waits for them.
     makes_up: Vec<Position>,
 }
 
 impl Ledger {
-    /// A GPU with what is usable on it and what is taken now; `stops` give theirs back, in plan order.
+    /// Opens the account of a GPU with its usable and taken memory; `stops` free theirs, in plan order.
     pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(Position, Mebibytes)>) {
         let mut account = GpuAccount { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
         let mut deficit = taken - usable;
@@ -41,8 +41,8 @@ impl Ledger {
         self.gpus.insert(gpu.clone(), account);
     }
 
-    /// Promises `amount`; returns the stops drawn on. `own`, the service's own stop, is drawn on first: a recreate
-    /// takes its own place again. One may be named twice.
+    /// Reserves `amount` and returns the stops drawn on, some perhaps twice. `own`, the service's own stop, is drawn on
+    /// first: a recreated service takes its own memory again.
     pub(super) fn draw(&mut self, gpu: &GpuId, amount: Mebibytes, own: Option<Position>) -> Vec<Position> {
         let Some(account) = self.gpus.get_mut(gpu).filter(|_| amount > Mebibytes::ZERO) else {
             return Vec::new();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recreate_takes_its_own_place_again() {
+    fn a_recreated_service_takes_its_own_memory_again() {
         let gpu = GpuId::from("gpu-0");
         let mut ledger = Ledger::default();
         ledger.open(&gpu, Mebibytes(10), Mebibytes(8), vec![(A, Mebibytes(4)), (B, Mebibytes(4))]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_the_capacity_is_made_up_for_before_anything_starts() {
+    fn an_overcommitment_ends_before_any_start() {
         let gpu = GpuId::from("gpu-0");
         let mut ledger = Ledger::default();
         ledger.open(&gpu, Mebibytes(10), Mebibytes(12), vec![(A, Mebibytes(2)), (B, Mebibytes(4))]);

@@ -1,9 +1,10 @@
-//! Desired and observed state to the plan. Pure: same input, same bytes out.
+//! The planner: computes the steps from the observed to the desired state. Pure: same input, same bytes out.
 //!
-//! `want` derives what should run, `input` gathers all that the planner may look at, `judge` decides about each service
-//! alone, `place` finds GPUs and victims, `order` turns the decisions into a graph of steps, `assemble` adds what is
-//! reported beside them, and `audit` reads any plan and lists its faults. Each imports only those before it.
-//! There is no clock and no machine here.
+//! In: `Desired`, `Observed` and a `Request`. `want` derives what should run, `input` gathers all that the planner
+//! reads. `judge` decides about each service alone, `place` assigns GPUs and selects preemption victims, `order` turns
+//! the decisions into a graph of steps. Each imports only those before it.
+//! Out: a `Plan`, assembled with its report by `assemble`, and the findings of `audit`, which checks any plan.
+//! Not here: a clock or access to the machine (`observe`, `runtime`), and the execution of steps (`apply`).
 
 mod assemble;
 mod audit;
@@ -40,7 +41,7 @@ use crate::model::desired::Desired;
 use crate::model::observed::Observed;
 use crate::model::plan::{Placement, Plan, Request};
 
-/// Returns the plan for an observation. It depends on nothing but its arguments.
+/// Returns the plan for an observation. The result depends on the arguments alone.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
     let wants = want::wants(desired, request);

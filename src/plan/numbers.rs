@@ -1,5 +1,5 @@
-//! The services of a manifest by number. A plan asks after each of them many times: by its number the answer is at
-//! hand, where a name would have to be looked for. Decides nothing.
+//! Services of a manifest by number. A plan reads each of them many times; a number is an index, where a name would
+//! need a search. Decides nothing.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -7,15 +7,15 @@ use std::ops::Range;
 use crate::model::desired::{Desired, Service};
 use crate::model::names::ServiceName;
 
-/// Where a service stands among those of its manifest, in the order of their names.
+/// Position of a service in its manifest, in the order of names.
 pub(super) type Number = usize;
 
 #[derive(Debug)]
 pub(super) struct Numbers<'a> {
-    /// Copies, which lie side by side: a search touches little memory.
+    /// Copies in contiguous memory, so that a search touches few cache lines.
     names: Vec<ServiceName>,
     services: Vec<&'a Service>,
-    /// Their own, as the manifest has them.
+    /// Priorities of the manifest, without those of goals and dependents.
     priorities: Vec<i64>,
     bases: Rows<Number>,
     dependents: Rows<Number>,
@@ -43,11 +43,11 @@ impl<'a> Numbers<'a> {
         self.names.binary_search(name).ok()
     }
 
-    /// Services of these names that exist. Both are in order, so that each is looked for near the one before.
+    /// Services of these names that exist. Both lists are sorted, so each search begins at the previous result.
     pub(super) fn find_all(&self, names: &BTreeSet<ServiceName>) -> Vec<Number> {
         let (mut found, mut from) = (Vec::with_capacity(names.len()), 0);
         for name in names {
-            // Twice as far each time: the way is as long as the gap, not as the list.
+            // Galloping search: the cost depends on the gap, not on the length of the list.
             let mut step = 1;
             while self.names.get(from + step).is_some_and(|other| other < name) {
                 from += step;
@@ -88,11 +88,11 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// A list for each service, one behind the other: most are short or empty, and all together lie side by side.
+/// One list per service in contiguous memory, since most lists are short or empty.
 #[derive(Debug)]
 pub(super) struct Rows<T> {
     all: Vec<T>,
-    /// Where each begins, and the last ends.
+    /// Start of each list, and the end of the last.
     bounds: Vec<usize>,
 }
 
@@ -103,7 +103,7 @@ impl<T> Default for Rows<T> {
 }
 
 impl<T> Rows<T> {
-    /// The list of the next service.
+    /// Appends the list of the next service.
     pub(super) fn push(&mut self, row: impl Iterator<Item = T>) {
         self.all.extend(row);
         self.bounds.push(self.all.len());
@@ -123,7 +123,7 @@ impl<T> Rows<T> {
 }
 
 impl Rows<Number> {
-    /// For each number the rows that have it, in their order.
+    /// For each number the rows that contain it, in ascending order.
     fn turned(&self) -> Self {
         let rows = self.bounds.len() - 1;
         let mut bounds = vec![0; rows + 1];

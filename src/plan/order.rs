@@ -1,5 +1,6 @@
 //! Steps of the decisions: stops in reverse dependency order, lowest priority first; then removals; then starts in
-//! dependency order, highest priority first. What must wait for what is in the needs, and no stop needs a start.
+//! dependency order, highest priority first. The needs of a step are the steps that it waits for; no stop needs a
+//! start.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::steps::{Position, Steps, id, plain, split, stop_route};
 
-/// The steps, in the order in which they read best; only `needs` bind.
+/// Returns the steps in the order in which they read best; only their `needs` are binding.
 pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Step> {
     let input = &context.input;
     if input.request.strict && decisions.any_blocked() {
@@ -58,13 +59,13 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
     starts.steps.into_all()
 }
 
-/// Pauses that operators ask for. They free no memory, so no step waits for them.
+/// Pauses that operators have requested. They free no memory, so no step waits for them.
 fn pauses(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let paused = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.paused()?)));
     paused.map(|(number, why)| (number, plain(input, number, Action::Pause, why)))
 }
 
-/// Changes of services as they run. They neither free nor take memory.
+/// Changes of running services. They neither free nor take memory.
 fn changes(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let all = decisions.0.iter().enumerate();
     let changed = all.filter_map(|(number, decision)| Some((number, decision.changed_as_it_runs()?)));
@@ -75,7 +76,7 @@ fn changes(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item =
     })
 }
 
-/// States that a stop passes. A stop that an operator asked for with `terminate` ends elsewhere.
+/// States that a stop passes. A stop that an operator requested with `terminate` ends in another state.
 fn way_down(input: &PlanInput<'_>, number: Number, why: ReasonCode) -> Vec<State> {
     let from = input.summary(number).state;
     if why == ReasonCode::Terminated {
@@ -84,7 +85,7 @@ fn way_down(input: &PlanInput<'_>, number: Number, why: ReasonCode) -> Vec<State
     input.way(number, Action::Stop, from).unwrap_or_default()
 }
 
-/// Memory that comes back without a stop.
+/// Evictions, which free memory without a stop.
 fn evictions(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let input = &context.input;
     let evicted = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.evicted()?)));
@@ -97,7 +98,7 @@ fn evictions(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<
     })
 }
 
-/// Memory that a service holds beyond `rest`: the largest amount, and the GPUs with another one.
+/// Memory that a service holds beyond `rest`: the largest amount on one GPU, and the GPUs with another amount.
 fn on_its_seat(context: &PlanContext<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
     split(&context.input.seen(number).gpus, |gpu| context.held_on(number, gpu) - rest)
 }
@@ -126,7 +127,7 @@ fn stops(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item
     })
 }
 
-/// Each number after those that `before` gives for it; of those that are ready, the least key first, then by name.
+/// Sorts each number after those that `before` returns for it; ready ones by key, then by name.
 fn topological<K: Ord>(
     numbers: &[Number],
     before: impl Fn(Number) -> Vec<Number>,
@@ -158,22 +159,20 @@ fn topological<K: Ord>(
     ordered
 }
 
-/// Orphans that go: stopped, and with `--prune` or `down` their containers removed.
+/// Steps that stop orphans, and with `--prune` or `down` remove their containers.
 fn orphan_steps(input: &PlanInput<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut counts: BTreeMap<&ServiceName, u32> = BTreeMap::new();
     let why = match input.request.purpose {
-        Purpose::Down => reason(ReasonCode::Requested, "everything of this project is to go".to_owned(), None),
-        Purpose::Apply | Purpose::Start | Purpose::Stop | Purpose::Restart => reason(
-            ReasonCode::Orphaned,
-            "it bears this project's mark, but the manifest has no such service".to_owned(),
-            None,
-        ),
+        Purpose::Down => reason(ReasonCode::Requested, "requested by `lcm down`".to_owned(), None),
+        Purpose::Apply | Purpose::Start | Purpose::Stop | Purpose::Restart => {
+            reason(ReasonCode::Orphaned, "it carries this project's marks, but is not in the manifest".to_owned(), None)
+        }
     };
     for orphan in input.observed.orphans.iter().filter(|orphan| orphans::stops(input, orphan)) {
         let count = counts.entry(&orphan.service).or_default();
         *count += 1;
-        // Several things may carry one orphaned name, or the name of a service that has another thing by now.
+        // Several instances may carry one orphaned name, or the name of a service that has another instance by now.
         let taken = *count > 1 || input.desired.services.contains_key(&orphan.service);
         let label = if taken { format!("{}#{count}", orphan.service) } else { orphan.service.to_string() };
         let carrier = orphan.carrier.as_ref().map(|carrier| format!("{carrier}: ")).unwrap_or_default();
@@ -218,7 +217,8 @@ fn orphan_step(
     })
 }
 
-/// Containers of lcm's own that are not needed any more: on `down` all, else those that were put aside or renamed away.
+/// Removals of containers that lcm created and that are no longer needed: on `down` all, else those that were put aside
+/// or renamed.
 fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Vec<(Number, Step)> {
     let mut steps = Vec::new();
     let is_down = input.request.purpose == Purpose::Down;
@@ -228,23 +228,23 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
         if !(is_down || decision.starts() || summary.has_previous || seen.taken_over_from.is_some()) {
             continue;
         }
-        // What an operator maintains or suspends is left as it is, all of it.
-        let word = seen.hold.as_ref().map(|said| said.kind);
-        let hands_off = seen.state == State::Maintenance || word == Some(Hold::Suspend);
+        // A service in maintenance or suspension is left alone, with all its containers.
+        let hold = seen.hold.as_ref().map(|hold| hold.kind);
+        let hands_off = seen.state == State::Maintenance || hold == Some(Hold::Suspend);
         if seen.unknown.is_some() || input.prevented(number).is_some() || hands_off {
             continue;
         }
         let down = is_down && seen.ownership == Ownership::Ours;
         let renamed = decision.starts() && !decision.is_await() && is_renamed(input, number);
         let (instance, why) = match (&seen.instance, seen.previous.as_deref()) {
-            (Some(current), _) if down && current.name.is_some() => (current, "everything of this project is to go"),
+            (Some(current), _) if down && current.name.is_some() => (current, "requested by `lcm down`"),
             (Some(current), _) if renamed => (current, renamed_why(input, number)),
-            // A label can't be changed: where nothing is started, what is taken over goes.
+            // A label can't be changed: where nothing is started, a container that is taken over is removed.
             (Some(current), _) if seen.taken_over_from.is_some() && goes(decision, seen) => {
-                (current, "lcm on another host made it, and this host takes it over")
+                (current, "created by lcm on another host; this host takes it over")
             }
             (_, Some(previous)) if !decision.starts() && !input.request.purpose.is_one_shot() => {
-                (previous, "an older container was put aside, and is not needed any more")
+                (previous, "the previous container is no longer needed")
             }
             _ => continue,
         };
@@ -275,7 +275,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
     steps
 }
 
-/// It is off when this plan is done.
+/// Returns true if the service is off after this plan.
 fn goes(decision: &Decision, seen: &ObservedService) -> bool {
     match decision {
         Decision::Stop(_) => true,
@@ -300,14 +300,14 @@ fn goes(decision: &Decision, seen: &ObservedService) -> bool {
 
 fn renamed_why(input: &PlanInput<'_>, number: Number) -> &'static str {
     match input.service(number).object() {
-        Some(_) => "the manifest gives it another container name by now",
-        None => "the manifest has it as a process by now",
+        Some(_) => "the manifest now gives it another container name",
+        None => "the manifest now declares it as a process",
     }
 }
 
 fn open_ledger(context: &PlanContext<'_>, steps: &Steps<'_>) -> Ledger {
     let mut stops: BTreeMap<&GpuId, Vec<(Position, Mebibytes)>> = BTreeMap::new();
-    // What a rolling update gives back is only what it has taken before.
+    // A rolling update gives back only memory that it has taken itself.
     let gives = |step: &Step| matches!(step.action, Action::Stop | Action::Evict) || step.is_scale_down();
     for (at, step) in steps.iter().enumerate().filter(|(_, step)| gives(step)) {
         for gpu in &step.gpus {
@@ -322,10 +322,10 @@ fn open_ledger(context: &PlanContext<'_>, steps: &Steps<'_>) -> Ledger {
     ledger
 }
 
-/// By number, for each port and address.
+/// Stopped services by port number, each with its endpoint.
 type Claimants<'a> = BTreeMap<u16, Vec<(Endpoint, &'a ServiceName)>>;
 
-/// Ports of the services that are stopped.
+/// Returns the ports of the services that are stopped.
 fn claimants<'a>(input: &PlanInput<'a>, steps: &Steps<'_>) -> Claimants<'a> {
     let mut claimants: Claimants<'a> = BTreeMap::new();
     for number in steps.stopped() {
@@ -345,7 +345,7 @@ fn starting_order(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Number> {
     topological(&starting, below, |number| Reverse(input.priority(number)))
 }
 
-/// Milliseconds left of a start that is under way; `None` where it is overdue, and there is no estimate.
+/// Milliseconds left of a start that is under way; `None` where the start is overdue or has no estimate.
 fn left_of_start(input: &PlanInput<'_>, seen: &ObservedService) -> Option<u64> {
     let elapsed = input.observed.observed_at.duration_since(seen.since?).as_millis();
     let elapsed_ms = u64::try_from(elapsed.max(0)).unwrap_or(u64::MAX);
@@ -414,7 +414,7 @@ impl Starts<'_> {
         }
     }
 
-    /// Memory again for one that runs, drawn as a start draws its own.
+    /// Step that gives a running service its memory again, drawn like that of a start.
     fn wake(&mut self, number: Number, why: &Reason) -> Step {
         let input = &self.context.input;
         let mut needs: Vec<Position> = input.bases(number).iter().filter_map(|base| self.steps.start(*base)).collect();
@@ -433,7 +433,7 @@ impl Starts<'_> {
         }
     }
 
-    /// Memory of further copies for one that runs, drawn as a start draws its own.
+    /// Step that adds copies of a running service, their memory drawn like that of a start.
     fn more_copies(&mut self, number: Number, why: &Reason) -> Step {
         let step = copies::more(self.context, number, &self.decisions.0[number], why);
         let mut needs = Vec::new();
@@ -443,7 +443,7 @@ impl Starts<'_> {
         Step { needs: self.steps.ids(needs), ..step }
     }
 
-    /// Stops of those that hold its ports now.
+    /// Stops of the services and orphans that hold its ports now.
     fn port_needs(&self, service: &Service) -> Vec<Position> {
         let mut needs = Vec::new();
         for port in &service.ports {
@@ -451,7 +451,7 @@ impl Starts<'_> {
                 PortHolder::Service(other) | PortHolder::Orphan(other) => Some(other),
                 PortHolder::Foreign(_) => None,
             });
-            // One that is loading claims its port before it listens.
+            // A service that is still loading claims its port before it listens.
             let claimants = self.claimants.get(&port.port).into_iter().flatten();
             let claimants = claimants.filter(|(other, _)| other.clashes(port)).map(|(_, name)| *name);
             let givers = holders.chain(claimants).filter(|giver| **giver != service.name);

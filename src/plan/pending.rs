@@ -1,6 +1,6 @@
-//! Calls of hooks and notifiers that earlier runs have left: which of them an apply makes now, keeps for later, or drops.
+//! Pending calls of hooks and notifiers from earlier runs: which of them an apply makes now, keeps for later, or drops.
 //!
-//! Not here: calls that belong to a step of this plan. The step records them anew, and makes them.
+//! Not here: calls that belong to a step of this plan. The step records them again, and makes them.
 
 use crate::model::lifecycle::{Action, State};
 use crate::model::pending::{Due, PendingCall};
@@ -18,7 +18,7 @@ pub(super) fn lines(input: &PlanInput<'_>, steps: &[Step]) -> Vec<PendingLine> {
         let (status, reason) = if call.is_in(input.desired, &masker) {
             judge(input, steps, call)?
         } else {
-            (PendingStatus::Dropped, "the manifest does not have it any more".to_owned())
+            (PendingStatus::Dropped, "no longer in the manifest".to_owned())
         };
         Some(PendingLine {
             id: call.id,
@@ -32,11 +32,11 @@ pub(super) fn lines(input: &PlanInput<'_>, steps: &[Step]) -> Vec<PendingLine> {
     pending.iter().filter_map(line).collect()
 }
 
-/// `None`: there is nothing to report of it.
+/// Returns the status of a call with its reason; `None`: there is nothing to report.
 fn judge(input: &PlanInput<'_>, steps: &[Step], call: &PendingCall) -> Option<(PendingStatus, String)> {
     let end = match call.due {
         Due::Acknowledged => return None,
-        Due::Now => return Some((PendingStatus::Due, format!("run {} did not make it", call.payload.run))),
+        Due::Now => return Some((PendingStatus::Due, format!("run {} did not make the call", call.payload.run))),
         Due::Reached(end) => end,
     };
     let service = call.service();
@@ -45,18 +45,19 @@ fn judge(input: &PlanInput<'_>, steps: &[Step], call: &PendingCall) -> Option<(P
         return None;
     }
     let Some(seen) = input.observed.services.get(service) else {
-        return Some((PendingStatus::Dropped, "the manifest does not have its service any more".to_owned()));
+        return Some((PendingStatus::Dropped, "its service is no longer in the manifest".to_owned()));
     };
     if let Some(hold) = &seen.hold {
-        return Some((PendingStatus::Waiting, format!("the service is held ({})", hold.by_whom())));
+        return Some((PendingStatus::Waiting, format!("the service is held ({})", hold.attribution())));
     }
     if let Some(reason) = &seen.unknown {
         return Some((PendingStatus::Waiting, format!("the state of the service is not known ({reason})")));
     }
     Some(match reached(end, seen.state, seen.holds_capacity) {
-        Reached::Yes => {
-            (PendingStatus::Due, format!("{service} is {}, and run {} did not make it", seen.state, call.payload.run))
-        }
+        Reached::Yes => (
+            PendingStatus::Due,
+            format!("{service} is {}, and run {} did not make the call", seen.state, call.payload.run),
+        ),
         Reached::NotYet => (PendingStatus::Waiting, format!("{service} is {}", seen.state)),
         Reached::Never => (PendingStatus::Dropped, format!("{service} is {}: it did not become {end}", seen.state)),
     })
@@ -68,7 +69,7 @@ enum Reached {
     Never,
 }
 
-/// Progress of a step that was to end in one state, by what is observed now.
+/// Progress of a step that should end in `end`, judged by the observed state.
 fn reached(end: State, now: State, is_running: bool) -> Reached {
     let is_up = now.is_operational();
     match (end, now) {

@@ -1,4 +1,4 @@
-//! Places of services: the sets of GPUs that a GPU request allows.
+//! Places of a service: the sets of GPUs that its GPU request allows.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use crate::model::observed::{ObservedGpu, ObservedGpus};
 /// Sets of GPUs on which a service may be placed.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// The first choice first.
+    /// In order of preference.
     pub(super) sets: Vec<BTreeSet<GpuId>>,
-    /// Every GPU in any of them, by index.
+    /// Every GPU in any of the sets, by index.
     pub(super) all: Vec<GpuId>,
 }
 
@@ -29,7 +29,7 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
         return Ok(vec![BTreeSet::new()]);
     }
     if known.is_empty() {
-        return Err("it wants a GPU, and none is known on this host; `gpus.devices` in the manifest names those that can't be asked".to_owned());
+        return Err("no GPU found (no NVIDIA or AMD driver); declare one under `gpus.devices`".to_owned());
     }
     let usable: Vec<&GpuId> = known.iter().filter(|(_, gpu)| gpu.unusable().is_none()).map(|(id, _)| *id).collect();
     let find = |wanted: &GpuRef| find(known, wanted);
@@ -52,7 +52,7 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
             let count = *count as usize;
             let (instances, usable): (Vec<&GpuId>, Vec<&GpuId>) = usable.into_iter().partition(|id| id.is_instance());
             if usable.len() < count {
-                let mut lacking = format!("it wants {count} GPUs, and there are {}", usable.len());
+                let mut lacking = format!("it needs {count} GPUs, but only {} are usable", usable.len());
                 if !instances.is_empty() {
                     let more = format!("; {} MIG instances do not count: a process can use only one", instances.len());
                     lacking.push_str(&more);
@@ -67,18 +67,19 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
     }
 }
 
-/// A process sees one MIG instance, and no other GPU beside it.
+/// Returns the set, unless it combines a MIG instance with other GPUs: a process sees one MIG instance and nothing
+/// else.
 fn together(set: BTreeSet<GpuId>) -> Result<Vec<BTreeSet<GpuId>>, String> {
     match set.iter().find(|id| id.is_instance()).filter(|_| set.len() > 1) {
         Some(instance) => Err(format!(
-            "it wants {instance} together with other GPUs, and a process can use only one MIG instance and nothing \
-             beside it: write `{{ any: [..] }}` or `auto`"
+            "it requests {instance} together with other GPUs, but a process can use only one MIG instance and no other \
+             GPU: write `{{ any: [..] }}` or `auto`"
         )),
         None => Ok(vec![set]),
     }
 }
 
-/// By index.
+/// GPUs sorted by index.
 fn known(gpus: &ObservedGpus) -> Vec<(&GpuId, &ObservedGpu)> {
     let mut known: Vec<(&GpuId, &ObservedGpu)> = gpus.iter().collect();
     known.sort_by_key(|(id, gpu)| (gpu.index, *id));
@@ -92,7 +93,7 @@ fn find(known: &[(&GpuId, &ObservedGpu)], wanted: &GpuRef) -> Result<GpuId, Stri
     };
     let absent = || match known.iter().find(|(_, gpu)| gpu.unreadable.is_some()) {
         Some((_, gpu)) => format!("GPU {name} is not found, and {}", unusable(gpu).unwrap_or_default()),
-        None => format!("GPU {name} is not there"),
+        None => format!("GPU {name} is not found"),
     };
     let (id, gpu) = found.ok_or_else(absent)?;
     unusable(gpu).map_or_else(|| Ok((*id).clone()), Err)
@@ -102,7 +103,7 @@ fn unusable(gpu: &ObservedGpu) -> Option<String> {
     gpu.unusable().map(|why| format!("GPU {} can't be used: {why}", gpu.index))
 }
 
-/// Far more than hosts of 8 GPUs have (70); beyond it the first ones stand for all.
+/// Bound on the sets of GPUs: far more than a host of 8 GPUs has (70); any beyond it are dropped.
 const COMBINATIONS_MAX: usize = 10_000;
 
 /// Sets of `count` GPUs in the order of their indices.

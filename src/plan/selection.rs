@@ -1,14 +1,15 @@
-//! Services that `--target` and `--exclude` leave out: reported with the plan, since applying it may not converge.
+//! Services that `--target` and `--exclude` leave out: reported with the plan, since the project may not converge
+//! without them.
 
 use crate::model::names::ServiceName;
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 use crate::plan::want::Want;
 
-/// At most this many left out services are named.
+/// Maximum number of services that are named; more are counted.
 const NAMED_MAX: usize = 6;
 
-/// In one line; `None` where all services are looked at, or where a one-shot names what it is about.
+/// Returns a one-line warning; `None` where all services are selected, or for a one-shot, which names its services.
 pub(super) fn left_out(input: &PlanInput<'_>) -> Option<String> {
     let request = input.request;
     let options = match (request.targets.is_empty(), request.excludes.is_empty()) {
@@ -28,13 +29,13 @@ pub(super) fn left_out(input: &PlanInput<'_>) -> Option<String> {
         if out == 1 { "the other one stays as it is".to_owned() } else { format!("the other {out} stay as they are") }
     } else {
         let wish = input.desired.mode.as_ref().map_or_else(|| "the manifest".to_owned(), |mode| format!("mode {mode}"));
-        format!("left out, and not as {wish} wants them: {}", named(&other))
+        format!("left out despite differing from {wish}: {}", named(&other))
     };
     let are = if all - out == 1 { "is" } else { "are" };
-    Some(format!("{options}: {} of {all} services {are} looked at; {rest}", all - out))
+    Some(format!("{options}: {} of {all} services {are} selected; {rest}", all - out))
 }
 
-/// A plan for everything would plainly have a step for it.
+/// Returns true if a plan for all services would clearly have a step for this one.
 fn is_otherwise(input: &PlanInput<'_>, number: Number) -> bool {
     let seen = input.seen(number);
     let differs = match input.want(number) {

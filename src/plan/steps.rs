@@ -1,5 +1,5 @@
-//! The steps of a plan while it is made. A plan may have thousands, and each start asks after others: a step goes by its
-//! position, and its id is copied only into the needs of those that wait for it. Decides nothing.
+//! Steps of a plan under construction. A plan may have thousands, and each start looks up others: a step is identified
+//! by its position, and its id is copied only into the needs of steps that wait for it. Decides nothing.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::model::size::Mebibytes;
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::{Number, Numbers};
 
-/// Where a step stands in its plan.
+/// Position of a step in its plan.
 pub(super) type Position = usize;
 
 #[derive(Debug)]
@@ -22,11 +22,11 @@ pub(super) struct Steps<'a> {
     all: Vec<Step>,
     /// By service.
     own: Vec<ServiceSteps>,
-    /// An orphan may bear the name of a service, so there may be more than one.
+    /// By name: an orphan may carry the name of a service, and several orphans one name.
     orphans_stops: BTreeMap<ServiceName, Vec<Position>>,
 }
 
-/// The steps of one service.
+/// Positions of the steps of one service.
 #[derive(Clone, Copy, Debug, Default)]
 struct ServiceSteps {
     stop: Option<Position>,
@@ -41,7 +41,7 @@ impl<'a> Steps<'a> {
         Self { numbers, all: Vec::new(), own, orphans_stops: BTreeMap::new() }
     }
 
-    /// A step of a service.
+    /// Appends a step of a service.
     pub(super) fn push(&mut self, number: Number, step: Step) {
         let (position, own) = (Some(self.all.len()), &mut self.own[number]);
         match step.action {
@@ -69,7 +69,7 @@ impl<'a> Steps<'a> {
         self.own[number].remove
     }
 
-    /// Step after which others may depend on the service.
+    /// Step after which dependents may count on the service.
     pub(super) fn start(&self, number: Number) -> Option<Position> {
         self.own[number].start.or(self.own[number].unpause)
     }
@@ -78,20 +78,20 @@ impl<'a> Steps<'a> {
         &self.all[position]
     }
 
-    /// Stops of all that bears this name.
+    /// Stops of the service and of all orphans of this name.
     pub(super) fn stops_of(&self, name: &ServiceName) -> impl Iterator<Item = Position> {
         let own = self.numbers.find(name).and_then(|number| self.stop(number));
         own.into_iter().chain(self.orphans_stops.get(name).into_iter().flatten().copied())
     }
 
-    /// Services of whose name there are stops.
+    /// Services that are stopped, or whose name an orphan has that is stopped.
     pub(super) fn stopped(&self) -> impl Iterator<Item = Number> {
         let own = self.numbers.all().filter(|number| self.stop(*number).is_some());
         let namesakes = self.orphans_stops.keys().filter_map(|name| self.numbers.find(name));
         own.chain(namesakes.filter(|number| self.stop(*number).is_none()))
     }
 
-    /// Each once, in the order of the steps themselves and not of their names.
+    /// Returns the ids of these steps, each once, in plan order.
     pub(super) fn ids(&self, mut positions: Vec<Position>) -> Vec<StepId> {
         positions.sort_unstable();
         positions.dedup();
@@ -107,17 +107,17 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// `start:comfyui`; steps of orphans that bear a service's name have others.
+/// Returns the id of a step, such as `start:comfyui`; a step of an orphan with a service's name has another id.
 pub(super) fn id(action: Action, service: &ServiceName) -> StepId {
     StepId::new(format_smolstr!("{action}:{service}"))
 }
 
-/// A stop that an operator asked for with `terminate` ends elsewhere.
+/// Route of a stop. A stop that an operator requested with `terminate` ends in another state.
 pub(super) fn stop_route(why: ReasonCode, from: State) -> Option<&'static [State]> {
     if why == ReasonCode::Terminated { way(Hold::Terminate, from) } else { route(Action::Stop, from) }
 }
 
-/// Step on a service as it is now. No other step waits for it; it frees and takes nothing yet.
+/// Returns a step on a service in its current state, without needs and memory.
 pub(super) fn plain(input: &PlanInput<'_>, number: Number, action: Action, reason: &Reason) -> Step {
     let (name, seen) = (input.name(number), input.seen(number));
     Step {
@@ -138,7 +138,7 @@ pub(super) fn plain(input: &PlanInput<'_>, number: Number, action: Action, reaso
     }
 }
 
-/// The largest amount, and the GPUs with another one.
+/// Returns the largest amount, and the GPUs with another amount.
 pub(super) fn split(gpus: &[GpuId], amount: impl Fn(&GpuId) -> Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
     let amounts: Vec<(&GpuId, Mebibytes)> = gpus.iter().map(|gpu| (gpu, amount(gpu))).collect();
     let most = amounts.iter().map(|(_, amount)| *amount).max().unwrap_or_default();

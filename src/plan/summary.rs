@@ -1,5 +1,5 @@
-//! Summaries of services, copied side by side. A plan reads them again and again for all services, and the observation
-//! of one fills many cache lines: thousands of them do not stay in a cache, these do.
+//! Summaries of services in contiguous memory. A plan reads them repeatedly for all services; thousands of
+//! observations, which fill many cache lines each, would not stay in a cache, but their summaries do.
 //!
 //! Decides nothing, and adds nothing to what was observed.
 
@@ -11,31 +11,31 @@ use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::size::Mebibytes;
 
-/// Answers to most questions about one service.
+/// Facts about one service that most decisions read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceSummary {
-    /// How often, and from when on, it may be brought up.
+    /// Attempts left, and the time of the next one.
     pub(super) budget: Budget,
-    /// Of all wanted copies, on each GPU that it uses.
+    /// Declared memory of all wanted copies, on each GPU that the service uses.
     pub(super) vram: Mebibytes,
     pub(super) state: State,
     pub(super) owner: OwnerKind,
     pub(super) holds_capacity: bool,
-    /// Its state is known.
+    /// True if the state is known.
     pub(super) is_known: bool,
-    /// An operator holds it.
+    /// True if an operator holds the service.
     pub(super) has_hold: bool,
-    /// It was brought back of late.
+    /// True if restarts are counted against the budget.
     pub(super) has_attempts: bool,
-    /// Without it there is no start.
+    /// True if a secret is missing, which prevents a start.
     pub(super) lacks_secret: bool,
-    /// An eviction of it was not undone by a `wake` call yet.
+    /// True if the service was evicted and no `wake` call has undone that yet.
     pub(super) is_asleep: bool,
-    /// It can give its memory back without a stop.
+    /// True if the service can free its memory without a stop.
     pub(super) has_evict: bool,
-    /// Its instance is a container.
+    /// True if the instance is a container.
     pub(super) is_container: bool,
-    /// A previous instance was put aside.
+    /// True if a previous instance was put aside.
     pub(super) has_previous: bool,
 }
 
@@ -74,7 +74,7 @@ impl ServiceSummary {
         }
     }
 
-    /// lcm may stop it.
+    /// Returns true if lcm may stop the service.
     pub(super) fn is_ours(self) -> bool {
         matches!(self.owner, OwnerKind::Ours | OwnerKind::Adopted)
     }

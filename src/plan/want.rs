@@ -1,4 +1,4 @@
-//! Which services should run, which may, which must not; and how much each matters.
+//! Wants: which services must run, may run or must not run, and the effective priority of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -8,32 +8,32 @@ use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::plan::numbers::{Number, Numbers};
 
-/// Want for one service. A mode has one reason for thousands.
+/// Want for one service. Reasons are shared, since a mode has one for thousands of services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// Must run.
     Wanted(Rc<Reason>),
-    /// May go on running, and is never started, restarted or recreated.
+    /// May keep running, but is never started, restarted or recreated.
     Kept,
     /// Must not run.
     Off(Rc<Reason>),
 }
 
-/// The answer for every service of the manifest, by number.
+/// Want and priority of every service of the manifest, by number.
 #[derive(Debug)]
 pub(super) struct Wants<'a> {
     pub(super) numbers: Numbers<'a>,
     pub(super) of: Vec<Want>,
     /// Effective priorities.
     pub(super) priority: Vec<i64>,
-    /// Services that are part of this run; the others are left as they are.
+    /// True for services that are part of this run; the others are left as they are.
     pub(super) in_scope: Vec<bool>,
-    /// Kept for now though the mode does not name them, each with the reason for which it would be stopped.
+    /// Services kept for now though the mode does not name them, each with the reason for which it would be stopped.
     pub(super) left: BTreeMap<Number, Rc<Reason>>,
 }
 
 impl Wants<'_> {
-    /// The same, with these services kept below all others.
+    /// Returns the same wants with these services kept, below all others.
     pub(super) fn leaving(mut self, left: BTreeMap<Number, Rc<Reason>>) -> Self {
         for number in left.keys() {
             self.of[*number] = Want::Kept;
@@ -46,7 +46,7 @@ impl Wants<'_> {
     }
 }
 
-/// Modes, goals and dependencies to one answer for each service.
+/// Derives one want for each service from modes, goals and dependencies.
 pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
     let numbers = Numbers::of(desired);
     let of = match request.purpose {
@@ -60,24 +60,24 @@ pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
 }
 
 fn requested() -> Rc<Reason> {
-    because(ReasonCode::Requested, "everything of this project is to go".to_owned(), None)
+    because(ReasonCode::Requested, "requested by `lcm down`".to_owned(), None)
 }
 
 fn because(code: ReasonCode, message: String, by: Option<String>) -> Rc<Reason> {
     Rc::new(Reason { code, message, by })
 }
 
-/// One-shots: what is named is to run or not, and everything else may go on as it is.
+/// Wants of a one-shot: the named services must or must not run, and all others may keep running.
 fn on_request(request: &Request, numbers: &Numbers<'_>) -> Vec<Want> {
-    let asked = |message: &str| because(ReasonCode::Requested, message.to_owned(), None);
+    let by_command = |message: &str| because(ReasonCode::Requested, message.to_owned(), None);
     let named = |number: &Number| request.targets.contains(numbers.name(*number));
     if request.purpose == Purpose::Stop {
-        let why = asked("it is asked to stop");
+        let why = by_command("requested by `lcm stop`");
         let off = |number| if named(&number) { Want::Off(why.clone()) } else { Want::Kept };
         return numbers.all().map(off).collect();
     }
-    let message = if request.purpose == Purpose::Restart { "it is asked to restart" } else { "it is asked to start" };
-    let why = asked(message);
+    let is_restart = request.purpose == Purpose::Restart;
+    let why = by_command(if is_restart { "requested by `lcm restart`" } else { "requested by `lcm start`" });
     let mut wanted: Vec<Option<Rc<Reason>>> = numbers.all().map(|number| named(&number).then(|| why.clone())).collect();
     add_dependencies(numbers, &mut wanted);
     wanted.into_iter().map(|why| why.map_or(Want::Kept, Want::Wanted)).collect()
@@ -95,10 +95,10 @@ fn by_mode(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Want> {
         return wanted.into_iter().map(|why| why.map_or(Want::Kept, Want::Wanted)).collect();
     };
     let by = || Some(name.to_string());
-    let stopped = Want::Off(because(ReasonCode::StoppedByMode, format!("mode {name} wants it stopped"), by()));
+    let stopped = Want::Off(because(ReasonCode::StoppedByMode, format!("listed under `stop` in mode {name}"), by()));
     let other = match mode.others {
         Others::Keep => Want::Kept,
-        Others::Stop => Want::Off(because(ReasonCode::NotInMode, format!("it is not in mode {name}"), by())),
+        Others::Stop => Want::Off(because(ReasonCode::NotInMode, format!("not part of mode {name}"), by())),
     };
     let mut wants: Vec<Want> = wanted.into_iter().map(|why| why.map_or_else(|| other.clone(), Want::Wanted)).collect();
     for number in numbers.find_all(&mode.stop) {
@@ -112,17 +112,17 @@ fn wanted_by_name(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Option<Rc<Rea
     let code = ReasonCode::WantedByMode;
     let mut wanted = if let Some((name, mode)) = mode_of(desired) {
         let mut wanted = vec![None; numbers.all().len()];
-        let why = because(code, format!("mode {name} wants it"), Some(name.to_string()));
+        let why = because(code, format!("wanted by mode {name}"), Some(name.to_string()));
         for number in numbers.find_all(&mode.services) {
             wanted[number] = Some(why.clone());
         }
         wanted
     } else {
-        let message = "the manifest has no modes, so all of it is wanted".to_owned();
+        let message = "the manifest has no modes, so every service is wanted".to_owned();
         vec![Some(because(code, message, None)); numbers.all().len()]
     };
     for goal in desired.active_goals() {
-        let why = because(ReasonCode::WantedByGoal, format!("goal {goal} needs it"), Some(goal.to_string()));
+        let why = because(ReasonCode::WantedByGoal, format!("wanted by goal {goal}"), Some(goal.to_string()));
         for number in needed_by_goal(desired, numbers, &goal) {
             wanted[number].get_or_insert_with(|| why.clone());
         }
@@ -152,7 +152,8 @@ fn add_dependencies(numbers: &Numbers<'_>, wanted: &mut [Option<Rc<Reason>>]) {
     }
 }
 
-/// The highest of its own, of the active goals that need it, and of its wanted or kept dependents.
+/// Effective priority of each service: the highest of its own, of the active goals that need it, and of its wanted or
+/// kept dependents.
 fn effective_priorities(desired: &Desired, numbers: &Numbers<'_>, of: &[Want]) -> Vec<i64> {
     let mut priority = numbers.priorities().to_vec();
     for goal in desired.active_goals() {
@@ -161,23 +162,23 @@ fn effective_priorities(desired: &Desired, numbers: &Numbers<'_>, of: &[Want]) -
             priority[number] = priority[number].max(height);
         }
     }
-    let matters = |number: &Number| !matches!(of[*number], Want::Off(_));
-    let mut open: Vec<Number> = numbers.all().filter(matters).collect();
-    // A service comes back only when its priority rose, which it does at most once for each height there is.
+    let counts = |number: &Number| !matches!(of[*number], Want::Off(_));
+    let mut open: Vec<Number> = numbers.all().filter(counts).collect();
+    // A service is visited again only when its priority rose, which happens at most once for each distinct priority.
     while let Some(number) = open.pop() {
         for base in numbers.bases(number) {
             if priority[*base] < priority[number] {
                 priority[*base] = priority[number];
-                open.extend(Some(*base).filter(matters));
+                open.extend(Some(*base).filter(counts));
             }
         }
     }
     priority
 }
 
-/// `--target` and what those depend on, without `--exclude`.
+/// Services of `--target` and their dependencies, without those of `--exclude`.
 fn scope(numbers: &Numbers<'_>, request: &Request) -> Vec<bool> {
-    // One-shots name what they are about, and may stop others to make room for it.
+    // One-shots name their services, and may preempt others for them.
     let everything = request.targets.is_empty() || request.purpose.is_one_shot();
     let mut scope = vec![everything; numbers.all().len()];
     let mut open = numbers.find_all(&request.targets);

@@ -1,4 +1,4 @@
-//! Approval of a proposal: without one nothing is carried out.
+//! Approval of a proposal: without one, no proposal is applied.
 
 use crate::model::snapshot::Proposal;
 
@@ -9,12 +9,13 @@ pub struct Approval {
     by: ApprovedBy,
 }
 
-/// Ground on which a proposal is carried out.
+/// Ground on which a proposal is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApprovedBy {
-    /// An operator answered a question about this proposal.
+    /// An operator approved this proposal at a prompt.
     Operator,
-    /// The call itself: nothing that runs is stopped, an option approves in advance, or no operator can be asked.
+    /// The command itself: no running service is stopped, an option approves in advance, or there is no operator to
+    /// prompt.
     Call,
 }
 

@@ -1,4 +1,4 @@
-//! A plan that was approved, held against a plan made now: what was approved is carried out, or nothing is.
+//! Comparison of an approved plan with a plan made now: exactly what was approved is applied, or nothing is.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::model::names::{ProjectName, ServiceName, StepId};
 use crate::model::plan::{Plan, Step};
 use crate::reconcile::error::ReconcileError;
 
-/// Refuses a plan that is not what would be done now.
+/// Refuses a saved plan that differs from the plan made now.
 pub(crate) fn check(saved: &Plan, now: &Plan) -> Result<(), ReconcileError> {
     let differences = differences(saved, now);
     if differences.is_empty() {
@@ -23,34 +23,35 @@ pub(crate) fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
     lines.extend(of_host(saved, &now.host, now.host_identity.as_ref()));
     for step in &saved.steps {
         match now.step(&step.id) {
-            None => lines.push(format!("- {}: not to be done any more{}", step.id, why_not(now, &step.service))),
+            None => lines.push(format!("- {}: no longer planned{}", step.id, why_not(now, &step.service))),
             Some(other) => lines.extend(of_step(step, other)),
         }
     }
     let added = now.steps.iter().filter(|step| saved.step(&step.id).is_none());
-    lines.extend(added.map(|step| format!("+ {}: to be done too, {}", step.id, step.reason.message)));
+    lines.extend(added.map(|step| format!("+ {}: now planned, {}", step.id, step.reason.message)));
     lines
 }
 
-/// Where it is another project than the plan's.
+/// Returns the difference if the plan was made for another project.
 pub(crate) fn of_project(saved: &Plan, project: &ProjectName) -> Option<String> {
     (saved.project != *project).then(|| format!("it was made for {}; this is {project}", saved.project))
 }
 
-/// Where it is another host than the plan's: by the hosts' ids, and by their names where those don't tell.
+/// Returns the difference if the plan was made on another host: by the hosts' ids, and by their names where the ids do
+/// not decide.
 pub(crate) fn of_host(saved: &Plan, host: &str, identity: Option<&HostIdentity>) -> Option<String> {
     let by_ids = saved.host_identity.as_ref().zip(identity).and_then(|(one, other)| one.is_same(other));
     match by_ids {
         Some(true) => None,
         Some(false) if saved.host == host => {
-            Some(format!("it was made on another machine of the name {host}, by its machine id"))
+            Some(format!("it was made on another machine that is also named {host}: the machine ids differ"))
         }
         None if saved.host == host => None,
         Some(false) | None => Some(format!("it was made on {}; this is {host}", saved.host)),
     }
 }
 
-/// Returns the reason for which the plan made now does nothing to a service.
+/// Returns the reason for which the plan made now takes no action on a service.
 fn why_not(now: &Plan, service: &ServiceName) -> String {
     let blocked = now.blocked.iter().map(|blocked| (&blocked.service, &blocked.reason.message));
     let held = now.held.iter().map(|held| (&held.service, &held.reason.message));

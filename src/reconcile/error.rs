@@ -1,4 +1,4 @@
-//! Reasons for which a cycle ends before its work.
+//! Reasons for which a cycle ends before any change.
 
 use crate::model::names::GoalName;
 use crate::plan::judge_commands::HeldService;
@@ -8,7 +8,7 @@ use crate::syntax::problem::Problems;
 /// Refusal of a cycle; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// No wanted service could be read.
+    /// No wanted service could be observed.
     #[error("{0}")]
     AllUnknown(String),
     /// The audit found faults in the plan.
@@ -17,13 +17,13 @@ pub enum ReconcileError {
     /// A file can't be read or written.
     #[error("{0}")]
     File(String),
-    /// An operator's hold forbids the command.
+    /// A hold of an operator forbids the command.
     #[error("an operator holds {}", .0.service)]
     Held(Box<HeldService>),
     /// The host's lock can't be used.
     #[error("{0}")]
     Lock(String),
-    /// The host's lock was taken by another lcm since.
+    /// Another lcm has taken the host's lock since.
     #[error("{0}")]
     LockLost(String),
     /// Another lcm holds the host's lock.
@@ -35,7 +35,7 @@ pub enum ReconcileError {
     /// Another user owns the project, or its owner can't be read.
     #[error("{0}")]
     Owned(String),
-    /// The plan made now differs from the approved one, by these lines.
+    /// The plan made now differs from the approved one, in these lines.
     #[error("the saved plan is stale: {}", .0.join("; "))]
     Stale(Vec<String>),
     /// The store can't be read or written.
@@ -44,7 +44,7 @@ pub enum ReconcileError {
     /// The manifest has no such goal.
     #[error("the manifest has no goal named {goal}")]
     UnknownGoal { goal: GoalName, known: Vec<GoalName> },
-    /// The world file can't be used.
+    /// The snapshot file can't be used.
     #[error("{0}")]
     World(String),
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::files::{Refused, named};
 
-/// A plan or world of a few thousand services; anything larger was not written by lcm.
+/// Longest file: a plan or snapshot of a few thousand services is shorter; lcm writes nothing larger.
 const BYTES_MAX: u64 = 64 << 20;
 
 /// Reads a text file that the command line names.
@@ -17,7 +17,7 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
     String::from_utf8(file.bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
-/// An absolute path without detours, so that the same file is called the same from wherever it is named.
+/// Returns the path without `.` and `..`, so that one file has one name wherever it is named from.
 pub(crate) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

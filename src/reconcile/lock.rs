@@ -1,5 +1,5 @@
-//! The lease of a run that changes something, and the name under which it is held: the host's lock, and for a simulated
-//! world a lease in memory.
+//! The lease of a run that changes something, and the name under which it is held: the host's lock, and for a
+//! simulation a lease in memory.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,18 +58,18 @@ pub(crate) fn check(lock: &Grant) -> Result<(), String> {
     lock.check().map_err(|error| format!("{error}, so no further step is begun; run it again"))
 }
 
-/// `kim`, `kim as root`, `kim as root from 10.0.0.7`: for messages, never for a decision.
+/// Returns the user for messages, never for a decision: `kim`, `kim as root`, `kim as root from 10.0.0.7`.
 pub(crate) fn who(environment: &BTreeMap<String, String>) -> String {
-    let said = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let value = |name: &str| environment.get(name).filter(|text| !text.is_empty());
     let uid = rustix::process::geteuid();
     let user = if uid.is_root() {
         "root".to_owned()
     } else {
-        said("USER").cloned().unwrap_or_else(|| format!("uid {}", uid.as_raw()))
+        value("USER").cloned().unwrap_or_else(|| format!("uid {}", uid.as_raw()))
     };
-    let user = said("SUDO_USER").map_or_else(|| user.clone(), |person| format!("{person} as {user}"));
-    // `address port port`, by the SSH server.
-    let from = said("SSH_CONNECTION").and_then(|connection| connection.split(' ').next());
+    let user = value("SUDO_USER").map_or_else(|| user.clone(), |person| format!("{person} as {user}"));
+    // `address port port`, set by the SSH server.
+    let from = value("SSH_CONNECTION").and_then(|connection| connection.split(' ').next());
     from.map_or_else(|| user.clone(), |from| format!("{user} from {from}"))
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::who;
 
     #[test]
-    fn who_it_is_says_where_from() {
+    fn the_user_is_named_with_the_address() {
         let environment = BTreeMap::from([
             ("SUDO_USER".to_owned(), "kim".to_owned()),
             ("SSH_CONNECTION".to_owned(), "10.0.0.7 40000 10.0.0.1 22".to_owned()),

@@ -1,7 +1,10 @@
-//! One reconcile cycle with no terminal: a project is opened, a plan proposed, approved, carried out and recorded.
+//! One reconcile cycle without a terminal: a project is opened, a plan proposed, approved, applied and recorded. Data
+//! flows one way: `Snapshot` to `Proposal` to [`Approval`] to [`RunReport`].
 //!
-//! Data flows one way: `Snapshot` to `Proposal` to [`Approval`] to [`RunReport`]. Not here: arguments, questions, texts for
-//! people, exit codes. They are the caller's, and [`Caller`] is all that a cycle knows of it.
+//! In: a manifest's path, a request, and the store's records.
+//! Out: a [`RunReport`], and the run's record in the store.
+//! Not here: arguments, prompts, texts for people, exit codes. They are the caller's, and [`Caller`] is the only
+//! interface to it.
 
 mod approval;
 mod caller;

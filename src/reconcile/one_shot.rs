@@ -1,5 +1,5 @@
-//! Starts, stops and restarts of single services: the budget that they give anew, and the steps by which the next apply would
-//! undo them.
+//! Starts, stops and restarts of single services: the restart budget that they reset, and the steps by which the next
+//! apply would undo them.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::reconcile::error::ReconcileError;
 use crate::reconcile::project::Project;
 use crate::store::StoreError;
 
-/// An explicit start or restart is an operator's resume: the snapshot, with the attempts of what it names as they count
-/// from now on.
+/// Returns the snapshot with the attempts of the targets as they count from now on: an explicit start or restart
+/// resumes them.
 pub(crate) fn resume(project: &Project, snapshot: Snapshot, request: &Request) -> Snapshot {
     if resumed(project, request).next().is_none() {
         return snapshot;
@@ -34,7 +34,7 @@ pub(crate) fn resume(project: &Project, snapshot: Snapshot, request: &Request) -
     project.planner().observe(facts)
 }
 
-/// Keeps what [`resume`] planned by, before it is carried out.
+/// Keeps the attempts that [`resume`] planned with, before the plan is applied.
 pub(crate) async fn keep_resumed(project: &Project, request: &Request) -> Result<(), ReconcileError> {
     if resumed(project, request).next().is_none() {
         return Ok(());
@@ -57,7 +57,7 @@ fn resumed<'a>(project: &'a Project, request: &'a Request) -> impl Iterator<Item
     request.targets.iter().filter(move |_| starts).filter_map(|name| project.desired.services.get(name))
 }
 
-/// Returns the steps by which the next apply would undo what a one-shot did by `plan`, stops first.
+/// Returns the steps by which the next apply would undo a one-shot's `plan`, stops first.
 pub(crate) async fn undone(caller: &dyn Caller, project: &Project, request: &Request, plan: &Plan) -> Vec<Step> {
     let desired = &project.desired;
     let no_mode = desired.mode.is_none() && !desired.modes.is_empty();
@@ -66,7 +66,7 @@ pub(crate) async fn undone(caller: &dyn Caller, project: &Project, request: &Req
     }
     let mut touched = needed(desired, &request.targets);
     touched.extend(request.targets.iter().chain(plan.steps.iter().map(|step| &step.service)).cloned());
-    // What can't be read or planned is not known to differ.
+    // Without a snapshot or a plan, no difference is known.
     let Ok(snapshot) = project.snapshot(caller).await else { return Vec::new() };
     let Ok(next) = project.plan(&snapshot, &Request::default()) else { return Vec::new() };
     let steps = |action: Action| next.steps.iter().filter(move |step| step.action == action);

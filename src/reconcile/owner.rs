@@ -1,5 +1,5 @@
-//! One owner per project and host: another user's commands are refused by name, and root goes on as the owner before it
-//! reads or runs anything of the owner's.
+//! One owner per project and host: other users' commands are refused by name, and root continues as the owner before it
+//! reads or runs any file of the owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,20 +23,24 @@ use crate::shared::owner::{OwnerNote, Owners, ProjectOwner};
 /// Group of a user of whom only the number is known: `nogroup` has no rights.
 const NO_GROUP: u32 = 65_534;
 
-/// Right of a command over a project that has an owner.
+/// Right that a command claims over a project with an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerAccess {
-    /// The owner alone may go on.
+    /// Only the owner may continue.
     AsOwner,
     /// `--take-over`: root becomes the owner.
     TakeOver,
 }
 
-/// Replaces this process by one of the owner's where root is about to work on another user's project. The manifest is read
-/// for the project's name alone: all else is the owner's to read. Does not return in that case.
-pub(crate) fn go_on_as_owner(caller: &dyn Caller, manifest: &Path, claim: OwnerAccess) -> Result<(), ReconcileError> {
+/// Replaces this process by one of the owner's if root would work on another user's project. The manifest is read for
+/// the project's name alone: everything else is the owner's to read. Does not return in that case.
+pub(crate) fn continue_as_owner(
+    caller: &dyn Caller,
+    manifest: &Path,
+    claim: OwnerAccess,
+) -> Result<(), ReconcileError> {
     let owners = owners(caller);
-    // What comes through a pipe can be read once: `admit` refuses it where it is another user's.
+    // A stream can be read only once: `admit` refuses it where it is another user's.
     let is_file = fs::metadata(manifest).is_ok_and(|metadata| metadata.is_file());
     if !geteuid().is_root() || claim == OwnerAccess::TakeOver || !owners.are_any() || !is_file {
         return Ok(());
@@ -46,7 +50,7 @@ pub(crate) fn go_on_as_owner(caller: &dyn Caller, manifest: &Path, claim: OwnerA
     Err(caller.continue_as(&project, &owner))
 }
 
-/// The same by the labels of the project's containers, where no file names its owner.
+/// Admits the command by the labels of the project's containers, where no file names the owner.
 pub(crate) fn admit_by_labels(
     caller: &dyn Caller,
     desired: &Desired,
@@ -57,7 +61,7 @@ pub(crate) fn admit_by_labels(
     let Some(uid) = uids.first().copied().filter(|_| !uids.contains(&me.as_raw())) else { return Ok(()) };
     match claim {
         OwnerAccess::TakeOver if me.is_root() => Ok(()),
-        // What a stream gave is read, and the owner's lcm would find nothing.
+        // The stream has been read already, and the owner's lcm would find it empty.
         OwnerAccess::AsOwner if me.is_root() && desired.is_streamed => Err(needs_file(project, uid)),
         OwnerAccess::AsOwner if me.is_root() => {
             Err(caller.continue_as(project, &ProjectOwner { uid, gid: NO_GROUP, note: OwnerNote::default() }))
@@ -66,12 +70,12 @@ pub(crate) fn admit_by_labels(
     }
 }
 
-/// User whose things the present owner takes over, where something of that user's may be left.
+/// Returns the user whose services the present owner takes over, while some of them may be left.
 pub(crate) fn previous(owner: &ProjectOwner) -> Option<u32> {
     if owner.uid == geteuid().as_raw() { owner.note.previous } else { Some(owner.uid) }
 }
 
-/// Takes note that nothing of the previous owner's is left.
+/// Records that nothing of the previous owner is left.
 pub(crate) fn forget_previous(caller: &dyn Caller, project: &ProjectName) -> Result<(), ReconcileError> {
     let owners = owners(caller);
     match read(&owners, project)?.filter(|owner| owner.uid == geteuid().as_raw() && owner.note.previous.is_some()) {
@@ -82,7 +86,7 @@ pub(crate) fn forget_previous(caller: &dyn Caller, project: &ProjectName) -> Res
     }
 }
 
-/// Returns the owner of a project that this command may work on, or refuses it by the owner's name.
+/// Returns the owner of a project that this command may work on, or refuses the command and names the owner.
 pub(crate) fn admit(
     caller: &dyn Caller,
     project: &ProjectName,
@@ -111,11 +115,11 @@ pub(crate) fn require_store(caller: &dyn Caller, project: &ProjectName) -> Resul
     }
 }
 
-/// Holds and history of a project are in one store: another one would know nothing of what was terminated.
+/// Holds and history of a project are in one store: another store would lack its terminated services.
 fn refuse_other_store(caller: &dyn Caller, project: &ProjectName, owner: &ProjectOwner) -> Result<(), ReconcileError> {
     let mine = wire::state_folder(caller.environment());
     let Some(noted) = &owner.note.store else { return Ok(()) };
-    // Where it is gone, nothing is left to be asked there.
+    // Where the other store is gone, nothing is left to be read there.
     let is_there = fs::symlink_metadata(wire::store_file(noted)).is_ok();
     if *noted == mine || is_same_file(noted, &mine) || !is_there {
         return Ok(());
@@ -129,7 +133,7 @@ fn refuse_other_store(caller: &dyn Caller, project: &ProjectName, owner: &Projec
     Err(ReconcileError::Owned(message))
 }
 
-/// Makes the caller the owner before its first change, and notes the manifest that manages the project from now on.
+/// Makes the caller the owner before its first change, and records the manifest that manages the project from now on.
 /// `before`: the owner that the command found.
 pub(crate) fn claim(
     caller: &dyn Caller,
@@ -152,7 +156,7 @@ pub(crate) fn claim(
     if owner.uid != me && (claim == OwnerAccess::AsOwner || before.is_none_or(|before| before.uid != owner.uid)) {
         return Err(owned(project, owner.uid));
     }
-    // A stream does not take the place of the file that manages the project.
+    // A stream does not replace the file that manages the project.
     let is_kept = claim == OwnerAccess::AsOwner && is_named_in_stream(desired) && owner.note.manifest.is_some();
     let is_current = is_kept || owner.note.manifest.as_deref() == Some(desired.named_in.as_path());
     let moves = claim == OwnerAccess::TakeOver || other_checkout(Some(&owner), desired).is_none();
@@ -164,8 +168,8 @@ pub(crate) fn claim(
     owners.replace(project.as_str(), &OwnerNote { manifest, since, previous, ..note }).map_err(failed)
 }
 
-/// Returns why running services are left as they are: a manifest of the same project in another folder manages them, and is
-/// still there.
+/// Returns the reason to leave running services as they are: a manifest of the same project in another folder manages
+/// them, and still exists.
 pub(crate) fn other_checkout(owner: Option<&ProjectOwner>, desired: &Desired) -> Option<String> {
     let (mine, other) = (&desired.named_in, owner?.note.manifest.as_ref()?);
     // A stream is read as a file of the current folder would be.
@@ -175,26 +179,26 @@ pub(crate) fn other_checkout(owner: Option<&ProjectOwner>, desired: &Desired) ->
     if desired.newest_checkout || mine == other || is_same_file(mine, other) || !fs::metadata(other).ok()?.is_file() {
         return None;
     }
-    // The folder may be there for another project by now.
+    // The folder may hold another project by now.
     let named = wire::project_name(other, &BTreeMap::new())?;
     if named != desired.project {
         return None;
     }
     Some(format!(
-        "other_checkout: {} manages project {}, and this is {}; what runs is left as it is (`lcm apply --take-over` makes this \
-         one manage it)",
+        "other_checkout: {} manages project {}, and this is {}; running services are left as \
+         they are (`lcm apply --take-over` makes this manifest manage them)",
         harmless::line(&other.display().to_string()),
         desired.project,
         mine.display()
     ))
 }
 
-/// The stream itself names the project, rather than a file that it includes.
+/// Returns true if the stream itself names the project, rather than a file that it includes.
 fn is_named_in_stream(desired: &Desired) -> bool {
     desired.is_streamed && desired.named_in == desired.entry
 }
 
-/// One file by two paths.
+/// Returns true if both paths are of one file.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let id = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     id(one).is_some_and(|found| Some(found) == id(other))
@@ -218,16 +222,16 @@ fn read(owners: &Owners, project: &ProjectName) -> Result<Option<ProjectOwner>, 
     owners.read(project.as_str()).map_err(|error| unknown(project, &error))
 }
 
-/// Without the owner's name nothing of the project may be touched.
+/// Returns the refusal of a project whose owner can't be read: nothing of it may be touched.
 fn unknown(project: &ProjectName, error: &io::Error) -> ReconcileError {
     ReconcileError::Owned(format!("can't read the owner of project {project} on this host: {error}"))
 }
 
-/// Root reads no stream for another user.
+/// Returns the refusal of a stream: root reads none for another user.
 fn needs_file(project: &ProjectName, uid: u32) -> ReconcileError {
     let message = format!(
-        "project {project} is owned by {}, and root goes on as that user only with a manifest that is a regular file and \
-         keeps its name",
+        "project {project} is owned by {}, and root continues as that user only with a manifest that is a regular file \
+         and keeps its name",
         user_text(uid)
     );
     ReconcileError::Owned(message)

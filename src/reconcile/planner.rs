@@ -1,4 +1,4 @@
-//! The planner of one manifest: `observe` and `plan` behind the trait that the other stages know.
+//! The planner of one manifest: `observe` and `plan` behind the trait that the other stages use.
 
 use tracing::{debug, info};
 

@@ -1,4 +1,4 @@
-//! A project: its manifest, its world and its store, opened for one cycle.
+//! A project: its manifest, its machine or simulation, and its store, opened for one cycle.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,15 +34,15 @@ use crate::store::{
 /// Project that a cycle works on.
 pub(crate) struct Project {
     pub(crate) desired: Desired,
-    /// The word that the mode follows, where it follows one.
+    /// The mode override that the mode follows, if it follows one.
     pub(crate) switched: Option<ModeOverride>,
-    /// The manifest has outlived the mode override: its own mode is another one since.
+    /// True if the manifest has outlived the mode override: its own mode has changed since.
     outlived: bool,
     world: Environs,
     store: StoreBackend,
     claim: OwnerAccess,
     owner: Option<ProjectOwner>,
-    /// This cycle sets the mode override that it follows.
+    /// True if this cycle sets the mode override that it follows.
     sets_mode: bool,
 }
 
@@ -55,11 +55,11 @@ enum Environs {
 /// Store behind a cycle.
 enum StoreBackend {
     Disk(Sqlite),
-    /// For a simulated world.
+    /// For a simulation.
     Memory(Box<MemoryStore>),
 }
 
-/// Opens a project in the mode that an operator switched to, where one did.
+/// Opens a project in its mode override, if an operator has set one.
 pub(crate) async fn open(
     caller: &dyn Caller,
     manifest: &Path,
@@ -67,7 +67,7 @@ pub(crate) async fn open(
     world: Option<&Path>,
     claim: OwnerAccess,
 ) -> Result<Project, OpenError> {
-    // Which mode counts stands in the store, and which store, in the manifest.
+    // The store has the mode override, and the manifest names the store.
     let mut project =
         open_in_own_mode(caller, manifest, &ModeSelection { mode_optional: true, ..choice.clone() }, world, claim)
             .await?;
@@ -83,9 +83,9 @@ pub(crate) async fn open_in_own_mode(
     world: Option<&Path>,
     claim: OwnerAccess,
 ) -> Result<Project, OpenError> {
-    // A simulated world is a file of the caller's own.
+    // A snapshot file is the caller's own.
     if world.is_none() {
-        owner::go_on_as_owner(caller, manifest, claim)?;
+        owner::continue_as_owner(caller, manifest, claim)?;
     }
     let desired = wire::load(manifest, caller.environment(), choice)?;
     caller.hide_secrets_of(&desired);
@@ -108,26 +108,26 @@ pub(crate) async fn open_in_own_mode(
     Ok(Project { desired, switched: None, outlived: false, world, store, claim, owner, sets_mode: false })
 }
 
-/// The manifest, with what the claim on the project makes of other lcm's things.
+/// Returns the manifest with the effects of the claim on services of another lcm.
 fn claimed(desired: Desired, claim: OwnerAccess, owner: Option<&ProjectOwner>) -> Desired {
     let previous_owner = owner.and_then(owner::previous);
     Desired { take_over: claim == OwnerAccess::TakeOver, previous_owner, ..desired }
 }
 
-/// Opens a world file. Its holds and attempts become the store of the simulation, so that they can be taken back.
+/// Opens a snapshot file. Its holds and attempts become the store of the simulation, so that commands can change them.
 async fn simulated(
     caller: &dyn Caller,
     path: &Path,
     desired: &Desired,
 ) -> Result<(Environs, StoreBackend), ReconcileError> {
-    caller.say("SIMULATED: the world is a file, and the machine is neither asked nor touched");
+    caller.say("simulated: reading a snapshot file; this machine is neither read nor changed");
     let mut facts = read_world(path)?;
     let memory = MemoryStore::default();
     let unusable = |error: StoreError| ReconcileError::Store(error.to_string());
-    for (service, said) in std::mem::take(&mut facts.holds) {
-        memory.set_hold(&desired.project, &service, Some(&said)).await.map_err(unusable)?;
+    for (service, hold) in std::mem::take(&mut facts.holds) {
+        memory.set_hold(&desired.project, &service, Some(&hold)).await.map_err(unusable)?;
     }
-    // The newest: worlds of an earlier lcm have one for each entry file.
+    // The newest: snapshots of an earlier lcm have one for each entry file.
     let switched = std::mem::take(&mut facts.switches).into_iter().max_by_key(|switched| switched.since);
     memory.set_mode_override(&desired.project, switched.as_ref()).await.map_err(unusable)?;
     let pending = PendingChange { add: &std::mem::take(&mut facts.pending), ..PendingChange::default() };
@@ -145,9 +145,9 @@ async fn simulated(
 }
 
 impl Project {
-    /// Takes the mode from the mode override, where the caller names none.
+    /// Takes the mode from the mode override, unless the caller names one.
     async fn follow(&mut self, caller: &dyn Caller, manifest: &Path, choice: &ModeSelection) -> Result<(), OpenError> {
-        // A store that can't be read is told of when the facts are read.
+        // A store that can't be read is reported when the facts are read.
         let mode = self.mode_kept().await.unwrap_or_default();
         match mode.filter(|_| !self.desired.entry_is_choice) {
             Some(switched) if switched.own_mode != self.desired.own_mode && self.is_set_by_this_file(&switched) => {
@@ -161,18 +161,18 @@ impl Project {
         if self.switched.is_none() && !none_chosen {
             return Ok(());
         }
-        let word = self.switched.as_ref().map(|switched| switched.mode.clone());
+        let mode = self.switched.as_ref().map(|switched| switched.mode.clone());
         let loaded =
-            wire::load(manifest, caller.environment(), &ModeSelection { mode_override: word, ..choice.clone() });
+            wire::load(manifest, caller.environment(), &ModeSelection { mode_override: mode, ..choice.clone() });
         match (loaded, self.switched.take()) {
             (Ok(desired), switched) => {
                 caller.hide_secrets_of(&desired);
                 let desired = claimed(desired, self.claim, self.owner.as_ref());
                 (self.desired, self.switched) = (desired, switched);
             }
-            // Looking and stopping everything work in any mode.
+            // Reads and a stop of everything work in any mode.
             (Err(_), Some(switched)) if choice.mode_optional => caller.warn(&format!(
-                "the switch to mode {} can't be followed: there is no such mode; `lcm switch --clear` forgets it",
+                "the mode override {} is ignored: the manifest has no such mode; clear it with `lcm switch --clear`",
                 switched.mode
             )),
             (Err(problems), _) => return Err(problems.into()),
@@ -180,13 +180,13 @@ impl Project {
         Ok(())
     }
 
-    /// Returns whether this entry file is the one that the mode override was set with, or that one is gone: another checkout's own
-    /// mode says nothing of it.
+    /// Returns true if the mode override was set with this entry file, or with one that is gone: the own mode of
+    /// another checkout does not affect it.
     fn is_set_by_this_file(&self, switched: &ModeOverride) -> bool {
         switched.entry == self.entry() || !Path::new(&switched.entry).is_file()
     }
 
-    /// From now on the mode is an operator's, for this command at least.
+    /// Puts the project in a mode override, for this command at least.
     pub(crate) fn switch(&mut self, switched: ModeOverride) {
         self.desired.mode_source = ModeSource::Override;
         self.switched = Some(switched);
@@ -197,7 +197,7 @@ impl Project {
     pub(crate) async fn keep_mode(&self, purpose: Purpose) -> Result<(), ReconcileError> {
         let kept = match (&self.switched, purpose) {
             (Some(switched), _) if self.sets_mode => Some(switched),
-            // One that is outlived must not come to life again when the manifest goes back to what it was.
+            // An outlived override must not return when the manifest goes back to its earlier mode.
             (_, Purpose::Apply) if self.outlived && !self.sets_mode => None,
             (_, Purpose::Apply | Purpose::Down | Purpose::Start | Purpose::Stop | Purpose::Restart) => return Ok(()),
         };
@@ -205,7 +205,7 @@ impl Project {
         kept.map_err(|error| ReconcileError::Store(error.to_string()))
     }
 
-    /// The entry file, as switches know it.
+    /// Returns the path of the entry file, as mode overrides record it.
     pub(crate) fn entry(&self) -> String {
         files::plain(&self.desired.entry).display().to_string()
     }
@@ -235,7 +235,7 @@ impl Project {
         }
     }
 
-    /// Reason for which running services are left as they are: another checkout manages them.
+    /// Returns the reason to leave running services as they are: another checkout manages them.
     pub(crate) fn other_checkout(&self) -> Option<String> {
         match self.claim {
             OwnerAccess::AsOwner => owner::other_checkout(self.owner.as_ref(), &self.desired),
@@ -243,7 +243,7 @@ impl Project {
         }
     }
 
-    /// Takes note that nothing of the previous owner's is left.
+    /// Records that nothing of the previous owner is left.
     pub(crate) fn forget_previous(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
         match (&self.world, self.desired.previous_owner) {
             (Environs::Machine(_), Some(_)) => owner::forget_previous(caller, &self.desired.project),
@@ -251,7 +251,7 @@ impl Project {
         }
     }
 
-    /// Without an owner's file, the labels of its containers show whose the project is.
+    /// Admits the command by the labels of containers, where no file names the project's owner.
     fn admit_by_labels(&self, caller: &dyn Caller, facts: &Facts) -> Result<(), ReconcileError> {
         match (&self.world, &self.owner) {
             (Environs::Machine(_), None) => {
@@ -276,21 +276,22 @@ impl Project {
     }
 
     /// Proves that changes can be recorded, before there are any. On a full disk they can't be, and are made all the
-    /// same: the service matters more than its record, and stopping it may be what makes room. `down` always may.
+    /// same: a running service is worth more than its record, and stopping one may free disk space. `down` is never
+    /// refused.
     pub(crate) async fn ensure_writable(
         &self,
         purpose: Purpose,
-        tell: impl Fn(&StoreError),
+        report: impl Fn(&StoreError),
     ) -> Result<(), ReconcileError> {
         let StoreBackend::Disk(disk) = &self.store else { return Ok(()) };
         match disk.ensure_writable().await {
             Ok(()) => Ok(()),
             Err(error @ StoreError::Full { .. }) => {
-                tell(&error);
+                report(&error);
                 Ok(())
             }
             Err(error) if purpose == Purpose::Down => {
-                tell(&error);
+                report(&error);
                 Ok(())
             }
             Err(error @ (StoreError::Unusable { .. } | StoreError::Newer { .. } | StoreError::Fenced { .. })) => {
@@ -299,20 +300,20 @@ impl Project {
         }
     }
 
-    /// Refuses to go on while holds can't be read.
+    /// Refuses to continue while holds can't be read.
     pub(crate) async fn require_holds(&self) -> Result<(), ReconcileError> {
         self.mode_override().await.map(|_| ())
     }
 
-    /// The mode that an operator has switched to.
+    /// Returns the mode override that an operator has set.
     pub(crate) async fn mode_override(&self) -> Result<Option<ModeOverride>, ReconcileError> {
         let unreadable = |error: StoreError| {
-            format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
+            format!("can't read operator holds, so nothing is changed (only `lcm down` works without them): {error}")
         };
         self.mode_kept().await.map_err(|error| ReconcileError::Store(unreadable(error)))
     }
 
-    /// As the store has it, under the present name or a former one.
+    /// Returns the mode override in the store, under the present name or a former one.
     async fn mode_kept(&self) -> Result<Option<ModeOverride>, StoreError> {
         let mut kept = None;
         for project in self.names() {
@@ -321,9 +322,9 @@ impl Project {
         Ok(kept)
     }
 
-    /// The world now, with what the store remembers. Where that can't be read, holds are not known.
+    /// Reads the machine now, and adds the store's records. Where the store can't be read, holds are unknown.
     pub(crate) async fn facts(&self, caller: &dyn Caller) -> Result<Facts, ReconcileError> {
-        // Root may have to go on as another user, and before anything is probed.
+        // Root may have to continue as another user, before anything is probed.
         let began = Instant::now();
         let surveyed = self.driver().survey(&self.desired).await;
         self.admit_by_labels(caller, &surveyed)?;
@@ -331,7 +332,7 @@ impl Project {
         let Recalled { holds, journal } = recall(self.store(), self.names(), &mut facts).await;
         if let Err(error) = holds.and(journal) {
             caller.warn(&format!(
-                "{error}; holds, the mode override, restart budgets, pending calls and the history are not known"
+                "{error}; holds, the mode override, restart budgets, pending calls and the history are unknown"
             ));
             facts.holds_unknown = Some(error.to_string());
         }
@@ -346,14 +347,14 @@ impl Project {
         Ok(facts)
     }
 
-    /// The project's names, the present one last: what it says counts most.
+    /// Returns the project's names, the present one last: its records take precedence.
     fn names(&self) -> impl Iterator<Item = &ProjectName> {
-        // A simulated store knows one project alone.
+        // A simulated store has one project alone.
         let former = self.desired.aliases.iter().filter(|_| !self.is_simulated());
         former.chain([&self.desired.project])
     }
 
-    /// Brings what the store keeps under former names of the project under its present one.
+    /// Moves the store's records under former names of the project to its present one.
     pub(crate) async fn rename_former(&self) -> Result<(), StoreError> {
         for from in &self.desired.aliases {
             self.store().rename_project(from, &self.desired.project).await?;
@@ -361,26 +362,26 @@ impl Project {
         Ok(())
     }
 
-    /// One look: the world now, and what it means for the manifest.
+    /// Takes one snapshot: the machine now, and its meaning for the manifest.
     pub(crate) async fn snapshot(&self, caller: &dyn Caller) -> Result<Snapshot, ReconcileError> {
         Ok(self.planner().observe(self.facts(caller).await?))
     }
 
-    /// The planner of the manifest.
+    /// Returns the planner of the manifest.
     pub(crate) fn planner(&self) -> ManifestPlanner<'_> {
         ManifestPlanner { desired: &self.desired }
     }
 
-    /// The audited plan for a snapshot.
+    /// Returns the audited plan for a snapshot.
     pub(crate) fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, ReconcileError> {
         let plan = self.planner().plan(snapshot, request);
         plan.map_err(|error| ReconcileError::Audit(error.to_string()))
     }
 
-    /// Where nothing can be said of anything wanted, nothing should be.
+    /// Refuses to plan if no wanted service could be observed.
     pub(crate) fn refuse_if_all_unknown(&self, snapshot: &Snapshot, request: &Request) -> Result<(), ReconcileError> {
         let wanted = wanted::wanted(&self.desired, request);
-        // Why a service can't be looked at from here, the plan says of each.
+        // A service that can't be observed from here is reported by the plan.
         let seen =
             wanted.iter().filter_map(|name| snapshot.observed.services.get(name)).filter(|seen| seen.barred.is_none());
         let reasons = seen.map(|seen| seen.unknown.clone());
@@ -388,21 +389,18 @@ impl Project {
         match reasons {
             Some(reasons) if !reasons.is_empty() => {
                 let reasons: Vec<String> = reasons.into_iter().collect();
-                Err(ReconcileError::AllUnknown(format!(
-                    "nothing is known of any wanted service: {}",
-                    reasons.join("; ")
-                )))
+                Err(ReconcileError::AllUnknown(format!("can't observe any wanted service: {}", reasons.join("; "))))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Two machines that change one project would undo each other's work.
+    /// Refuses to work beside another host: two machines that change one project would undo each other's work.
     pub(crate) fn refuse_other_hosts(&self, facts: &Facts) -> Result<(), ReconcileError> {
         let view = ObserverInput { facts, desired: &self.desired };
         let Some(other) = OBSERVERS.iter().find_map(|observer| observer.on_other_host(view)) else { return Ok(()) };
         Err(ReconcileError::OtherHost(format!(
-            "project {} at this shared engine is managed by lcm on host {}, which made container {}; nothing was \
+            "project {} at this shared engine is managed by lcm on host {}, which created container {}; nothing was \
                  changed: run lcm there, or take the project over with `lcm apply --take-over`",
             self.desired.project,
             other.host,
@@ -410,7 +408,7 @@ impl Project {
         )))
     }
 
-    /// Writes a changed world back to its file, its past with it.
+    /// Writes a changed snapshot back to its file, with its history.
     pub(crate) async fn close(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
         let Environs::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
@@ -418,19 +416,20 @@ impl Project {
         let Holds { services, mode } = self.store().holds(&self.desired.project).await.unwrap_or_default();
         (facts.holds, facts.switches) = (services, mode.into_iter().collect());
         facts.pending = self.store().pending(&self.desired.project).await.unwrap_or_default();
-        caller
-            .write_world(path, &facts)
-            .map_err(|error| ReconcileError::File(format!("can't write the world back to {}: {error}", path.display())))
+        caller.write_world(path, &facts).map_err(|error| {
+            ReconcileError::File(format!("can't write the snapshot back to {}: {error}", path.display()))
+        })
     }
 }
 
-/// Returns the note on a mode override that no longer holds.
+/// Returns the note on a mode override that no longer applies.
 fn outlived(switched: &ModeOverride, own_mode: Option<&ModeName>) -> String {
     let named = |mode: Option<&ModeName>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {mode}`"));
     format!(
-        "the switch to mode {} ({}) no longer holds: the manifest had {} then, and has {} now; the next apply drops it",
+        "the mode override {} ({}) no longer applies: the manifest had {} then, and has {} now; \
+         the next apply clears it",
         switched.mode,
-        switched.by_whom(),
+        switched.attribution(),
         named(switched.own_mode.as_ref()),
         named(own_mode)
     )
@@ -438,7 +437,7 @@ fn outlived(switched: &ModeOverride, own_mode: Option<&ModeName>) -> String {
 
 pub(crate) fn read_world(path: &Path) -> Result<Facts, ReconcileError> {
     let wrong =
-        |reason: String| ReconcileError::World(format!("can't take {} for the world: {reason}", path.display()));
+        |reason: String| ReconcileError::World(format!("can't use the snapshot file {}: {reason}", path.display()));
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
     world::read(&text).map_err(wrong)
 }

@@ -1,4 +1,4 @@
-//! Proposal of one cycle: the world is read, what forbids to go on is refused, and a plan is made.
+//! Proposal of one cycle: takes a snapshot, refuses what must not continue, and makes a plan.
 
 use std::collections::BTreeMap;
 
@@ -18,21 +18,21 @@ pub(crate) struct Cycle<'a> {
     pub(crate) caller: &'a dyn Caller,
     pub(crate) project: &'a Project,
     pub(crate) request: &'a Request,
-    /// Plan that was approved elsewhere: this one is carried out, or none.
+    /// Plan that was approved elsewhere: exactly this one is applied, or none.
     pub(crate) saved: Option<&'a Plan>,
 }
 
-/// Returns the plan for the world as it is now. `holds`: taken for kept.
+/// Returns the plan for the machine as it is now. `holds`: holds to plan with as if they were kept.
 pub(crate) async fn propose(
     cycle: Cycle<'_>,
     holds: BTreeMap<ServiceName, HoldRecord>,
 ) -> Result<Proposal, ReconcileError> {
-    let snapshot = look(cycle, holds).await?;
+    let snapshot = observe(cycle, holds).await?;
     propose_for(cycle, snapshot)
 }
 
-/// Returns a snapshot that a plan can be made for. `holds`: taken for kept.
-pub(super) async fn look(
+/// Returns a snapshot that a plan can be made for. `holds`: holds to plan with as if they were kept.
+pub(super) async fn observe(
     cycle: Cycle<'_>,
     holds: BTreeMap<ServiceName, HoldRecord>,
 ) -> Result<Snapshot, ReconcileError> {

@@ -1,4 +1,4 @@
-//! How a run ended. Pure.
+//! Report of a run: its end and its result. Pure.
 
 use jiff::Timestamp;
 
@@ -24,7 +24,7 @@ pub struct RunReport {
     pub undone: Vec<Step>,
 }
 
-/// Result of a run. Of several that hold, the first in this order counts.
+/// Result of a run. If several apply, the first in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunStatus {
     /// Refused before anything changed.
@@ -35,22 +35,22 @@ pub enum RunStatus {
     Interrupted,
     /// Some steps failed, or a service is not healthy or has spent its budget.
     Failed,
-    /// Something wanted is blocked.
+    /// A wanted service is blocked.
     Blocked,
-    /// All is done, and something changed, or is to change.
+    /// All is done, and something changed, or will change.
     Changed,
-    /// All was as it should be.
+    /// Everything was in its wanted state.
     Unchanged,
 }
 
 impl RunStatus {
-    /// Returns how the apply of a plan ends where all that it does goes well.
+    /// Returns the result of applying a plan, if all its steps succeed.
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Self {
         Self::first(Self::of_what_is_not_done(plan).chain(plan.changes.then_some(Self::Changed)))
     }
 
-    /// Returns how a run ended.
+    /// Returns the result of a run.
     #[must_use]
     pub fn of_outcome(outcome: &RunResult) -> Self {
         let interrupted = outcome.interrupted.map(Self::of_interrupt);
@@ -66,7 +66,7 @@ impl RunStatus {
         Self::first(interrupted.into_iter().chain(refused).chain(failed).chain(left).chain(changed))
     }
 
-    /// Returns how an interrupted run ends.
+    /// Returns the result of an interrupted run.
     #[must_use]
     pub fn of_interrupt(interrupt: Interrupt) -> Self {
         match interrupt {
@@ -75,7 +75,7 @@ impl RunStatus {
         }
     }
 
-    /// Returns whether the run came to its end, well or not.
+    /// Returns true if the run came to its end, with or without success.
     #[must_use]
     pub fn is_over(self) -> bool {
         match self {
@@ -84,7 +84,7 @@ impl RunStatus {
         }
     }
 
-    /// Returns whether all is as the manifest has it.
+    /// Returns true if everything is as the manifest describes it.
     #[must_use]
     pub fn is_converged(self) -> bool {
         match self {
@@ -99,21 +99,22 @@ impl RunStatus {
         several.into_iter().min().unwrap_or(Self::Unchanged)
     }
 
-    /// Returns what stands in the way after an apply, or of one that had nothing to do.
+    /// Returns the obstacles after an apply, or after one that had nothing to do.
     fn of_what_is_left(plan: &Plan) -> impl Iterator<Item = Self> {
         let not_converged = (!plan.steps.is_empty()).then_some(Self::Failed);
         not_converged.into_iter().chain(Self::of_what_is_not_done(plan))
     }
 
-    /// Returns what this plan does not mend.
+    /// Returns the obstacles that this plan does not remove.
     fn of_what_is_not_done(plan: &Plan) -> impl Iterator<Item = Self> {
         let blocked = plan.blocked.iter().map(|blocked| of_blocked(blocked.reason.code));
-        let spent = plan.held.iter().any(|held| held.reason.code == ReasonCode::BudgetSpent).then_some(Self::Failed);
+        let spent = plan.held.iter().any(|held| held.reason.code.is_of_budget()).then_some(Self::Failed);
         blocked.chain(spent)
     }
 }
 
-/// A step that was tried and went wrong is a failure, even where the next plan calls it blocked.
+/// Returns the result for a blocked service. A step that was tried and failed is a failure, even where the next plan
+/// reports it as blocked.
 fn of_blocked(code: ReasonCode) -> RunStatus {
     match code {
         ReasonCode::PrepareFailed
@@ -121,6 +122,7 @@ fn of_blocked(code: ReasonCode) -> RunStatus {
         | ReasonCode::StopFailed
         | ReasonCode::Unhealthy
         | ReasonCode::Vetoed
+        | ReasonCode::Backoff
         | ReasonCode::BudgetSpent => RunStatus::Failed,
         ReasonCode::WantedByMode
         | ReasonCode::WantedByGoal

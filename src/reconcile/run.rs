@@ -1,4 +1,4 @@
-//! A run: under the host's lock a project is changed as an approval says, and the run is recorded.
+//! A run: under the host's lock, a project is changed as it was approved, and the run is recorded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,21 +27,21 @@ use crate::store::{Author, Grant, Journal as _, RunBegun, RunEnd, RunRecord, Sto
 /// Command that a run carries out.
 #[derive(Clone, Copy)]
 pub(crate) struct RunCommand<'a> {
-    /// `lcm apply`, for the lock and the history.
+    /// Command line for the lock and the history: `lcm apply`.
     pub(crate) name: &'static str,
     /// Longest wait for the host's lock.
     pub(crate) lock_timeout: Duration,
     pub(crate) options: &'a Options,
-    /// Number by which the history knows the end of a run.
+    /// Exit code of a result, as the history records it.
     pub(crate) exit_code: fn(RunStatus) -> u8,
 }
 
-/// Receiver of what happens in a run.
+/// Receiver of the events of a run.
 pub(crate) trait RunListener: Sync {
-    /// Returns the signal that asks the run to end early.
+    /// Returns the signal that requests an early end of the run.
     fn interrupt(&self) -> &watch::Receiver<Option<Interrupt>>;
 
-    /// The first effect is imminent.
+    /// Reports that the first effect is imminent.
     fn begins(&self);
 
     /// Takes the function that records a run which is ended at once.
@@ -49,7 +49,7 @@ pub(crate) trait RunListener: Sync {
 
     fn event(&self, event: Event);
 
-    /// The run has ended, and is about to be recorded.
+    /// Reports that the run has ended, and will be recorded next.
     fn ended(&self, report: &RunReport);
 }
 
@@ -63,8 +63,8 @@ pub(crate) struct ActiveRun<'a> {
     author: Author,
     began: Timestamp,
     lock: Grant,
-    /// The caller knows that the store fails: that is reported once.
-    store_told: AtomicBool,
+    /// True once the caller knows that the store fails, which is reported once.
+    store_failure_reported: AtomicBool,
 }
 
 /// Takes the lock, proves that the run can be recorded, and closes the records of runs that were killed.
@@ -74,26 +74,26 @@ pub(crate) async fn begin<'a>(cycle: Cycle<'a>, command: RunCommand<'a>) -> Resu
     let author = Author { by: lock::who(caller.environment()), run: run_id(began) };
     let lock = lock::take(caller, command.name, project, command.lock_timeout).await?;
     info!(target: "reconcile", run = author.run, command = command.name, "run begins under the host's lock");
-    let run = ActiveRun { cycle, command, author, began, lock, store_told: AtomicBool::new(false) };
+    let run = ActiveRun { cycle, command, author, began, lock, store_failure_reported: AtomicBool::new(false) };
     project.ensure_writable(request.purpose, |error| report_store(&run, error)).await?;
     project.rename_former().await.unwrap_or_else(|error| report_store(&run, &error));
     close_killed(&run).await.unwrap_or_else(|error| report_store(&run, &error));
     Ok(run)
 }
 
-/// Returns the plan for the world as it is now, and records what changed since the last run.
+/// Returns the plan for the machine as it is now, and records the changes since the last run.
 pub(crate) async fn propose_for_run(run: &ActiveRun<'_>) -> Result<Proposal, ReconcileError> {
     let Cycle { project, request, .. } = run.cycle;
     if request.purpose != Purpose::Down {
         project.require_holds().await?;
     }
-    let snapshot = proposal::look(run.cycle, BTreeMap::new()).await?;
+    let snapshot = proposal::observe(run.cycle, BTreeMap::new()).await?;
     let recorded = RecordedSnapshot { desired: &project.desired, snapshot: &snapshot, author: &run.author };
     apply::record_seen(project.store(), recorded).await.unwrap_or_else(|error| report_store(run, &error));
     proposal::propose_for(run.cycle, snapshot)
 }
 
-/// Carries out an approved plan, and records how that ended.
+/// Applies an approved plan, and records the result.
 pub(crate) async fn carry_out(
     run: &ActiveRun<'_>,
     approval: &Approval,
@@ -119,7 +119,7 @@ pub(crate) async fn carry_out(
     };
     settle_owner(run, &outcome)?;
     let undone = one_shot::undone(caller, project, request, plan).await;
-    // Before the last event: a world that can't be written back has not changed.
+    // Before the last event: a snapshot that can't be written back has not changed.
     project.close(caller).await?;
     let status = RunStatus::of_outcome(&outcome);
     keep_converged(run, status).await.unwrap_or_else(|error| report_store(run, &error));
@@ -139,19 +139,19 @@ pub(crate) async fn carry_out(
     info!(target: "reconcile", run = run_id, status = ?report.status, done, skipped, failed = failures.len(), "run ended");
     listener.ended(&report);
     record_end(run, &report).await;
-    let told = run_notices::tell(project, &|line| caller.warn(line)).await;
-    told.unwrap_or_else(|error| report_store(run, &error));
+    let delivered = run_notices::deliver_all(project, &|line| caller.warn(line)).await;
+    delivered.unwrap_or_else(|error| report_store(run, &error));
     Ok(report)
 }
 
 /// Reports once that the store fails.
 fn report_store(run: &ActiveRun<'_>, error: &StoreError) {
-    if !run.store_told.swap(true, Ordering::Relaxed) {
+    if !run.store_failure_reported.swap(true, Ordering::Relaxed) {
         run.cycle.caller.warn(&format!("the history is not kept in this run: {error}"));
     }
 }
 
-/// Keeps what was approved, before it is carried out: the owner of the project, its mode, and what was resumed.
+/// Records the approved owner, mode and resumed services of the project, before the plan is applied.
 async fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
     if !plan.steps.is_empty() || request.purpose != Purpose::Down {
@@ -161,7 +161,7 @@ async fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), Reconcile
     one_shot::keep_resumed(project, request).await
 }
 
-/// Takes note of what is left: nothing of the previous owner's, or nothing at all.
+/// Records what is left after a run: nothing of the previous owner, or nothing at all.
 fn settle_owner(run: &ActiveRun<'_>, outcome: &RunResult) -> Result<(), ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
     let Some(plan) = &outcome.last_plan else { return Ok(()) };
@@ -171,17 +171,17 @@ fn settle_owner(run: &ActiveRun<'_>, outcome: &RunResult) -> Result<(), Reconcil
     if request.purpose == Purpose::Down && is_all_gone(plan) { project.disown(caller) } else { Ok(()) }
 }
 
-/// After a down: nothing is left to be stopped, removed or reported.
+/// Returns true if, after a down, nothing is left to be stopped, removed or reported.
 fn is_all_gone(plan: &Plan) -> bool {
     plan.steps.is_empty() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
 }
 
-/// Forgets attempts that do not count any more; where there is something to do, the run itself forgets them.
+/// Deletes attempts that do not count any more; where there are steps, applying them does that.
 async fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
     let Cycle { caller, project, .. } = run.cycle;
     for service in &plan.recovered {
         if let Err(error) = project.store().set_attempts(&plan.project, service, None).await {
-            caller.warn(&format!("{error}; what was tried of {service} goes on counting"));
+            caller.warn(&format!("{error}; earlier attempts of {service} still count"));
         }
     }
 }
@@ -212,7 +212,7 @@ async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn Run
     let context = RunContext {
         driver: project.driver(),
         store: project.store(),
-        store_told: &run.store_told,
+        store_failure_reported: &run.store_failure_reported,
         author: &run.author,
         desired: &project.desired,
         request,
@@ -228,7 +228,7 @@ async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn Run
     apply::apply(context, plan).await
 }
 
-/// Records runs that were killed: under the lock no other run of this host is under way.
+/// Records runs that were killed: under the lock, no other run of this host is in progress.
 async fn close_killed(run: &ActiveRun<'_>) -> Result<(), StoreError> {
     let (project, name) = (run.cycle.project, &run.cycle.project.desired.project);
     let killed = project.store().runs_begun(name).await?;
@@ -239,7 +239,7 @@ async fn close_killed(run: &ActiveRun<'_>) -> Result<(), StoreError> {
     project.store().close_killed(run.lock.token(), name, &notices).await
 }
 
-/// Records the run before its first effect. Where another run has taken the lock since, there is none.
+/// Records the run before its first effect. Refused if another run has taken the lock since.
 async fn record_begin(run: &ActiveRun<'_>) -> Result<(), ReconcileError> {
     let desired = &run.cycle.project.desired;
     let begun = RunBegun {
@@ -261,19 +261,20 @@ async fn record_begin(run: &ActiveRun<'_>) -> Result<(), ReconcileError> {
     }
 }
 
-/// Records the end of a run that a second signal ends at once. It is done beside the run, by a connection of its own.
+/// Returns a function that records the end of a run which a second signal ends at once. It works beside the run, on a
+/// connection of its own.
 fn record_cut_off(run: &ActiveRun<'_>) -> CutOff {
     let store = Sqlite::at(&wire::state_folder(run.cycle.caller.environment()));
     let (record, exit_code, token) = (run_of(run), run.command.exit_code, run.lock.token());
     Box::new(move |interrupt| {
         let (end, exit_code) = (end_of(Some(interrupt)), exit_code(RunStatus::of_interrupt(interrupt)));
         let record = RunRecord { ended: Timestamp::now(), end, exit_code, ..record };
-        // One that can't be recorded is recorded by the next run, as killed.
+        // A run that can't be recorded here is recorded by the next run, as killed.
         Box::pin(async move { drop(store.record_run(token, &record, &[]).await) })
     })
 }
 
-/// Returns the run as it is recorded, before anything is known of its end.
+/// Returns the record of the run, before its end is known.
 fn run_of(run: &ActiveRun<'_>) -> RunRecord {
     let desired = &run.cycle.project.desired;
     RunRecord {
@@ -302,12 +303,12 @@ fn end_of(interrupt: Option<Interrupt>) -> RunEnd {
 
 fn first_error(outcome: &RunResult) -> Option<String> {
     let failure = outcome.failures.first();
-    // `stop:ollama` is `stop ollama` to people.
+    // `stop:ollama` is shown as `stop ollama`.
     let error = failure.map(|failure| format!("{}: {}", failure.step.to_string().replacen(':', " ", 1), failure.error));
     error.or_else(|| outcome.refused.clone())
 }
 
-/// Records the end of a run, with what notifiers are to be told of it.
+/// Records the end of a run, with the notices for notifiers.
 async fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
     let Cycle { project, request, .. } = run.cycle;
     let record = RunRecord {
@@ -327,7 +328,7 @@ async fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
     }
 }
 
-/// Keeps the manifest of a run after which all was as it said, for `lcm rollback`.
+/// Keeps the manifest of a run that converged, for `lcm rollback`.
 async fn keep_converged(run: &ActiveRun<'_>, status: RunStatus) -> Result<(), StoreError> {
     let Cycle { project, request, .. } = run.cycle;
     let Desired { mode, own_mode, goals_requested, entry, files, .. } = &project.desired;
@@ -347,7 +348,8 @@ async fn keep_converged(run: &ActiveRun<'_>, status: RunStatus) -> Result<(), St
     project.store().keep_converged(&project.desired.project, &converged).await
 }
 
-/// `20261121-153000-4711`: when it began, and the process. People read it, and in this order runs are sorted.
+/// Returns the id of a run, its begin and its process: `20261121-153000-4711`. People read it, and runs are sorted by
+/// it.
 fn run_id(began: Timestamp) -> String {
     format!("{}-{}", began.strftime("%Y%m%d-%H%M%S"), std::process::id())
 }

@@ -1,5 +1,5 @@
-//! Events of whole runs, for the notifiers that ask for them. They are recorded with the end of the run that they are
-//! about, and told once that is on record, by this run or a later one: until they are taken, or three runs have tried.
+//! Events of whole runs, for the notifiers that request them. Each is recorded with the end of its run, and delivered
+//! once that is on record, by this run or a later one: until it is accepted, or three runs have tried.
 
 use crate::host::calls::HookCall;
 use crate::model::hooks::{FORMAT, Notifier, Payload, Point, RunEvent, RunPayload};
@@ -31,7 +31,7 @@ pub(crate) async fn of_end(
     };
     let is_whole = request.purpose == Purpose::Apply && request.targets.is_empty();
     let mut notices = Vec::new();
-    for (notifier, digest) in asking(project) {
+    for (notifier, digest) in requesting(project) {
         if status == RunStatus::Failed && notifier.events.contains(&RunEvent::RunFailed) {
             let payload = RunPayload { error: run.first_error.clone(), ..payload(RunEvent::RunFailed) };
             notices.push(notice(&digest, payload));
@@ -44,7 +44,7 @@ pub(crate) async fn of_end(
     Ok(notices)
 }
 
-/// The event of a mode that a notifier does not know of yet.
+/// Returns the event of a mode that a notifier was not informed of yet.
 async fn mode_changed(
     project: &Project,
     run: &RunRecord,
@@ -52,16 +52,16 @@ async fn mode_changed(
     payload: RunPayload,
 ) -> Result<Option<RunPayload>, StoreError> {
     let store = project.store();
-    let told = store.told_mode(&run.project, digest).await?;
-    if told.as_ref().is_some_and(|NotifiedMode(told)| *told == payload.mode) {
+    let notified = store.notified_mode(&run.project, digest).await?;
+    if notified.as_ref().is_some_and(|NotifiedMode(mode)| *mode == payload.mode) {
         return Ok(None);
     }
-    // One that is new is not told of what was so before it, nor of no mode at all.
-    if told.is_none() && (!run.changed || payload.mode.is_none()) {
-        store.set_told_mode(&run.project, digest, payload.mode.as_ref()).await?;
+    // A new notifier is informed neither of a mode from before it, nor of having none.
+    if notified.is_none() && (!run.changed || payload.mode.is_none()) {
+        store.set_notified_mode(&run.project, digest, payload.mode.as_ref()).await?;
         return Ok(None);
     }
-    Ok(Some(RunPayload { from_mode: told.and_then(|NotifiedMode(told)| told), ..payload }))
+    Ok(Some(RunPayload { from_mode: notified.and_then(|NotifiedMode(mode)| mode), ..payload }))
 }
 
 /// Returns the notices of a run that was killed.
@@ -78,34 +78,35 @@ pub(crate) fn of_killed(project: &Project, killed: &RunBegun) -> Vec<RunNotice> 
             by: killed.by.clone(),
             run: killed.id.clone(),
             exit_code: KILLED_EXIT_CODE,
-            error: Some("it was killed before its end".to_owned()),
+            error: Some("the run was killed before it ended".to_owned()),
         };
         notice(&digest, payload)
     };
-    asking(project).filter(|(notifier, _)| notifier.events.contains(&RunEvent::RunFailed)).map(of).collect()
+    requesting(project).filter(|(notifier, _)| notifier.events.contains(&RunEvent::RunFailed)).map(of).collect()
 }
 
 fn notice(digest: &str, payload: RunPayload) -> RunNotice {
     RunNotice { id: 0, notifier: digest.to_owned(), payload, tries: 0 }
 }
 
-/// Notifiers that ask for any, each with the digest of its call.
-fn asking(project: &Project) -> impl Iterator<Item = (&Notifier, String)> {
+/// Returns the notifiers that request any event of a run, each with the digest of its call.
+fn requesting(project: &Project) -> impl Iterator<Item = (&Notifier, String)> {
     let masker = project.desired.masker();
-    let asking = project.desired.notify.iter().filter(|notifier| !notifier.events.is_empty());
-    asking.map(move |notifier| (notifier, pending::digest(&masker, Point::NotifyAfter, &notifier.call, &notifier.cwd)))
+    let requesting = project.desired.notify.iter().filter(|notifier| !notifier.events.is_empty());
+    requesting
+        .map(move |notifier| (notifier, pending::digest(&masker, Point::NotifyAfter, &notifier.call, &notifier.cwd)))
 }
 
-/// Tells notifiers of all that is on record for them, one after the other, each within its own time.
-pub(crate) async fn tell(project: &Project, warn: &dyn Fn(&str)) -> Result<(), StoreError> {
+/// Delivers all recorded notices to their notifiers, one after the other, each within its own time-out.
+pub(crate) async fn deliver_all(project: &Project, warn: &dyn Fn(&str)) -> Result<(), StoreError> {
     let (store, name) = (project.store(), &project.desired.project);
-    let notifiers: Vec<(&Notifier, String)> = asking(project).collect();
+    let notifiers: Vec<(&Notifier, String)> = requesting(project).collect();
     let (mut done, mut tried) = (Vec::new(), Vec::new());
     for notice in store.run_notices(name).await? {
         let found = notifiers.iter().find(|(_, digest)| *digest == notice.notifier);
         let Some((notifier, _)) = found else {
             warn(&format!(
-                "{} of run {} is told to none: the manifest has its notifier no more",
+                "{} of run {} is dropped: the manifest no longer has its notifier",
                 named(&notice),
                 notice.payload.run
             ));
@@ -115,7 +116,7 @@ pub(crate) async fn tell(project: &Project, warn: &dyn Fn(&str)) -> Result<(), S
         match deliver(project, notifier, &notice.payload).await {
             None => done.push(notice.id),
             Some(error) => {
-                let then = if notice.tries + 1 >= TRIES_MAX { "it is dropped" } else { "the next run tells it" };
+                let then = if notice.tries + 1 >= TRIES_MAX { "it is dropped" } else { "the next run tries again" };
                 warn(&format!("{} of run {} {error}; {then}", named(&notice), notice.payload.run));
                 tried.push(notice.id);
             }
@@ -131,12 +132,12 @@ fn named(notice: &RunNotice) -> &'static str {
     notice.payload.hook.as_str()
 }
 
-/// `None`: it took the event.
+/// Delivers an event, and returns the error; `None`: it was accepted.
 async fn deliver(project: &Project, notifier: &Notifier, payload: &RunPayload) -> Option<String> {
     let Notifier { call, cwd, timeout, source, .. } = notifier;
     let hook_call = HookCall { call, cwd, timeout: *timeout, payload: Payload::Run(payload) };
     let error = project.driver().call(&hook_call).await.error?;
     let masker = project.desired.masker();
     let called = masker.mask(&call.to_string());
-    Some(format!("was not told to {called} ({source}): {}", masker.mask(&error)))
+    Some(format!("was not delivered to {called} ({source}): {}", masker.mask(&error)))
 }

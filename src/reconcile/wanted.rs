@@ -1,4 +1,4 @@
-//! Which services a run is about. Not the planner's judgement of what should run: only whose readings matter. Pure.
+//! Services whose readings a run needs. Pure. Not here: whether they should run, which is the planner's judgement.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::model::desired::Desired;
 use crate::model::names::ServiceName;
 use crate::model::plan::{Purpose, Request};
 
-/// The mode's services, what active goals need, and all that they depend on; for a down, everything.
+/// Returns the mode's services, those that active goals need, and all that they depend on; for a down, every service.
 pub(crate) fn wanted(desired: &Desired, request: &Request) -> BTreeSet<ServiceName> {
     let all = || desired.services.keys().cloned().collect::<BTreeSet<_>>();
     let mode = desired.mode.as_ref().and_then(|name| desired.modes.get(name));
@@ -33,7 +33,7 @@ pub(crate) fn wanted(desired: &Desired, request: &Request) -> BTreeSet<ServiceNa
 fn with_dependencies(desired: &Desired, wanted: BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
     let mut found = BTreeSet::new();
     let mut next: Vec<ServiceName> = wanted.into_iter().collect();
-    // Ends: each service is taken up once.
+    // Ends: each service is expanded once.
     while let Some(name) = next.pop() {
         let Some(service) = desired.services.get(&name) else { continue };
         if found.insert(name) {

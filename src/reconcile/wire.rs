@@ -16,30 +16,30 @@ use crate::store::sqlite::Sqlite;
 use crate::syntax::Environment;
 use crate::syntax::problem::Problems;
 
-/// This very program, even where its file was replaced meanwhile.
+/// This very program, even if its file was replaced meanwhile.
 pub(crate) const SHIM: &str = "/proc/self/exe";
 
-/// A simulated world, and what became of it.
+/// A simulation, and its snapshot after the changes.
 pub(crate) trait Simulated: Driver {
     fn world(&self) -> Facts;
 }
 
-/// The machine that lcm runs on.
+/// Returns the driver of the machine that lcm runs on.
 pub(crate) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn Driver> {
     Box::new(Masked::new(Machine::new(desired, environment, Path::new(SHIM)), desired.masker()))
 }
 
-/// Where lcm keeps what outlives a run.
+/// Returns the folder in which lcm keeps what outlives a run.
 pub(crate) fn state_folder(environment: &Environment) -> PathBuf {
     state::state_dir(environment)
 }
 
-/// The store's file in a state folder.
+/// Returns the store's file in a state folder.
 pub(crate) fn store_file(state_folder: &Path) -> PathBuf {
     Sqlite::file_in(state_folder)
 }
 
-/// Returns a simulation that does not age: the same command on the same file gives the same.
+/// Returns a simulation in which no time passes: the same command on the same file gives the same result.
 pub(crate) fn simulated(facts: Facts, desired: &Desired) -> Box<dyn Simulated> {
     Box::new(Masked::new(Sim::frozen(facts), desired.masker()))
 }
@@ -50,12 +50,12 @@ impl Simulated for Masked<Sim> {
     }
 }
 
-/// The project's name in a manifest, where that can be read.
+/// Returns the project's name in a manifest, if that can be read.
 pub(crate) fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
     manifest::project_name(entry, environment)
 }
 
-/// The present user's home folder.
+/// Returns the present user's home folder.
 pub(crate) fn home(environment: &Environment) -> PathBuf {
     environment::home(environment)
 }
@@ -65,7 +65,7 @@ pub(crate) fn load(entry: &Path, environment: &Environment, choice: &ModeSelecti
     manifest::load(entry, environment, choice)
 }
 
-/// The files that a manifest is read from.
+/// Returns the files that a manifest is read from.
 pub(crate) fn manifest_files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
     manifest::files(entry, environment)
 }

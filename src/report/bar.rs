@@ -1,13 +1,13 @@
-//! A GPU as a bar: what is foreign, what services hold, what is free and what is kept free, told apart by their signs
-//! alone. Only for people at a terminal; the figures beside it say the same.
+//! GPU memory as a bar: foreign memory, services, free memory and the reserve, distinguished by their signs alone. Only
+//! for people at a terminal; the figures next to it show the same.
 
 use crate::model::size::Mebibytes;
 use crate::report::style::{Paint, Style};
 
-/// Wide enough to see a gigabyte on a small GPU, narrow enough for two columns of figures beside it.
+/// Width of a bar: enough to see a gigabyte on a small GPU, with space for two columns of figures next to it.
 const CELLS: usize = 24;
 
-/// Each part by its sign and its colour, in the order in which they stand.
+/// Sign and colour of each part, in the order in which they appear.
 const PARTS: [(&str, &str, Paint); 4] = [
     ("▒", "foreign", Paint::Warn),
     ("█", "services", Paint::Good),
@@ -15,31 +15,31 @@ const PARTS: [(&str, &str, Paint); 4] = [
     ("-", "reserve", Paint::Dim),
 ];
 
-/// What is on a GPU at one moment.
+/// Memory on a GPU at one moment, by part, in MiB.
 #[derive(Clone, Copy, Debug)]
 pub struct BarParts {
     pub capacity: Mebibytes,
     pub foreign: Mebibytes,
-    /// All that counts, foreign memory with it.
+    /// All memory that counts as used, including foreign memory.
     pub used: Mebibytes,
     pub reserve: Mebibytes,
 }
 
 impl BarParts {
-    /// What one more service may have.
+    /// Returns the memory that one more service may take.
     #[must_use]
     pub fn free(&self) -> Mebibytes {
         self.capacity - self.reserve - self.used
     }
 
-    /// By how much too much is on it. Of one that was never read nobody knows how much it has.
+    /// Returns the memory beyond the capacity. Zero for a GPU that was never read, whose capacity is unknown.
     #[must_use]
     pub fn over(&self) -> Mebibytes {
         if self.capacity > Mebibytes::ZERO { (self.used + self.reserve) - self.capacity } else { Mebibytes::ZERO }
     }
 }
 
-/// `[▒████████████·········-]`
+/// Returns `[▒████████████·········-]`.
 #[must_use]
 pub fn bar(parts: BarParts, style: Style) -> String {
     let cells = cells(parts);
@@ -47,24 +47,24 @@ pub fn bar(parts: BarParts, style: Style) -> String {
     format!("[{}]", painted.collect::<String>())
 }
 
-/// `▒ foreign  █ services  · free  - reserve`
+/// Returns `▒ foreign  █ services  · free  - reserve`.
 #[must_use]
 pub fn legend(style: Style) -> String {
     let words = PARTS.iter().map(|(sign, word, paint)| format!("{} {word}", style.paint(*paint, sign)));
     words.collect::<Vec<_>>().join("  ")
 }
 
-/// So many for each part, and together all: whatever is more than nothing has one at least.
+/// Returns the cells of each part, which sum up to the bar's width; a part above zero has one at least.
 fn cells(parts: BarParts) -> [usize; 4] {
     let amounts = [parts.foreign, parts.used - parts.foreign, parts.free(), parts.reserve];
-    // Where a GPU holds more than it has, the bar is as long as all of it.
+    // For an overcommitted GPU the bar represents all that it holds.
     let whole = parts.capacity.max(amounts.iter().copied().sum()).0.max(1);
     let share = |amount: Mebibytes| {
         let cells = u128::from(amount.0) * CELLS as u128 / u128::from(whole);
         usize::try_from(cells).unwrap_or(CELLS).max(usize::from(amount > Mebibytes::ZERO))
     };
     let mut cells = amounts.map(share);
-    // What rounding leaves or takes is least seen on the largest.
+    // A rounding error shows least on the largest part.
     let largest = (0..amounts.len()).max_by_key(|part| amounts[*part]).unwrap_or_default();
     let others: usize = (0..cells.len()).filter(|part| *part != largest).map(|part| cells[part]).sum();
     cells[largest] = CELLS.saturating_sub(others);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_over_where_nobody_knows_how_much_there_is() {
+    fn nothing_is_over_where_the_capacity_is_unknown() {
         assert_eq!(parts(0, 30_000, 1_024).over(), Mebibytes(6_448));
         assert_eq!(BarParts { capacity: Mebibytes::ZERO, ..parts(0, 30_000, 1_024) }.over(), Mebibytes::ZERO);
     }

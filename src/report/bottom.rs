@@ -1,7 +1,7 @@
-//! Lines that move at the bottom of a terminal: indicatif draws them, on a terminal whose cursor is never hidden and always
-//! stands at the beginning of the line below. However lcm ends, nothing has to be restored.
+//! Live lines at the bottom of a terminal: indicatif draws them; the cursor is never hidden and always stands at the
+//! beginning of the line below. However lcm ends, nothing has to be restored.
 //!
-//! In come whole lines; out go what erases the earlier ones and what writes these. Not here: which lines, and when.
+//! In: whole lines. Out: codes that erase the earlier lines and write these. Not here: which lines, and when.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use crate::report::fold::columns;
 use crate::report::size::TerminalSize;
 
-/// Lines at the bottom of one terminal.
+/// Live lines at the bottom of one terminal.
 #[derive(Debug)]
 pub(super) struct Bottom {
     bar: ProgressBar,
@@ -20,7 +20,7 @@ pub(super) struct Bottom {
 }
 
 impl Bottom {
-    /// `send` writes to the terminal; `size` asks for its size at each drawing.
+    /// `send` writes to the terminal; `size` returns its size at each drawing.
     pub(super) fn on(
         send: impl Fn(&str) + Send + Sync + 'static,
         size: impl Fn() -> TerminalSize + Send + Sync + 'static,
@@ -34,31 +34,31 @@ impl Bottom {
         Self { bar, terminal }
     }
 
-    /// Draws these lines in the place of the earlier ones.
+    /// Draws these lines in place of the earlier ones.
     pub(super) fn draw(&self, lines: &[String]) {
         self.bar.set_message(lines.join("\n"));
     }
 
-    /// Takes the lines away while something is written in their place; then they stand below that.
+    /// Removes the lines while something is written in their place, and draws them again below it.
     pub(super) fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
         self.bar.suspend(write)
     }
 
-    /// Takes the lines away for good.
+    /// Removes the lines for good.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Takes the lines away from under a panic, during which indicatif draws nothing.
+    /// Removes the lines before a panic's message, during which indicatif draws nothing.
     pub(super) fn clear_in_panic(&self) {
         let erased = self.terminal.drawing().take_erasure((self.terminal.doors.1)());
         (self.terminal.doors.0)(&erased);
     }
 }
 
-/// The terminal as indicatif sees it. Erasing is its own: indicatif counts the rows that lines took when they were drawn,
-/// and a terminal that became narrower since has broken them. It also fills each line up with spaces, which such a
-/// terminal would break too; here each line ends instead.
+/// Terminal as indicatif sees it, with its own erasure: indicatif counts the rows that lines took when they were drawn,
+/// and a terminal that became narrower since has wrapped them. Indicatif also pads each line with spaces, which such a
+/// terminal would wrap too; here each line ends instead.
 #[derive(Clone)]
 struct Terminal {
     doors: Arc<(Write, SizeQuery)>,
@@ -68,18 +68,18 @@ struct Terminal {
 type Write = Box<dyn Fn(&str) + Send + Sync>;
 type SizeQuery = Box<dyn Fn() -> TerminalSize + Send + Sync>;
 
-/// What stands there, and what is about to be sent.
+/// Lines on the terminal, and the text to send next.
 #[derive(Debug, Default)]
 struct Drawing {
-    /// Lines as they were last written.
+    /// Lines as last written.
     stand: Vec<String>,
     unsent: String,
-    /// The next text fills a line up.
+    /// True if the next text is padding.
     fills: bool,
 }
 
 impl Drawing {
-    /// What takes all lines away, by the rows that they take at this size.
+    /// Returns the codes that erase all lines, by the rows that they take at this size.
     fn take_erasure(&mut self, size: TerminalSize) -> String {
         let rows_of = |line: &String| columns(line).div_ceil(size.columns.max(1)).max(1);
         let rows: usize = std::mem::take(&mut self.stand).iter().map(rows_of).sum();
@@ -112,7 +112,7 @@ impl TermLike for Terminal {
         u16::try_from(self.size().rows).unwrap_or(u16::MAX)
     }
 
-    /// The first thing that is asked of a drawing: it begins where the earlier lines began.
+    /// First call of a drawing: moves to the beginning of the earlier lines.
     fn move_cursor_up(&self, _: usize) -> io::Result<()> {
         let size = self.size();
         let mut drawing = self.drawing();
@@ -184,9 +184,9 @@ mod tests {
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         bottom.draw(&lines(&["0123456789", "b"]));
         assert_eq!(taken(), ["0123456789\r\nb\r\n"]);
-        bottom.suspend(|| sent.lock().expect("sound").push("said\n".to_owned()));
-        assert_eq!(taken(), ["\u{1b}[2A\r\u{1b}[J", "said\n", "0123456789\r\nb\r\n"]);
-        // Broken by a narrower terminal, the first takes three rows.
+        bottom.suspend(|| sent.lock().expect("sound").push("note\n".to_owned()));
+        assert_eq!(taken(), ["\u{1b}[2A\r\u{1b}[J", "note\n", "0123456789\r\nb\r\n"]);
+        // Wrapped by a narrower terminal, the first line takes three rows.
         *columns.lock().expect("sound") = 4;
         bottom.draw(&lines(&["c"]));
         assert_eq!(taken(), ["\u{1b}[4A\r\u{1b}[Jc\r\n"]);

@@ -1,9 +1,9 @@
-//! What services wrote, as whole lines that may stand beside those of others.
+//! Output of services, as whole lines that may be printed next to those of others.
 //!
-//! Secrets are masked here, where lines are made: behind a cut or a gap nobody can tell a part of one.
+//! Secrets are masked here, where lines are formed: after a cut or a gap, a part of a secret can't be recognised.
 //!
-//! Into a pipe a line goes as it is. On a terminal its colours stay, up to its end, and all else that a terminal would
-//! obey is left out: what somebody's server prints must neither move the cursor nor rename the window.
+//! Into a pipe a line goes as it is. On a terminal its colours stay, up to its end, and all other control codes are
+//! removed: a server's output must neither move the cursor nor rename the window.
 
 use crate::model::harmless;
 use crate::model::names::ServiceName;
@@ -11,22 +11,21 @@ use crate::model::secret::Masker;
 use crate::report::output::Output;
 use crate::report::style::Style;
 
-/// A line that is longer is shown in parts: one without an end must not fill our memory.
+/// Longest line, in bytes. A longer one is shown in parts: a line without an end must not fill the memory.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Colours that tell services apart, by their codes; none of those that mean good, bad or attention elsewhere comes
-/// early.
+/// Colour codes that distinguish services; those with a meaning elsewhere (good, bad, attention) come last.
 const TINTS: [u8; 10] = [36, 35, 34, 33, 32, 96, 95, 94, 93, 92];
 
 const RESET: &str = "\u{1b}[0m";
 
-/// Bytes of one service, on their way to becoming lines.
+/// Bytes of one service, collected into lines.
 #[derive(Clone, Debug)]
 pub struct Feed<'a> {
     masker: &'a Masker,
-    /// Written without an end yet.
+    /// Bytes of a line without an end yet.
     rest: Vec<u8>,
-    /// What comes next is the end of a line that began before.
+    /// True if the next bytes are the end of a line that began earlier.
     is_torn: bool,
 }
 
@@ -36,7 +35,7 @@ impl<'a> Feed<'a> {
         Self { masker, rest: Vec::new(), is_torn: false }
     }
 
-    /// Lines that are whole now, without their ends and without secrets.
+    /// Returns the lines that are complete now, without line ends and secrets.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let Some(bytes) = self.after_the_tear(bytes) else { return Vec::new() };
         self.rest.extend_from_slice(bytes);
@@ -55,20 +54,21 @@ impl<'a> Feed<'a> {
         lines
     }
 
-    /// Something is missing here. The line before and the line after are left out as far as they are not whole: either
-    /// may be cut within a secret, of which no part is to be shown.
+    /// Notes a gap. The line before it and the line after it are dropped as far as they are incomplete: either may be
+    /// cut within a secret, and no part of one may be shown.
     pub fn skip(&mut self) {
         self.rest.clear();
         self.is_torn = true;
     }
 
-    /// The last line, where it never came to its end.
+    /// Returns the last line, if it has no end.
     pub fn end(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.rest);
         (!rest.is_empty()).then(|| self.text(&rest))
     }
 
-    /// What follows the torn line, where there is one. A progress bar has no other ends than returns.
+    /// Returns the bytes after the torn line, if its end is among them. A progress bar ends its lines with returns
+    /// only.
     fn after_the_tear<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         if self.is_torn {
             let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
@@ -83,8 +83,8 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// `web | `, as wide as the longest of `shown`. The colour goes by the place among `all`, so that it is the same
-/// whichever are shown.
+/// Returns `web | `, as wide as the longest of `shown`. The colour follows the position among `all`, so that it is the
+/// same for every choice of `shown`.
 #[must_use]
 pub fn prefix(name: &ServiceName, shown: &[ServiceName], all: &[&ServiceName], style: Style) -> String {
     let width = shown.iter().map(|name| name.as_str().chars().count()).max().unwrap_or(0);
@@ -93,7 +93,7 @@ pub fn prefix(name: &ServiceName, shown: &[ServiceName], all: &[&ServiceName], s
     if style.colored { format!("\u{1b}[{}m{padded}{RESET} ", TINTS[place % TINTS.len()]) } else { format!("{padded} ") }
 }
 
-/// A line behind its prefix. A pipe gets it as it was written: it is data that other programs read.
+/// Returns a line with its prefix. A pipe gets the line as written: it is data for other programs.
 #[must_use]
 pub fn shown(prefix: &str, line: &str, style: Style) -> Output {
     if style.width.is_none() {
@@ -139,7 +139,8 @@ mod tests {
     fn no_part_of_a_secret_is_shown() {
         let secret = "hf_0123456789abcdef";
         let masker = Masker::of([Secret::new(secret)].iter());
-        // Wherever it lies about the place where a line without an end is cut, and however the line arrives.
+        // The secret at every position around the place where a line without an end is cut, and the line in every
+        // split.
         for before in LINE_BYTES_MAX - secret.len() - 1..=LINE_BYTES_MAX + 1 {
             let line = format!("{}{secret}{}", "x".repeat(before), "y".repeat(100));
             for size in [1_000, line.len()] {
@@ -149,7 +150,7 @@ mod tests {
                 assert_eq!(parts.concat(), format!("{}***{}", "x".repeat(before), "y".repeat(100)), "{before} {size}");
             }
         }
-        // What was before a gap and what is after it may be parts of one.
+        // The text before a gap and the text after it may be parts of one secret.
         let mut feed = Feed::new(&masker);
         assert_eq!(feed.push(b"whole\ntoken hf_0123"), ["whole"]);
         feed.skip();

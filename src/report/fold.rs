@@ -1,7 +1,7 @@
-//! Lines that are longer than the terminal is wide, broken between words: a terminal breaks them anywhere. All texts
-//! for people pass here, and from here on names and texts of others do nothing to a terminal.
+//! Lines longer than the terminal's width, wrapped between words: a terminal wraps them anywhere. All texts for people
+//! pass through here, and from here on foreign names and texts have no effect on a terminal.
 //!
-//! Broken only for people at a terminal. In a pipe and in a file a line stays a line.
+//! Wraps only for people at a terminal. In a pipe and in a file a line stays one line.
 
 use std::iter;
 
@@ -12,10 +12,10 @@ use unicode_width::UnicodeWidthChar;
 use crate::model::harmless;
 use crate::report::style::Style;
 
-/// The rest of a broken line stands this much further in.
+/// Further indent of a wrapped line's rest, in columns.
 const HANG: usize = 2;
 
-/// `text` with no line wider than the terminal, as far as its words allow, and with no code but those that paint.
+/// Returns `text` with no line wider than the terminal, as far as its words allow, and with no codes but paint.
 #[must_use]
 pub(super) fn folded(text: &str, style: Style) -> String {
     let text = harmless::lines(text, style.colored);
@@ -27,13 +27,13 @@ pub(super) fn folded(text: &str, style: Style) -> String {
     text.split_inclusive('\n').map(fold).collect()
 }
 
-/// Columns that a text takes, its paint not counted.
+/// Returns the columns that a text takes, without its paint.
 #[must_use]
 pub fn columns(text: &str) -> usize {
     letters(text).map(|(_, letter)| letter.width().unwrap_or(0)).sum()
 }
 
-/// `text` cut to so many columns, with `…` where something is missing; its paint ends with it.
+/// Returns `text` cut to this many columns, with `…` where text is missing; its paint ends with it.
 #[must_use]
 pub fn cut_off(text: &str, headroom: usize) -> String {
     if columns(text) <= headroom {
@@ -56,7 +56,7 @@ fn fold_line(line: &str, width: usize) -> String {
         return line.to_owned();
     }
     let indent = line.chars().take_while(|letter| *letter == ' ').count();
-    // Where next to nothing is left beside it, an indent is of no use.
+    // Where an indent would take most of the width, it is dropped.
     let hang = if indent + HANG < width / 2 { " ".repeat(indent + HANG) } else { String::new() };
     let options = Options::new(width)
         .subsequent_indent(&hang)
@@ -67,7 +67,7 @@ fn fold_line(line: &str, width: usize) -> String {
     textwrap::wrap(line, options).join("\n")
 }
 
-/// Words with the spaces behind them: the indent is part of the first one, and `24 576 MiB` is one.
+/// Returns words with the spaces after them: the indent is part of the first one, and `24 576 MiB` is one.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let indent = line.len() - line.trim_start().len();
     let ends = line
@@ -82,14 +82,14 @@ fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     }))
 }
 
-/// Returns whether the space here is one inside `24 576 MiB`.
+/// Returns true if the space here is one inside `24 576 MiB`.
 fn is_figure(line: &str, space: usize) -> bool {
     let (before, after) = (&line[..space], &line[space + 1..]);
     let digit = |letter: char| letter.is_ascii_digit();
     before.ends_with(digit) && (after.starts_with(digit) || after.starts_with("MiB"))
 }
 
-/// Letters of a text that a terminal shows, with their offsets: all but the codes that paint it.
+/// Returns the letters that a terminal shows, with their offsets: all but the codes that paint the text.
 fn letters(text: &str) -> impl Iterator<Item = (usize, char)> {
     let mut all = text.char_indices();
     iter::from_fn(move || {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_named_does_nothing_to_a_terminal() {
+    fn foreign_names_have_no_effect_on_a_terminal() {
         let text = "held by \u{1b}]0;pwned\u{7}\u{1b}[2Jvim\u{202e}\n";
         for style in [Style::PLAIN, at(40), Style { colored: true, ..at(40) }] {
             assert_eq!(folded(text, style), "held by vim\n");
@@ -138,15 +138,15 @@ mod tests {
     }
 
     #[test]
-    fn paint_takes_no_capacity() {
+    fn paint_takes_no_columns() {
         let painted = Style { colored: true, width: Some(10), ..Style::PLAIN };
-        let text = format!("{} no room", painted.paint(Paint::Warn, "warning:"));
+        let text = format!("{} no port", painted.paint(Paint::Warn, "warning:"));
         assert_eq!(columns(&text), 16);
-        assert_eq!(folded(&text, painted), format!("{}\n  no room", painted.paint(Paint::Warn, "warning:")));
+        assert_eq!(folded(&text, painted), format!("{}\n  no port", painted.paint(Paint::Warn, "warning:")));
     }
 
     #[test]
-    fn what_is_cut_off_takes_no_more_than_its_room() {
+    fn a_cut_text_fits_its_columns() {
         assert_eq!(cut_off("loading", 7), "loading");
         assert_eq!(cut_off("loading", 5), "load…");
         assert_eq!((cut_off("loading", 1), cut_off("loading", 0)), ("…".to_owned(), String::new()));

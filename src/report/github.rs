@@ -1,11 +1,11 @@
-//! Problems as GitHub's runner shows them: beside the line, in the pull request. One command a line, and nothing in it can
-//! end it, begin another one, or drive the terminal of whoever reads the log.
+//! Problems as GitHub's runner shows them: next to the line, in the pull request. One command a line, and its text
+//! can't end it, begin another one, or control the terminal of a reader of the log.
 
 use crate::model::harmless;
 use crate::report::output::Output;
 use crate::report::problems::{CheckedFile, CheckedManifests, ProblemEntry, ProblemSeverity};
 
-/// Each problem, and each warning of what is valid, as one annotation.
+/// Returns each problem, and each warning on a valid manifest, as one annotation.
 #[must_use]
 pub fn annotations(checked: &CheckedManifests) -> Output {
     let of_file = |file: &CheckedFile| {
@@ -15,7 +15,7 @@ pub fn annotations(checked: &CheckedManifests) -> Output {
     Output::new(checked.files.iter().map(of_file).collect())
 }
 
-/// `::error file=lcm.yaml,line=3,col=5,title=lcm%3A%3Aunknown_key::message`
+/// Returns `::error file=lcm.yaml,line=3,col=5,title=lcm%3A%3Aunknown_key::message`.
 fn annotation(entry: &str, problem: &ProblemEntry) -> String {
     let level = match problem.severity {
         ProblemSeverity::Error => "error",
@@ -34,12 +34,13 @@ fn warning(entry: &str, text: &str) -> String {
     format!("::warning file={}::{}\n", property(entry), message(text))
 }
 
-/// The runner ends a message at a line's end, so a further line is written in its own way.
+/// Escapes a message. The runner ends a message at a line's end, so line breaks are encoded.
 fn message(text: &str) -> String {
     harmless::lines(text, false).replace('\t', " ").replace('%', "%25").replace('\n', "%0A")
 }
 
-/// A file may be called anything: what is left out of its name leaves it without a place, and nothing worse.
+/// Escapes a property. A file may have any name: if a character is removed from it, the annotation only loses its
+/// place.
 fn property(text: &str) -> String {
     harmless::line(text).replace('%', "%25").replace(':', "%3A").replace(',', "%2C")
 }
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_one_line_whatever_it_says() {
+    fn a_problem_is_one_line_with_any_text() {
         assert_eq!(
             told("a,b.yaml", "unknown key `vrm`: 100%", "did you mean\n`vram`?"),
             "::error file=a%2Cb.yaml,line=3,col=5,title=lcm%3A%3Amanifest%3A%3Aunknown_key::unknown key `vrm`: 100%25%0Ahere%0Adid you \

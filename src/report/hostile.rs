@@ -1,5 +1,6 @@
-//! Every text in a plan, a status, an event and a history made hostile, and shown in every form: what comes out has the
-//! same structure as with plain names. Which fields hold text is found by trying, so that a new one is tried too.
+//! Property tests: every text in a plan, a status, an event and a history is replaced by a hostile one and shown in
+//! every form; the output has the same structure as with plain names. Fields that hold text are found by trying, so
+//! that new ones are covered too.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -28,7 +29,7 @@ use crate::report::text::{self, TextOptions};
 use crate::report::view::{Freshness, PlanOrigin, PlanView};
 use crate::report::{github, html, json, markdown, mermaid};
 
-/// What some reader takes for its own.
+/// Texts that some reader treats specially.
 const PIECES: [&str; 46] = [
     "\u{1b}[2J",
     "\u{1b}]0;t\u{7}",
@@ -90,10 +91,10 @@ fn hostile() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(one, 1..4)
 }
 
-/// The way to a text in a document, by keys and positions.
+/// Path to a text in a document, by keys and positions.
 type DocumentPath = Vec<String>;
 
-/// Ways to all values that may be any text.
+/// Returns the paths of all values that may be any text.
 fn texts<T: Serialize + DeserializeOwned>(of: &T) -> Vec<DocumentPath> {
     fn walk(value: &Value, way: &mut DocumentPath, found: &mut Vec<DocumentPath>) {
         match value {
@@ -131,7 +132,7 @@ fn pointer(way: &DocumentPath) -> String {
     steps.fold(String::new(), |pointer, step| pointer + "/" + &step)
 }
 
-/// The same with each text replaced: equal ones by equal ones, so that names go on naming.
+/// Returns the same with each text replaced: equal ones by equal ones, so that references between names stay valid.
 fn with_texts<T: Serialize + DeserializeOwned>(of: &T, put: impl Fn(usize, &DocumentPath) -> String) -> T {
     let mut document = serde_json::to_value(of).expect("JSON");
     let mut before: Vec<String> = Vec::new();
@@ -147,7 +148,8 @@ fn with_texts<T: Serialize + DeserializeOwned>(of: &T, put: impl Fn(usize, &Docu
     serde_json::from_value(document).expect("read back")
 }
 
-/// With plain names, and with hostile ones. Lines of a diff are lines, and begin with its own signs.
+/// Returns the document with plain names, and with hostile ones. Lines of a diff stay lines, and begin with their own
+/// signs.
 fn both<T: Serialize + DeserializeOwned>(of: &T, hostile: &[String]) -> [T; 2] {
     let plain = with_texts(of, |place, _| format!("name{place}"));
     let dirty = with_texts(of, |place, way| {
@@ -157,7 +159,7 @@ fn both<T: Serialize + DeserializeOwned>(of: &T, hostile: &[String]) -> [T; 2] {
     [plain, dirty]
 }
 
-/// Nothing that a terminal obeys, but paint where there is some, which ends with the text.
+/// Checks that a text has no terminal codes but paint, if allowed, and that the paint ends with the text.
 fn check_terminal(text: &str, colored: bool) -> Result<(), TestCaseError> {
     for line in text.lines() {
         let mut rest = line.to_owned();
@@ -170,7 +172,7 @@ fn check_terminal(text: &str, colored: bool) -> Result<(), TestCaseError> {
     check_paint(text)
 }
 
-/// What follows a text is not painted by it.
+/// Checks that the paint does not continue after the text.
 fn check_paint(text: &str) -> Result<(), TestCaseError> {
     let last = text.rfind('\u{1b}').map_or("\u{1b}[0m", |last| &text[last..]);
     prop_assert!(last.starts_with("\u{1b}[0m"), "its paint goes on: {text:?}");
@@ -193,7 +195,7 @@ fn check_texts(show: impl Fn(bool, Style) -> Output) -> Result<(), TestCaseError
             check_terminal(&show(true, Style { colored, width: Some(width), bars: true }), colored)?;
         }
     }
-    // Where nothing is broken, no paint goes from line to line.
+    // Without wrapping, no paint continues on the next line.
     for line in show(true, Style { colored: true, ..Style::PLAIN }).lines() {
         check_paint(line)?;
     }
@@ -214,7 +216,7 @@ fn saved<'a>(plan: &'a Plan, standing: &'a Freshness) -> PlanView<'a> {
     PlanView { plan, purpose: Purpose::Apply, origin: PlanOrigin::Saved(standing) }
 }
 
-/// All fields that may hold something do.
+/// Plan with a value in every field.
 fn full() -> Plan {
     let mut plan = switch();
     plan.goals = vec!["narrate".into()];
@@ -227,15 +229,15 @@ fn full() -> Plan {
 
 fn full_status() -> Status {
     let document = serde_json::json!({
-        "format": "lcm.status/1", "project": "studio", "mode": "video", "host": "box", "engine": "e 1",
-        "switched": { "word": "switch", "by": "kim", "since": "2026-11-20T10:00:00Z", "reason": "because" },
+        "format": "lcm.status/2", "project": "studio", "mode": "video", "host": "box", "engine": "e 1",
+        "switched": { "hold": "switch", "by": "kim", "since": "2026-11-20T10:00:00Z", "reason": "because" },
         "observed_at": "2026-11-20T10:00:00Z",
         "services": [{
             "name": "web", "runtime": "p", "state": "online", "known": true, "next": [], "owned": true,
             "operational": true, "available": true, "priority": -9_223_372_036_854_775_808_i64, "gpus": ["GPU-a"],
             "vram_declared_mib": u64::MAX, "vram_measured_mib": u64::MAX, "since": "9999-12-30T22:00:00Z",
             "reason": "it runs", "estimates": { "ready_ms": u64::MAX, "stopped_ms": 0, "vram_mib": u64::MAX },
-            "word": { "word": "maintain", "by": "lee", "since": "-009999-01-02T01:59:59Z", "reason": "rest" },
+            "hold": { "hold": "maintain", "by": "lee", "since": "-009999-01-02T01:59:59Z", "reason": "rest" },
         }],
         "orphans": [], "goals": [{ "name": "narrate", "active": true, "met": false, "priority": 1, "services": ["web"] }],
         "gpus": [{
@@ -272,7 +274,7 @@ fn check_markdown(show: impl Fn(bool) -> Output) -> Result<(), TestCaseError> {
         let bare = is.replace("<span>$</span>", "").replace("<details><summary>", "").replace("</summary>", "");
         let bare = bare.replace("</details>", "").replace("<!-- lcm plan", "").replace(" -->", "");
         prop_assert!(!bare.contains(['<', '>']), "{}", is);
-        // Within code nothing is linked.
+        // Nothing is linked within code.
         let bare = CODE.replace_all(&bare.replace("\\`", "").replace("&#124;", ""), "").into_owned();
         for word in ["@kim", "#12", "http:/", "www.", "]("] {
             prop_assert!(!bare.replace("\\](", "").contains(word), "{word} in {is}");
@@ -281,8 +283,8 @@ fn check_markdown(show: impl Fn(bool) -> Output) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Tags with the names of their attributes, and the values of those that lead somewhere. What stands between backticks
-/// is code, whoever wrote them.
+/// Returns tags with the names of their attributes, and the values of attributes that hold links. Text between
+/// backticks is code, in foreign texts too.
 fn tags(page: &str) -> Vec<String> {
     let tag = regex_lite::Regex::new("<[^>]*>").expect("a pattern");
     let value = regex_lite::Regex::new("(aria-label|content|datetime)=\"[^\"]*\"").expect("a pattern");
@@ -290,7 +292,7 @@ fn tags(page: &str) -> Vec<String> {
     tags.map(|tag| value.replace_all(tag, "$1").into_owned()).collect()
 }
 
-/// Fields of each row, as RFC 4180 reads them.
+/// Returns the fields of each row, parsed by RFC 4180.
 fn rows(csv: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
     let mut letters = csv.chars().peekable();

@@ -1,8 +1,8 @@
-//! A plan as one page that needs nothing else: no network, no fonts, no framework. What is drawn is in words beside it,
-//! so that the page says the same without its script, to a reader who does not see it, and on paper.
+//! Plan as one self-contained page: no network, no fonts, no framework. Every drawing is also given in words, so that
+//! the page has the same content without its script, for a screen reader, and on paper.
 //!
-//! Style and script are files beside this one; the page allows these two by their hashes, and nothing else. Places in
-//! pictures are shares of their width, as attributes: a style attribute would need an exception.
+//! Style and script are files next to this one; the page allows these two by their hashes, and nothing else. Places in
+//! pictures are percentages of the width, as attributes: a style attribute would need an exception.
 
 mod escape;
 mod memory;
@@ -26,7 +26,7 @@ const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
-/// The whole page, ending in a newline.
+/// Returns the whole page, ending in a newline.
 #[must_use]
 pub fn plan(view: PlanView<'_>) -> Output {
     let plan = view.plan;
@@ -50,12 +50,12 @@ pub fn plan(view: PlanView<'_>) -> Output {
         "not_done" => not_done(view),
         "warnings" => warnings(view),
         "kept" => kept(view),
-        // A place without text is a mistake in the page, and one that a test finds.
+        // A place without text is a mistake in the page, which a test finds.
         other => panic!("the page has no {other}"),
     }))
 }
 
-/// The page with its `{{places}}` filled, each once: what is put in is not looked at again.
+/// Returns the page with its `{{places}}` filled, each once: inserted text is not scanned again.
 fn filled(place: impl Fn(&str) -> Markup) -> String {
     let mut pieces = PAGE.split("{{");
     let mut page = pieces.next().unwrap_or_default().to_owned();
@@ -67,7 +67,7 @@ fn filled(place: impl Fn(&str) -> Markup) -> String {
     page
 }
 
-/// Nothing is loaded from anywhere, sent anywhere or run but this script.
+/// Returns the content security policy: nothing is loaded, sent or run except this style and script.
 fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
     format!(
@@ -77,7 +77,7 @@ fn policy() -> String {
     )
 }
 
-/// The result of the plan in short, and a sentence more about it.
+/// Returns the plan's result in short, and a sentence with details.
 fn headline(view: PlanView<'_>) -> (String, Option<String>) {
     if !view.plan.is_idle() {
         return (view::summary(view.plan), None);
@@ -94,7 +94,7 @@ fn capital(sentence: &str) -> String {
 
 fn lede(view: PlanView<'_>) -> Markup {
     let bounded = view.plan.placement == Placement::Bounded && !view.plan.steps.is_empty();
-    let bounded = bounded.then(|| "The placing is sound, but not proven to be the best.".to_owned());
+    let bounded = bounded.then(|| "The placement is valid, but may not be optimal.".to_owned());
     let sentences: Vec<String> = headline(view).1.into_iter().chain(bounded).collect();
     html! {
         @if !sentences.is_empty() {
@@ -108,7 +108,7 @@ fn lede(view: PlanView<'_>) -> Markup {
     }
 }
 
-/// The plan's mode and goals, its host, and the moment of which it is.
+/// Returns the plan's mode and goals, its host, and the time of observation.
 fn parts(view: PlanView<'_>) -> Markup {
     let at = view.plan.observed_at;
     html! {
@@ -117,7 +117,7 @@ fn parts(view: PlanView<'_>) -> Markup {
     }
 }
 
-/// The worth of a saved plan by now.
+/// Returns the freshness of a saved plan.
 fn standing(view: PlanView<'_>) -> Markup {
     let Some((_, standing)) = view.saved() else { return Markup::default() };
     let class = match standing {
@@ -133,7 +133,7 @@ fn standing(view: PlanView<'_>) -> Markup {
     }
 }
 
-/// The time line, the memory below it on the same axis, and the panel of each step.
+/// Returns the time line, the memory charts on the same axis, and the panel of each step.
 fn steps(view: PlanView<'_>, line: &Timeline) -> Markup {
     let plan = view.plan;
     html! {
@@ -179,7 +179,7 @@ fn table(title: &str, lines: &[NotDone]) -> Markup {
         div.wide {
             table.list {
                 caption.unseen { (title) }
-                thead { tr { @for head in ["What", "Service", "State", "Why"] { th scope="col" { (head) } } } }
+                thead { tr { @for head in ["Status", "Service", "State", "Why"] { th scope="col" { (head) } } } }
                 tbody {
                     @for NotDone { symbol, verb, service, state, why } in lines {
                         tr.(verb) {
@@ -213,7 +213,7 @@ fn items(sentences: &[String]) -> Markup {
     html! { @for sentence in sentences { li { (prose(sentence)) } } }
 }
 
-/// Services as they should be; folded where there is something else to read.
+/// Returns unchanged services; folded where the plan has steps.
 fn kept(view: PlanView<'_>) -> Markup {
     let lines = view::kept(view.plan);
     html! {
@@ -221,7 +221,7 @@ fn kept(view: PlanView<'_>) -> Markup {
             section aria-labelledby="kept" {
                 h2 id="kept" { "Kept" }
                 details open[view.plan.steps.is_empty()] {
-                    summary { (counted(lines.len(), "service as it should be", "services as they should be")) }
+                    summary { (counted(lines.len(), "unchanged service", "unchanged services")) }
                     (table("Kept", &lines))
                 }
             }

@@ -1,4 +1,4 @@
-//! The same reports for programs. Each format carries its version, and its schema is committed under `schemas/`.
+//! Reports for programs. Each format carries its version, and its schema is committed under `schemas/`.
 
 use std::fmt::Write as _;
 
@@ -17,20 +17,20 @@ use crate::report::output::Output;
 use crate::report::problems::CheckedManifests;
 use crate::report::status::Status;
 
-/// A whole document, for people to read too; ends in a newline.
+/// Returns a whole document, readable for people too; ends in a newline.
 #[must_use]
 pub fn document<T: Serialize>(value: &T) -> Output {
     ended(&serde_json::to_string_pretty(value).expect("reports are made of maps, lists, texts and numbers"))
 }
 
-/// One line of a stream; ends in a newline.
+/// Returns one line of a stream; ends in a newline.
 #[must_use]
 pub fn line<T: Serialize>(value: &T) -> Output {
     ended(&serde_json::to_string(value).expect("reports are made of maps, lists, texts and numbers"))
 }
 
-/// JSON itself leaves as they are what a terminal obeys in one letter, and what turns or hides text. They stand in
-/// strings alone, and are written by their numbers: a program reads the same, and who looks at it sees them.
+/// Escapes characters that JSON leaves as they are and that control a terminal, or turn or hide text. They occur only
+/// in strings, and are written by number: a program reads the same text, and a person sees them.
 fn ended(json: &str) -> Output {
     let mut text = String::with_capacity(json.len() + 1);
     if json.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)) {
@@ -51,78 +51,110 @@ fn ended(json: &str) -> Output {
     Output::new(text)
 }
 
-/// What `lcm plan --format json` says.
+/// Instances are written alike for every runtime.
+const INSTANCE: [(&str, &str); 2] = [
+    ("`{ container: { id, name } }`", "`{ runtime: \"docker\", id, name }`"),
+    ("`{ tree: { id } }`", "`{ runtime: \"process\", id }`"),
+];
+const REASONS: &[(&str, &str)] = &[("no_room", "no_capacity"), ("`budget_spent` with a next attempt", "backoff")];
+const WORLD: &[(&str, &str)] = &[
+    ("`engine`, `engine_elsewhere`, `containers`, `networks`", "`instances.docker.reading`"),
+    ("`trees`, `pid_files`", "`instances.process.reading`"),
+    ("words", "holds"),
+    ("`word` of a hold", "hold"),
+    ("the owner `stranger`", "foreign"),
+];
+
+/// Returns the schema of `lcm plan --format json`.
 #[must_use]
 pub fn plan_schema() -> Value {
-    schema::<Plan>("lcm.plan/2")
+    schema::<Plan>("lcm.plan/2", &[&INSTANCE, REASONS].concat())
 }
 
-/// What `lcm status --format json` says.
+/// Returns the schema of `lcm status --format json`.
 #[must_use]
 pub fn status_schema() -> Value {
-    schema::<Status>("lcm.status/1")
+    schema::<Status>("lcm.status/2", &[("word", "hold")])
 }
 
-/// What `lcm history --format json` says.
+/// Returns the schema of `lcm history --format json`.
 #[must_use]
 pub fn history_schema() -> Value {
-    schema::<History>("lcm.history/1")
+    schema::<History>("lcm.history/2", &[("quiet_runs", "unchanged_runs")])
 }
 
-/// Each line of `lcm apply --format json`.
+/// Returns the schema of each line of `lcm apply --format json`.
 #[must_use]
 pub fn event_schema() -> Value {
-    schema::<Event>("lcm.event/1")
+    schema::<Event>("lcm.event/2", &[("a hook's outcome `well`", "succeeded")])
 }
 
 #[derive(JsonSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "it is there to be described")]
+#[expect(dead_code, reason = "only described by the schema")]
 enum HookOrRun {
     Change(HookPayload),
     Run(RunPayload),
 }
 
-/// What hooks and notifiers are told.
+/// Returns the schema of the input of hooks and notifiers.
 #[must_use]
 pub fn hook_schema() -> Value {
-    schema::<HookOrRun>("lcm.hook/2")
+    schema::<HookOrRun>("lcm.hook/2", &[&INSTANCE, REASONS].concat())
 }
 
-/// A world file: what `lcm observe` says, and what `--world` takes. `instances`: the part of each runtime, by name.
+/// Returns the schema of a snapshot file: the output of `lcm observe` and the input of `--world`. `instances`: the part
+/// of each runtime, by name.
 #[must_use]
 pub fn world_schema(instances: impl FnOnce(&mut SchemaGenerator) -> Map<String, Value>) -> Value {
     let mut generator = generator();
     let parts = instances(&mut generator);
-    let mut schema = titled::<Facts>("lcm.world/2", generator);
+    let mut schema = titled::<Facts>("lcm.world/2", WORLD, generator);
     if let Some(described) = schema.pointer_mut("/properties/instances").and_then(Value::as_object_mut) {
         described.insert("properties".to_owned(), Value::Object(parts));
     }
     schema
 }
 
-/// What `lcm validate --format json` says.
+/// Returns the schema of `lcm validate --format json`.
 #[must_use]
 pub fn problems_schema() -> Value {
-    schema::<CheckedManifests>("lcm.problems/1")
+    schema::<CheckedManifests>("lcm.problems/1", &[])
 }
 
-/// Described as it is written, not as it is read: what may be left out when reading is always there.
+/// Table of terms that changed with the format's second version.
+fn renames(renamed: &[(&str, &str)]) -> Option<String> {
+    if renamed.is_empty() {
+        return None;
+    }
+    let quoted = |term: &str| if term.contains(['`', ' ']) { term.to_owned() } else { format!("`{term}`") };
+    let rows = renamed.iter().map(|(old, new)| format!("- {} → {}", quoted(old), quoted(new)));
+    Some(format!("Renamed since version 1 of the format:\n\n{}", rows.collect::<Vec<_>>().join("\n")))
+}
+
+/// Returns a generator of schemas for written documents: keys that are optional when read are always there.
 fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().for_serialize().into_generator()
 }
 
-fn schema<T: JsonSchema>(title: &str) -> Value {
-    titled::<T>(title, generator())
+/// `renamed`: terms of the format's first version, and what they are called now.
+fn schema<T: JsonSchema>(title: &str, renamed: &[(&str, &str)]) -> Value {
+    titled::<T>(title, renamed, generator())
 }
 
-fn titled<T: JsonSchema>(title: &str, generator: SchemaGenerator) -> Value {
-    let Value::Object(said) = generator.into_root_schema_for::<T>().to_value() else { return Value::Bool(true) };
-    // What it is comes first, for whoever opens the file.
+fn titled<T: JsonSchema>(title: &str, renamed: &[(&str, &str)], generator: SchemaGenerator) -> Value {
+    let Value::Object(generated) = generator.into_root_schema_for::<T>().to_value() else { return Value::Bool(true) };
+    // The title comes first, for readers of the file.
     let mut schema = serde_json::Map::new();
-    schema.insert("$schema".to_owned(), said.get("$schema").cloned().unwrap_or_default());
+    schema.insert("$schema".to_owned(), generated.get("$schema").cloned().unwrap_or_default());
     schema.insert("title".to_owned(), Value::String(title.to_owned()));
-    schema.extend(said.into_iter().filter(|(key, _)| key != "$schema" && key != "title"));
+    let own = generated.get("description").and_then(Value::as_str).map(str::to_owned);
+    let description = own.into_iter().chain(renames(renamed)).collect::<Vec<_>>().join("\n\n");
+    if !description.is_empty() {
+        schema.insert("description".to_owned(), description.into());
+    }
+    let rest = ["$schema", "title", "description"];
+    schema.extend(generated.into_iter().filter(|(key, _)| !rest.contains(&key.as_str())));
     Value::Object(schema)
 }
 

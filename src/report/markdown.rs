@@ -1,8 +1,8 @@
-//! A plan as Markdown, for a comment on a pull request: what it comes to in the first line, then the steps, and what
-//! few want to read folded away. The last line is a mark that nobody sees, by which a bot finds its own comment again.
+//! Plan as Markdown, for a comment on a pull request: the result in the first line, then the steps, with details folded
+//! away. The last line is an invisible mark, by which a bot finds its own comment again.
 //!
-//! It fits into one comment on GitHub, whatever the plan: what does not fit is left out in whole entries, counted, and
-//! it says how to see them.
+//! Every plan fits into one comment on GitHub: entries that do not fit are left out whole and counted, with the command
+//! that shows them.
 
 mod escape;
 
@@ -19,30 +19,31 @@ use crate::report::view::{self, NotDone, PlanView};
 
 use escape::{code, fenced, prose};
 
-/// GitHub takes 65 536 characters; counted in bytes, of which no text has fewer, and with room for what a bot adds.
+/// Most bytes of a comment. GitHub takes 65 536 characters; no text has fewer bytes than characters, and the rest is
+/// for a bot's additions.
 const BYTES_MAX: usize = 65_000;
 
-/// The first lines: goals and engines may be many.
+/// Most bytes of the first lines: goals and engines may be many.
 const HEAD_BYTES_MAX: usize = 2_000;
 
-/// No section may crowd out the others: this is what each may have at most. What is over goes to the folded ones.
+/// Most bytes of each section, so that none crowds out the others. The remainder goes to the folded sections.
 const STEPS_BYTES_MAX: usize = 22_000;
 const GPUS_BYTES_MAX: usize = 6_000;
 const IN_THE_WAY_BYTES_MAX: usize = 10_000;
 const WARNINGS_BYTES_MAX: usize = 5_000;
 const DIFFERENCES_BYTES_MAX: usize = 4_000;
 
-/// Beyond this a graph is a carpet, and its text is better spent on words.
+/// Most steps of a graph; a larger one is hard to read, and its bytes are better spent on words.
 const GRAPH_STEPS_MAX: usize = 40;
 const GRAPH_BYTES_MAX: usize = 6_000;
 
-/// Kept back from the changed definitions, so that a long one leaves something to the sections behind it.
+/// Bytes kept back from the changed definitions, so that a long one leaves some for the sections after it.
 const BEHIND_DIFFS_BYTES: usize = 5_000;
 
-/// A line that says how much is left out.
+/// Most bytes of a line that counts the omitted entries.
 const MORE_BYTES_MAX: usize = 200;
 
-/// The whole comment, ending in a newline.
+/// Returns the whole comment, ending in a newline.
 #[must_use]
 pub fn plan(view: PlanView<'_>) -> Output {
     let plan = view.plan;
@@ -79,18 +80,18 @@ const STEPS_HEAD: &str = "\n| | service | route | memory and order | why |\n|---
 
 const GPUS_HEAD: &str = "\n| GPU, MiB | before | peak | after | capacity | reserve |\n|---|---:|---:|---:|---:|---:|\n";
 
-/// Without the empty lines GitHub takes what is inside for HTML.
+/// Without the empty lines GitHub takes the content for HTML.
 fn folded_head(title: &str) -> String {
     format!("\n<details><summary>{title}</summary>\n\n")
 }
 
 const FOLD_END: &str = "\n</details>\n";
 
-/// What has been written so far, and how much it may become.
+/// Text written so far, and its limit.
 struct Comment {
     text: String,
     bytes_max: usize,
-    /// How to see what is left out.
+    /// Command that shows the omitted entries.
     how: &'static str,
 }
 
@@ -99,12 +100,12 @@ impl Comment {
         self.bytes_max.saturating_sub(self.text.len())
     }
 
-    /// Head, as many whole entries as fit, how many more there are, and tail; nothing where there are no entries.
+    /// Adds head, as many whole entries as fit, the number of further ones, and tail; nothing without entries.
     fn section(&mut self, bytes_max: usize, head: &str, entries: impl Iterator<Item = String>, tail: &str) {
         let headroom = bytes_max.min(self.headroom()).saturating_sub(head.len() + tail.len() + MORE_BYTES_MAX);
         let (mut body, mut left_out) = (String::new(), 0_usize);
         for entry in entries {
-            // Later ones that would fit are left out too: what is shown is the beginning.
+            // Later entries that would fit are left out too: the shown ones are the beginning.
             if left_out > 0 || body.len() + entry.len() > headroom {
                 left_out += 1;
             } else {
@@ -142,7 +143,7 @@ fn how(view: PlanView<'_>) -> &'static str {
     if view.saved().is_some() { "`lcm show -v`" } else { "`lcm plan -v`" }
 }
 
-/// The summary, then whose plan it is.
+/// Returns the summary, then the plan's project, mode and host.
 fn head(view: PlanView<'_>) -> String {
     let parts: Vec<String> = view.parts().iter().map(|part| prose(part)).collect();
     let mut head = format!("**{}**\n\n{}\n", prose(view.headline().trim_end_matches('.')), parts.join(" · "));
@@ -150,7 +151,7 @@ fn head(view: PlanView<'_>) -> String {
         head = format!("**{}**\n\n{}\n", prose(&view::summary(view.plan)), prose(&view.plan.project.to_string()));
     }
     if view.plan.placement == Placement::Bounded && !view.plan.steps.is_empty() {
-        head.push_str("\nThe placing is sound, but not proven to be the best.\n");
+        head.push_str("\nThe placement is valid, but may not be optimal.\n");
     }
     if let Some((made, standing)) = view.saved() {
         let _ = writeln!(head, "\nSaved plan, {}. {}", prose(&made), prose(&standing.sentence()));
@@ -180,13 +181,13 @@ fn changed(entry: &Entry<'_>, diff: &str) -> String {
     format!("{}\n\n{}", code(&entry.service.to_string()), fenced("diff", diff))
 }
 
-/// By project and mode, so that the comments of two plans of one project stand side by side.
+/// Returns the mark, by project and mode, so that the comments of two plans of one project can coexist.
 fn mark(plan: &Plan) -> String {
     let mode = plan.mode.as_ref().map(|mode| format!(" {}", mark_name(&mode.to_string()))).unwrap_or_default();
     format!("<!-- lcm plan: {}{mode} -->\n", mark_name(&plan.project.to_string()))
 }
 
-/// A comment ends with the first `-->`; and a bot looks for a word.
+/// Escapes a name in the mark. A comment ends with the first `-->`, and a bot looks for a word.
 fn mark_name(name: &str) -> String {
     name.chars().map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' }).collect()
 }

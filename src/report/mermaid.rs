@@ -1,7 +1,7 @@
-//! A plan's steps as a Mermaid flowchart, which GitHub and many wikis draw: what is done, and what waits for what.
+//! Steps of a plan as a Mermaid flowchart, which GitHub and many wikis draw, with arrows for dependencies.
 //!
-//! Only the oldest and simplest of the syntax is used, and every label is in quotes, with all that Mermaid could read as
-//! its own written as a number. No colours: shape and words tell steps apart, in a light theme and in a dark one.
+//! Only the oldest and simplest syntax is used, and every label is in quotes, with all characters that Mermaid could
+//! interpret written by number. No colours: shape and words distinguish steps, in a light theme and in a dark one.
 
 use std::fmt::Write as _;
 
@@ -13,11 +13,11 @@ use crate::report::table::about;
 use crate::report::timeline::edges;
 use crate::report::view::memory::step_memory;
 
-/// Mermaid's own defaults, which GitHub keeps: beyond these it shows an error in place of the picture.
+/// Limits of Mermaid's default settings, which GitHub keeps: beyond these it shows an error in place of the picture.
 const EDGES_MAX: usize = 500;
 const BYTES_MAX: usize = 50_000;
 
-/// The whole diagram, ending in a newline.
+/// Returns the whole diagram, ending in a newline.
 #[must_use]
 pub fn plan(plan: &Plan) -> Output {
     let mut nodes = String::new();
@@ -42,7 +42,7 @@ const HEAD: &str = "flowchart LR\n";
 
 const TOO_LARGE: &str = "  %% Larger than Mermaid draws as it is set up by default: 500 edges, 50 000 characters.\n";
 
-/// What comes up is round, what goes has corners; what is given back or taken away for good has shapes of its own.
+/// Returns the shape of an action: starts are round, stops have corners; evictions and removals have their own shapes.
 fn shape(action: Action) -> (&'static str, &'static str) {
     match action {
         Action::Start | Action::Unpause | Action::Wake => ("([", "])"),
@@ -52,7 +52,7 @@ fn shape(action: Action) -> (&'static str, &'static str) {
     }
 }
 
-/// Lines of a node. The first word is a verb, never a sign: Mermaid takes a leading `-` for a list.
+/// Returns the lines of a node. The first word is a verb, never a sign: Mermaid takes a leading `-` for a list.
 fn words(plan: &Plan, step: &Step) -> Vec<String> {
     let mut lines = vec![format!("{} {}", step.action, step.service)];
     lines.extend(step.copies.map(|copies| copies.to_string()));
@@ -78,8 +78,8 @@ fn label(lines: &[String]) -> String {
     lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("<br/>")
 }
 
-/// What is neither letter, digit nor harmless is written by its number: no quote, no Markdown, no HTML, no word of
-/// Mermaid's own can come of a name.
+/// Escapes all but letters, digits and harmless characters by number: a name can't produce a quote, Markdown, HTML or a
+/// keyword of Mermaid.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in harmless::line(text).chars() {

@@ -1,9 +1,8 @@
-//! The status as metrics, in Prometheus' text format 0.0.4: what the textfile collector of its node exporter reads.
+//! Status as metrics, in Prometheus' text format 0.0.4, which the textfile collector of the node exporter reads.
 //!
-//! Names are made as <https://prometheus.io/docs/practices/naming> asks: base units at their end, and no label whose values could
-//! not be summed up, so capacity and use are metrics of their own. A state is one series for each state that there is,
-//! of which one is 1, as kube-state-metrics does it: a series that ends and another that begins would say nothing of
-//! the time between.
+//! Names follow <https://prometheus.io/docs/practices/naming>: base units at their end, and no label whose values could
+//! not be summed up, so capacity and use are separate metrics. A state has one series for each possible state, of which
+//! one is 1, as in kube-state-metrics: with a series per current state, the time between two states would be undefined.
 
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
@@ -17,15 +16,15 @@ use crate::model::size::Mebibytes;
 use crate::report::output::Output;
 use crate::report::status::{GoalLine, GpuStatus, LastRun, ServiceLine, Status};
 
-/// What a status does not hold.
+/// Values that a status does not hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<'a> {
-    /// By the mode, by goals and by what needs them.
+    /// Services wanted by the mode, by goals and by their dependents.
     pub wanted: &'a BTreeSet<ServiceName>,
     pub version: &'a str,
 }
 
-/// One metric: its name, what it is, and its series.
+/// One metric: its name, its help text, and its series.
 struct Metric {
     name: &'static str,
     help: &'static str,
@@ -37,10 +36,10 @@ struct Series {
     value: String,
 }
 
-/// What can be told of one GPU in bytes.
+/// Amount of one GPU, in MiB, which the metric gives in bytes.
 type Amount = fn(&GpuStatus) -> Option<Mebibytes>;
 
-/// The whole exposition: the same status gives the same bytes.
+/// Returns the whole exposition: the same status gives the same bytes.
 #[must_use]
 pub fn metrics(status: &Status, beside: Beside<'_>) -> Output {
     let mut metrics = of_project(status, beside.version);
@@ -60,15 +59,15 @@ fn of_project(status: &Status, version: &str) -> Vec<Metric> {
     let mode = status.mode.as_ref().map(ToString::to_string).unwrap_or_default();
     let info = vec![("mode", mode), ("host", status.host.clone()), ("version", version.to_owned())];
     vec![
-        Metric::one("lcm_info", "The active mode, the host, and the lcm that looked.", info, 1),
-        Metric::one("lcm_observed_timestamp_seconds", "When lcm looked.", vec![], seconds(status.observed_at)),
+        Metric::one("lcm_info", "Active mode, host, and version of lcm.", info, 1),
+        Metric::one("lcm_observed_timestamp_seconds", "Time of the observation.", vec![], seconds(status.observed_at)),
         Metric::one(
             "lcm_orphans",
-            "Things with this project's mark that the manifest lacks.",
+            "Objects with this project's mark that the manifest does not name.",
             vec![],
             status.orphans.len(),
         ),
-        Metric::one("lcm_warnings", "Warnings that `lcm status` shows.", vec![], status.warnings.len()),
+        Metric::one("lcm_warnings", "Warnings in `lcm status`.", vec![], status.warnings.len()),
     ]
 }
 
@@ -83,27 +82,29 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
     let flag = |is: bool| Some(u8::from(is).to_string());
     let mut metrics = vec![
         states(status),
-        each("lcm_service_up", "1: it is operational: online, busy or idle; missing where it is not known.", &|line| {
+        each("lcm_service_up", "1: operational (online, busy or idle); missing if not known.", &|line| {
             flag(line.operational).filter(|_| line.known)
         }),
-        each("lcm_service_known", "0: it could not be read.", &|line| flag(line.known)),
-        each("lcm_service_wanted", "1: the mode or a goal wants it to run.", &|line| flag(wanted.contains(&line.name))),
-        each("lcm_service_held", "1: an operator's word or a spent budget keeps it as it is.", &|line| {
-            flag(line.word.is_some() || line.budget.as_ref().is_some_and(|budget| budget.held))
+        each("lcm_service_known", "0: the state could not be read.", &|line| flag(line.known)),
+        each("lcm_service_wanted", "1: the mode or a goal needs the service.", &|line| {
+            flag(wanted.contains(&line.name))
         }),
-        each("lcm_service_priority", "Its own priority; higher matters more.", &|line| Some(line.priority.to_string())),
-        each("lcm_service_since_timestamp_seconds", "Since when it is in its state.", &|line| {
+        each("lcm_service_held", "1: held by an operator or by a spent restart budget.", &|line| {
+            flag(line.hold.is_some() || line.budget.as_ref().is_some_and(|budget| budget.held))
+        }),
+        each("lcm_service_priority", "Priority: higher preempts lower.", &|line| Some(line.priority.to_string())),
+        each("lcm_service_since_timestamp_seconds", "Time of the last change of state.", &|line| {
             line.since.filter(|_| line.known).map(seconds)
         }),
-        each("lcm_service_gpus", "GPUs that it uses now.", &|line| Some(line.gpus.len().to_string())),
+        each("lcm_service_gpus", "Number of GPUs in use by the service.", &|line| Some(line.gpus.len().to_string())),
         each(
             "lcm_service_gpu_memory_declared_bytes",
-            "GPU memory by the manifest, on each GPU that it uses or would use.",
+            "GPU memory in the manifest, on each GPU of the service.",
             &|line| Some(bytes(line.vram_declared_mib)),
         ),
         each(
             "lcm_service_gpu_memory_measured_bytes",
-            "GPU memory by the driver, on the GPU where it holds most; missing where the driver does not tell.",
+            "GPU memory measured by the driver, on the GPU where it holds most; missing if not measured.",
             &|line| line.vram_measured_mib.map(bytes),
         ),
     ];
@@ -111,7 +112,7 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
     metrics
 }
 
-/// Only of services that have not the one copy of most; nothing where there is none.
+/// Returns the counts of all services but those with the usual one copy; `None` without any.
 fn copies(status: &Status) -> Option<Metric> {
     let counted = status.services.iter().filter_map(|line| Some((line, line.copies.filter(|_| line.known)?)));
     let series = counted.flat_map(|(line, copies)| {
@@ -122,33 +123,33 @@ fn copies(status: &Status) -> Option<Metric> {
         })
     });
     let series: Vec<Series> = series.collect();
-    let help = "Copies that its runtime keeps, that are ready, and that are up to date.";
+    let help = "Copies that are wanted, ready, and up to date.";
     (!series.is_empty()).then_some(Metric { name: "lcm_service_copies", help, series })
 }
 
 fn states(status: &Status) -> Metric {
-    // What could not be read is in no state: a guess would be taken for one.
+    // A service that could not be read has no state: a guess would be taken for one.
     let series = status.services.iter().filter(|line| line.known).flat_map(|line| {
         State::ALL.into_iter().map(|state| Series {
             labels: vec![("service", line.name.to_string()), ("state", state.to_string())],
             value: u8::from(line.state == state).to_string(),
         })
     });
-    let help = "1 for the state that it is in, 0 for all others; missing where it is not known.";
+    let help = "1 for the current state, 0 for all others; missing if not known.";
     Metric { name: "lcm_service_state", help, series: series.collect() }
 }
 
 fn of_gpus(status: &Status) -> Vec<Metric> {
     let amounts: [(&'static str, &'static str, Amount); 7] = [
-        ("lcm_gpu_memory_capacity_bytes", "What the GPU has.", |gpu| Some(gpu.capacity_mib)),
+        ("lcm_gpu_memory_capacity_bytes", "Capacity of the GPU.", |gpu| Some(gpu.capacity_mib)),
         ("lcm_gpu_memory_reserve_bytes", "Kept free by the manifest.", |gpu| Some(gpu.reserve_mib)),
-        ("lcm_gpu_memory_foreign_bytes", "Held by what is not this manifest's.", |gpu| Some(gpu.foreign_mib)),
+        ("lcm_gpu_memory_foreign_bytes", "Held by processes outside this manifest.", |gpu| Some(gpu.foreign_mib)),
         ("lcm_gpu_memory_declared_bytes", "Declared by the services that run on it.", |gpu| Some(gpu.declared_mib)),
-        ("lcm_gpu_memory_measured_bytes", "In use by the driver's word; missing where nobody measures.", |gpu| {
+        ("lcm_gpu_memory_measured_bytes", "In use, as measured by the driver; missing if not measured.", |gpu| {
             gpu.measured_mib
         }),
-        ("lcm_gpu_memory_used_bytes", "What counts as taken, foreign memory with it.", |gpu| Some(gpu.used_mib)),
-        ("lcm_gpu_memory_free_bytes", "What one more service may have.", |gpu| Some(gpu.free_mib)),
+        ("lcm_gpu_memory_used_bytes", "Counted as used, including foreign memory.", |gpu| Some(gpu.used_mib)),
+        ("lcm_gpu_memory_free_bytes", "Available to one more service.", |gpu| Some(gpu.free_mib)),
     ];
     let labels = |gpu: &GpuStatus| vec![("gpu", gpu.id.as_str().to_owned()), ("index", gpu.index.to_string())];
     let of_each = |value: &dyn Fn(&GpuStatus) -> Option<String>| {
@@ -160,10 +161,10 @@ fn of_gpus(status: &Status) -> Vec<Metric> {
         Series { labels, value: "1".to_owned() }
     });
     let mut metrics = vec![
-        Metric { name: "lcm_gpu_info", help: "What the GPU is called.", series: info.collect() },
+        Metric { name: "lcm_gpu_info", help: "Name of the GPU.", series: info.collect() },
         Metric {
             name: "lcm_gpu_lost",
-            help: "1: it is known, and can't be used.",
+            help: "1: the GPU is known but can't be used.",
             series: of_each(&|gpu| Some(u8::from(gpu.lost.is_some() || gpu.unreadable.is_some()).to_string())),
         },
     ];
@@ -183,8 +184,8 @@ fn of_goals(status: &Status) -> [Metric; 2] {
         Metric { name, help, series: series.collect() }
     };
     [
-        of_each("lcm_goal_active", "1: the mode names it.", |goal| goal.active),
-        of_each("lcm_goal_met", "1: all that it needs is operational.", |goal| goal.met),
+        of_each("lcm_goal_active", "1: the goal is active in the mode.", |goal| goal.active),
+        of_each("lcm_goal_met", "1: all services that the goal needs are operational.", |goal| goal.met),
     ]
 }
 
@@ -192,11 +193,11 @@ fn of_last_run(run: &LastRun) -> [Metric; 2] {
     [
         Metric::one(
             "lcm_last_run_timestamp_seconds",
-            "When the last run that changed something or failed came to its end.",
+            "End of the last run that changed something or failed.",
             vec![],
             seconds(run.ended_at),
         ),
-        Metric::one("lcm_last_run_exit_code", "Its exit code.", vec![], run.exit_code),
+        Metric::one("lcm_last_run_exit_code", "Exit code of that run.", vec![], run.exit_code),
     ]
 }
 
@@ -206,7 +207,7 @@ impl Metric {
     }
 }
 
-/// All are gauges: each may go down.
+/// Writes a metric. All are gauges: each may decrease.
 fn write(text: &mut String, metric: &Metric, project: &str) {
     let Metric { name, help, series } = metric;
     let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
@@ -219,7 +220,7 @@ fn write(text: &mut String, metric: &Metric, project: &str) {
     }
 }
 
-/// What no eye sees is written by its number, so that labels that differ go on differing.
+/// Escapes a label's value. Invisible characters are written by number, so that different labels stay different.
 fn escaped(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for letter in value.chars() {

@@ -1,7 +1,7 @@
-//! What people and pipelines see: plans, states and progress as text and as JSON. Data goes to stdout, narration to
-//! stderr, and nothing depends on colour.
-//!
-//! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`mod@print`] alone.
+//! Output for people and pipelines: plans, states and progress as text and as JSON. Data goes to stdout, narration to
+//! stderr, and nothing depends on colour. In: `model` types (plans, events, observations). Out: text, Markdown, HTML,
+//! JSON, CSV and metrics, and terminals that show them. Not here: decisions, which are `plan`'s. Only [`mod@print`]
+//! writes to stdout and stderr.
 
 pub mod bar;
 mod bottom;

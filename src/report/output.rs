@@ -1,43 +1,43 @@
-//! What may be written to stdout or stderr. Only this stage makes it, and each of its formats by rules of its own: a
-//! command that writes something new has to pass here, so that no text of others gets to a terminal or a parser as it is.
+//! Texts that may be written to stdout or stderr. Only this stage makes them, each format by its own rules: a command
+//! with a new kind of text has to pass through here, so that no foreign text reaches a terminal or a parser unescaped.
 
 use std::fmt;
 use std::ops::Deref;
 
 use crate::model::harmless::{self, is_unseen};
 
-/// A text in one format, in which what others wrote is no more than text.
+/// Text in one format, in which foreign text is no more than text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output(String);
 
 impl Output {
-    /// For the formats of this stage, which have made it harmless.
+    /// For the formats of this stage, which have escaped the text.
     pub(super) fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// A file of lcm's own in another format (a manifest's draft, a manual page, a script for a shell), whose lines stay.
-    /// Shells separate their candidates by a vertical tab.
+    /// Returns a file of lcm's own in another format (a manifest's draft, a manual page, a script for a shell), whose
+    /// lines stay. Shells separate their candidates by a vertical tab.
     #[must_use]
     pub fn plain(text: &str) -> Self {
         let stays = |letter: &char| matches!(letter, '\n' | '\t' | '\u{b}') || !is_unseen(*letter);
         Self(text.chars().filter(stays).collect())
     }
 
-    /// An empty line, between two outputs.
+    /// Returns an empty line, between two outputs.
     #[must_use]
     pub fn gap() -> Self {
         Self("\n".to_owned())
     }
 
-    /// Without the ends of its last lines.
+    /// Returns the text without trailing line ends.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
         self.0.truncate(self.0.trim_end().len());
         self
     }
 
-    /// As one line of lcm's that nothing paints.
+    /// Returns the text as one line without paint.
     #[must_use]
     pub fn unpainted(&self) -> String {
         harmless::lines(&self.0, false)
@@ -63,7 +63,7 @@ impl fmt::Display for Output {
     }
 }
 
-/// One after the other.
+/// Joins outputs in order.
 impl FromIterator<Output> for Output {
     fn from_iter<I: IntoIterator<Item = Output>>(outputs: I) -> Self {
         let mut all = Self::default();

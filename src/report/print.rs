@@ -1,7 +1,7 @@
-//! The one door to stdout and stderr. A reader that went away (`lcm plan | head`) is no error.
+//! The only access to stdout and stderr. A reader that has closed the pipe (`lcm plan | head`) is not an error.
 //!
-//! Lines that move at the bottom of a terminal stand below whatever is written meanwhile, since both pass here.
-//! Where the second screen is taken, something has, and that is known here: whoever ends lcm leaves it first.
+//! Live lines at the bottom of a terminal stay below all other text, since both pass through here. The alternate screen
+//! is recorded here too, so that every exit of lcm leaves it first.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
@@ -17,38 +17,39 @@ use crate::report::bottom::Bottom;
 use crate::report::output::Output;
 pub use crate::report::size::TerminalSize;
 
-/// A process has one terminal, and these lines move on it.
+/// Live lines of the process's one terminal.
 static MOVING: Mutex<Option<Bottom>> = Mutex::new(None);
 
-/// And it has one second screen.
+/// State of the terminal before its alternate screen was entered.
 static TAKEN: Mutex<Option<SavedTerminal>> = Mutex::new(None);
 
-/// Lines of the log that wait until the second screen is left, the newest last.
+/// Log lines that wait until the alternate screen is left, the newest last.
 static WAITING: Mutex<VecDeque<Output>> = Mutex::new(VecDeque::new());
 
-/// Some hours of a watch at its debug level; older lines are dropped.
+/// Most waiting lines: some hours of a watch at its debug level. Older lines are dropped.
 const WAITING_MAX: usize = 4096;
 
-/// Whoever ends lcm waits half a second for a frame that is being written; a terminal that takes none gets no more.
+/// An exit of lcm waits half a second for a frame in progress; a terminal that blocks longer gets no more.
 const LEAVE_TRIES: u32 = 100;
 const LEAVE_PAUSE: Duration = Duration::from_millis(5);
 
-/// To the second screen, which is empty; no cursor; and a letter that is wider than was thought breaks no line.
+/// Enters the alternate screen, clears it, hides the cursor, and disables wrapping, so that a letter wider than
+/// expected breaks no line.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J";
 
-/// The terminal as it was.
+/// Restores the terminal.
 const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 
-/// The terminal's second screen while it is drawn on. The first one is as it was once this is dropped.
+/// Alternate screen of the terminal, in use while this exists. Dropping it restores the main screen.
 #[derive(Debug)]
 pub struct Screen {
     write: fn(&str) -> io::Result<()>,
 }
 
-/// What has to be put back.
+/// Settings to restore.
 struct SavedTerminal {
     write: fn(&str) -> io::Result<()>,
-    /// How keys were echoed: typed ones would stand in what is drawn.
+    /// Echo settings: typed keys would appear in the drawing.
     echo: Option<Termios>,
 }
 
@@ -70,7 +71,7 @@ impl Screen {
         Self { write }
     }
 
-    /// Draws, unless lcm is being ended and has left it.
+    /// Draws, unless lcm is exiting and has left the screen.
     pub fn draw(&self, text: &str) -> io::Result<()> {
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.is_some() { (self.write)(text) } else { Ok(()) }
@@ -83,7 +84,7 @@ impl Drop for Screen {
     }
 }
 
-/// Back to the first screen, where the second one was taken. For whoever ends lcm, however that comes.
+/// Returns to the main screen if the alternate one is in use. Called on every exit of lcm.
 pub fn leave_screen() {
     for _ in 0..LEAVE_TRIES {
         let mut taken = match TAKEN.try_lock() {
@@ -106,7 +107,7 @@ pub fn leave_screen() {
     }
 }
 
-/// Whether somebody still reads.
+/// State of a pipe's reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReaderState {
     There,
@@ -118,7 +119,7 @@ pub fn data(text: &Output) -> io::Result<()> {
     stream(text).map(|_| ())
 }
 
-/// The same, for whoever goes on writing as long as somebody reads.
+/// Writes data to stdout, and returns the state of the reader, for commands that go on writing while one is there.
 pub fn stream(text: &Output) -> io::Result<ReaderState> {
     write_out(text)
 }
@@ -135,14 +136,14 @@ fn write_out(text: &str) -> io::Result<ReaderState> {
     }
 }
 
-/// Writes narration to stderr, and ends its line; if that can't be written to, nothing can report it.
+/// Writes narration to stderr, with a line end. A failure can't be reported anywhere and is ignored.
 pub fn note(line: &Output) {
     above(|| {
         let _ = writeln!(io::stderr().lock(), "{line}");
     });
 }
 
-/// Writes a line of the log to stderr. While the second screen of that terminal is taken, the line waits until it is left.
+/// Writes a log line to stderr. While the alternate screen of that terminal is in use, the line waits until it is left.
 pub fn log(line: Output) {
     let is_taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).is_some();
     if !is_taken || !io::stderr().is_terminal() {
@@ -155,7 +156,7 @@ pub fn log(line: Output) {
     waiting.push_back(line);
 }
 
-/// Writes a question of lcm's to stderr, with no end of line: the answer comes on the same one.
+/// Writes a question to stderr without a line end: the answer follows on the same line.
 pub fn ask(question: &'static str) {
     send(question);
 }
@@ -166,13 +167,13 @@ fn send(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// Of the terminal that narration goes to.
+/// Returns the size of the terminal for narration.
 #[must_use]
 pub fn size() -> TerminalSize {
     size_of(io::stderr()).unwrap_or_default()
 }
 
-/// Of the terminal that this is, where it is one and tells.
+/// Returns the size of a terminal, if the stream is one and reports it.
 #[must_use]
 pub fn size_of(stream: impl AsFd) -> Option<TerminalSize> {
     let told = termios::tcgetwinsize(stream).ok()?;
@@ -180,7 +181,7 @@ pub fn size_of(stream: impl AsFd) -> Option<TerminalSize> {
     Some(size).filter(|size| size.rows > 0 && size.columns > 0)
 }
 
-/// From now on these lines move at the bottom of the terminal; none: nothing does.
+/// Sets the live lines at the bottom of the terminal; an empty list removes them.
 pub fn moving(lines: &[String]) {
     let mut moving = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
     if !lines.is_empty() {
@@ -190,12 +191,12 @@ pub fn moving(lines: &[String]) {
     }
 }
 
-/// A panic tells of itself on the first screen of a terminal on which nothing moves.
+/// Makes a panic report on the main screen of a terminal without live lines.
 pub fn still_on_panic() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         leave_screen();
-        // The panicking thread may hold the lock: then the message stands below these lines. Otherwise no other thread
+        // The panicking thread may hold the lock: then the message appears below these lines. Otherwise no other thread
         // draws until the message is complete.
         let mut moving = MOVING.try_lock();
         if let Ok(moving) = &mut moving
@@ -207,7 +208,7 @@ pub fn still_on_panic() {
     }));
 }
 
-/// Writes where those lines stand, which then stand below.
+/// Writes in the place of the live lines, which then move below.
 fn above<R>(write: impl FnOnce() -> R) -> R {
     let moving = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
     match &*moving {
@@ -226,7 +227,7 @@ mod tests {
     use super::{ENTER, LEAVE, Screen, leave_screen, still_on_panic};
 
     #[test]
-    fn however_it_ends_the_screen_is_left_once_and_a_panic_told_after_it() {
+    fn the_screen_is_left_once_and_a_panic_is_reported_after_it() {
         static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
         fn write(text: &str) -> io::Result<()> {
             SENT.lock().map_err(|_| io::Error::other("it panicked"))?.push(text.to_owned());
@@ -243,7 +244,7 @@ mod tests {
 
         let (others, this) = (panic::take_hook(), thread::current().id());
         panic::set_hook(Box::new(move |panic| {
-            // Tests beside this one panic on their own.
+            // Tests next to this one panic on their own.
             if thread::current().id() == this { drop(write("its message")) } else { others(panic) }
         }));
         still_on_panic();

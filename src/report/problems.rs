@@ -1,10 +1,10 @@
-//! What is wrong with manifests, for programs. Its JSON is `lcm.problems/1`; people see each problem underlined in its
-//! file, which is not here.
+//! Problems of manifests, for programs. The JSON is `lcm.problems/1`; for people, each problem is shown underlined in
+//! its file, which is not done here.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The version of its JSON.
+/// Version of the JSON.
 pub const FORMAT: &str = "lcm.problems/1";
 
 /// Manifests that were checked.
@@ -12,7 +12,7 @@ pub const FORMAT: &str = "lcm.problems/1";
 pub struct CheckedManifests {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
-    /// As they were named, in that order.
+    /// Files as they were named, in that order.
     pub files: Vec<CheckedFile>,
 }
 
@@ -23,14 +23,14 @@ impl CheckedManifests {
     }
 }
 
-/// One manifest, with all that it includes.
+/// One manifest, with all its includes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckedFile {
-    /// As it is shown: what is not UTF-8 in its name is U+FFFD.
+    /// Name of the file as shown: invalid UTF-8 is replaced by U+FFFD.
     pub file: String,
     pub valid: bool,
     pub problems: Vec<ProblemEntry>,
-    /// Of a manifest that is valid.
+    /// Warnings on a valid manifest.
     pub warnings: Vec<String>,
 }
 
@@ -38,15 +38,15 @@ pub struct CheckedFile {
 #[schemars(rename = "Problem")]
 pub struct ProblemEntry {
     pub severity: ProblemSeverity,
-    /// `lcm::manifest::unknown_key`: stable, and what `lcm explain` takes.
+    /// Code such as `lcm::manifest::unknown_key`: stable, and accepted by `lcm explain`.
     pub code: String,
     pub message: String,
-    /// What is to be said of just this place.
+    /// Remark on this place.
     pub label: String,
     pub help: Option<String>,
-    /// `null`: it is about no place in a file.
+    /// Place of the problem; `null`: it has no place in a file.
     pub place: Option<ProblemLocation>,
-    /// Further places that belong to it.
+    /// Further places that belong to the problem.
     pub related: Vec<Related>,
 }
 
@@ -61,11 +61,11 @@ pub enum ProblemSeverity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Place")]
 pub struct ProblemLocation {
-    /// As it is shown.
+    /// Name of the file as shown.
     pub file: String,
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// From 1.
+    /// Column, from 1.
     pub column: usize,
 }
 

@@ -1,7 +1,7 @@
-//! A run as it goes: bars at a terminal, plain lines in a pipe, events as JSON for programs. One event type feeds all.
+//! Progress of a run: bars at a terminal, plain lines in a pipe, events as JSON for programs. One event type feeds all.
 //!
-//! Text goes to stderr, as narration; a stream of events is data. Nothing is decided here, and nothing waits on it: a
-//! run goes on where nobody reads any more.
+//! Text goes to stderr, as narration; a stream of events is data. Nothing is decided here, and a run never waits for a
+//! reader: it continues without one.
 
 mod bars;
 mod board;
@@ -19,21 +19,21 @@ use crate::report::print::{self, ReaderState};
 use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
-/// Where the events of a run are shown.
+/// Display of a run's events.
 #[derive(Debug)]
 pub struct Progress {
     shown: ProgressDisplay,
     streams: Mutex<Vec<Stream>>,
 }
 
-/// How the events of a run are shown.
+/// Form of the display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
-    /// Moving bars, for a terminal.
+    /// Live bars, for a terminal.
     Bars,
-    /// A line for each thing that happens.
+    /// A line for each event.
     Lines,
-    /// `lcm.event/1` on stdout.
+    /// `lcm.event/2` on stdout.
     Json,
     Nothing,
 }
@@ -45,7 +45,7 @@ enum ProgressDisplay {
     Nothing,
 }
 
-/// Where events go as JSON, one a line, each at once.
+/// Destination of JSON events, one a line, each written at once.
 #[derive(Debug)]
 enum Stream {
     Stdout,
@@ -69,10 +69,10 @@ impl Progress {
     /// Shows one event.
     pub fn tell(&self, event: &Event) {
         match &self.shown {
-            ProgressDisplay::Bars(bars) => bars.tell(event),
+            ProgressDisplay::Bars(bars) => bars.show(event),
             ProgressDisplay::Lines(style, waits) => {
                 let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
-                waits.tell(event);
+                waits.update(event);
                 for line in lines::lines(event, &waits, *style) {
                     print::note(&sentence(&line, *style));
                 }
@@ -82,7 +82,7 @@ impl Progress {
         self.record(event);
     }
 
-    /// Tells programs alone what people read elsewhere.
+    /// Records an event for programs only, if people read it elsewhere.
     pub fn record(&self, event: &Event) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if !streams.is_empty() {
@@ -91,7 +91,7 @@ impl Progress {
         }
     }
 
-    /// Says to people what is no event.
+    /// Shows people a remark that is not an event.
     pub fn remark(&self, text: &str) {
         match &self.shown {
             ProgressDisplay::Bars(bars) => bars.remark(text),
@@ -100,7 +100,7 @@ impl Progress {
         }
     }
 
-    /// Takes what moves off the screen.
+    /// Removes the live lines from the screen.
     pub fn finish(&self) {
         match &self.shown {
             ProgressDisplay::Bars(bars) => bars.finish(),
@@ -110,20 +110,20 @@ impl Progress {
 }
 
 impl Stream {
-    /// Whether it can go on being written to. What can't is told once, and not tried again: a run must not end half
-    /// done for want of a reader.
+    /// Writes a line and returns true if the destination is still writable. A failure is reported once, and not
+    /// retried: a run must not end half done for lack of a reader.
     fn takes(&mut self, line: &Output) -> bool {
         let (whereto, written) = match self {
             Self::Stdout => ("to stdout", print::stream(line)),
-            Self::File(file) => ("down", file.write_all(line.as_bytes()).map(|()| ReaderState::There)),
+            Self::File(file) => ("to the file", file.write_all(line.as_bytes()).map(|()| ReaderState::There)),
         };
         let why = match written {
             Ok(ReaderState::There) => return true,
-            Ok(ReaderState::Gone) => "nobody reads them".to_owned(),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => "nobody reads them".to_owned(),
+            Ok(ReaderState::Gone) => "its reader has closed it".to_owned(),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => "its reader has closed it".to_owned(),
             Err(error) => error.to_string(),
         };
-        let told = format!("warning: the events can't be written {whereto} any more ({why}); the run goes on");
+        let told = format!("warning: can't write events {whereto} any more ({why}); the run continues");
         print::note(&sentence(&told, Style::PLAIN));
         false
     }

@@ -1,5 +1,5 @@
-//! Scales and rolling updates in every form: one plan and one status, and what each form shows of them. Where each service
-//! has one copy, no form shows any; the golden texts of all other tests hold that.
+//! Scales and rolling updates in every form: one plan and one status, as each form shows them. No form shows copies of
+//! services with one copy; the golden texts of all other tests check that.
 
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -15,12 +15,12 @@ use crate::report::tests::{empty, gpu, reason, step, view};
 use crate::report::text::TextOptions;
 use crate::report::{html, json, markdown, mermaid, metrics, status, text};
 
-/// One service scaled down, one scaled up after that, and one updated.
+/// Plan with one service scaled down, one scaled up after that, and one updated.
 fn plan() -> Plan {
     let scaled = |message: &str| reason(ReasonCode::Scaled, message);
     let down = step(Action::Scale, "chat", State::Busy, 4_000, scaled("it has 3 copies, and 1 is wanted"));
     let up = step(Action::Scale, "web", State::Online, 2_000, scaled("it has 1 copy, and 2 are wanted"));
-    let spec = reason(ReasonCode::SpecChanged, "what it is made from has changed in the manifest");
+    let spec = reason(ReasonCode::SpecChanged, "its spec has changed in the manifest");
     let roll = step(Action::Update, "tts", State::Idle, 1_000, spec);
     let change = CopiesChange { returns_mib: Mebibytes(1_000), ..CopiesChange::roll(2, 2) };
     let steps = vec![

@@ -1,9 +1,9 @@
-//! A table that stays on a terminal: what is to be sent so that it shows the next one. Lines that stay as they are, are
-//! not sent again, so that nothing flickers and a slow connection has little to carry. Pure: who asks for the size, and
-//! when, is not here.
+//! Live table on a terminal: the text to send so that the terminal shows the next frame. Unchanged lines are not sent
+//! again, so that nothing flickers and a slow connection has little to carry. Pure: reading the size, and timing, are
+//! not here.
 //!
-//! It is drawn on the terminal's second screen, where lines are reached by their number: on the first one, what a
-//! resize does to lines above the cursor differs from terminal to terminal.
+//! The table is drawn on the terminal's alternate screen, where lines are addressed by number: on the main one, the
+//! effect of a resize on lines above the cursor differs between terminals.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::report::print::TerminalSize;
 use crate::report::style::{Paint, Style};
 use crate::report::table::counted;
 
-/// What a terminal shows at one moment: no more lines than it has rows.
+/// Content of a terminal at one moment: no more lines than it has rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     lines: Vec<String>,
@@ -20,8 +20,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The text, below it what went wrong, and a line that is always there. Of a text that is too long the beginning
-    /// shows, and how much is below it; of a line that is too long, too.
+    /// Returns the frame: the text, the errors below it, and the foot, which is always there. A text that is too long
+    /// is cut at its end, with the number of lines below; a line that is too long is cut too.
     #[must_use]
     pub fn new(text: &str, wrong: &str, foot: &str, size: TerminalSize, style: Style) -> Self {
         let all: Vec<&str> = text.lines().collect();
@@ -30,17 +30,17 @@ impl Frame {
         let mut lines: Vec<String> = all[..shown].iter().map(|line| (*line).to_owned()).collect();
         if shown < all.len() {
             let below = counted(all.len() - shown, "more line", "more lines");
-            lines.push(style.paint(Paint::Warn, &format!("… {below} below; all of it is shown at the end")));
+            lines.push(style.paint(Paint::Warn, &format!("… {below} below; the whole table is shown at the end")));
         }
         lines.extend(wrong.lines().take(wrong_max(size)).map(ToOwned::to_owned));
         lines.extend([String::new(), style.paint(Paint::Dim, foot)]);
         lines.truncate(size.rows);
-        // Terminals that can't be told not to break a line would move all that is below it.
+        // Terminals that can't disable wrapping would move all lines below.
         let lines = lines.iter().map(|line| cut_off(line, size.columns)).collect();
         Self { lines, size }
     }
 
-    /// Lines that a text may have, beside what went wrong, so that all of it shows.
+    /// Returns the most lines of a text that fit whole, next to these errors.
     #[must_use]
     pub fn headroom(wrong: &str, size: TerminalSize) -> usize {
         // The foot, and the empty line before it.
@@ -48,15 +48,15 @@ impl Frame {
     }
 }
 
-/// What went wrong leaves half of the screen to what is known.
+/// Returns the most lines of errors: half of the screen stays for the table.
 fn wrong_max(size: TerminalSize) -> usize {
     size.rows / 2
 }
 
-/// What turns the one into the other; `None`: nothing that is known is on the screen.
+/// Returns the text that changes one frame into the other; `None`: the screen's content is unknown.
 #[must_use]
 pub fn changes(before: Option<&Frame>, after: &Frame) -> String {
-    // A terminal of another size has moved its lines about, each in its own way.
+    // A terminal that was resized has moved its lines, each in its own way.
     let Some(before) = before.filter(|before| before.size == after.size) else {
         return after.lines.iter().enumerate().fold("\u{1b}[2J".to_owned(), |text, (row, line)| text + &put(row, line));
     };
@@ -67,7 +67,7 @@ pub fn changes(before: Option<&Frame>, after: &Frame) -> String {
             continue;
         }
         text.push_str(&put(row, is));
-        // Only where something is left of what was there: after a whole line the cursor stands on its last letter.
+        // Only where the old line was longer: after a full line the cursor stands on its last letter.
         if columns(is) < columns(was).min(after.size.columns) {
             text.push_str("\u{1b}[K");
         }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_shows_whatever_the_length_of_the_rest() {
+    fn errors_show_with_any_length_of_the_table() {
         let text = "0\n1\n2\n3\n4\n5\n";
         let frame = Frame::new(text, "\nerror\n", "foot", SIZE, Style::PLAIN);
         assert_eq!(Frame::headroom("\nerror\n", SIZE), 4);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_says_so_and_keeps_its_last_column() {
+    fn a_line_that_is_too_long_is_marked_in_its_last_column() {
         let painted = Style { colored: true, ..Style::PLAIN };
         let text = format!("{}\n", painted.paint(Paint::Bad, &"x".repeat(25)));
         let frame = Frame::new(&text, "", "as of 10:00:00 · every 2s · Ctrl-C ends", SIZE, Style::PLAIN);
@@ -163,9 +163,9 @@ mod tests {
         assert!(frame.lines.iter().all(|line| columns(line) <= SIZE.columns));
     }
 
-    /// Whatever stood there: what is sent makes the screen what it would be when drawn anew. Lines too long among them.
+    /// From any earlier content, the sent text produces the same screen as a full redraw. Some lines are too long.
     #[test]
-    fn the_screen_is_always_what_it_would_be_drawn_anew() {
+    fn the_screen_always_equals_a_full_redraw() {
         let texts = [
             "",
             "a\nbb\nccc\n",
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// A terminal that knows what is sent here, and no more.
+    /// Minimal terminal that knows only the codes sent here.
     fn shown(frames: &[&Frame]) -> Vec<String> {
         let mut cells = vec![vec![' '; SIZE.columns]; SIZE.rows];
         let mut before = None;

@@ -1,12 +1,12 @@
-//! Lines for people. A line is put here as a whole and stays one, whatever it is made of: the end of a line in a name, a
-//! message or a log can't begin another one that looks like lcm's. The one way to text for a terminal.
+//! Lines for people. A line added here stays one line, with any content: a line end in a name, a message or a log can't
+//! begin another one that looks like lcm's. The only way to text for a terminal.
 
 use crate::model::harmless;
 use crate::report::fold::folded;
 use crate::report::output::Output;
 use crate::report::style::Style;
 
-/// Lines that are harmless, and may be painted; not folded yet.
+/// Escaped lines, possibly painted; not wrapped yet.
 #[derive(Clone, Debug, Default)]
 pub struct Sheet {
     text: String,
@@ -18,14 +18,14 @@ impl Sheet {
         Self::default()
     }
 
-    /// One line; ends of lines in it become spaces.
+    /// Adds one line; line ends in it become spaces.
     pub fn line(&mut self, text: impl AsRef<str>) -> &mut Self {
         self.text.push_str(&harmless::no_command(harmless::painted_line(text.as_ref(), true)));
         self.text.push('\n');
         self
     }
 
-    /// Lines that stand in by so many columns.
+    /// Adds lines with an indent of this many columns.
     pub fn block<T: AsRef<str>>(&mut self, indent: usize, lines: impl IntoIterator<Item = T>) -> &mut Self {
         for line in lines {
             self.line(format!("{:indent$}{}", "", line.as_ref()));
@@ -33,19 +33,19 @@ impl Sheet {
         self
     }
 
-    /// An empty line.
+    /// Adds an empty line.
     pub fn gap(&mut self) -> &mut Self {
         self.text.push('\n');
         self
     }
 
-    /// Lines of lcm's own.
+    /// Adds lines of lcm's own text.
     pub fn own(&mut self, text: &'static str) -> &mut Self {
         self.block(0, text.lines())
     }
 
-    /// What another layout has set line by line: problems underlined in their files, the usage of a command. It is for
-    /// that layout to keep what it quotes on one line.
+    /// Adds text that another layout has set line by line: problems underlined in their files, the usage of a command.
+    /// That layout must keep its quotations on one line.
     pub fn laid_out(&mut self, text: &str) -> &mut Self {
         self.text.push_str(&harmless::lines(text, true));
         if !text.is_empty() && !text.ends_with('\n') {
@@ -54,26 +54,26 @@ impl Sheet {
         self
     }
 
-    /// How many lines there are.
+    /// Returns the number of lines.
     #[must_use]
     pub fn height(&self) -> usize {
         self.text.lines().count()
     }
 
-    /// For a terminal as wide as this, or for a pipe.
+    /// Returns the output for a terminal of this width, or for a pipe.
     #[must_use]
     pub fn output(&self, style: Style) -> Output {
         Output::new(folded(&self.text, style))
     }
 
-    /// As it was laid out, whatever the width.
+    /// Returns the output without wrapping, at any width.
     #[must_use]
     pub fn unfolded(&self, style: Style) -> Output {
         Output::new(harmless::lines(&self.text, style.colored))
     }
 }
 
-/// A single line, without its end.
+/// Returns a single line, without its end.
 #[must_use]
 pub fn sentence(text: &str, style: Style) -> Output {
     Output::new(folded(&harmless::no_command(harmless::painted_line(text, true)), style))

@@ -7,7 +7,7 @@ pub struct TerminalSize {
     pub columns: usize,
 }
 
-/// Size of a terminal that does not tell.
+/// Size of a terminal that does not report one.
 impl Default for TerminalSize {
     fn default() -> Self {
         Self { rows: 24, columns: 80 }

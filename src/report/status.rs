@@ -1,4 +1,4 @@
-//! What is, now: services, GPUs and goals in one document, `lcm.status/1`, and as a table.
+//! Current status: services, GPUs and goals in one document, `lcm.status/2`, and as a table.
 
 mod document;
 mod gpus;

@@ -1,4 +1,4 @@
-//! How text is set. Colour is decoration: the text beside it means the same.
+//! Style of text. Colour is decoration: the text next to it has the same meaning.
 
 use anstyle::AnsiColor;
 
@@ -8,20 +8,20 @@ use crate::model::harmless;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     pub colored: bool,
-    /// Columns of the terminal; `None`: it is no terminal, and a line may be as long as it is.
+    /// Columns of the terminal; `None`: not a terminal, and a line may have any length.
     pub width: Option<usize>,
-    /// Amounts are drawn, beside being told.
+    /// True if amounts are drawn, in addition to their figures.
     pub bars: bool,
 }
 
 /// Meaning of a stretch of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
-    /// Comes up, or is well.
+    /// Starts, or is healthy.
     Good,
-    /// Goes away, or is broken.
+    /// Stops, or has failed.
     Bad,
-    /// Changes, or wants attention.
+    /// Changes, or needs attention.
     Warn,
     /// Can be skipped.
     Dim,
@@ -44,7 +44,7 @@ impl Paint {
 impl Style {
     pub const PLAIN: Self = Self { colored: false, width: None, bars: false };
 
-    /// `text`, painted where there is colour, and with no code of others in it. Measure and pad before.
+    /// Returns `text`, painted where there is colour, and without foreign codes. Measure and pad before.
     #[must_use]
     pub fn paint(self, paint: Paint, text: &str) -> String {
         let text = harmless::line(text);
@@ -52,7 +52,7 @@ impl Style {
         if self.colored && !text.is_empty() { format!("{code}{text}{code:#}") } else { text }
     }
 
-    /// A unified diff, its lines painted by what they say.
+    /// Returns a line of a unified diff, painted by its kind.
     #[must_use]
     pub fn diff_line(self, line: &str) -> String {
         let line = harmless::line(line);

@@ -1,4 +1,4 @@
-//! Columns that line up, and the words that every report writes numbers and times in.
+//! Aligned columns, and the notation of numbers and times in every report.
 
 use jiff::Timestamp;
 
@@ -8,10 +8,10 @@ use crate::model::size::Mebibytes;
 use crate::report::fold::columns;
 use crate::report::style::{Paint, Style};
 
-/// Between two columns.
+/// Gap between two columns.
 const GAP: &str = "  ";
 
-/// One place in a table.
+/// Cell of a table.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     text: String,
@@ -20,12 +20,12 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// As one line that does nothing to a terminal, whoever wrote it.
+    /// Returns a cell with any text as one line without terminal codes.
     pub fn new(text: impl AsRef<str>) -> Self {
         Self { text: harmless::line(text.as_ref()), paint: None, right: false }
     }
 
-    /// Of a text of ours that is painted already.
+    /// Returns a cell with lcm's own text, which may be painted.
     pub(super) fn painted(text: String) -> Self {
         Self { text, paint: None, right: false }
     }
@@ -35,14 +35,14 @@ impl Cell {
         Self { paint: Some(paint), ..self }
     }
 
-    /// Figures stand under each other by their last digit.
+    /// Aligns the cell to the right, as for figures.
     #[must_use]
     pub fn right(self) -> Self {
         Self { right: true, ..self }
     }
 }
 
-/// Each row as a line, without a newline and without spaces at its end. The last cell of a row widens no column.
+/// Returns each row as a line, without a newline and trailing spaces. The last cell of a row widens no column.
 #[must_use]
 pub fn lines(rows: &[Vec<Cell>], style: Style) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -54,7 +54,7 @@ pub fn lines(rows: &[Vec<Cell>], style: Style) -> Vec<String> {
     rows.iter().map(|row| line(row, &widths, style)).collect()
 }
 
-/// What no row has anything to say of leaves no gap.
+/// Removes columns that are empty in all rows.
 #[must_use]
 pub fn without_empty_columns(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -68,7 +68,7 @@ pub fn without_empty_columns(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
 }
 
 fn line(row: &[Cell], widths: &[usize], style: Style) -> String {
-    // Spaces are held back until something follows them, so that paint can't hide them at the end of a line.
+    // Spaces are held back until text follows them, so that paint can't hide them at the end of a line.
     let (mut line, mut pending) = (String::new(), String::new());
     for (position, cell) in row.iter().enumerate() {
         let padding = " ".repeat(widths[position].saturating_sub(width(&cell.text)));
@@ -87,36 +87,36 @@ fn line(row: &[Cell], widths: &[usize], style: Style) -> String {
     line
 }
 
-/// A text may be painted already.
+/// Returns the width of a text, which may be painted.
 fn width(text: &str) -> usize {
     columns(text)
 }
 
-/// Whether all lines, set in this far, fit beside each other as they are.
+/// Returns true if all lines, with this indent, fit the width as they are.
 #[must_use]
 pub fn fit<'a>(lines: impl IntoIterator<Item = &'a String>, indent: usize, style: Style) -> bool {
     style.width.is_none_or(|width| lines.into_iter().all(|line| columns(line) + indent <= width))
 }
 
-/// `24 576`: a figure whose unit stands elsewhere.
+/// Returns `24 576`: a figure whose unit is elsewhere.
 #[must_use]
 pub fn figure(amount: Mebibytes) -> String {
     amount.to_string().trim_end_matches(" MiB").to_owned()
 }
 
-/// `1 service`, `2 services`.
+/// Returns `1 service`, `2 services`.
 #[must_use]
 pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// `stop:ollama`, as one would say it.
+/// Returns the step `stop:ollama` in words: `stop ollama`.
 #[must_use]
-pub fn holds_command(step: &StepId) -> String {
+pub fn step_text(step: &StepId) -> String {
     step.to_string().replacen(':', " ", 1)
 }
 
-/// `0`; the beginning of the id where the index does not say which: instances of one GPU share theirs.
+/// Returns `0`; the beginning of the id where several GPUs have the index: instances of one GPU share theirs.
 pub(super) fn gpu_name<'a>(id: &GpuId, all: impl Iterator<Item = (&'a GpuId, u32)>) -> String {
     let all: Vec<(&GpuId, u32)> = all.collect();
     let index = all.iter().find(|(other, _)| *other == id).map(|(_, index)| *index);
@@ -124,14 +124,14 @@ pub(super) fn gpu_name<'a>(id: &GpuId, all: impl Iterator<Item = (&'a GpuId, u32
     index.filter(alone).map_or_else(|| beginning(id, &all), |index| index.to_string())
 }
 
-/// `MIG-3a9be2f0`: up to the second dash, as long as that is one of all.
+/// Returns `MIG-3a9be2f0`: the id up to the second dash, if that is unique.
 fn beginning(id: &GpuId, all: &[(&GpuId, u32)]) -> String {
     let short = id.as_str().match_indices('-').nth(1).map_or(id.as_str(), |(end, _)| &id.as_str()[..end]);
     let is_one = all.iter().filter(|(other, _)| other.as_str().starts_with(short)).count() <= 1;
     if is_one { short.to_owned() } else { id.to_string() }
 }
 
-/// `a, b and c`.
+/// Returns `a, b and c`.
 #[must_use]
 pub fn listed<T: AsRef<str>>(words: &[T]) -> String {
     match words {
@@ -144,7 +144,7 @@ pub fn listed<T: AsRef<str>>(words: &[T]) -> String {
     }
 }
 
-/// `2h 03m`: the two largest units of the time between.
+/// Returns `2h 03m`: the two largest units of the time between.
 #[must_use]
 pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
     let seconds = to.duration_since(from).as_secs().max(0);
@@ -157,7 +157,7 @@ pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// `12.3 s`, `2m 05s`: how long a step took.
+/// Returns the duration of a step: `12.3 s`, `2m 05s`.
 #[must_use]
 pub fn took(milliseconds: u64) -> String {
     let tenths = milliseconds.saturating_add(50) / 100;
@@ -169,10 +169,10 @@ pub fn took(milliseconds: u64) -> String {
     }
 }
 
-/// `95 s`, `2 min 30 s`, `1 h 10 min`: a time that is known about, in steps that people think in.
+/// Returns an approximate duration, rounded to usual steps: `95 s`, `2 min 30 s`, `1 h 10 min`.
 #[must_use]
 pub fn about(milliseconds: u64) -> String {
-    // Below so many seconds in steps of so many: nobody takes `95 s` for a promise, as `94.7 s` would be.
+    // Upper bounds and steps, in seconds. A rounded `95 s` does not look as exact as `94.7 s` would.
     const STEPS: [(u64, u64); 4] = [(20, 1), (120, 5), (600, 30), (7_200, 60)];
     let exact = milliseconds.saturating_add(500) / 1000;
     let step = STEPS.iter().find(|(below, _)| exact < *below).map_or(600, |(_, step)| *step);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_is_called_by_its_index_where_that_says_which() {
+    fn a_gpu_is_named_by_its_index_where_that_is_unique() {
         let ids = ["GPU-a", "MIG-b", "MIG-c"].map(Into::into);
         let all = || ids.iter().zip([0, 1, 1]);
         assert_eq!(ids.each_ref().map(|id| gpu_name(id, all())), ["0", "MIG-b", "MIG-c"]);
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn estimates_are_rounded_as_people_do() {
-        let holds_command = [
+        let texts = [
             (3, "1 s"),
             (1_499, "1 s"),
             (4_200, "4 s"),
@@ -251,7 +251,7 @@ mod tests {
             (7_190_000, "2 h"),
             (7_700_000, "2 h 10 min"),
         ];
-        for (milliseconds, expected) in holds_command {
+        for (milliseconds, expected) in texts {
             assert_eq!(about(milliseconds), expected, "{milliseconds}");
         }
     }

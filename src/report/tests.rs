@@ -1,4 +1,4 @@
-//! Plans made by hand, for the tests of every form.
+//! Hand-made plans, for the tests of every form.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ pub(crate) static LOOKED: LazyLock<InspectedCounts> = LazyLock::new(|| {
     InspectedCounts::of(&[(3, "container", "containers"), (2, "process tree", "process trees"), (1, "GPU", "GPUs")])
 });
 
-/// As a plan is seen that was made from the manifest's own mode.
+/// Returns the view of a plan that was made from the manifest's own mode.
 pub(crate) fn view(plan: &Plan, purpose: Purpose) -> PlanView<'_> {
     PlanView {
         plan,
@@ -82,7 +82,7 @@ pub(crate) fn switch() -> Plan {
         "comfyui",
         State::Registered,
         19_074,
-        reason(ReasonCode::WantedByMode, "mode video wants it"),
+        reason(ReasonCode::WantedByMode, "wanted by mode video"),
     );
     start.needs = vec!["stop:ollama".into(), "start:web".into()];
     start.estimate_ms = Some(42_000);
@@ -105,21 +105,21 @@ pub(crate) fn switch() -> Plan {
             start,
         ],
         kept: vec![
-            kept("cosyvoice", State::Online, "it runs as mode video wants it"),
-            kept("whisper", State::Offline, "it is off, and nothing wants it"),
+            kept("cosyvoice", State::Online, "online, as it should be: wanted by mode video"),
+            kept("whisper", State::Offline, "it is off, and not wanted"),
         ],
         blocked: vec![Blocked {
             service: "vidi".into(),
             reason: reason(
                 ReasonCode::NoCapacity,
-                "it needs 16 000 MiB, and GPU 0 has 4 478 MiB left beside what is wanted more",
+                "it needs 16 000 MiB, and GPU 0 has 4 478 MiB left next to services with a higher priority",
             ),
         }],
         left: vec![Left {
             service: "paint".into(),
             state: State::Online,
             waits_for: vec!["vidi".into()],
-            message: "it is not in mode video; it runs on until vidi can start".to_owned(),
+            message: "not part of mode video; it keeps running until vidi can start".to_owned(),
         }],
         held: vec![Held {
             service: "trainer".into(),
@@ -132,18 +132,18 @@ pub(crate) fn switch() -> Plan {
             instance: crate::runtime::process::instance("abc".to_owned()),
             carrier: None,
             state: State::Online,
-            message: "it bears this project's mark, but the manifest does not name it".to_owned(),
+            message: "it carries this project's mark, but the manifest does not name it".to_owned(),
         }],
-        warnings: vec!["UNPROVEN: no driver tells of GPU memory, so declared sizes stand in".to_owned()],
+        warnings: vec!["not measured: no GPU driver found; using the sizes in the manifest".to_owned()],
         ..empty()
     }
 }
 
-/// A text that every form must show as text: what HTML, Markdown, Mermaid and GitHub could read in it.
+/// Text that every form must show as text: all that HTML, Markdown, Mermaid and GitHub could interpret in it.
 pub(crate) const HOSTILE: &str =
     "</script><script>alert(1)</script> \"'`|\\ --> @kim #77 $a$ [x](http://x) *b* _c_ end; <!-- &amp; ]] }} ]) %%";
 
-/// The same plan with every text that comes from outside made hostile.
+/// Returns the same plan with every foreign text made hostile.
 pub(crate) fn hostile() -> Plan {
     let mut plan = switch();
     (plan.project, plan.mode, plan.host) = (HOSTILE.into(), Some(HOSTILE.into()), HOSTILE.to_owned());

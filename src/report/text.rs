@@ -1,7 +1,8 @@
-//! A plan for people: what will be done and why, what it frees or takes, what it waits for, and why the rest is not
-//! done. With nothing to do one line says so, and what was looked at. The last line counts, always in the same words.
+//! Plan for people: the steps with their reasons, the memory that they free or take, the steps they wait for, and the
+//! reasons why the rest is not done. A plan without steps is one line, with the inspected objects. The last line has
+//! the counts, always in the same words.
 //!
-//! Reasons are the planner's own sentences; nothing is explained here that the plan does not say.
+//! Reasons are the planner's own sentences; nothing is explained here that the plan does not contain.
 
 mod blocks;
 mod gpus;
@@ -18,18 +19,18 @@ use crate::report::view::{self, PlanView};
 
 use blocks::ServiceRow;
 
-/// All but the first line and the last ones stand in by this.
+/// Indent of all lines but the first and the last ones, in columns.
 const BLOCK_INDENT: usize = 2;
 
-/// How a plan's text is set.
+/// Settings of a plan's text.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOptions {
-    /// Whole routes, and what is kept, line by line.
+    /// True for whole routes, and for each unchanged service.
     pub verbose: bool,
     pub style: Style,
 }
 
-/// The whole text, ending in a newline.
+/// Returns the whole text, ending in a newline.
 #[must_use]
 pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
     let (plan, TextOptions { style, .. }) = (view.plan, setting);
@@ -44,7 +45,7 @@ pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
             sheet.line(style.paint(Paint::Strong, &line));
         }
     }
-    // Where nothing can be done, it may be for want of room.
+    // Where nothing can be done, the reason may be lack of memory.
     let lacks_capacity = plan.blocked.iter().any(|blocked| blocked.reason.code == ReasonCode::NoCapacity);
     if lacks_capacity || !plan.steps.is_empty() {
         push_block(&mut sheet, &gpus::lines(&plan.gpus, style));
@@ -59,7 +60,7 @@ pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
         sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning)));
     }
     if plan.placement == Placement::Bounded && !plan.steps.is_empty() {
-        sheet.gap().own("The placing is sound, but not proven to be the best.");
+        sheet.gap().own("The placement is valid, but may not be optimal.");
     }
     if let Some((_, standing)) = view.saved() {
         sheet.gap().line(standing.sentence()).block(BLOCK_INDENT, standing.differences());
@@ -72,7 +73,8 @@ pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
     sheet.output(style)
 }
 
-/// `lcm plan · studio · mode video (manifest) · goals narrate · host box · engine … 20.10`; broken between its parts.
+/// Returns `lcm plan · studio · mode video (manifest) · goals narrate · host box · engine … 20.10`; wrapped between its
+/// parts.
 fn head(view: PlanView<'_>, style: Style) -> Vec<String> {
     let mut lines = vec![view.command().to_owned()];
     for part in view.parts() {
@@ -86,7 +88,7 @@ fn head(view: PlanView<'_>, style: Style) -> Vec<String> {
     lines
 }
 
-/// What goes, what changes, what comes, what is kept, and what is not done.
+/// Returns the rows of all services: stopped, changed, started, kept, and not done.
 fn rows(view: PlanView<'_>, setting: TextOptions) -> Vec<ServiceRow> {
     let (plan, TextOptions { style, verbose }) = (view.plan, setting);
     let mut rows: Vec<ServiceRow> = Vec::new();

@@ -1,7 +1,7 @@
-//! What every form of a plan says alike: whose it is, what it comes to, what is not done and why. Text, Markdown and
-//! HTML only set it.
+//! Texts common to every form of a plan: its origin, its result, the rest that is not done and the reasons. Text,
+//! Markdown and HTML only lay it out.
 //!
-//! Reasons are the planner's own sentences; nothing is explained here that the plan does not say.
+//! Reasons are the planner's own sentences; nothing is explained here that the plan does not contain.
 
 pub(super) mod entry;
 mod looked;
@@ -13,12 +13,12 @@ use crate::model::desired::ModeSource;
 use crate::model::holds::ModeOverride;
 use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
-use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose, ReasonCode};
+use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose};
 use crate::report::table::{counted, listed};
 
 pub use looked::InspectedCounts;
 
-/// A plan, and what is known of it besides.
+/// Plan, and facts about it.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanView<'a> {
     pub plan: &'a Plan,
@@ -26,13 +26,13 @@ pub struct PlanView<'a> {
     pub origin: PlanOrigin<'a>,
 }
 
-/// Where a plan comes from.
+/// Origin of a plan.
 #[derive(Clone, Copy, Debug)]
 pub enum PlanOrigin<'a> {
-    /// Made for whoever reads it, from the world as it is.
+    /// Made for the reader, from the present observation.
     Now {
         mode_source: ModeSource,
-        /// The word that the mode follows, where it follows one.
+        /// Mode override that is in force, if there is one.
         switched: Option<&'a ModeOverride>,
         looked: &'a InspectedCounts,
     },
@@ -40,31 +40,32 @@ pub enum PlanOrigin<'a> {
     Saved(&'a Freshness),
 }
 
-/// What a saved plan is worth by now.
+/// Freshness of a saved plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// Planning again now gives the same steps.
     Holds,
-    /// It does not; what differs, a line each.
+    /// Planning again gives other steps; the differences, a line each.
     Stale(Vec<String>),
-    /// It can't be told, for this reason.
+    /// Not known, for this reason.
     Unknown(String),
 }
 
 impl Freshness {
-    /// In one sentence.
+    /// Returns the freshness as one sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
-            Self::Holds => "It still holds: planning again now gives the same steps.".to_owned(),
+            Self::Holds => "It is still valid: planning again now gives the same steps.".to_owned(),
             Self::Stale(_) => {
-                "It is stale: planning again now gives another plan, so `lcm apply --plan` would refuse it.".to_owned()
+                "It is stale: planning again now gives another plan; `lcm apply --plan` would refuse this one."
+                    .to_owned()
             }
-            Self::Unknown(why) => format!("Whether it still holds is not known: {why}."),
+            Self::Unknown(why) => format!("It is not known whether it is still valid: {why}."),
         }
     }
 
-    /// What differs, where that is known.
+    /// Returns the differences, where they are known.
     #[must_use]
     pub fn differences(&self) -> &[String] {
         match self {
@@ -75,7 +76,7 @@ impl Freshness {
 }
 
 impl<'a> PlanView<'a> {
-    /// When and where a saved plan was made, and what it is worth by now; nothing of one that was made just now.
+    /// Returns time and host of a saved plan, and its freshness; `None` for a plan that was just made.
     pub(super) fn saved(&self) -> Option<(String, &'a Freshness)> {
         match self.origin {
             PlanOrigin::Now { .. } => None,
@@ -83,7 +84,7 @@ impl<'a> PlanView<'a> {
         }
     }
 
-    /// `studio`, `mode video (manifest)`, `goals narrate`, `host box`, `engine … 20.10`
+    /// Returns `studio`, `mode video (manifest)`, `goals narrate`, `host box`, `engine … 20.10`.
     pub(super) fn parts(&self) -> Vec<String> {
         let plan = self.plan;
         let mut parts = vec![plan.project.to_string()];
@@ -99,7 +100,7 @@ impl<'a> PlanView<'a> {
         parts
     }
 
-    /// What made it: `lcm plan`, or the command that shows what it is about to do.
+    /// Returns the command that made the plan: `lcm plan`, or the one that shows it before it acts.
     pub(super) fn command(&self) -> &'static str {
         match self.purpose {
             Purpose::Apply => "lcm plan",
@@ -116,13 +117,13 @@ impl<'a> PlanView<'a> {
             PlanOrigin::Now { mode_source: ModeSource::Manifest, .. } => "manifest".to_owned(),
             PlanOrigin::Now { mode_source: ModeSource::CommandLine, .. } => "command line".to_owned(),
             PlanOrigin::Now { mode_source: ModeSource::Override, switched, .. } => {
-                switched.map_or_else(|| "switched".to_owned(), ModeOverride::by_whom)
+                switched.map_or_else(|| "switched".to_owned(), ModeOverride::attribution)
             }
         };
         self.plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))
     }
 
-    /// A mode that an operator switched to is told with whose it is, also where there is nothing to do.
+    /// Returns a mode that an operator switched to, with the operator; shown also where there is nothing to do.
     fn switched_mode(&self) -> Option<String> {
         match self.origin {
             PlanOrigin::Now { switched: Some(_), .. } => Some(self.mode()),
@@ -130,7 +131,7 @@ impl<'a> PlanView<'a> {
         }
     }
 
-    /// What it was made from: `looked at 3 containers and 1 GPU`; a file does not tell.
+    /// Returns the inspected objects: `inspected 3 containers and 1 GPU`; a file does not record them.
     fn looked(&self) -> Option<String> {
         match self.origin {
             PlanOrigin::Now { looked, .. } => Some(looked.to_string()),
@@ -138,7 +139,7 @@ impl<'a> PlanView<'a> {
         }
     }
 
-    /// The one sentence of a plan without steps.
+    /// Returns the one sentence of a plan without steps.
     pub(super) fn nothing(&self) -> String {
         let plan = self.plan;
         let looked = self.looked();
@@ -149,20 +150,20 @@ impl<'a> PlanView<'a> {
             let services = counted(plan.blocked.len(), "service", "services");
             return format!("Nothing can be done now{mode}: {services} {are} blocked{evidence}.");
         }
-        let spent = plan.held.iter().filter(|held| held.reason.code == ReasonCode::BudgetSpent).count();
+        let spent = plan.held.iter().filter(|held| held.reason.code.is_of_budget()).count();
         if spent > 0 && !matches!(self.purpose, Purpose::Down | Purpose::Stop) {
-            let (are, its) = if spent == 1 { ("is", "its budget") } else { ("are", "their budgets") };
+            let (are, its) = if spent == 1 { ("is", "its restart budget") } else { ("are", "their restart budgets") };
             let services = counted(spent, "service", "services");
-            return format!("Nothing can be done now{mode}: {services} {are} kept down by {its}{evidence}.");
+            return format!("Nothing can be done now{mode}: {services} {are} held by {its}{evidence}.");
         }
         let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
         match self.purpose {
             Purpose::Apply => {}
             Purpose::Down if plan.held.is_empty() && plan.orphans.is_empty() => {
-                return format!("Nothing to do: nothing of {} runs{evidence}.", plan.project);
+                return format!("Nothing to do: no service of {} is running{evidence}.", plan.project);
             }
             Purpose::Down => {
-                return format!("Nothing to do: nothing of {} runs but what is held{evidence}.", plan.project);
+                return format!("Nothing to do: no service of {} is running except held ones{evidence}.", plan.project);
             }
             Purpose::Start | Purpose::Restart => {
                 return format!("Nothing to do: {}{evidence}.", named(plan, "runs", "run"));
@@ -170,37 +171,37 @@ impl<'a> PlanView<'a> {
             Purpose::Stop => return format!("Nothing to do: {}{evidence}.", named(plan, "is off", "are off")),
         }
         let one = plan.kept.len() == 1;
-        let them = if one { "it" } else { "them" };
+        let matches = if one { "matches" } else { "match" };
         let mode = self.switched_mode().or_else(|| plan.mode.as_ref().map(|mode| format!("mode {mode}")));
-        let wish = mode.map_or_else(|| "wanted".to_owned(), |mode| format!("{mode} wants {them}"));
-        let (services, are) = (counted(plan.kept.len(), "service", "services"), if one { "is" } else { "are" });
+        let target = mode.unwrap_or_else(|| "the manifest".to_owned());
+        let services = counted(plan.kept.len(), "service", "services");
         let off = plan.kept.len() - running;
         let held = if plan.held.is_empty() { String::new() } else { format!(", {} held", plan.held.len()) };
         let looked = looked.map(|looked| format!("; {looked}")).unwrap_or_default();
         format!(
-            "Nothing to do: {services} of {} {are} as {wish} ({running} running, {off} off{held}{looked}).",
+            "Nothing to do: {services} of {} already {matches} {target} ({running} running, {off} off{held}{looked}).",
             plan.project
         )
     }
 
-    /// What it comes to, as a sentence.
+    /// Returns the plan's result as a sentence.
     pub(super) fn headline(&self) -> String {
         if self.plan.is_idle() { self.nothing() } else { format!("Plan: {}.", summary(self.plan)) }
     }
 }
 
-/// `made on box at 2026-11-20 10:00:00 UTC`
+/// Returns `made on box at 2026-11-20 10:00:00 UTC`.
 fn made(at: Timestamp, host: &str) -> String {
     format!("made on {host} at {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))
 }
 
-/// `comfyui and ollama run`
+/// Returns `comfyui and ollama run`.
 fn named(plan: &Plan, one: &str, several: &str) -> String {
     let names: Vec<String> = plan.request.targets.iter().map(ToString::to_string).collect();
     format!("{} {}", listed(&names), if names.len() == 1 { one } else { several })
 }
 
-/// What nothing is done to, and why.
+/// Entry without a step, and the reason.
 #[derive(Clone, Debug)]
 pub(super) struct NotDone {
     pub(super) symbol: &'static str,
@@ -210,7 +211,7 @@ pub(super) struct NotDone {
     pub(super) why: String,
 }
 
-/// What runs, or is off, as it should be.
+/// Returns services that run, or are off, as they should.
 pub(super) fn kept(plan: &Plan) -> Vec<NotDone> {
     let kept = plan.kept.iter().map(|kept| NotDone {
         symbol: "=",
@@ -222,7 +223,7 @@ pub(super) fn kept(plan: &Plan) -> Vec<NotDone> {
     kept.collect()
 }
 
-/// What runs on until something blocked can start.
+/// Returns services that keep running until a blocked one can start.
 pub(super) fn left_running(plan: &Plan) -> Vec<NotDone> {
     let left = plan.left.iter().map(|left| NotDone {
         symbol: "=",
@@ -234,7 +235,7 @@ pub(super) fn left_running(plan: &Plan) -> Vec<NotDone> {
     left.collect()
 }
 
-/// Calls of hooks and notifiers that earlier runs have left.
+/// Returns calls of hooks and notifiers that earlier runs did not complete.
 pub(super) fn pending(plan: &Plan) -> Vec<NotDone> {
     let pending = plan.pending.iter().map(|line| NotDone {
         symbol: if line.status == PendingStatus::Due { "+" } else { "=" },
@@ -250,7 +251,7 @@ pub(super) fn pending(plan: &Plan) -> Vec<NotDone> {
     pending.collect()
 }
 
-/// Blocked and held services, orphans and claims: an operator may want to act on them.
+/// Returns blocked and held services, orphans and claims: an operator may want to act on them.
 pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
     let blocked = plan.blocked.iter().map(|blocked| NotDone {
         symbol: "!",
@@ -288,8 +289,8 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
     blocked.chain(held).chain(orphans).chain(claimed).collect()
 }
 
-/// `1 to stop, 2 to start, 3 kept, 0 blocked`: these four are always there, and always in this order, so that a script
-/// can look for them; the others only where there are any. Each service is counted once.
+/// Returns `1 to stop, 2 to start, 3 kept, 0 blocked`: these four are always there, and always in this order, so that a
+/// script can look for them; the others only where there are any. Each service is counted once.
 pub(super) fn summary(plan: &Plan) -> String {
     let entries = entry::entries(plan);
     let mut parts: Vec<String> = Vec::new();
@@ -320,15 +321,15 @@ pub(super) fn summary(plan: &Plan) -> String {
     parts.join(", ")
 }
 
-/// Orphans that this plan leaves: those that go have steps.
+/// Returns orphans that this plan leaves: stopped ones have steps.
 fn orphans_left(plan: &Plan) -> impl Iterator<Item = &OrphanLine> {
-    // A service may have its name, and steps of its own.
-    let goes =
+    // A service may have the orphan's name, and steps of its own.
+    let stops =
         |orphan: &OrphanLine| plan.steps.iter().any(|step| step.expect.instance.as_ref() == Some(&orphan.instance));
-    plan.orphans.iter().filter(move |orphan| !goes(orphan))
+    plan.orphans.iter().filter(move |orphan| !stops(orphan))
 }
 
-/// Without what is said of another service anyway: why that one is blocked, on which this one depends.
+/// Returns a message without the reason of another blocked service that this one depends on, which has its own line.
 fn told_once<'a>(plan: &Plan, message: &'a str) -> &'a str {
     let mut causes = plan.blocked.iter().map(|blocked| blocked.reason.message.as_str());
     causes.find_map(|cause| message.strip_suffix(cause)?.strip_suffix(": ")).unwrap_or(message)

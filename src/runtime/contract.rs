@@ -26,17 +26,17 @@ use crate::runtime::{Inspection, LogMark, Logged, Pause, Start, StopRequest};
 pub trait Runtime: Any + Send + Sync {
     fn name(&self) -> RuntimeName;
 
-    /// Reads all that this manifest can touch, and what holds room beside that. A reading that fails is unknown in the
-    /// facts.
+    /// Reads every instance that this manifest can touch, and every other holder of capacity. A reading that fails is
+    /// unknown in the facts.
     async fn read(&self, desired: &Desired) -> RuntimeReading;
 
-    /// Records what proves later that the project's instances are its own; for runs that change things.
+    /// Records the proof that the project's instances are its own, for later readings; called by runs that change them.
     async fn record(&self, _: &ProjectName) {}
 
-    /// Reads one service as it is at this moment, without probing it.
+    /// Returns the present state of one service, without probing it.
     async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError>;
 
-    /// Reads the same, and what belongs to the service by processes and ports, of one moment.
+    /// Returns the same inspection with the processes and ports of the service, read at one time.
     async fn inspect_owned(
         &self,
         project: &ProjectName,
@@ -45,10 +45,10 @@ pub trait Runtime: Any + Send + Sync {
         Ok((self.inspect(project, service).await?, Vec::new()))
     }
 
-    /// Proves everything that a start needs and that takes no memory. Changes nothing that runs.
+    /// Prepares everything that a start needs and that takes no GPU memory. Changes no running instance.
     async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError>;
 
-    /// Brings it up, creating it first where needed, and returns as soon as it runs.
+    /// Starts the service, creating its instance first where needed, and returns as soon as the instance runs.
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError>;
 
     /// Removes the previous revision, since the new one is healthy.
@@ -56,31 +56,31 @@ pub trait Runtime: Any + Send + Sync {
         Ok(())
     }
 
-    /// Removes the new one, and starts the previous revision again. `false`: there was none.
+    /// Removes the new revision and starts the previous one again. Returns `false` if there was no previous revision.
     async fn restore(&self, _: &ProjectName, _: &Service) -> Result<bool, DriverError> {
         Ok(false)
     }
 
-    /// Ends it and all that it started; returns when nothing of it is left.
+    /// Stops the instance and all processes that it started; returns when none of them is left.
     async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError>;
 
-    /// Freezes it: it keeps what it holds.
+    /// Pauses the instance, which keeps all that it holds.
     async fn pause(&self, _: &Pause<'_>) -> Result<(), DriverError> {
         Err(self.unsupported("pause"))
     }
 
-    /// Lets what is frozen go on.
+    /// Resumes a paused instance.
     async fn unpause(&self, _: &Pause<'_>) -> Result<(), DriverError> {
         Err(self.unsupported("unpause"))
     }
 
-    /// Changes settings of a running instance in place; where the runtime rolls, writes the new spec with its number of
-    /// copies, and returns before they are replaced.
+    /// Changes settings of a running instance in place. A runtime with rolling updates writes the new spec with its
+    /// number of copies, and returns before the copies are replaced.
     async fn update(&self, _: &ProjectName, _: &Service, _: &Instance) -> Result<(), DriverError> {
         Err(self.unsupported("update"))
     }
 
-    /// Writes the number of copies, and returns before they are ready.
+    /// Sets the number of copies, and returns before they are ready.
     async fn scale(&self, _: &ProjectName, _: &Service, _: &Instance, _: u32) -> Result<(), DriverError> {
         Err(self.unsupported("scale"))
     }
@@ -95,16 +95,16 @@ pub trait Runtime: Any + Send + Sync {
         Err(self.unsupported("exec"))
     }
 
-    /// Reads whether the instance is alive, and healthy where it checks itself.
+    /// Checks that the instance is alive, and healthy where the runtime has a health check of its own.
     async fn check(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading;
 
-    /// Reads what tells this start of an instance from all others.
+    /// Returns an id of the instance's current start, unique among all starts.
     async fn start_id(&self, instance: &Instance) -> Result<String, DriverError>;
 
-    /// Reads since when it runs; `None`: that is not known.
+    /// Returns the time of the instance's last start; `None`: unknown.
     async fn started_at(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Option<Timestamp>;
 
-    /// Searches what it wrote since its start.
+    /// Searches the instance's output since its start.
     async fn search_log(
         &self,
         project: &ProjectName,
@@ -113,10 +113,10 @@ pub trait Runtime: Any + Send + Sync {
         pattern: &Regex,
     ) -> Result<LogSearch, DriverError>;
 
-    /// Reads the last lines that it wrote.
+    /// Returns the last lines of the service's output.
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String>;
 
-    /// Reads what it wrote after `mark`, or since its last start. `None`: nothing was ever written.
+    /// Returns the service's output after `mark`, or since its last start. `None`: nothing was ever written.
     async fn log_from(
         &self,
         project: &ProjectName,
@@ -124,58 +124,58 @@ pub trait Runtime: Any + Send + Sync {
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError>;
 
-    /// Reads which ports of this host the runtime forwards, and to which instances.
+    /// Returns the ports of this host that the runtime forwards, with the instances that they lead to.
     async fn forwarded(&self) -> Vec<Attribution> {
         Vec::new()
     }
 
-    /// Returns why the endpoint is not this host's; `None` also before it was asked.
+    /// Returns the reason why the endpoint is not this host's; `None` also before the first request to it.
     fn elsewhere(&self) -> Option<&str> {
         None
     }
 
-    /// Returns a reader of the processes of its services; `None`: it has none on this host.
+    /// Returns a reader of the processes of this runtime's services; `None`: the runtime has no processes on this host.
     fn processes(&self) -> Option<ProcessReader> {
         None
     }
 
-    /// Reads where the host paths of its services lead, on the host that they are of.
+    /// Resolves the host paths of this runtime's services, on the host that the paths belong to.
     fn paths(&self, desired: &Desired) -> BTreeMap<String, PathFact> {
         paths::of_runtime(desired, &self.name())
     }
 
-    /// Returns the host around the container that lcm runs in, as far as its endpoint has told it by now.
+    /// Returns the host around the container that lcm runs in, as far as the endpoint has reported it so far.
     fn outer_host(&self) -> OuterHost {
         OuterHost::default()
     }
 
-    /// Reads the mounts of lcm's own container; `None`: its endpoint knows no such container.
+    /// Returns the mounts of lcm's own container; `None`: the endpoint knows no such container.
     async fn own_mounts(&self) -> Option<Vec<MountFact>> {
         None
     }
 
-    /// Reads what runs without a manifest, beside the facts of that moment.
+    /// Discovers what runs without a manifest, in addition to the facts of that moment.
     async fn discover(&self, _: &Facts) -> Discovered {
         Discovered::default()
     }
 
-    /// Returns the process, where [`Runtime::adopt`] would take it for this service.
+    /// Returns the process if [`Runtime::adopt`] would accept it for this service.
     fn adoptable(&self, _: &Desired, _: &ServiceName, _: i32) -> Result<ProcessFact, DriverError> {
         Err(self.unsupported("adopt a process for"))
     }
 
-    /// Takes a foreign process for this service, until it ends. The caller holds the host's lock.
+    /// Adopts a foreign process as this service, until the process ends. The caller holds the host's lock.
     fn adopt(&self, _: &Desired, _: &ServiceName, _: i32) -> Result<ProcessFact, DriverError> {
         Err(self.unsupported("adopt a process for"))
     }
 
-    /// Error of an effect that the runtime has not.
+    /// Returns the error of an effect that the runtime does not support.
     fn unsupported(&self, what: &str) -> DriverError {
         DriverError::Refused(format!("the runtime `{}` can't {what} a service", self.name()))
     }
 }
 
-/// Reads the living processes of services, when it is called. Blocking.
+/// Reader of the running processes of services; reads when it is called. Blocking.
 pub type ProcessReader = Box<dyn FnOnce() -> io::Result<Box<dyn ServiceProcesses>> + Send>;
 
 /// Host around the container that lcm runs in.
@@ -186,11 +186,11 @@ pub struct OuterHost {
     pub id: Option<String>,
 }
 
-/// All that a runtime read at one time.
+/// Facts that a runtime read at one time.
 #[derive(Debug)]
 pub struct RuntimeReading {
     pub facts: Box<dyn RuntimeFacts>,
-    /// What names a project without proof.
+    /// Instances that name a project without proof.
     pub claims: Vec<ClaimFact>,
 }
 
@@ -198,7 +198,7 @@ pub struct RuntimeReading {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecOutcome {
     Ended(i64),
-    /// Reason for which it could not be run at all.
+    /// Reason why the command could not be run at all.
     NotRun(String),
     TimedOut,
 }
@@ -208,7 +208,7 @@ pub enum ExecOutcome {
 pub enum LogSearch {
     Found,
     Absent,
-    /// Not there in what can still be read; this much of its beginning can't.
+    /// Absent from the part that can still be read; this much of the log's beginning can't be read.
     Incomplete {
         missing_bytes: u64,
     },

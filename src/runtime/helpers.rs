@@ -4,8 +4,8 @@ use crate::host::helper::HELPERS;
 use crate::host::identity;
 use crate::runtime::registry::RUNTIMES;
 
-/// Runs lcm as one of the helpers that it executes itself as, and returns its exit code; `None`: this is lcm itself.
-/// Called before anything is parsed.
+/// Runs one of the helpers as which lcm executes itself, and returns its exit code; `None`: no helper was called. Runs
+/// before any argument is parsed.
 #[must_use]
 pub fn run() -> Option<u8> {
     identity::close_if_led();

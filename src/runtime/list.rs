@@ -1,6 +1,6 @@
-//! List of the runtimes: the one line that a new one takes beside its folder.
+//! List of the runtimes: a new runtime needs one line here, beside its folder.
 
-/// Hands the folders of all runtimes to a macro, which makes something of each.
+/// Passes the folders of all runtimes to a macro.
 #[cfg(not(test))]
 macro_rules! runtimes {
     ($make:ident) => {
@@ -8,7 +8,7 @@ macro_rules! runtimes {
     };
 }
 
-/// With the skeleton of a new one, which carries services in tests alone.
+/// The same list with the skeleton runtime, which runs services in tests only.
 #[cfg(test)]
 macro_rules! runtimes {
     ($make:ident) => {
@@ -16,14 +16,14 @@ macro_rules! runtimes {
     };
 }
 
-/// Hands those to a macro that have settings of their own, under their key at the top of a manifest.
+/// Passes to a macro the runtimes that have settings of their own, under their key at the top of a manifest.
 macro_rules! runtimes_with_settings {
     ($make:ident) => {
         $make! { docker }
     };
 }
 
-/// Hands those to a macro that check the health of their instances themselves, where `health` has their key.
+/// Passes to a macro the runtimes with health checks of their own, whose key `health` accepts.
 macro_rules! runtimes_with_health_check {
     ($make:ident) => {
         $make! { docker }

@@ -1,4 +1,4 @@
-//! The real machine: processes, containers, ports, probes and GPUs behind the one trait.
+//! Real machine: processes, containers, ports, probes and GPUs behind [`Driver`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -37,12 +37,12 @@ mod inquiry;
 mod listeners;
 mod surroundings;
 
-/// Probes under way at once: enough for every service of one machine, few enough for its sockets.
+/// Probes that run at once: enough for every service of one machine, few enough for its sockets.
 const PROBES_MAX: usize = 32;
-/// Between two failing probes of one observation.
+/// Pause between two failing probes of one observation.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
-/// This machine, as one manifest uses it.
+/// This machine, for one manifest.
 pub struct Machine {
     project: ProjectName,
     enclosed: Enclosed,
@@ -56,13 +56,13 @@ pub struct Machine {
 }
 
 impl fmt::Debug for Machine {
-    /// Without the environment, which holds secrets.
+    /// Leaves out the environment, which holds secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Machine").field("project", &self.project).finish_non_exhaustive()
     }
 }
 
-/// Something that appears to run.
+/// Service with an instance that appears to run.
 struct RunningService<'a> {
     service: &'a Service,
     instance: Instance,
@@ -70,13 +70,14 @@ struct RunningService<'a> {
 }
 
 impl Machine {
-    /// `environment` is lcm's own; `shim_program` is an lcm, `/proc/self/exe` for lcm itself. Nothing is asked yet.
+    /// Connects a manifest to this machine. `environment` is lcm's own; `shim_program` is the path of an lcm
+    /// executable, `/proc/self/exe` for lcm itself. Sends no request yet.
     #[must_use]
     pub fn new(desired: &Desired, environment: &BTreeMap<String, String>, shim_program: &Path) -> Self {
         Self::connected(&DriverContext { desired, environment, shim_program, discovers: false })
     }
 
-    /// Reads all that runs on the machine, without a manifest: whoever started it.
+    /// Reads everything that runs on the machine, without a manifest and no matter how it was started.
     pub async fn discover(environment: &BTreeMap<String, String>, shim_program: &Path) -> MachineSurvey {
         let desired = Desired::plain(ProjectName::new("none"), []);
         let machine = Self::connected(&DriverContext { desired: &desired, environment, shim_program, discovers: true });
@@ -101,12 +102,12 @@ impl Machine {
         }
     }
 
-    /// Returns the process, where [`Machine::adopt`] would take it for this service.
+    /// Returns the process if [`Machine::adopt`] would accept it for this service.
     pub fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
         self.runtime_of(desired, service)?.adoptable(desired, service, pid)
     }
 
-    /// Takes a foreign process for this service, until it ends. The caller holds the host's lock.
+    /// Adopts a foreign process as this service, until the process ends. The caller holds the host's lock.
     pub fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
         self.runtime_of(desired, service)?.adopt(desired, service, pid)
     }
@@ -118,7 +119,7 @@ impl Machine {
         }
     }
 
-    /// The driver of a runtime.
+    /// Returns the driver of a runtime.
     fn runtime(&self, name: &RuntimeName) -> Result<&dyn Runtime, DriverError> {
         let found = self.runtimes.iter().find(|runtime| runtime.name() == *name).map(|found| &**found);
         found.ok_or_else(|| DriverError::Refused(format!("this lcm has no runtime `{name}`")))
@@ -130,7 +131,7 @@ impl Machine {
         move || readers.into_iter().map(|read| read()).collect()
     }
 
-    /// Who runs, and who holds GPU memory, read at one time.
+    /// Reads running instances and holders of GPU memory at one time.
     async fn held(&self, desired: &Desired, now: Timestamp) -> Facts {
         let read = join_all(self.runtimes.iter().map(|runtime| runtime.read(desired)));
         let (read, mut gpus) = tokio::join!(read, self.gpus.read(desired));
@@ -146,7 +147,7 @@ impl Machine {
         facts
     }
 
-    /// What starts of other users are about to take. Where that can't be read, nothing can be said of what is free.
+    /// Adds the GPU memory reserved by starts of other users. If that can't be read, the free memory is unknown.
     async fn reservations(&self, gpus: Reading<Vec<GpuFact>>) -> (Reading<Vec<GpuFact>>, Vec<ReservationFact>) {
         let Reading::Known(known) = gpus else { return (gpus, Vec::new()) };
         if known.is_empty() {
@@ -166,20 +167,20 @@ impl Machine {
         }
     }
 
-    /// Everything that runs and has something to ask, asked at once.
+    /// Probes all running services that have a health or a busy probe, in parallel.
     async fn probes(&self, facts: &Facts, desired: &Desired) -> BTreeMap<ServiceName, ProbeFacts> {
         let listeners = facts.listeners.known().map_or(&[][..], Vec::as_slice);
-        let mut asked = Vec::new();
+        let mut probes = Vec::new();
         for service in desired.services.values() {
-            let asks = service.health.probe.is_some() || service.busy.is_some();
-            if let Some(running) = running(facts, desired, service).filter(|_| asks) {
-                asked.push(self.ask(running, listeners, facts.observed_at).boxed());
+            let has_probe = service.health.probe.is_some() || service.busy.is_some();
+            if let Some(running) = running(facts, desired, service).filter(|_| has_probe) {
+                probes.push(self.probe_running(running, listeners, facts.observed_at).boxed());
             }
         }
-        stream::iter(asked).buffer_unordered(PROBES_MAX).collect().await
+        stream::iter(probes).buffer_unordered(PROBES_MAX).collect().await
     }
 
-    async fn ask(
+    async fn probe_running(
         &self,
         running: RunningService<'_>,
         listeners: &[ListenerFact],
@@ -195,7 +196,8 @@ impl Machine {
         (running.service.name.clone(), ProbeFacts { health, busy })
     }
 
-    /// Up to so many failures in a row as make it unhealthy; one will do while it may still be starting.
+    /// Probes until the first success, or up to the number of failures in a row that makes a service unhealthy; once
+    /// while it may still be starting.
     async fn health(
         &self,
         running: &RunningService<'_>,
@@ -207,7 +209,7 @@ impl Machine {
         let tries = if is_young(running, now) { 1 } else { service.health.failures.max(1) };
         let mut count = 0;
         loop {
-            let reading = self.inquire(service, instance, listeners).await;
+            let reading = self.probe_health(service, instance, listeners).await;
             let ProbeReading::Failed { detail, .. } = reading else { return Some(reading) };
             count += 1;
             if count >= tries {
@@ -246,7 +248,7 @@ impl Driver for Machine {
         }
     }
 
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.runtime(&service.workload.runtime)?.inspect(project, service).await
     }
 
@@ -262,7 +264,7 @@ impl Driver for Machine {
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        // Where that fails it goes on counting in full: too much rather than too little.
+        // If that fails, the reservation keeps counting in full: too much rather than too little.
         let _ = reservations::settle(&self.environment, project, &service.name);
         self.runtime(&service.workload.runtime)?.settle(project, service).await
     }
@@ -273,7 +275,7 @@ impl Driver for Machine {
 
     async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         self.runtime(&stop.instance.runtime)?.stop(stop).await?;
-        // A reservation of what is gone is stale: it counts for no one, and the next start clears it away.
+        // A reservation of an instance that is gone is stale: it no longer counts, and the next start removes it.
         let _ = reservations::end(&self.environment, stop.project, stop.service);
         Ok(())
     }
@@ -314,11 +316,11 @@ impl Driver for Machine {
     }
 
     async fn probe(&self, _: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
-        self.inquire(service, instance, &[]).await
+        self.probe_health(service, instance, &[]).await
     }
 
     async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading {
-        self.ask_busy(service, instance).await
+        self.probe_busy(service, instance).await
     }
 
     async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
@@ -354,19 +356,19 @@ impl Driver for Machine {
     }
 }
 
-/// Processes and host ports, by the instance that they belong to.
+/// Returns processes and host ports, by the instance that they belong to.
 fn owned(facts: &Facts) -> Vec<Attribution> {
     facts.instances.all().flat_map(RuntimeFacts::owned).collect()
 }
 
-/// The instance of a service, if it appears to run and is not another's.
+/// Returns the instance of a service, if it appears to run and is not foreign.
 fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<RunningService<'a>> {
     let own = OBSERVERS.iter().find(|observer| observer.runtime() == service.workload.runtime)?;
     let Observed { instance, started_at } = own.running(ObserverInput { facts, desired }, service)?;
     Some(RunningService { service, instance, started_at })
 }
 
-/// Whether a failing probe means no more than that it is not up yet.
+/// Returns true if the service may still be starting, so that a failing probe does not make it unhealthy.
 fn is_young(running: &RunningService<'_>, now: Timestamp) -> bool {
     running.started_at.is_some_and(|started_at| running.service.health.may_be_starting(started_at, now))
 }

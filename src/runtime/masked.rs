@@ -1,8 +1,8 @@
-//! A driver whose free text holds no secret: probe details, reasons, errors, outputs and log lines are masked as they
-//! come from the machine, so that whatever is made of them later is masked too.
+//! Driver whose free text holds no secret: probe details, reasons, errors, outputs and log lines are masked as they
+//! come from the machine, so that everything derived from them is masked too.
 //!
 //! Typed fields (names, ids, paths, ports, states, sizes, digests) pass as they are. So does [`Logged`]: a secret may
-//! lie across two readings of a log, so its reader masks whole lines.
+//! span two readings of a log, so its reader masks whole lines.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +23,7 @@ use crate::model::pending::PendingCall;
 use crate::model::secret::Masker;
 use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
-/// A driver behind a masker.
+/// Driver whose free text is masked.
 #[derive(Debug)]
 pub struct Masked<D> {
     driver: D,
@@ -31,12 +31,12 @@ pub struct Masked<D> {
 }
 
 impl<D> Masked<D> {
-    /// Hides what this masker hides in all that the driver reports.
+    /// Masks by this masker all free text that the driver reports.
     pub fn new(driver: D, masker: Masker) -> Self {
         Self { driver, masker }
     }
 
-    /// The driver, and what hides the secrets of its texts.
+    /// Returns the driver and its masker.
     pub(crate) fn parts(&self) -> (&D, &Masker) {
         (&self.driver, &self.masker)
     }
@@ -74,7 +74,7 @@ impl<D> Masked<D> {
         result
     }
 
-    /// The system's own errors quote nothing; one that holds a text keeps its kind.
+    /// Masks an I/O error. The system's own errors quote nothing; a masked error keeps its kind.
     fn io(&self, error: io::Error) -> io::Error {
         let (text, kind) = (error.to_string(), error.kind());
         let masked = self.masker.mask(&text);
@@ -110,7 +110,7 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         listeners,
         probes,
         history,
-        holds: words,
+        holds,
         holds_unknown,
         switches,
         pending,
@@ -132,13 +132,14 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
             masker.mask_in_place(detail);
         }
     }
-    let said = words.values_mut().flat_map(|said| said.reason.iter_mut().chain(said.metadata.values_mut()));
-    said.chain(holds_unknown.iter_mut())
+    let texts = holds.values_mut().flat_map(|hold| hold.reason.iter_mut().chain(hold.metadata.values_mut()));
+    texts
+        .chain(holds_unknown.iter_mut())
         .chain(switches.iter_mut().filter_map(|switched| switched.reason.as_mut()))
         .for_each(|text| masker.mask_in_place(text));
 }
 
-/// What the store keeps of services and runs.
+/// Masks the free text that the store keeps of services and runs.
 fn mask_kept(masker: &Masker, history: &mut BTreeMap<ServiceName, HistoryFact>, pending: &mut [PendingCall]) {
     for report in history.values_mut().filter_map(|past| past.report.as_mut()) {
         masker.mask_in_place(&mut report.error);
@@ -186,8 +187,8 @@ impl<D: Driver> Driver for Masked<D> {
         self.driver.record(project).await;
     }
 
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
-        self.logged("look", Some(&service.name), self.driver.look(project, service)).await
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+        self.logged("look", Some(&service.name), self.driver.inspect(project, service)).await
     }
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {

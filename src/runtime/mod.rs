@@ -1,10 +1,9 @@
-//! The only door to a machine. Whatever lcm learns of or does to processes, containers, GPUs and ports passes
-//! [`Driver`]; a simulated world stands behind the same trait.
+//! Interface to a machine: every reading of and every effect on processes, containers, GPUs and ports passes
+//! [`Driver`], which a simulated machine implements too. Each method is one reading or one effect.
 //!
-//! A machine reports free text as it is; [`masked::Masked`] around it hides secrets.
-//!
-//! Each method is one reading or one effect. Order, retries, waiting for health and all other judgement are the
-//! caller's: a driver decides nothing.
+//! In: services of a manifest, and effects on their instances. Out: facts, inspections, results and errors, in which
+//! [`masked::Masked`] hides secrets. Not here: order, retries, waiting for health and all other decisions, which are
+//! the caller's.
 
 use std::path::Path;
 
@@ -34,55 +33,57 @@ pub mod registry;
 pub(crate) mod skeleton;
 pub mod world;
 
-/// One machine, real or simulated.
+/// Machine, real or simulated.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// All that this manifest can touch, read now and in parallel; a reading that fails is an `Unknown` in the facts.
+    /// Reads everything that this manifest can touch, in parallel; a reading that fails is `Unknown` in the facts.
     /// `history` is left empty: it is the store's.
     async fn observe(&self, desired: &Desired) -> Facts {
         let surveyed = self.survey(desired).await;
         self.complete(desired, surveyed).await
     }
 
-    /// Containers, process trees and GPUs alone: who holds what now. Asks no service anything.
+    /// Reads containers, process trees and GPUs only: the present holders of capacity. Sends no request to a service.
     async fn survey(&self, desired: &Desired) -> Facts;
 
-    /// Adds to a survey of this moment what [`Driver::observe`] reads beside it: listeners, paths, probes.
+    /// Adds the remaining readings of [`Driver::observe`] to a survey of this moment: listeners, paths, probes.
     async fn complete(&self, desired: &Desired, surveyed: Facts) -> Facts;
 
-    /// Records what proves later that the project's things are its own; for runs that change things.
+    /// Records the proof that the project's instances are its own, for later readings; called by runs that change them.
     async fn record(&self, project: &ProjectName);
 
-    /// One service as it is at this moment, without probing it.
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError>;
+    /// Returns the present state of one service, without probing it.
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError>;
 
-    /// Everything that a start needs and that needs no room: image, executable, folders. Changes nothing that runs.
+    /// Prepares everything that a start needs and that takes no GPU memory: image, executable, folders. Changes no
+    /// running instance.
     async fn prepare(&self, service: &Service) -> Result<(), DriverError>;
 
-    /// Brings it up, creating it first where needed, and returns as soon as it runs. A container with another spec
-    /// under its name is put aside, and stays so until [`Driver::settle`] or [`Driver::restore`].
+    /// Starts the service, creating its instance first where needed, and returns as soon as the instance runs. A
+    /// container with another spec under its name is put aside until [`Driver::settle`] or [`Driver::restore`].
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError>;
 
-    /// The new one is well: the one put aside is removed.
+    /// Removes the previous revision, since the new one is healthy.
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError>;
 
-    /// The new one is not: it is removed, and the one put aside stands and runs again. `false`: there was none.
+    /// Removes the new revision, which is not healthy, and starts the previous one again under its name. Returns
+    /// `false` if there was no previous revision.
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError>;
 
-    /// Ends it and all that it started; returns when nothing of it is left.
+    /// Stops the instance and all processes that it started; returns when none of them is left.
     async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError>;
 
-    /// Freezes it and all that it started: it keeps what it holds. Returns when nothing of it runs any more.
+    /// Pauses the instance and all processes that it started; they keep all that they hold. Returns when none runs.
     async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError>;
 
-    /// Lets what is frozen go on.
+    /// Resumes a paused instance.
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError>;
 
-    /// Changes settings of a running container that lcm created, as far as the engine can do that in place; where the
-    /// runtime rolls, begins to replace the copies one by one, and returns before that is done.
+    /// Changes settings of a running container that lcm created, as far as the engine can do that in place. A runtime
+    /// with rolling updates begins to replace the copies one by one, and returns before that is done.
     async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError>;
 
-    /// Has the runtime keep so many copies running, and returns before they are ready.
+    /// Sets the number of copies that the runtime keeps running, and returns before they are ready.
     async fn scale(
         &self,
         project: &ProjectName,
@@ -94,26 +95,27 @@ pub trait Driver: Send + Sync {
     /// Removes a stopped container that lcm created; its volumes stay.
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;
 
-    /// Asks it to give its GPU memory back.
+    /// Makes the evict calls of a service, which release its GPU memory.
     async fn evict(&self, service: &Service) -> Result<(), DriverError>;
 
-    /// Reserves GPU memory for a service that runs, and asks it to take that again, where it has a call for that.
+    /// Reserves GPU memory for a running service, and makes the wake calls, if any, by which the service takes it
+    /// again.
     async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError>;
 
-    /// One health probe, within the service's own deadline. Only what belongs to `instance` counts.
+    /// Runs one health probe within the service's own deadline. Only an answer of `instance` counts.
     async fn probe(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading;
 
-    /// One busy probe; one that fails counts as busy.
+    /// Runs one busy probe; a failing probe counts as busy.
     async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading;
 
-    /// Who holds a port that this service needs, other than itself: `8188 by python3 (pid 4711)`.
+    /// Returns the holder of a port that this service needs, other than the service: `8188 by python3 (pid 4711)`.
     async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError>;
 
-    /// The last lines that it wrote.
+    /// Returns the last lines of the service's output.
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String>;
 
-    /// What it wrote after `mark`, or since its last start, where there is no mark or another container stands there now;
-    /// bounded, with the oldest left out. `None`: nothing was ever written.
+    /// Returns the service's output after `mark`, or since its last start if there is no mark or another container has
+    /// taken its place; bounded, with the oldest output left out. `None`: nothing was ever written.
     async fn log_from(
         &self,
         project: &ProjectName,
@@ -121,56 +123,58 @@ pub trait Driver: Send + Sync {
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError>;
 
-    /// Calls a hook or a notifier with its payload, and returns within its deadline. Of a program, and of all
-    /// that it started in any session or group, nothing is left then.
+    /// Calls a hook or a notifier with its payload, and returns within its deadline. No process of a program is left
+    /// then, including those that it started in any session or group.
     async fn call(&self, call: &HookCall<'_>) -> HookResult;
 
-    /// Proves that a file that all lcm of this host share is the host's, not one of a container that lcm runs in.
+    /// Checks that a file shared by all lcm processes of this host is the host's, not one of a container that lcm runs
+    /// in.
     async fn require_host_path(&self, _: &Path) -> Result<(), DriverError> {
         Ok(())
     }
 
-    /// The machine's clock; a simulated one has its own.
+    /// Returns the machine's time; a simulated machine has a clock of its own.
     fn now(&self) -> Timestamp;
 }
 
-/// What is there of one service.
+/// Present state of one service's instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The thing that runs or is left.
+    /// Instance that runs or has ended.
     pub instance: Option<Instance>,
-    pub life: RunState,
-    /// Container only: an older self stands aside.
+    pub run_state: RunState,
+    /// True if a previous revision is kept aside (containers only).
     pub previous: bool,
-    /// The hash that it carries, where it carries one.
+    /// Spec hash that the instance carries, if any.
     pub spec: Option<String>,
-    /// Its copies; `None`: its runtime has one of each service.
+    /// Copies of the instance; `None`: the runtime runs one of each service.
     pub copies: Option<Copies>,
 }
 
+/// Run state of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunState {
     Absent,
-    /// Created, or ended before: not running.
+    /// Created or ended: not running.
     Ended(Option<ExitFact>),
-    /// Its first process ended badly and others of its tree are still there.
+    /// Degraded: the first process failed, and others of its tree still run.
     Degraded(ExitFact),
     Running,
     Suspended,
 }
 
-/// What a start or a wake needs to know.
+/// Parameters of a start or a wake.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     pub project: &'a ProjectName,
     pub service: &'a Service,
     pub gpus: &'a [GpuId],
-    /// Of the same GPUs, as the driver counts; empty where the service takes them by id.
+    /// Indices of the same GPUs in the driver's order; empty where the service takes them by id.
     pub indices: &'a [u32],
 }
 
 impl<'a> Start<'a> {
-    /// The memory that it takes, and on whose behalf.
+    /// Returns the memory to reserve, and the service that takes it.
     pub(crate) fn reserving(&self) -> ReservingStart<'a> {
         ReservingStart { project: self.project, service: self.service, gpus: self.gpus }
     }
@@ -183,11 +187,11 @@ pub struct StopRequest<'a> {
     pub service: &'a ServiceName,
     pub instance: &'a Instance,
     pub policy: &'a StopPolicy,
-    /// The service as the manifest has it; an orphan has none, and no program is run to stop it.
+    /// Definition in the manifest; an orphan has none, and no program is run to stop an orphan.
     pub definition: Option<&'a Service>,
 }
 
-/// What is to be frozen, or to go on.
+/// Parameters of a pause or an unpause.
 #[derive(Clone, Copy, Debug)]
 pub struct Pause<'a> {
     pub project: &'a ProjectName,
@@ -195,32 +199,32 @@ pub struct Pause<'a> {
     pub instance: &'a Instance,
 }
 
-/// How far a log was read.
+/// Position up to which a log was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogMark {
-    /// Which life it is of: a tree's salt, a container's id.
+    /// Incarnation that wrote the log: a tree's salt, a container's id.
     pub life: String,
-    /// Bytes of a tree, over all rotations; nanoseconds of a container.
+    /// Bytes over all rotations for a tree; nanoseconds since the Unix epoch for a container.
     pub position: u64,
 }
 
-/// What stands in a log after a mark; unmasked.
+/// Output in a log after a mark; unmasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
     pub bytes: Vec<u8>,
     pub mark: LogMark,
-    /// Nothing between the mark and this was rotated away or too much.
+    /// True if no output since the mark is missing, by rotation or by the size limit.
     pub is_gapless: bool,
-    /// It may begin in the middle of a line.
+    /// True if the bytes may begin in the middle of a line.
     pub is_torn: bool,
 }
 
-/// Returns the reason for which this is not that instance, up and running.
-pub(crate) fn not_alive(look: &Inspection, instance: &Instance) -> Option<String> {
-    if look.instance.as_ref() != Some(instance) {
-        return Some("it is not there any more".to_owned());
+/// Returns the reason why this instance does not run; `None`: it runs.
+pub(crate) fn not_alive(found: &Inspection, instance: &Instance) -> Option<String> {
+    if found.instance.as_ref() != Some(instance) {
+        return Some("it no longer exists".to_owned());
     }
-    match &look.life {
+    match &found.run_state {
         RunState::Running => None,
         RunState::Suspended => Some("it is suspended".to_owned()),
         RunState::Degraded(_) => Some("its first process has ended".to_owned()),

@@ -1,4 +1,4 @@
-//! What a runtime brings, in one value of its own.
+//! Registration of a runtime: everything that it provides, in one value.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,45 +15,45 @@ use crate::observe::contract::Observer;
 use crate::runtime::contract::Runtime;
 use crate::sim::contract::SimulatedRuntime;
 
-/// What a runtime brings.
+/// Everything that a runtime provides.
 #[expect(missing_debug_implementations, reason = "it is made of functions")]
 pub struct Registration {
     pub name: RuntimeName,
     pub observer: &'static dyn Observer,
     pub facts: FactsFormat,
-    /// Programs that lcm executes itself as for this runtime.
+    /// Helper programs of this runtime, as which lcm executes itself.
     pub helpers: &'static [HelperProgram],
-    /// Makes its driver for one manifest. Nothing is asked yet.
+    /// Creates the driver for one manifest. Sends no request yet.
     pub connect: fn(&DriverContext<'_>) -> Box<dyn Runtime>,
-    /// Plays it in a simulation.
+    /// Simulation of this runtime.
     pub(crate) sim: &'static dyn SimulatedRuntime,
 }
 
-/// What a driver is made from.
+/// Parameters of a new driver.
 #[derive(Clone, Copy, Debug)]
 pub struct DriverContext<'a> {
     pub desired: &'a Desired,
     /// lcm's own environment.
     pub environment: &'a BTreeMap<String, String>,
-    /// An lcm, for helpers that it executes itself as.
+    /// Path of an lcm executable, for helpers.
     pub shim_program: &'a Path,
-    /// All is read, though the manifest has no use for it.
+    /// True if everything is read, even what the manifest does not use.
     pub discovers: bool,
 }
 
-/// How a runtime's facts stand in a world file.
+/// Format of a runtime's facts in a snapshot file.
 #[expect(missing_debug_implementations, reason = "it is made of functions")]
 pub struct FactsFormat {
-    /// The version that is written, and the only one that is read.
+    /// Version that is written, and the only one that is read.
     pub format: &'static str,
     pub read: fn(Value) -> serde_json::Result<Box<dyn RuntimeFacts>>,
-    /// Takes the runtime's part out of a world of format 1, in the present shape; `None`: it had none there.
+    /// Extracts the runtime's part from a snapshot of format 1, in the present shape; `None`: there was no such part.
     pub upgrade: fn(&mut Map<String, Value>) -> Option<Value>,
     pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 impl FactsFormat {
-    /// The format of one type.
+    /// Returns the format of one type of facts.
     #[must_use]
     pub const fn of<T>(format: &'static str, upgrade: fn(&mut Map<String, Value>) -> Option<Value>) -> Self
     where
@@ -67,9 +67,9 @@ fn read<T: RuntimeFacts + DeserializeOwned>(value: Value) -> serde_json::Result<
     Ok(Box::new(serde_json::from_value::<T>(value)?))
 }
 
-/// Moves keys of a world of format 1 into a runtime's own part, under their present names.
-pub(crate) fn moved(world: &mut Map<String, Value>, keys: &[(&str, &str)]) -> Option<Value> {
-    let found = keys.iter().filter_map(|(old, new)| Some(((*new).to_owned(), world.remove(*old)?)));
+/// Moves keys of a snapshot of format 1 into a runtime's own part, under their present names.
+pub(crate) fn moved(snapshot: &mut Map<String, Value>, keys: &[(&str, &str)]) -> Option<Value> {
+    let found = keys.iter().filter_map(|(old, new)| Some(((*new).to_owned(), snapshot.remove(*old)?)));
     let part: Map<String, Value> = found.collect();
     (!part.is_empty()).then_some(Value::Object(part))
 }

@@ -1,4 +1,4 @@
-//! Registry of runtimes: what each of the list brings.
+//! Registry of runtimes: the registration of each one on the list.
 
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
@@ -9,7 +9,7 @@ use crate::runtime::registration::Registration;
 
 macro_rules! registrations {
     ($($runtime:ident)*) => {
-        /// Runtimes that this lcm has.
+        /// Runtimes of this lcm.
         pub const RUNTIMES: &[Registration] = &[$(crate::runtime::$runtime::registration::REGISTRATION),*];
     };
 }
@@ -28,7 +28,7 @@ const fn observers() -> [&'static dyn Observer; RUNTIMES.len()] {
     observers
 }
 
-/// Observes facts for a manifest, by all runtimes.
+/// Observes facts for a manifest with the observers of all runtimes.
 #[must_use]
 pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     crate::observe::observe(facts, desired, OBSERVERS)

@@ -1,8 +1,8 @@
-//! Files that all users of one host share: the lock's path, and beside it the owners of projects and the reservations of
-//! starts.
+//! Files that all users of one host share: project owners and memory reservations, beside the host lock.
 //!
-//! Each user may write there, so a file proves one thing only: the user whose it is. What stands in it is that user's
-//! word.
+//! In: records of this user. Out: the records of all users, and the path of the lock.
+//! Each user may write there, so a file proves its owner only: its content is that user's claim.
+//! Not here: locking, which is `store`'s; access to the folders, which is `files::shared`'s.
 
 pub mod owner;
 pub mod reservation;
@@ -13,17 +13,17 @@ use std::path::PathBuf;
 
 use crate::files::kernel;
 
-/// The lock is the host's, whoever runs lcm, since the GPU is.
+/// Path of the lock: one per host for all users, since they share the GPUs.
 const LOCK: &str = "/run/lock/lcm.lock";
 
-/// Path of the host's lock; `LCM_LOCK` moves it, and all that lies beside it.
+/// Returns the path of the host lock; `LCM_LOCK` moves it, and the files beside it.
 #[must_use]
 pub fn lock(environment: &BTreeMap<String, String>) -> PathBuf {
     let moved = environment.get("LCM_LOCK").filter(|value| !value.is_empty());
     moved.map_or_else(|| PathBuf::from(LOCK), PathBuf::from)
 }
 
-/// A name as one part of a path, whatever stands in it: no name leaves its folder, and no two share one.
+/// Encodes any name as one component of a path: no name leaves its folder, and no two names share a component.
 #[must_use]
 pub fn segment(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
@@ -38,7 +38,7 @@ pub fn segment(name: &str) -> String {
     text
 }
 
-/// User of this host, as its user database has it.
+/// User of this host, as in /etc/passwd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub name: String,
@@ -78,12 +78,12 @@ pub fn groups_of(user: &str) -> Vec<u32> {
 }
 
 fn find_groups(group: &str, user: &str) -> Vec<u32> {
-    let of_line = |line: &str| {
+    let gid_of = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
         let [_, _, gid, members] = fields[..] else { return None };
         members.split(',').any(|member| member == user).then(|| gid.parse().ok())?
     };
-    group.lines().filter_map(of_line).collect()
+    group.lines().filter_map(gid_of).collect()
 }
 
 fn table(path: &str) -> String {

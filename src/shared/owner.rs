@@ -1,8 +1,8 @@
-//! Owner of a project on this host: the user of the file that bears the project's name, made by that user's first changing
-//! command and kept until `lcm down`.
+//! Owner of a project on this host: the user who owns the file with the project's name. That user's first changing
+//! command creates the file; `lcm down` removes it.
 //!
-//! The file's user is what the kernel says, and decides. Its text is that user's word: it is used only by that user, or
-//! once root has become that user.
+//! The file's owner, as the kernel reports it, decides. Its content is that user's claim: lcm uses it only as that
+//! user, or once root has become that user.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,11 @@ use crate::shared::segment;
 
 const FORMAT: &str = "lcm.owner/1";
 
-/// Three paths of 4 KiB each, the longest that the kernel takes, and some words.
+/// Bound for three paths of 4 KiB each, the longest that the kernel takes, and some words.
 const BYTES_MAX: u64 = 16 << 10;
 
-/// A file that is made and removed between two looks changes hands each time; an operator makes a few such changes.
+/// Attempts at a claim: one fails only if the project is released between two system calls, and operators release
+/// projects a few times at most.
 const CLAIM_TRIES: u32 = 3;
 
 /// Owner of one project.
@@ -26,18 +27,18 @@ const CLAIM_TRIES: u32 = 3;
 pub struct ProjectOwner {
     pub uid: u32,
     pub gid: u32,
-    /// Empty where it can't be read.
+    /// Empty if it can't be read.
     pub note: OwnerNote,
 }
 
-/// What an owner's lcm wrote about itself.
+/// Paths of the owner's lcm, as that lcm recorded them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerNote {
     pub format: String,
     /// The state folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
-    /// The home folder, for a user whom the user database does not know.
+    /// The home folder, for a user who is not in /etc/passwd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<PathBuf>,
     /// The manifest file that names the project.
@@ -45,21 +46,21 @@ pub struct OwnerNote {
     pub manifest: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// The owner before, until nothing of that user's is left.
+    /// Uid of the previous owner, until no service of that user is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<u32>,
 }
 
 impl OwnerNote {
-    /// A note of the present format.
+    /// Creates a note of the current format.
     #[must_use]
     pub fn new(store: PathBuf, home: PathBuf, manifest: Option<PathBuf>, since: Timestamp) -> Self {
         let format = FORMAT.to_owned();
         Self { format, store: Some(store), home: Some(home), manifest, since: Some(since), previous: None }
     }
 
-    /// Paths that are not absolute would depend on where lcm is called.
-    fn sane(self) -> Self {
+    /// Drops paths that are not absolute: they would depend on the folder in which lcm is called.
+    fn sanitized(self) -> Self {
         let absolute = |path: Option<PathBuf>| path.filter(|path| path.is_absolute());
         let Self { format, store, home, manifest, since, previous } = self;
         Self { format, store: absolute(store), home: absolute(home), manifest: absolute(manifest), since, previous }
@@ -73,25 +74,25 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Those beside the lock.
+    /// Returns the owners' folder beside the lock. Nothing is read yet.
     #[must_use]
     pub fn beside(lock: &Path) -> Self {
         Self { folder: lock.with_extension("owners") }
     }
 
-    /// Whether this host has owners at all.
+    /// Returns true if the owners' folder exists.
     #[must_use]
     pub fn are_any(&self) -> bool {
         std::fs::symlink_metadata(&self.folder).is_ok()
     }
 
-    /// Reads the owner of a project; `None`: it has none.
+    /// Reads the owner of a project; `None`: the project has none.
     pub fn read(&self, project: &str) -> io::Result<Option<ProjectOwner>> {
         let Some(folder) = SharedFolder::open(&self.folder)? else { return Ok(None) };
         Ok(folder.read(&segment(project), BYTES_MAX)?.map(owner))
     }
 
-    /// Makes the present user the owner, unless there is one; returns the owner.
+    /// Makes the current user the owner, unless there is one; returns the owner.
     pub fn claim(&self, project: &str, note: &OwnerNote) -> io::Result<ProjectOwner> {
         let folder = SharedFolder::make(&self.folder)?;
         let name = segment(project);
@@ -105,15 +106,16 @@ impl Owners {
                 return Ok(owner(file));
             }
         }
-        Err(io::Error::other(format!("{} is removed each time it is made", folder.path_of(&name).display())))
+        Err(io::Error::other(format!("{} is removed each time lcm creates it", folder.path_of(&name).display())))
     }
 
-    /// Makes the present user the owner, whoever was: the caller is root, or the owner. The caller holds the host's lock.
+    /// Makes the current user the owner in place of any other. The caller is root or the owner, and holds the host
+    /// lock.
     pub fn replace(&self, project: &str, note: &OwnerNote) -> io::Result<()> {
         SharedFolder::make(&self.folder)?.replace(&segment(project), &bytes(note)?)
     }
 
-    /// Leaves the project without an owner. The caller holds the host's lock.
+    /// Leaves the project without an owner. The caller holds the host lock.
     pub fn release(&self, project: &str) -> io::Result<()> {
         match SharedFolder::open(&self.folder)? {
             Some(folder) => folder.remove(&segment(project)),
@@ -125,7 +127,7 @@ impl Owners {
 fn owner(file: SharedFile) -> ProjectOwner {
     let SharedFile { uid, gid, bytes } = file;
     let note: OwnerNote = serde_json::from_slice(&bytes).unwrap_or_default();
-    ProjectOwner { uid, gid, note: if note.format == FORMAT { note.sane() } else { OwnerNote::default() } }
+    ProjectOwner { uid, gid, note: if note.format == FORMAT { note.sanitized() } else { OwnerNote::default() } }
 }
 
 fn bytes(note: &OwnerNote) -> io::Result<Vec<u8>> {
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_owns_it_until_it_is_released() {
+    fn the_first_user_owns_a_project_until_its_release() {
         let folder = tempfile::tempdir().expect("a folder");
         let owners = Owners::beside(&folder.path().join("lcm.lock"));
         assert!(!owners.are_any());
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_note_names_an_owner_all_the_same() {
+    fn a_file_with_invalid_content_still_names_its_owner() {
         let folder = tempfile::tempdir().expect("a folder");
         let owners = Owners::beside(&folder.path().join("lcm.lock"));
         owners.claim("shop", &note("/s")).expect("claimed");

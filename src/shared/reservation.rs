@@ -1,5 +1,6 @@
-//! Reservations of GPU memory across users: a file for each start, of the user whose lcm began it. It counts while the
-//! process that it names lives and is that user's, which the reader proves; a file without such a process is stale.
+//! Reservations of GPU memory across users: one file per start, owned by the user whose lcm began it. A reservation
+//! counts while the process that it names lives and belongs to that user, which the reader verifies; otherwise it is
+//! stale.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -13,37 +14,38 @@ use crate::files::shared::SharedFolder;
 
 const FORMAT: &str = "lcm.reservation/1";
 
-/// Names, 64 GPUs by UUID and some figures.
+/// Bound for names, 64 GPUs by UUID and some figures.
 const BYTES_MAX: u64 = 8 << 10;
 
-/// Far more than services start at one time; it bounds what one user can make others read.
+/// Far more than the services that start at one time; it bounds what one user can make others read.
 const PER_USER_MAX: usize = 64;
 
-/// Names in the folder: a thousand users with all that they may have. Beyond it some user's would not be seen.
+/// Bound for the files in the folder: a thousand users with [`PER_USER_MAX`] each. Beyond it some user's reservations
+/// would be missed, so more is an error.
 const NAMES_MAX: usize = 65_536;
 
-/// GPU memory that a start was let in with.
+/// GPU memory that is promised to a start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     format: String,
-    /// First lcm itself, then the first process of what it started.
+    /// Pid of lcm itself at first, then of the first process that it started.
     pub pid: i32,
     pub start_ticks: u64,
     pub boot_id: String,
     pub project: String,
     pub service: String,
-    /// By their UUIDs.
+    /// GPUs, by UUID.
     pub gpus: Vec<String>,
-    /// On each of them.
+    /// Memory on each of the GPUs, in MiB.
     pub mib: u64,
-    /// It came up: what a driver measures of it is all that it takes.
+    /// True if the service has loaded: the memory that the driver measures is all that it takes.
     #[serde(default)]
     pub loaded: bool,
-    /// Loading is over then, whatever came of it.
+    /// Time at which loading counts as over, with or without success.
     pub loads_until: Timestamp,
 }
 
-/// Process that a reservation is of.
+/// Process that holds a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Starter {
     pub pid: i32,
@@ -52,7 +54,7 @@ pub struct Starter {
 }
 
 impl Reservation {
-    /// Reservation of a service that is about to start.
+    /// Creates a reservation for a start.
     #[must_use]
     pub fn new(
         starter: Starter,
@@ -66,19 +68,19 @@ impl Reservation {
         Self { format, pid, start_ticks, boot_id, project, service, gpus, mib, loaded: false, loads_until }
     }
 
-    /// The same, once the service came up.
+    /// Returns the reservation as loaded.
     #[must_use]
     pub fn settled(self) -> Self {
         Self { loaded: true, ..self }
     }
 
-    /// The same, while the service takes so much again.
+    /// Returns the reservation as loading again, with `mib` on each GPU.
     #[must_use]
     pub fn renewed(self, mib: u64, loads_until: Timestamp) -> Self {
         Self { mib, loaded: false, loads_until, ..self }
     }
 
-    /// The same, of another process.
+    /// Returns the reservation for another process.
     #[must_use]
     pub fn of(self, starter: Starter) -> Self {
         let Starter { pid, start_ticks, boot_id } = starter;
@@ -86,7 +88,7 @@ impl Reservation {
     }
 }
 
-/// A reservation's file.
+/// File of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservationFile {
     pub name: String,
@@ -101,40 +103,40 @@ pub struct Reservations {
 }
 
 impl Reservations {
-    /// Those beside the lock.
+    /// Returns the reservations' folder beside the lock. Nothing is read yet.
     #[must_use]
     pub fn beside(lock: &Path) -> Self {
         Self { folder: lock.with_extension("reservations") }
     }
 
-    /// Writes a reservation of the present user's.
+    /// Writes a reservation of the current user.
     pub fn write(&self, reservation: &Reservation) -> io::Result<()> {
         let uid = rustix::process::geteuid().as_raw();
-        // A name that could be guessed could be taken before.
+        // Another user could take a name that can be guessed.
         let name = format!("{uid}-{:016x}", RandomState::new().build_hasher().finish());
         SharedFolder::make(&self.folder)?.create(&name, &serde_json::to_vec(reservation)?)
     }
 
-    /// Removes reservations. Another user's stay, but for root.
+    /// Removes reservations. Only root can remove another user's.
     pub fn remove<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
         let Some(folder) = SharedFolder::open(&self.folder)? else { return Ok(()) };
         names.into_iter().try_for_each(|name| folder.remove(name))
     }
 
-    /// Reads the reservations of one user, or of all: of each the first of so many names that its files bear.
+    /// Reads the reservations of one user, or of all; of each user the first `PER_USER_MAX` by file name.
     pub fn read(&self, of: Option<u32>) -> io::Result<Vec<ReservationFile>> {
         let Some(folder) = SharedFolder::open(&self.folder)? else { return Ok(Vec::new()) };
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         let mut names = folder.names(NAMES_MAX + 1)?;
         if names.len() > NAMES_MAX {
-            let reason = format!("{} holds more than {NAMES_MAX} files; root can clear it", self.folder.display());
+            let reason = format!("{} holds more than {NAMES_MAX} files; clear it as root", self.folder.display());
             return Err(io::Error::other(reason));
         }
         names.sort_unstable();
         let mut entries = Vec::new();
         for name in names {
             let Some(uid) = name.split_once('-').and_then(|(uid, _)| uid.parse::<u32>().ok()) else { continue };
-            // A file under another user's number would use up that user's share.
+            // A file named after another user would use up that user's share.
             if of.is_some_and(|of| of != uid) || folder.uid_of(&name) != Some(uid) {
                 continue;
             }
@@ -143,7 +145,7 @@ impl Reservations {
             if *count > PER_USER_MAX {
                 continue;
             }
-            // What can't be read is no reservation: its user wrote it, or replaced it meanwhile.
+            // A file that can't be read is no reservation: its owner wrote it like that, or replaced it meanwhile.
             let Ok(Some(file)) = folder.read(&name, BYTES_MAX) else { continue };
             let Ok(reservation) = serde_json::from_slice::<Reservation>(&file.bytes) else { continue };
             if file.uid == uid && reservation.format == FORMAT {
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_removed_by_its_name() {
+    fn a_reservation_is_written_read_and_removed_by_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let all = Reservations::beside(&folder.path().join("lcm.lock"));
         assert_eq!(all.read(None).expect("read"), []);
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn links_nonsense_and_files_under_another_users_number_do_not_count() {
+    fn links_invalid_content_and_files_named_after_another_user_do_not_count() {
         let folder = tempfile::tempdir().expect("a folder");
         let all = Reservations::beside(&folder.path().join("lcm.lock"));
         all.write(&reservation("painter")).expect("written");
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_user_fills_no_more_than_a_share() {
+    fn one_user_has_a_bounded_number_of_reservations() {
         let folder = tempfile::tempdir().expect("a folder");
         let all = Reservations::beside(&folder.path().join("lcm.lock"));
         for _ in 0..PER_USER_MAX + 5 {

@@ -1,4 +1,4 @@
-//! The simulated world behind the door that the real machine is behind.
+//! The simulation as a [`Driver`], in place of the real machine.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::runtime::masked::{Masked, mask_facts};
 use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 impl Masked<Sim> {
-    /// Returns the facts of the simulated world, masked, for its file.
+    /// Returns the facts of the simulation, masked, for a snapshot file.
     #[must_use]
     pub fn world(&self) -> Facts {
         let (sim, masker) = self.parts();
@@ -37,15 +37,15 @@ impl Driver for Sim {
         Facts { probes: BTreeMap::new(), ..self.read_all(desired) }
     }
 
-    /// A simulated world has no marks that others could forge.
+    /// Does nothing: a simulation has no marks that others could forge.
     async fn record(&self, _: &ProjectName) {}
 
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         let mut world = self.machine.lock();
         world.serve(project);
         world.learn(service);
         world.tick();
-        world.look(project, service)
+        world.inspect(project, service)
     }
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
@@ -130,7 +130,7 @@ impl Driver for Sim {
         world.tick();
         let reading = world.probe(service, instance, 1);
         if reading == ProbeReading::Passed {
-            // What the file said of it was of an earlier time.
+            // The reading in the file is older.
             let given = world.facts.probes.get_mut(&service.name);
             if let Some(given) = given.filter(|given| given.health != Some(ProbeReading::Passed)) {
                 given.health = None;

@@ -1,63 +1,62 @@
-//! How a simulated service behaves. The default is well at once, dies never, and ends when it is told.
+//! Behaviour of a simulated service. By default it is healthy at once, never dies, and ends when it is stopped.
 
 use std::time::Duration;
 
 use crate::model::size::Mebibytes;
 
-/// What one service does from its next start on; `busy_for` and the faults count at once.
+/// Behaviour of one service from its next start; `busy_for` and the faults apply at once.
 #[derive(Clone, Debug, Default)]
 pub struct Behaviour {
-    /// From the order to start it until it runs.
+    /// Time from the start request until the service runs.
     pub begins_after: Duration,
-    /// From its start until its probe passes.
+    /// Time from the start until the probe passes.
     pub loading: Duration,
-    /// Ends with 1, so long after its start.
+    /// Time from the start until the service exits with 1.
     pub dies_after: Option<Duration>,
-    /// Ends with 1, halfway through its loading.
+    /// True if the service exits with 1 halfway through its loading.
     pub dies_while_loading: bool,
-    /// Where it dies, others of its tree live on.
+    /// True if other processes of its tree survive its death.
     pub leaves_children: bool,
-    /// Its probe never passes.
+    /// True if the probe never passes.
     pub never_healthy: bool,
-    /// From the signal to the end.
+    /// Time from the stop signal to the end.
     pub stop_takes: Duration,
-    /// Ends only when its grace is over and it is killed.
+    /// True if the service ends only by the kill after its grace.
     pub ignores_term: bool,
-    /// Its busy probe says so for this long, from the world's beginning.
+    /// Time from the beginning of the simulation in which the busy probe reports busy.
     pub busy_for: Option<Duration>,
-    /// GPU memory that it takes on each of its GPUs, in steps while it loads; what is declared for it where nothing else
-    /// is said.
+    /// GPU memory that the service takes on each of its GPUs, in steps while it loads; `None`: its declared size.
     pub takes: Option<Mebibytes>,
-    /// It takes its memory only so long after it answers, all at once.
+    /// Time after the loading at which the service takes its memory, all at once.
     pub late: Option<Duration>,
-    /// From its end, or from an eviction, until its memory is back.
+    /// Time from its end, or from an eviction, until its memory is free.
     pub release_lag: Duration,
-    /// Its memory never comes back after its end.
+    /// True if its memory is never freed after its end.
     pub leaks: bool,
-    /// What an eviction leaves it, where that is not what is declared.
+    /// Memory left after an eviction; `None`: the declared remainder.
     pub evicts_to: Option<Mebibytes>,
-    /// When it gives its memory back by itself, by the times at which that begins.
+    /// Times in which the service gives its memory back by itself, in order.
     pub sleeps: Vec<Sleep>,
     pub prepare_error: Option<String>,
     pub start_error: Option<String>,
-    /// It survives being killed.
+    /// Survivors of a kill.
     pub stop_error: Option<String>,
-    /// It can't be evicted.
+    /// Failure of an eviction.
     pub evict_error: Option<String>,
-    /// Its settings can't be changed in place.
+    /// Failure of an update in place.
     pub update_error: Option<String>,
-    /// It can't be woken.
+    /// Failure of a wake.
     pub wake_error: Option<String>,
-    /// What it wrote.
+    /// Lines of its log.
     pub log: Vec<String>,
 }
 
-/// A time in which a service holds little GPU memory, without being asked to. Times are from the world's beginning.
+/// Time in which a service holds little GPU memory by itself, from the beginning of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sleep {
     pub from: Duration,
-    /// Then it takes its memory again, or what is free of it; `None`: not by itself.
+    /// Time at which the service takes its memory again, as far as it is free; `None`: not by itself.
     pub until: Option<Duration>,
-    /// All that it holds meanwhile, on each GPU.
+    /// Memory that the service holds meanwhile on each GPU.
     pub to: Mebibytes,
 }

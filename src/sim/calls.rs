@@ -1,20 +1,20 @@
-//! Calls of hooks and notifiers in a world that is not there: they are noted, and nothing is run or asked.
+//! Calls of hooks and notifiers in a simulation: they are recorded, and no program is run and no URL requested.
 
 use super::Sim;
 use crate::host::calls::{HookCall, HookResult};
 use crate::model::hooks::Payload;
 use crate::sim::{RecordedCall, Reply};
 
-/// What an answer says where nobody said what it should be.
-const NOTHING_RUN: &str = "simulated: nothing was run or asked";
+/// Output of a call without a set reply.
+const NOTHING_RUN: &str = "simulated: nothing was run or requested";
 
 impl Sim {
-    /// Says how calls of `what` go.
+    /// Sets the reply to calls of `what`.
     pub fn set_reply(&self, what: &str, reply: Reply) {
         self.machine.lock().replies.insert(what.to_owned(), reply);
     }
 
-    /// All calls so far, in the order in which they began.
+    /// Returns all calls so far, in the order in which they began.
     #[must_use]
     pub fn calls(&self) -> Vec<RecordedCall> {
         self.machine.lock().calls.clone()
@@ -24,15 +24,15 @@ impl Sim {
         let what = call.call.to_string();
         let (number, reply) = {
             let mut world = self.machine.lock();
-            // Of events of whole runs there is nothing to learn about a service.
+            // Events of whole runs are not recorded: they concern no service.
             if let Payload::Change(change) = call.payload {
                 let (at, what) = (self.machine.time(), what.clone());
                 world.calls.push(RecordedCall { at, what, payload: change.clone(), answered: false });
             }
             (world.calls.len().saturating_sub(1), world.replies.get(&what).cloned())
         };
-        let unsaid = || Reply { output: NOTHING_RUN.to_owned(), ..Reply::default() };
-        let reply = reply.unwrap_or_else(unsaid);
+        let unset = || Reply { output: NOTHING_RUN.to_owned(), ..Reply::default() };
+        let reply = reply.unwrap_or_else(unset);
         tokio::time::sleep(reply.takes.min(call.timeout)).await;
         if let (Payload::Change(_), Some(call)) = (call.payload, self.machine.lock().calls.get_mut(number)) {
             call.answered = true;

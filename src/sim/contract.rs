@@ -1,5 +1,5 @@
-//! Contract of a runtime in a simulation: its effects, in the small steps in which the real one changes a machine, so that
-//! lcm can crash between any two of them.
+//! Contract of a runtime in a simulation: its effects, in the small steps in which the real one changes a machine, so
+//! that lcm can crash between any two of them.
 
 use async_trait::async_trait;
 
@@ -13,7 +13,7 @@ use crate::sim::machine::SimulatedMachine;
 /// Effects of one runtime on a simulated machine. A stop, a pause and a scale are the same for all runtimes.
 #[async_trait]
 pub(crate) trait SimulatedRuntime: SimulatedInstances {
-    /// Brings a service up, creating its instance first where needed.
+    /// Starts a service, creating its instance first if needed.
     async fn start(&self, machine: &SimulatedMachine, start: &Start<'_>) -> Result<Instance, DriverError>;
 
     /// Removes the previous revision.
@@ -21,7 +21,7 @@ pub(crate) trait SimulatedRuntime: SimulatedInstances {
         Ok(())
     }
 
-    /// Starts the previous revision again, in place of the new one. `false`: there was none.
+    /// Starts the previous revision in place of the new one; returns false if there was none.
     async fn restore(&self, _: &SimulatedMachine, _: &ProjectName, _: &Service) -> Result<bool, DriverError> {
         Ok(false)
     }

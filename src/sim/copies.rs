@@ -1,5 +1,5 @@
-//! Copies of a simulated service: they come up, go and are replaced one by one, as far as the test lets them. Which
-//! services have copies is the test's to say; all others have one.
+//! Copies of a simulated service: they start, stop and are replaced one by one, at the pace that the test sets.
+//! Services for which a test sets no copies have one.
 
 use tokio::time::Instant;
 
@@ -14,14 +14,14 @@ use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::DriverError;
 
 impl Sim {
-    /// Has a service run so many copies, all ready, which change at this pace.
+    /// Gives a service this number of copies, all ready, which change at this pace.
     pub fn play_copies(&self, service: impl Into<ServiceName>, copies: u32, pace: Rollout) {
         let before = Copies { wanted: copies, ready: copies, updated: copies };
         let played = PlayedCopies { pace, before, wanted: copies, rolls: false, since: Instant::now(), previous: None };
         self.machine.lock().copies.insert(service.into(), played);
     }
 
-    /// Copies of a service now; `None`: it has one as any other.
+    /// Returns the copies of a service now; `None`: the test set none.
     #[must_use]
     pub fn copies(&self, service: &str) -> Option<Copies> {
         self.machine.lock().copies_of(&service.into())
@@ -49,7 +49,7 @@ impl Sim {
             .await
     }
 
-    /// Its previous revision again, at once. `false`: there is none.
+    /// Restores the previous revision at once; returns false if there is none.
     pub(super) async fn roll_back(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         self.machine
             .effect(Deed::PutBack, &service.name, |world, _| {
@@ -59,7 +59,7 @@ impl Sim {
                     played.before = Copies { wanted: copies, ready: copies, updated: copies };
                     (played.wanted, played.rolls) = (copies, false);
                 }
-                if let Some(instance) = world.look(project, service)?.instance {
+                if let Some(instance) = world.inspect(project, service)?.instance {
                     world.carry(key_of(&instance), &spec);
                 }
                 Ok(true)
@@ -82,7 +82,7 @@ impl World {
         }
         let from = played.wanted;
         played.begin(to, rolls);
-        // All memory at once, and that of an update until the next change: more than any order of the copies takes.
+        // All memory at once, and the surge of an update until the next change: a bound for any order of the copies.
         let most = from.max(to) + if rolls { SURGE } else { 0 };
         let most = if to < from && !rolls { to } else { most };
         self.claim_found();
@@ -90,7 +90,7 @@ impl World {
         Ok(())
     }
 
-    /// Writes a spec's hash on an instance; returns the one before.
+    /// Writes a spec's hash on an instance; returns the previous one.
     fn carry(&mut self, key: &str, spec: &str) -> Option<String> {
         let mut runtimes = self.runtimes.0.iter();
         runtimes.find_map(|runtime| runtime.replace_spec(&mut self.facts, key, spec))

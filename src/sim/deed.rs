@@ -1,4 +1,4 @@
-//! Effects of the simulated world, as its log holds them.
+//! Effects on the simulated machine, as its log records them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,21 +7,21 @@ use jiff::Timestamp;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
-/// One thing that was done to the world.
+/// One change of the simulated machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
     pub at: Timestamp,
     pub deed: Deed,
     pub service: ServiceName,
-    /// Services of the project that ran just after it.
+    /// Services of the project that ran just after the change.
     pub running: BTreeSet<ServiceName>,
-    /// Those of them that answered.
+    /// Services among them that answered.
     pub answering: BTreeSet<ServiceName>,
-    /// Declared memory of all that ran just after it, by anybody's marks.
+    /// Declared memory of everything that ran just after the change, by the marks of all owners.
     pub memory: BTreeMap<GpuId, Mebibytes>,
 }
 
-/// The smallest changes: lcm may be killed between any two of them.
+/// Smallest changes: lcm may be killed between any two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
     PutAside,
@@ -39,7 +39,7 @@ pub enum Deed {
     Scale,
 }
 
-/// Which side of an effect a crash is on.
+/// Side of an effect on which lcm crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
     Before,

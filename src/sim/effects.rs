@@ -1,4 +1,4 @@
-//! Starts and stops of the simulated world, as far as they are the same for all runtimes.
+//! Starts and stops of the simulated machine: the part that is the same for all runtimes.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Sim {
 }
 
 impl World {
-    /// Sets the end of what runs; `None`: it had ended.
+    /// Schedules the end of an instance; `None`: it has ended already.
     fn end_after(
         &mut self,
         stop: &StopRequest<'_>,

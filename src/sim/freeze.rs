@@ -1,4 +1,4 @@
-//! Pausing in the simulated world: what is paused keeps all that it holds, and answers nobody.
+//! Pauses in the simulation: a paused instance keeps its memory and ports, and does not answer.
 
 use super::world::key_of;
 use super::{Deed, Sim};

@@ -1,4 +1,4 @@
-//! Memory of the simulated world as time goes on: taken, shrunk, given back.
+//! GPU memory of the simulated machine over time: taken, shrunk, freed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::Start;
 use crate::sim::memory::{Evicted, Ghost, MemoryClaim, Visit};
-use crate::sim::{Intrusion, OVERCOMMITTED, OVERPROMISED};
+use crate::sim::{Intrusion, OVERCOMMITTED, OVERRESERVED};
 
 impl World {
-    /// What a driver says of the GPUs.
+    /// Returns the GPUs as the driver reports them.
     pub(super) fn gpus_as_read(&self) -> Reading<Vec<GpuFact>> {
         let mut gpus = self.facts.gpus.clone();
         for gpu in gpus.known_mut().into_iter().flatten() {
@@ -25,7 +25,7 @@ impl World {
         gpus
     }
 
-    /// A foreign program is on its way.
+    /// Schedules a foreign program.
     pub(super) fn expect_visit(&mut self, intrusion: Intrusion) {
         let from = Instant::now() + intrusion.after;
         let pid = self.memory.new_pid();
@@ -33,7 +33,7 @@ impl World {
         self.tick();
     }
 
-    /// It begins to take its memory. What does not fit beside all that is held and promised, must not be begun.
+    /// Begins to take an instance's memory. A start that exceeds the memory neither held nor reserved is a violation.
     pub(super) fn claim(&mut self, key: &str, start: &Start<'_>, owner: ProcessOwner, pid: i32) {
         let (service, now) = (start.service, Instant::now());
         self.judge_start(key, start);
@@ -55,7 +55,8 @@ impl World {
         self.memory.claims.insert(key.to_owned(), claim);
     }
 
-    /// What it takes on top of what it holds, is there beside all that others hold and are promised.
+    /// Records a violation unless the memory that the start takes beyond what the instance holds fits beside all memory
+    /// that others hold or have reserved.
     pub(super) fn judge_start(&mut self, key: &str, start: &Start<'_>) {
         let declared = start.service.vram;
         let others = self.alive().into_iter().filter(|thing| thing.key != key).collect::<Vec<_>>();
@@ -74,31 +75,31 @@ impl World {
             let held = used + gpu.reserved;
             if held + promised + need > gpu.capacity {
                 let (name, capacity) = (&start.service.name, gpu.capacity);
-                let what = if held + need > gpu.capacity { OVERCOMMITTED } else { OVERPROMISED };
-                found.push(format!("{what}: {name} needs {need}; {held} are held, {promised} promised of {capacity}"));
+                let what = if held + need > gpu.capacity { OVERCOMMITTED } else { OVERRESERVED };
+                found.push(format!("{what}: {name} needs {need}; {held} are held, {promised} reserved of {capacity}"));
             }
         }
         self.violations.extend(found);
     }
 
-    /// By a plan, what it gave back there is not reserved for it.
+    /// Returns true if a plan released the memory that the instance gave back on this GPU.
     fn is_released(&self, thing: &Alive, gpu: &GpuId) -> bool {
         thing.service.as_ref().is_some_and(|name| self.memory.released.contains(&(name.clone(), gpu.clone())))
     }
 
-    /// What one thing really holds on a GPU.
+    /// Returns the memory that an instance holds on a GPU.
     fn held(&self, key: &str, gpu: &GpuFact) -> Mebibytes {
         let is_its = self.is_holder_of(key);
         gpu.holders.iter().filter(|holder| is_its(holder)).filter_map(|holder| holder.memory).sum()
     }
 
-    /// By its owner, and by its processes where several instances are one owner's.
+    /// Matches holders by owner, and by process if the owner has several instances.
     pub(super) fn is_holder_of(&self, key: &str) -> impl Fn(&GpuHolder) -> bool + use<> {
         let own = self.holder(key);
         move |holder| own.as_ref().is_some_and(|own| own.is(holder))
     }
 
-    /// It is about to end: its memory comes back now, late or never. To be called while its processes are still known.
+    /// Frees the memory of an instance that ends: now, late or never. Must be called while its processes are known.
     pub(super) fn give_back(&mut self, key: &str) {
         let Some(thing) = self.alive().into_iter().find(|thing| thing.key == key) else { return };
         let behaviour = thing.service.map(|service| self.behaviour(&service)).unwrap_or_default();
@@ -127,12 +128,12 @@ impl World {
         }
     }
 
-    /// It is down to so much from then on.
+    /// Shrinks the memory of an instance to `to` after this time.
     pub(super) fn evict(&mut self, key: &str, after: Duration, to: Mebibytes) {
         self.memory.evicted.insert(key.to_owned(), Evicted { at: Instant::now() + after, to, done: false });
     }
 
-    /// Everything of this moment that concerns memory.
+    /// Applies all memory events of this moment.
     pub(super) fn pass_memory(&mut self) {
         if self.has_sleepers() {
             self.claim_found();
@@ -191,7 +192,7 @@ impl World {
         }
     }
 
-    /// A process holds so much from now on, or as much of it as there is: returns that. `None`: nobody measures.
+    /// Sets the memory that a process holds, at most the free memory; returns it. `None`: the GPU is not measured.
     fn set(
         &mut self,
         gpu: &GpuId,

@@ -1,5 +1,5 @@
-//! Contract of a runtime's instances in a simulation: how they stand in the facts, and how the facts change when an
-//! instance starts, freezes or ends. Works on facts alone: no clock, no log of effects, no crash.
+//! Contract of a runtime's instances in a simulation: their representation in the facts, and the changes of the facts
+//! when an instance starts, freezes or ends. Works on facts alone: no clock, no log of effects, no crash.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::runtime::{DriverError, Inspection};
 pub(crate) trait SimulatedInstances: Send + Sync {
     fn name(&self) -> RuntimeName;
 
-    /// Turns readings that were not asked for into empty ones: a simulated machine can always be read.
+    /// Replaces missing readings by empty ones: a simulated machine can always be read.
     fn fill(&self, facts: &mut Facts);
 
     /// Returns the instances that run or are paused.
@@ -24,10 +24,10 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     /// Returns true if an instance, alive or ended, was made under this id.
     fn has_id(&self, facts: &Facts, id: &str) -> bool;
 
-    /// Reads a service of this runtime, but its copies.
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError>;
+    /// Reads a service of this runtime, without its copies.
+    fn inspect(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError>;
 
-    /// Returns an instance of a service that runs here, whichever runtime the manifest gives the service.
+    /// Returns an instance of a service that runs here, even if the manifest gives the service another runtime.
     fn stray(&self, view: ProjectView<'_>, service: &ServiceName) -> Option<Instance>;
 
     /// Returns true if the owner of a listener is this service.
@@ -35,10 +35,10 @@ pub(crate) trait SimulatedInstances: Send + Sync {
         is_service(view, service, owner)
     }
 
-    /// Returns the kind and name of an instance that is not this service's; `None`: it is, or it is not there.
+    /// Returns the kind and name of an instance that is not this service's; `None`: it is, or it does not exist.
     fn foreign(&self, view: ProjectView<'_>, service: &ServiceName, id: &str) -> Option<String>;
 
-    /// Returns how an instance appears as a holder of GPU memory; `None`: it is not there.
+    /// Returns an instance as a holder of GPU memory; `None`: it does not exist.
     fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder>;
 
     /// Returns the program that a service's processes and listeners show.
@@ -49,7 +49,8 @@ pub(crate) trait SimulatedInstances: Send + Sync {
         false
     }
 
-    /// Returns the GPUs that an instance was made with and uses in place of those that it is given; `None`: it uses those that it is given.
+    /// Returns the GPUs that an instance was made with and uses in place of those of its start; `None`: it uses the
+    /// latter.
     fn fixed_gpus(&self, _: &Facts, _: &Service, _: &str) -> Option<Vec<GpuId>> {
         None
     }
@@ -57,7 +58,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     /// Returns the exit of an instance that ends at its stop signal.
     fn exit_of_stop(&self) -> ExitFact;
 
-    /// Writes the hash of another spec on an instance; returns the one before.
+    /// Writes the hash of another spec on an instance; returns the previous one.
     fn replace_spec(&self, facts: &mut Facts, id: &str, spec: &str) -> Option<String>;
 
     /// Marks an instance as running.
@@ -65,7 +66,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
 
     fn set_paused(&self, facts: &mut Facts, id: &str, paused: bool);
 
-    /// Marks an instance as told to stop.
+    /// Marks an instance as stopping.
     fn set_stopping(&self, _: &mut Facts, _: &str) {}
 
     /// Records an exit. Returns the owner whose listeners close; `None`: no such instance, or others of its processes
@@ -96,7 +97,7 @@ pub(crate) struct ProjectView<'a> {
     pub(crate) project: &'a ProjectName,
     /// Former names of the project.
     pub(crate) aliases: &'a BTreeSet<ProjectName>,
-    /// Another machine's instances of the project become this one's.
+    /// True if another machine's instances of the project become this one's.
     pub(crate) take_over: bool,
     /// Services by the names of the existing objects that the manifest gives them.
     pub(crate) adopted: &'a BTreeMap<String, ServiceName>,
@@ -106,12 +107,12 @@ pub(crate) struct ProjectView<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct LivingInstance<'a> {
     pub(crate) id: String,
-    /// Name of its object; `None` where the runtime names none.
+    /// Name of the runtime's object; `None`: the runtime names none.
     pub(crate) name: Option<&'a str>,
     pub(crate) marks: Option<&'a Marks>,
 }
 
-/// Start of an instance that has just come about.
+/// Start of a new instance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewInstance<'a> {
     pub(crate) id: &'a str,
@@ -124,9 +125,9 @@ pub(crate) struct NewInstance<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct SimulatedHolder {
     pub(crate) owner: ProcessOwner,
-    /// Its first process, where the runtime shows its processes.
+    /// First process of the instance, if the runtime shows its processes.
     pub(crate) pid: Option<i32>,
-    /// All its processes, where the owner has other instances too.
+    /// All processes of the instance, if the owner has other instances too.
     pub(crate) pids: Option<Vec<i32>>,
 }
 

@@ -1,4 +1,4 @@
-//! Lives of simulated instances: begun and ended, with their listeners and their memory; and what may be touched.
+//! Lifecycle of simulated instances: their start and end, with listeners and memory, and the checks before each.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -12,16 +12,16 @@ use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::{DriverError, Start};
 
-/// What a shell says of a program that failed.
+/// Exit code of a program that failed.
 const EXIT_OF_DEATH: i32 = 1;
 
 const KILL: i32 = 9;
 
-/// Exit of what a signal killed at the end of its grace.
+/// Exit of an instance that was killed at the end of its grace.
 pub(crate) const KILLED: ExitFact = ExitFact { code: None, signal: Some(KILL), at: None };
 
 impl World {
-    /// It runs from now on: its ports, its memory and its fate.
+    /// Starts an instance: its listeners, its memory and its scheduled end.
     pub(crate) fn begin(&mut self, key: &str, start: &Start<'_>, at: Timestamp) {
         let (service, name) = (start.service, &start.service.name);
         let behaviour = self.behaviour(name);
@@ -51,8 +51,8 @@ impl World {
         self.claim(key, start, owner, pid);
     }
 
-    /// A previous revision runs again: what ails the newer one is not its own.
-    pub(crate) fn set_well(&mut self, key: &str) {
+    /// Marks the instance of a restored previous revision as healthy: the faults of the newer one do not apply.
+    pub(crate) fn set_healthy(&mut self, key: &str) {
         if let Some(life) = self.lives.get_mut(key) {
             life.well = true;
             life.end = None;
@@ -62,14 +62,14 @@ impl World {
     fn listen(&mut self, service: &Service, owner: &ProcessOwner) {
         let program = self.program(service);
         let Some(listeners) = self.facts.listeners.known_mut() else { return };
-        // Listeners are told of TCP alone.
+        // Only TCP listeners are read.
         for port in service.ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
             let (port, address, program) = (port.port, port.address, Some(program.clone()));
             listeners.push(ListenerFact { port, address, pid: None, program, owner: owner.clone() });
         }
     }
 
-    /// Ends now: nothing of it is left but the note of its end.
+    /// Ends an instance now: only its exit is left.
     pub(crate) fn end(&mut self, key: &str, exit: &ExitFact, leaves_children: bool) {
         if !leaves_children {
             self.give_back(key);
@@ -82,13 +82,13 @@ impl World {
         }
     }
 
-    /// Ends now, and is removed.
-    pub(crate) fn end_for_good(&mut self, key: &str) {
+    /// Ends and removes an instance now.
+    pub(crate) fn remove_instance(&mut self, key: &str) {
         self.end(key, &KILLED, false);
         self.lives.remove(key);
     }
 
-    /// The ports are free, the fault that may be set does not strike.
+    /// Checks that a start has no injected fault, and that its ports are free: starting on a held port is a violation.
     pub(crate) fn may_start(&mut self, start: &Start<'_>) -> Result<(), DriverError> {
         let name = &start.service.name;
         if let Some(reason) = self.behaviour(name).start_error {
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// What may be done to an instance: `Err` is a violation.
+    /// Checks that an instance is the service's; `Err`: a violation.
     pub(super) fn may_touch(
         &mut self,
         project: &ProjectName,
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-/// Violation by touching an instance that is not the service's.
+/// Returns the text of a violation by touching an instance that is not the service's.
 pub(crate) fn foreign(what: &str, found: &str, project: &ProjectName, service: &ServiceName) -> String {
     format!("{what} {found}, which is not {project}'s {service}")
 }

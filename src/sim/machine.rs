@@ -1,4 +1,5 @@
-//! The simulated machine: a world behind a lock, its clock, and the one way to change it. Here a crash of lcm strikes.
+//! The simulated machine: its state behind a lock, its clock, and effects, the only way to change it. Crashes of lcm
+//! are injected here.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use super::world::World;
 use crate::model::names::ServiceName;
 use crate::runtime::DriverError;
 
-/// World of a simulation, with its clock.
+/// State of a simulation, with its clock.
 #[derive(Debug)]
 pub(crate) struct SimulatedMachine {
     world: Mutex<World>,
@@ -22,9 +23,9 @@ pub(crate) struct SimulatedMachine {
 /// Clock of a simulation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Clock {
-    /// The world's time goes on with tokio's from here.
+    /// Time that advances with tokio's, from this pair.
     Running(Timestamp, Instant),
-    /// It is always this time: what lies in a file does not age.
+    /// Constant time: the facts of a file do not age.
     Frozen(Timestamp),
 }
 
@@ -47,12 +48,12 @@ impl SimulatedMachine {
         }
     }
 
-    /// Returns when the crash has come.
+    /// Waits for the crash.
     pub(super) async fn crashed(&self) {
         self.crashed.notified().await;
     }
 
-    /// One effect, with the crash that may be set for it.
+    /// Applies one effect, with the crash that may be set for it.
     pub(crate) async fn effect<T>(
         &self,
         deed: Deed,
@@ -77,7 +78,7 @@ impl SimulatedMachine {
         result
     }
 
-    /// lcm is gone: a caller waits here for ever, and is dropped by the test.
+    /// Crashes lcm: the caller waits here forever, and is dropped by the test.
     async fn go_down(&self) {
         self.lock().down = true;
         self.crashed.notify_one();

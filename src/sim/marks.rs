@@ -33,13 +33,12 @@ pub(crate) fn marks(start: &Start<'_>, salt: &str) -> Marks {
     }
 }
 
-/// Salt of a start: each start of a world has its own, the same ones in every run of a test.
+/// Returns the salt of a start: unique in a simulation, and the same in every run of a test.
 pub(crate) fn salt_of(count: u64) -> String {
     format!("sim{count:08x}")
 }
 
-/// Returns true if an instance was made from just this, and its marks are true of where it would run and what it would
-/// take.
+/// Returns true if an instance was made from this start's spec, and its marks match the start's GPUs and memory.
 pub(crate) fn is_made_from(marks: &Marks, start: &Start<'_>) -> bool {
     let spec = &start.service.spec;
     let as_marked = gpus_of(marks) == start.gpus && marks.vram_mib == start.service.vram.0;
@@ -51,12 +50,12 @@ pub(crate) fn is_as_wanted(marks: &Marks, spec: &Spec) -> bool {
     spec.has_hash(&marks.spec) && spec.has_secrets(&marks.secrets, &marks.salt)
 }
 
-/// GPUs of the marks.
+/// Returns the GPUs of the marks.
 pub(crate) fn gpus_of(marks: &Marks) -> Vec<GpuId> {
     marks.placed_on().map(GpuId::new).collect()
 }
 
-/// GPU memory of the marks, by GPU.
+/// Returns the GPU memory of the marks, by GPU.
 pub(super) fn declared(marks: &Marks) -> Vec<(GpuId, Mebibytes)> {
     gpus_of(marks).into_iter().map(|gpu| (gpu, Mebibytes::bounded(marks.vram_mib))).collect()
 }

@@ -1,7 +1,7 @@
-//! GPU memory of the simulated world, where it measures any: taken while a service loads or later, shrunk when it is
-//! evicted, given back at its end, late or never. What is there is there: nobody takes more than is free.
+//! GPU memory of the simulated machine, if it is measured: taken while a service loads or later, shrunk by an eviction,
+//! freed at its end, late or never. No process takes more than is free.
 //!
-//! The facts hold the truth. A driver that tells nothing of single processes is silent in its readings alone.
+//! The facts always hold the memory of single processes; a driver that does not report it omits it in readings only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,52 +12,52 @@ use crate::model::facts::ProcessOwner;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
-/// Models are read in pieces: enough to see one half loaded.
+/// Steps in which a model loads: enough to observe one half loaded.
 pub(super) const LOADING_STEPS: u32 = 4;
 
-/// Beyond those of trees, so that no two things share one.
+/// First pid, above those of trees, so that no two instances share one.
 pub(super) const PIDS_FROM: i32 = 3_000_000;
 
-/// A start whose memory is not there.
+/// Violation: a start without enough free memory.
 pub const OVERCOMMITTED: &str = "GPU overcommitted by a start";
 
-/// A start whose memory is there, while others that run are still to take it.
-pub const OVERPROMISED: &str = "GPU overcommitted by a start, once all have taken what they declare";
+/// Violation: a start whose memory is free, but reserved for running services that have not taken it yet.
+pub const OVERRESERVED: &str = "GPU overcommitted by a start, once all have taken what they declare";
 
-/// A foreign program that comes to take some memory, and goes again.
+/// Foreign program that takes memory for a time.
 #[derive(Clone, Debug)]
 pub struct Intrusion {
     pub gpu: GpuId,
-    /// From now.
+    /// Time from now.
     pub after: Duration,
     pub program: String,
-    /// It takes what is free, where that is less.
+    /// Memory that the program takes, at most the free memory.
     pub memory: Mebibytes,
     pub lasts: Duration,
 }
 
-/// What will become of memory, beside what the facts say of it.
+/// Pending changes of GPU memory, beside the current facts.
 #[derive(Debug)]
 pub(super) struct SimulatedMemory {
-    /// By the instance's key.
+    /// Claims by the instance's key.
     pub(super) claims: BTreeMap<String, MemoryClaim>,
-    /// What each evicted thing is down to, or will be, by the instance's key.
+    /// Evictions, past and scheduled, by the instance's key.
     pub(super) evicted: BTreeMap<String, Evicted>,
     pub(super) ghosts: Vec<Ghost>,
     pub(super) visits: Vec<Visit>,
     pub(super) pids: i32,
     pub(super) silent: bool,
-    /// What these gave back there is not reserved for them.
+    /// Memory that services gave back and that is not reserved for them.
     pub(super) released: BTreeSet<(ServiceName, GpuId)>,
-    /// When each was last woken, by the instance's key.
+    /// Time of the last wake, by the instance's key.
     pub(super) woken: BTreeMap<String, Instant>,
-    /// The most that was ever held and asked for on each GPU at one time.
+    /// Peak of held and requested memory on each GPU.
     pub(super) worst: BTreeMap<GpuId, Mebibytes>,
-    /// Up to when everything has happened.
+    /// Time up to which all events are applied.
     pub(super) moment: Instant,
 }
 
-/// What something that runs takes on each of its GPUs.
+/// Memory that a running instance takes on each of its GPUs.
 #[derive(Clone, Debug)]
 pub(super) struct MemoryClaim {
     pub(super) owner: ProcessOwner,
@@ -68,9 +68,9 @@ pub(super) struct MemoryClaim {
     pub(super) since: Instant,
     pub(super) loading: Duration,
     pub(super) late: Option<Duration>,
-    /// From when on it holds no more than this, or all again.
+    /// Times from which the instance holds at most this amount; `None`: all of its memory again.
     pub(super) sleeps: Vec<(Instant, Option<Mebibytes>)>,
-    /// What it wanted when it last had all of that: from then on a test may say otherwise.
+    /// Last demand that was met in full: a test may change the facts afterwards.
     pub(super) settled: Option<Mebibytes>,
 }
 
@@ -78,11 +78,11 @@ pub(super) struct MemoryClaim {
 pub(super) struct Evicted {
     pub(super) at: Instant,
     pub(super) to: Mebibytes,
-    /// It was so small once, and may have grown since.
+    /// True once the eviction is applied; the instance may have grown since.
     pub(super) done: bool,
 }
 
-/// Memory of what has ended, on its way back.
+/// Memory of an ended instance that is not free yet.
 #[derive(Clone, Debug)]
 pub(super) struct Ghost {
     pub(super) until: Instant,
@@ -114,13 +114,13 @@ impl SimulatedMemory {
         }
     }
 
-    /// Of something that nobody shows the processes of.
+    /// Returns a pid for an instance whose runtime shows no processes.
     pub(super) fn new_pid(&mut self) -> i32 {
         self.pids += 1;
         self.pids
     }
 
-    /// When something happens next by itself.
+    /// Returns the times of all scheduled events.
     pub(super) fn moments(&self) -> impl Iterator<Item = Instant> {
         let claims = self.claims.values().flat_map(MemoryClaim::moments);
         let sleeps = self.claims.values().flat_map(|claim| claim.sleeps.iter().map(|(at, _)| *at));
@@ -129,8 +129,8 @@ impl SimulatedMemory {
         claims.chain(sleeps).chain(visits).chain(evicted).chain(self.ghosts.iter().map(|ghost| ghost.until))
     }
 
-    /// What a thing would hold by now, if there were room for it: the last that was asked of it, or that it did by
-    /// itself, counts.
+    /// Returns the memory that an instance demands now, regardless of free memory: its last change counts, requested or
+    /// by itself.
     pub(super) fn wants(&self, key: &str, claim: &MemoryClaim) -> Mebibytes {
         let wants = claim.wants(self.moment);
         let evicted = self.evicted.get(key).map(|evicted| (evicted.at, Some(evicted.to)));
@@ -145,12 +145,12 @@ impl SimulatedMemory {
     }
 
     pub(super) fn take_up(&mut self, key: &str, claim: MemoryClaim) {
-        // Its memory stays as it is until it gives some back.
+        // The memory stays as the facts have it until the next change.
         let claim = MemoryClaim { settled: Some(claim.wants(self.moment)), ..claim };
         self.claims.insert(key.to_owned(), claim);
     }
 
-    /// It takes again what it gave back, from then on.
+    /// Takes the memory back from this time.
     pub(super) fn rouse(&mut self, key: &str, at: Instant, takes: Mebibytes) {
         self.evicted.remove(key);
         self.woken.insert(key.to_owned(), at);

@@ -1,8 +1,10 @@
-//! A machine that is not there: the facts of a world file, changed by effects as a real machine would change them.
+//! Simulated machine for `--world` and for the tests of planning and applying. Time is tokio's, so a test that pauses
+//! it never waits.
 //!
-//! It stands behind `--world` and under the tests of planning and applying. Time is tokio's, so a test that pauses it
-//! waits for nothing. What a service does (loads, dies, is busy) is its [`Behaviour`]; without one it is well at once.
-//! Not here: any judgement, and any leniency. What lcm must never do is refused and kept in [`Sim::violations`].
+//! In: the facts of a snapshot, a [`Behaviour`] per service (loads, dies, is busy; by default healthy at once), and
+//! effects, which change the facts as a real machine would.
+//! Out: facts, the log of effects, and [`Sim::violations`]: effects that lcm must never attempt, which are refused.
+//! Not here: any decision, and the details of a runtime (`runtime`, behind `contract`).
 
 mod as_driver;
 mod behaviour;
@@ -33,7 +35,7 @@ use self::contract::SimulatedRuntime;
 pub use self::deed::{Crash, Deed, Effect};
 use self::instances::SimulatedInstances;
 use self::machine::{Clock, SimulatedMachine};
-pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
+pub use self::memory::{Intrusion, OVERCOMMITTED, OVERRESERVED};
 pub use self::reply::{RecordedCall, Reply};
 pub use self::rollout::Rollout;
 use self::world::World;
@@ -50,14 +52,14 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// A world whose time goes on.
+    /// Simulation whose time advances.
     #[must_use]
     pub fn new(facts: Facts) -> Self {
         let clock = Clock::Running(facts.observed_at, Instant::now());
         Self::with_clock(facts, clock)
     }
 
-    /// A world whose time stands still, so that the same command on the same file says the same.
+    /// Simulation whose time is frozen, so that the same command on the same file has the same output.
     #[must_use]
     pub fn frozen(facts: Facts) -> Self {
         let clock = Clock::Frozen(facts.observed_at);
@@ -65,7 +67,7 @@ impl Sim {
     }
 
     fn with_clock(mut facts: Facts, clock: Clock) -> Self {
-        // A simulated machine can always be asked: what its file leaves out is not there.
+        // A simulated machine can always be read: listeners missing in the file do not exist.
         if matches!(facts.listeners, Reading::NotAsked) {
             facts.listeners = Reading::Known(Vec::new());
         }
@@ -73,24 +75,24 @@ impl Sim {
         Self { machine: SimulatedMachine::new(World::new(facts, instances.collect()), clock) }
     }
 
-    /// Says how a service behaves.
+    /// Sets the behaviour of a service.
     #[must_use]
     pub fn with_behaviour(self, service: impl Into<ServiceName>, behaviour: Behaviour) -> Self {
         self.set_behaviour(service, behaviour);
         self
     }
 
-    /// Says how a service behaves from now on: lifts a fault, or brings one about.
+    /// Sets the behaviour of a service from now on: injects a fault, or clears one.
     pub fn set_behaviour(&self, service: impl Into<ServiceName>, behaviour: Behaviour) {
         self.machine.lock().behaviours.insert(service.into(), behaviour);
     }
 
-    /// Everybody behaves.
+    /// Resets all services to the default behaviour.
     pub fn clear_behaviours(&self) {
         self.machine.lock().behaviours.clear();
     }
 
-    /// The world as it is now, for the next run or for a file.
+    /// Returns the current facts, for the next run or for a file.
     #[must_use]
     pub fn world(&self) -> Facts {
         let mut world = self.machine.lock();
@@ -98,22 +100,22 @@ impl Sim {
         Facts { observed_at: self.machine.time(), ..world.facts.clone() }
     }
 
-    /// Lets a test change the world behind lcm's back.
+    /// Changes the facts directly, as another actor on the machine would.
     pub fn inject(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut self.machine.lock().facts);
     }
 
-    /// A foreign program takes some memory, in the middle of whatever goes on then.
+    /// Schedules a foreign program that takes GPU memory.
     pub fn intrude(&self, intrusion: Intrusion) {
         self.machine.lock().expect_visit(intrusion);
     }
 
-    /// The driver measures GPUs as a whole from now on, and does not tell what single processes hold.
+    /// Limits the driver to totals per GPU from now on, without the memory of single processes.
     pub fn silence(&self) {
         self.machine.lock().memory.silent = true;
     }
 
-    /// The most that was ever held on each measured GPU at one time, with what was asked for in vain.
+    /// Returns the peak memory of each measured GPU, with unmet demand.
     #[must_use]
     pub fn worst(&self) -> BTreeMap<GpuId, Mebibytes> {
         let mut world = self.machine.lock();
@@ -121,34 +123,35 @@ impl Sim {
         world.memory.worst.clone()
     }
 
-    /// What these services gave back is not theirs any more by a plan that says so: others may be let in there.
+    /// Sets the memory that services gave back and that a plan released: other services may be admitted there.
     pub fn release(&self, given_back: BTreeSet<(ServiceName, GpuId)>) {
         self.machine.lock().memory.released = given_back;
     }
 
-    /// What a store would remember, for worlds that carry their history with them.
+    /// Sets the history of a service, which a store would hold otherwise.
     pub fn remember(&self, service: ServiceName, fact: HistoryFact) {
         self.machine.lock().facts.history.insert(service, fact);
     }
 
-    /// The effect of this number, from 1, never returns; from then on nothing happens until [`Sim::revive`].
+    /// Crashes lcm at the effect with this number, from 1: that effect never returns, and nothing happens until
+    /// [`Sim::revive`].
     pub fn crash_at(&self, effect_number: usize, side: Crash) {
         self.machine.lock().crash = Some((effect_number, side));
     }
 
-    /// Returns when the crash has come.
+    /// Waits for the crash.
     pub async fn crashed(&self) {
         self.machine.crashed().await;
     }
 
-    /// The machine goes on, and lcm is started anew.
+    /// Resumes the machine after a crash, for a new lcm process.
     pub fn revive(&self) {
         let mut world = self.machine.lock();
         world.crash = None;
         world.down = false;
     }
 
-    /// How many effects there have been.
+    /// Returns the number of effects so far.
     #[must_use]
     pub fn effects(&self) -> usize {
         self.machine.lock().log.len()
@@ -159,15 +162,15 @@ impl Sim {
         self.machine.lock().log.clone()
     }
 
-    /// Everything that lcm tried and must not: touching what is another's, starting over what runs, taken
-    /// ports, memory that is not there.
+    /// Returns the forbidden effects that lcm attempted: touching a foreign instance, starting a service that runs,
+    /// taking a held port or memory that is not free.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.machine.lock().violations.clone()
     }
 }
 
-/// A runtime of this lcm, by its name.
+/// Returns a runtime of this lcm by its name.
 fn runtime_of(name: &RuntimeName) -> Result<&'static dyn SimulatedRuntime, DriverError> {
     let found = RUNTIMES.iter().find(|runtime| runtime.name == *name);
     found.map(|runtime| runtime.sim).ok_or_else(|| DriverError::Refused(format!("this lcm has no runtime `{name}`")))

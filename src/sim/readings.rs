@@ -1,4 +1,4 @@
-//! What can be read of the simulated world: nothing here changes it, but that time goes on.
+//! Readings of the simulation. None of them changes it, except that time advances.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Sim {
     }
 }
 
-/// Where the world says nothing of GPUs, the manifest vouches for its own.
+/// Returns the GPUs that the manifest declares, for a snapshot without GPUs.
 fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
     let fact = |gpu: &DeclaredGpu| GpuFact {
         id: GpuId::new(gpu.uuid.clone().unwrap_or_else(|| format!("gpu-{}", gpu.index))),
@@ -63,7 +63,7 @@ fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
 }
 
 impl World {
-    /// Notes which service an existing object carries, since it has no marks.
+    /// Records the service of an existing object, which has no marks.
     pub(super) fn learn(&mut self, service: &Service) {
         match (service.workload.origin, service.object()) {
             (Origin::Existing, Some(object)) => {
@@ -73,24 +73,24 @@ impl World {
         }
     }
 
-    pub(super) fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
-        let look = self.runtime(&service.workload.runtime)?.look(self.view(project), service)?;
-        Ok(Inspection { copies: self.copies_of(&service.name), ..look })
+    pub(super) fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+        let inspection = self.runtime(&service.workload.runtime)?.inspect(self.view(project), service)?;
+        Ok(Inspection { copies: self.copies_of(&service.name), ..inspection })
     }
 
-    /// Whatever runs of the service, under whichever name and runtime it was made.
+    /// Returns a running instance of the service, under any of its names and runtimes.
     pub(super) fn running(&self, project: &ProjectName, service: &Service) -> Option<Instance> {
-        let look = self.look(project, service).ok()?;
-        if matches!(look.life, RunState::Running | RunState::Degraded(_)) {
-            return look.instance;
+        let inspection = self.inspect(project, service).ok()?;
+        if matches!(inspection.run_state, RunState::Running | RunState::Degraded(_)) {
+            return inspection.instance;
         }
-        // An instance of the runtime that the service had before, then one under an earlier name.
+        // An instance of the service's previous runtime, then one under an earlier name.
         let mut runtimes = self.runtimes.0.clone();
         runtimes.sort_by_key(|runtime| service.workload.is_of(&runtime.name()));
         runtimes.into_iter().find_map(|runtime| runtime.stray(self.view(project), &service.name))
     }
 
-    /// `failures`: how many are reported where it does not pass.
+    /// Probes the service; a failed reading reports `failures` failures.
     pub(super) fn probe(&self, service: &Service, instance: &Instance, failures: u32) -> ProbeReading {
         let detail = if !self.is_alive(key_of(instance)) {
             "it does not run"
@@ -115,10 +115,10 @@ impl World {
         }
     }
 
-    /// A listener on one of the service's ports that is not its own.
+    /// Returns a foreign listener on one of the service's ports.
     pub(super) fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
         if let Some(reason) = self.facts.listeners.unknown() {
-            return Err(DriverError::Refused(format!("who listens can't be told: {reason}")));
+            return Err(DriverError::Refused(format!("can't read the listening sockets: {reason}")));
         }
         let runtime = self.runtime(&service.workload.runtime)?;
         let is_own = |listener: &ListenerFact| runtime.owns(self.view(project), service, &listener.owner);
@@ -129,7 +129,7 @@ impl World {
         };
         let holder = listeners.filter(|listener| needs(listener)).find(|held| !is_own(held));
         Ok(holder.map(|held| {
-            let program = held.program.as_deref().unwrap_or("somebody");
+            let program = held.program.as_deref().unwrap_or("an unknown process");
             let pid = held.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             format!("{} by {program}{pid}", held.port)
         }))
@@ -139,7 +139,7 @@ impl World {
         self.runtime(&service.workload.runtime).is_ok_and(|runtime| runtime.checks_itself(service))
     }
 
-    /// The runtimes' own checks come to what the probes would.
+    /// Updates the results of the runtimes' own health checks, which match those of the probes.
     pub(super) fn refresh_health(&mut self) {
         for runtime in self.runtimes.0.clone() {
             for id in runtime.self_checked(&self.facts) {

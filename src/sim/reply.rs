@@ -1,4 +1,4 @@
-//! Calls that lcm made in the simulated world, and the replies to them.
+//! Calls that lcm made in the simulation, and the replies to them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::hooks::HookPayload;
 
-/// How a call of this kind goes from now on.
+/// Reply to calls of one kind from now on.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     pub takes: Duration,
@@ -18,9 +18,9 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedCall {
     pub at: Timestamp,
-    /// As it shows: `./warm.sh`.
+    /// Displayed name of the call: `./warm.sh`.
     pub what: String,
     pub payload: HookPayload,
-    /// It was waited for to its end.
+    /// True if lcm waited for the end of the call.
     pub answered: bool,
 }

@@ -9,22 +9,22 @@ use crate::model::copies::Copies;
 /// Pace and faults of a service's copies.
 #[derive(Clone, Debug, Default)]
 pub struct Rollout {
-    /// From one copy to the next.
+    /// Time from one copy to the next.
     pub each: Duration,
-    /// So many copies of a rollout come up, and no more; `None`: all of them.
+    /// Number of copies after which the rollout makes no progress; `None`: it completes.
     pub stuck_after: Option<u32>,
-    /// The write of a scale or an update is refused.
+    /// Reason with which a scale or an update is refused.
     pub refused: Option<String>,
 }
 
-/// Copies of one service, and the rollout that is under way.
+/// Copies of one service, and the rollout in progress.
 #[derive(Clone, Debug)]
 pub(super) struct PlayedCopies {
     pub(super) pace: Rollout,
-    /// As the rollout began.
+    /// Copies at the beginning of the rollout.
     pub(super) before: Copies,
     pub(super) wanted: u32,
-    /// Every copy is replaced.
+    /// True if every copy is replaced.
     pub(super) rolls: bool,
     pub(super) since: Instant,
     /// Number and spec of the previous revision.
@@ -32,7 +32,7 @@ pub(super) struct PlayedCopies {
 }
 
 impl PlayedCopies {
-    /// One copy a pace since the rollout began.
+    /// Returns the copies now: one has changed per interval since the rollout began.
     pub(super) fn now(&self) -> Copies {
         let steps = self.since.elapsed().as_millis().checked_div(self.pace.each.as_millis());
         let steps = steps.map_or(u32::MAX, |steps| u32::try_from(steps).unwrap_or(u32::MAX));

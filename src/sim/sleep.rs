@@ -1,5 +1,4 @@
-//! Services of the simulated world that give GPU memory back by themselves, and take it again by themselves or when they
-//! are woken.
+//! Simulated services that give GPU memory back by themselves, and take it again by themselves or when they are woken.
 
 use tokio::time::Instant;
 
@@ -12,7 +11,7 @@ use crate::model::size::Mebibytes;
 use crate::runtime::{DriverError, Start};
 
 impl Sim {
-    /// It takes its memory again, from now on.
+    /// Wakes a service: it takes its memory again from now on.
     pub(super) async fn rouse(&self, start: &Start<'_>) -> Result<(), DriverError> {
         let name = &start.service.name;
         self.machine
@@ -26,9 +25,9 @@ impl Sim {
                 };
                 let key = key_of(&instance);
                 world.judge_start(key, start);
-                // From here on it is its own again.
+                // From here on its memory is reserved for it again.
                 world.memory.released.retain(|(released, _)| released != name);
-                // Without a call for it, it takes its memory when it is used again.
+                // Without a wake call the service takes its memory when it is used again.
                 if start.service.wake.is_some() {
                     world.claim_found();
                     let takes = world.behaviour(name).takes.unwrap_or(start.service.vram);
@@ -41,7 +40,7 @@ impl Sim {
 }
 
 impl World {
-    /// What ran from the beginning has a claim too, once its memory is not to stay as the facts have it.
+    /// Gives instances that ran from the beginning a claim, once their memory can differ from the facts.
     pub(super) fn claim_found(&mut self) {
         let unclaimed: Vec<Alive> = self
             .alive()
@@ -63,7 +62,7 @@ impl World {
             Some(holder) => (holder.owner.clone(), holder.pid),
             None => match self.holder(&thing.key) {
                 Some(holder) => (holder.owner, holder.pid.unwrap_or(FOUND_PID)),
-                // What is alive is a holder to its runtime.
+                // A live instance is always a holder to its runtime.
                 None => (ProcessOwner::Foreign, FOUND_PID),
             },
         };
@@ -83,7 +82,7 @@ impl World {
         }
     }
 
-    /// When it holds how much at the most: each change with its time.
+    /// Returns the changes of the memory limit of a service, each with its time.
     pub(super) fn sleeps_of(&self, service: &ServiceName) -> Vec<(Instant, Option<Mebibytes>)> {
         let sleeps = self.behaviour(service).sleeps;
         let changes = sleeps.iter().flat_map(|sleep| {
@@ -93,11 +92,11 @@ impl World {
         changes.collect()
     }
 
-    /// Whether anything gives memory back by itself.
+    /// Returns true if any service gives memory back by itself.
     pub(super) fn has_sleepers(&self) -> bool {
         self.behaviours.values().any(|behaviour| !behaviour.sleeps.is_empty())
     }
 }
 
-/// Process of an instance whose processes no reading shows, and that holds nothing yet.
+/// Pid of an instance without processes in any reading that holds nothing yet.
 const FOUND_PID: i32 = 2_999_999;

@@ -1,4 +1,4 @@
-//! The simulated world: its facts, and what a file does not hold, such as who is about to end.
+//! State of the simulated machine: its facts, and the state that a snapshot file does not hold, such as scheduled ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,29 +21,29 @@ use crate::model::names::{GpuId, ProjectName, RuntimeName, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::runtime::DriverError;
 
-/// Facts of a simulation, and all that is to become of them.
+/// Facts of a simulation, and its pending events.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) facts: Facts,
     pub(super) runtimes: Runtimes,
     pub(super) behaviours: BTreeMap<ServiceName, Behaviour>,
-    /// What was started here, by the instance's key.
+    /// Instances started here, by their key.
     pub(super) lives: BTreeMap<String, InstanceLife>,
     /// Services by the names of the existing objects that the manifest gives them.
     pub(super) adopted: BTreeMap<String, ServiceName>,
     pub(super) log: Vec<Effect>,
     pub(super) violations: Vec<String>,
     pub(super) crash: Option<(usize, Crash)>,
-    /// lcm was killed: nothing is done any more.
+    /// True once lcm has crashed: no effect is applied any more.
     pub(super) down: bool,
     pub(super) began: Instant,
     pub(super) memory: SimulatedMemory,
     pub(super) project: Option<ProjectName>,
     /// Former names of the project.
     pub(super) aliases: BTreeSet<ProjectName>,
-    /// Another machine's instances of the project become this one's.
+    /// True if another machine's instances of the project become this one's.
     pub(super) take_over: bool,
-    /// How calls go, by what is called.
+    /// Replies to calls, by the program or URL called.
     pub(super) replies: BTreeMap<String, Reply>,
     pub(super) calls: Vec<RecordedCall>,
     /// Copies of services whose runtime runs several.
@@ -51,16 +51,16 @@ pub(crate) struct World {
     counter: u64,
 }
 
-/// What is known of a thing beyond its facts.
+/// State of an instance beyond its facts.
 #[derive(Clone, Debug)]
 pub(super) struct InstanceLife {
     pub(super) service: ServiceName,
     pub(super) since: Instant,
     pub(super) gpus: Vec<GpuId>,
     pub(super) vram: Mebibytes,
-    /// An older self that was put back: what ails the newer one is not its own.
+    /// True for a restored previous revision: the faults of the newer one do not apply.
     pub(super) well: bool,
-    /// When it will end, and how.
+    /// Time and kind of its end.
     pub(super) end: Option<ScheduledEnd>,
 }
 
@@ -68,20 +68,20 @@ pub(super) struct InstanceLife {
 pub(super) struct ScheduledEnd {
     pub(super) at: Instant,
     pub(super) exit: ExitFact,
-    /// Others of its tree live on.
+    /// True if other processes of its tree survive.
     pub(super) leaves_children: bool,
 }
 
-/// Something that runs or is paused.
+/// Instance that runs or is paused.
 pub(super) struct Alive {
     pub(super) key: String,
-    /// Where it is ours.
+    /// Service of this project; `None`: foreign.
     pub(super) service: Option<ServiceName>,
-    /// Declared for it.
+    /// Declared memory by GPU.
     pub(super) holds: Vec<(GpuId, Mebibytes)>,
 }
 
-/// Runtimes whose instances the world holds.
+/// Runtimes whose instances the facts hold.
 pub(super) struct Runtimes(pub(super) Vec<&'static dyn SimulatedInstances>);
 
 impl fmt::Debug for Runtimes {
@@ -91,7 +91,7 @@ impl fmt::Debug for Runtimes {
 }
 
 impl World {
-    /// Of facts in which each runtime's readings are filled.
+    /// Creates the state from facts, after each runtime has filled in its missing readings.
     pub(super) fn new(mut facts: Facts, runtimes: Vec<&'static dyn SimulatedInstances>) -> Self {
         for runtime in &runtimes {
             runtime.fill(&mut facts);
@@ -118,18 +118,18 @@ impl World {
         }
     }
 
-    /// Instances of one runtime.
+    /// Returns the instances of one runtime.
     pub(super) fn runtime(&self, name: &RuntimeName) -> Result<&'static dyn SimulatedInstances, DriverError> {
         let found = self.runtimes.0.iter().find(|runtime| runtime.name() == *name).copied();
         found.ok_or_else(|| DriverError::Refused(format!("this lcm has no runtime `{name}`")))
     }
 
-    /// Program that a service's processes and listeners show.
+    /// Returns the program name of a service's processes and listeners.
     pub(super) fn program(&self, service: &Service) -> String {
         self.runtime(&service.workload.runtime).map(|runtime| runtime.program(service)).unwrap_or_default()
     }
 
-    /// Facts as a project reads them.
+    /// Returns the facts as a project reads them.
     pub(crate) fn view<'a>(&'a self, project: &'a ProjectName) -> ProjectView<'a> {
         let Self { facts, aliases, take_over, adopted, .. } = self;
         ProjectView { facts, project, aliases, take_over: *take_over, adopted }
@@ -139,7 +139,7 @@ impl World {
         self.behaviours.get(service).cloned().unwrap_or_default()
     }
 
-    /// Whose marks count as ours in the log.
+    /// Sets the project whose marks count as its own in the log.
     pub(crate) fn serve(&mut self, project: &ProjectName) {
         self.project = Some(project.clone());
     }
@@ -148,7 +148,7 @@ impl World {
         self.crash.filter(|(number, _)| *number == self.log.len() + 1).map(|(_, side)| side)
     }
 
-    /// A salt that no instance of this world has, and its number.
+    /// Returns a salt that no instance of this simulation has, and its number.
     pub(crate) fn new_salt(&mut self) -> (u64, String) {
         loop {
             self.counter += 1;
@@ -159,13 +159,13 @@ impl World {
         }
     }
 
-    /// Writes down what must not be, and says no.
+    /// Records a violation, and returns the refusal.
     pub(crate) fn violate(&mut self, what: String) -> DriverError {
         self.violations.push(what.clone());
         DriverError::Refused(what)
     }
 
-    /// Lets everything happen whose time has come.
+    /// Applies all events that are due.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
         while let Some(next) = self.next_moment(now) {
@@ -175,7 +175,7 @@ impl World {
         self.refresh_health();
     }
 
-    /// When something happens next, up to now: what comes first must be over before what it makes room for.
+    /// Returns the time of the next event up to now: an event is applied before one that needs the memory it frees.
     fn next_moment(&self, now: Instant) -> Option<Instant> {
         let ends = self.lives.values().filter_map(|life| life.end.as_ref()).map(|end| end.at);
         ends.chain(self.memory.moments())
@@ -222,7 +222,7 @@ impl World {
         self.log.push(Effect { at, deed, service: service.clone(), running, answering, memory });
     }
 
-    /// Whether its probe would pass now; `key` is the instance's.
+    /// Returns true if the service's probe would pass now; `key` is the instance's.
     pub(super) fn answers(&self, key: &str, service: &ServiceName) -> bool {
         let behaviour = self.behaviour(service);
         let life = self.lives.get(key);
@@ -257,7 +257,7 @@ impl World {
         Alive { key: found.id, service, holds }
     }
 
-    /// How an instance appears as a holder of memory.
+    /// Returns an instance as a holder of memory.
     pub(super) fn holder(&self, key: &str) -> Option<SimulatedHolder> {
         self.runtimes.0.iter().find_map(|runtime| runtime.holder(&self.facts, key))
     }

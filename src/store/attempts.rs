@@ -1,4 +1,4 @@
-//! Attempts: how often lcm tried to bring a service up, and failures of it that were reported from outside. Both decide
+//! Attempts: how often lcm tried to start a service, and failures of it that were reported from outside. Both decide
 //! whether the next plan starts it.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Holds: what operators decided for a project against its manifest. A hold on a service, and the mode override.
+//! Holds of a project, which override its manifest: holds on services, and the mode override.
 
 use async_trait::async_trait;
 

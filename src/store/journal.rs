@@ -1,5 +1,5 @@
-//! Journal: what lcm did and saw of a project. State changes, calls of hooks, runs, notices, measurements, and the
-//! manifests of converged runs.
+//! Journal: the actions and observations of lcm in a project. State changes, calls of hooks, runs, notices,
+//! measurements, and the manifests of converged runs.
 //!
 //! Records of runs are fenced: each carries the token of the lease that its run holds, and one with an older token than
 //! the newest on record is refused.
@@ -16,14 +16,15 @@ use crate::model::facts::HistoryFact;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 
-/// Pending calls kept of one project; the oldest go first. A switch of a whole machine owes some hundred at most.
+/// Pending calls kept of one project; the oldest are dropped first. A switch of a whole machine adds some hundred at
+/// most.
 pub(crate) const PENDING_MAX: usize = 1_000;
 
 /// Converged runs kept of one project: some days of trying things out. A manifest has some kilobytes.
 pub const CONVERGED_MAX: usize = 10;
 
-/// Journal of a store. A write is durable once its future returns; one whose future is dropped is made whole or not at
-/// all.
+/// Journal of a store. A write is durable once its future returns; a write whose future is dropped is made whole or not
+/// at all.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Records one state change.
@@ -54,12 +55,12 @@ pub trait Journal: Send + Sync {
     /// Records that a run begins, before its first effect.
     async fn begin_run(&self, token: FencingToken, begun: &RunBegun) -> Result<(), StoreError>;
 
-    /// Returns the runs of a project that were begun and whose end is not recorded, the oldest first: one that is under
-    /// way, or runs that were killed.
+    /// Returns the runs of a project that were begun and whose end is not recorded, the oldest first: a run in
+    /// progress, or runs that were killed.
     async fn runs_begun(&self, project: &ProjectName) -> Result<Vec<RunBegun>, StoreError>;
 
-    /// Records every run of the project without an end as killed, together with the notices about them. For a holder of
-    /// the host's lock: none of these runs can be under way.
+    /// Records every run of the project without an end as killed, together with the notices about them. The caller
+    /// holds the host's lock, so none of these runs is in progress.
     async fn close_killed(
         &self,
         token: FencingToken,
@@ -80,11 +81,12 @@ pub trait Journal: Send + Sync {
     /// [`crate::model::pending::TRIES_MAX`] times are dropped.
     async fn settle_run_notices(&self, project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError>;
 
-    /// Returns the mode that a notifier was last informed of, by the digest of its call; `None`: of none yet.
-    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError>;
+    /// Returns the mode that a notifier was last informed of, by the digest of its call; `None`: it was informed of
+    /// none yet.
+    async fn notified_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError>;
 
     /// Records the mode that a notifier was informed of.
-    async fn set_told_mode(
+    async fn set_notified_mode(
         &self,
         project: &ProjectName,
         notifier: &str,
@@ -94,8 +96,8 @@ pub trait Journal: Send + Sync {
     /// Records a measurement; of each service and kind, only the newest are kept.
     async fn record_measure(&self, measure: &Measure) -> Result<(), StoreError>;
 
-    /// Returns the history of each service of a project: its last changes, made and seen, estimates by its measurements,
-    /// its attempts and its report.
+    /// Returns the history of each service of a project: its last changes, made and observed, estimates from its
+    /// measurements, its attempts and its report.
     async fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
 
     /// Keeps a converged run as the newest; of a project, [`CONVERGED_MAX`] that differ are kept.
@@ -115,7 +117,7 @@ pub struct JournalEntry<'a> {
 }
 
 impl<'a> JournalEntry<'a> {
-    /// An entry without parts.
+    /// Creates an entry without parts.
     #[must_use]
     pub fn of(project: &'a ProjectName) -> Self {
         Self { project, transition: None, call: None, pending: PendingChange::default() }
@@ -125,12 +127,12 @@ impl<'a> JournalEntry<'a> {
 /// Changes to the pending calls of a project.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PendingChange<'a> {
-    /// New calls; the store gives their ids.
+    /// New calls; the store assigns their ids.
     pub add: &'a [PendingCall],
-    /// Due from now on.
+    /// Calls that are due from now on.
     pub due: &'a [u64],
-    /// Made, or not due any more.
+    /// Calls that were made, or are not due any more.
     pub done: &'a [u64],
-    /// Failed once more; those that were tried [`crate::model::pending::TRIES_MAX`] times are dropped.
+    /// Calls that failed once more; those that were tried [`crate::model::pending::TRIES_MAX`] times are dropped.
     pub tried: &'a [u64],
 }

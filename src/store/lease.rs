@@ -1,7 +1,8 @@
-//! Lease: the right to change what a scope covers, held by one run at a time. Each grant has a fencing token, greater than
-//! that of every earlier grant, so that a write of a holder that lost its lease can be told from one of its successor.
+//! Lease: the right to change what a scope covers, held by one run at a time. Each grant has a fencing token, greater
+//! than that of every earlier grant, so that a write of a holder that lost its lease is distinct from a write of its
+//! successor.
 //!
-//! Not here: how a lease is held. The host's lock is [`super::lock::HostLock`]; a simulated world has one in memory.
+//! Not here: how a lease is held. The host's lock is [`super::lock::HostLock`]; a simulation has a lease in memory.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-/// Between two tries: short against any apply, long against the cost of a system call.
+/// Pause between two tries: short against any apply, long against the cost of a system call.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Name of what a lease covers.
+/// Scope of a lease, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeaseScope(String);
 
@@ -24,7 +25,7 @@ impl LeaseScope {
         Self(name.to_owned())
     }
 
-    /// GPUs, ports, containers and processes of this host.
+    /// Returns the scope of this host: its GPUs, ports, containers and processes.
     #[must_use]
     pub fn host() -> Self {
         Self::new("host")
@@ -42,8 +43,8 @@ impl fmt::Display for LeaseScope {
 pub struct FencingToken(pub u64);
 
 impl FencingToken {
-    /// Returns a token above those that are known to be taken. It is the time in µs where that is greater: counters may be
-    /// lost with a reboot, time is not.
+    /// Returns a token above those that are known to be taken: at least the time in µs, since counters may be lost with
+    /// a reboot, and time is not.
     pub(super) fn above(taken: impl IntoIterator<Item = Self>, now: Timestamp) -> Self {
         let time = Self(u64::try_from(now.as_microsecond()).unwrap_or_default());
         let next = taken.into_iter().map(|Self(taken)| Self(taken.saturating_add(1)));
@@ -96,7 +97,7 @@ pub struct LeaseRequest<'a> {
     pub patience: Duration,
     /// Newest token that the caller's records have; the grant's is greater.
     pub newest: FencingToken,
-    /// Called once, with the refusal, where the request has to wait.
+    /// Called once, with the refusal, if the request has to wait.
     pub on_wait: &'a (dyn Fn(&LeaseError) + Sync),
 }
 
@@ -149,7 +150,7 @@ pub enum LeaseError {
     Unusable { lease: String, reason: String },
 }
 
-/// The holder's own line, and the process that the kernel names where that is another one.
+/// Returns the holder by its own record, and the process that the kernel reports where that is another one.
 fn name_holder(holder: Option<&LeaseHolder>, process: Option<Process>) -> String {
     match (holder, process) {
         (Some(holder), Some(process)) if i64::from(holder.pid) != i64::from(process.pid) => {
@@ -157,7 +158,7 @@ fn name_holder(holder: Option<&LeaseHolder>, process: Option<Process>) -> String
         }
         (Some(holder), _) => holder.to_string(),
         (None, Some(process)) => format!("its socket is held by {process}"),
-        (None, None) => "what holds it has not given a name".to_owned(),
+        (None, None) => "its holder is unknown".to_owned(),
     }
 }
 
@@ -170,7 +171,7 @@ where
     F: Future<Output = Result<Grant, LeaseError>> + Send,
 {
     let began = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         match attempt().await {
             Err(held @ LeaseError::Held { .. }) => {
@@ -178,9 +179,9 @@ where
                 if left.is_zero() {
                     return Err(held);
                 }
-                if !told {
+                if !reported {
                     (request.on_wait)(&held);
-                    told = true;
+                    reported = true;
                 }
                 sleep(POLL.min(left)).await;
             }
@@ -197,7 +198,7 @@ mod tests {
     use super::FencingToken;
 
     #[test]
-    fn a_token_is_above_all_that_are_taken_and_no_earlier_than_the_time() {
+    fn a_token_is_above_all_that_are_taken_and_not_below_the_time() {
         let now = Timestamp::from_second(1).expect("in range");
         assert_eq!(FencingToken::above([], now), FencingToken(1_000_000));
         assert_eq!(FencingToken::above([FencingToken(7)], now), FencingToken(1_000_000));

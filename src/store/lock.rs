@@ -1,8 +1,8 @@
 //! The host's lock: one changing lcm at a time, for all users.
 //!
-//! It is the kernel's lock on an open file, so it ends with its holder, however that ends. Since the file can be unlinked
-//! or replaced by its owner, a socket of the kernel's stands beside it, and the holder checks before each step that the
-//! file at the path is still the one it holds. The name of the holder is written in the file, for messages only.
+//! It is the kernel's lock on an open file, so it ends with its holder, in every case. Since the file can be unlinked
+//! or replaced by its owner, an abstract socket is bound beside it, and the holder checks before each step that the
+//! file at the path is still the one that it holds. The name of the holder is written in the file, for messages only.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -24,18 +24,18 @@ use crate::model::harmless;
 mod socket;
 mod token;
 
-/// A holder writes who it is within microseconds of taking the lock; this bounds how long we look for it.
+/// A holder writes its name within microseconds of taking the lock; this bounds the wait for it.
 const HOLDER_TRIES: u32 = 10;
 const HOLDER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A file that is replaced each time it is locked is replaced on purpose.
 const REPLACED_MAX: u32 = 10;
 
-/// A holder that ends closes its file a moment before its socket; this bounds how long that is waited for.
+/// A holder that ends closes its file a moment before its socket; this bounds the wait for it.
 const SOCKET_TRIES: u32 = 10;
 const SOCKET_PAUSE: Duration = Duration::from_millis(20);
 
-/// A holder's line is a few hundred bytes. Every user may write the file, so the read is bounded.
+/// The holder's line is a few hundred bytes. Every user may write the file, so the read is bounded.
 const HOLDER_BYTES_MAX: u64 = 4096;
 
 /// Locks of this host: one file, whose path all users share.
@@ -54,7 +54,7 @@ impl HostLock {
 
 #[async_trait]
 impl Lease for HostLock {
-    /// The kernel's calls and the short pauses between them are made off the runtime's threads.
+    /// System calls and the short pauses between them are made off the runtime's threads.
     async fn acquire(&self, scope: &LeaseScope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
         if *scope != LeaseScope::host() {
             return Err(LeaseError::Unusable {
@@ -87,7 +87,7 @@ struct LockGuard {
 }
 
 impl Guard for LockGuard {
-    /// Proves that the locked file is still the one at its path: the one that any other lcm would lock.
+    /// Proves that the locked file is still the one at its path, which any other lcm would lock.
     fn check(&self) -> Result<(), LeaseError> {
         match is_at(&self.file, &self.path) {
             Ok(true) => Ok(()),
@@ -100,7 +100,7 @@ impl Guard for LockGuard {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         drop(self.socket.take());
-        // Emptied first, so that no message names a holder that has released it.
+        // Emptied first, so that no message names a holder that has released the lock.
         let _ = self.file.set_len(0);
         let _ = self.file.unlock();
     }
@@ -119,23 +119,23 @@ fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> LeaseError {
 fn try_take(path: &Path, holder: &LeaseHolder, newest: FencingToken) -> Result<Grant, LeaseError> {
     let io_error = |error: io::Error| unusable(path, &error);
     for _ in 0..REPLACED_MAX {
-        let mut file = host_wide::open_or_make(path).map_err(io_error)?;
+        let mut file = host_wide::open_or_create(path).map_err(io_error)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = host_wide::has_one_name(&file).then(|| read_holder(&mut file)).flatten().map(Box::new);
+                let holder = host_wide::has_single_link(&file).then(|| read_holder(&mut file)).flatten().map(Box::new);
                 return Err(LeaseError::Held { lease: name(path), holder, process: socket::holder(path) });
             }
             Err(TryLockError::Error(error)) => return Err(io_error(error)),
         }
-        // Between opening and locking it may have been removed: then another lcm locks another file.
+        // Between opening and locking, the file may have been removed: then another lcm locks another file.
         if !is_at(&file, path).map_err(io_error)? {
             continue;
         }
         let socket = bind(path)?;
         let mut lock = LockGuard { path: path.to_owned(), file, socket: Some(socket) };
         // Where the file is another user's and only readable, the lock holds all the same, without a name in it.
-        if host_wide::has_one_name(&lock.file) {
+        if host_wide::has_single_link(&lock.file) {
             let _ = write_holder(&mut lock.file, holder);
         }
         return Ok(Grant::new(token::next(path, newest, Timestamp::now()), Box::new(lock)));
@@ -143,7 +143,7 @@ fn try_take(path: &Path, holder: &LeaseHolder, newest: FencingToken) -> Result<G
     Err(LeaseError::Lost { lease: name(path) })
 }
 
-/// Binds the socket, for which the lock file is held already.
+/// Binds the socket, while the lock file is held already.
 fn bind(path: &Path) -> Result<UnixListener, LeaseError> {
     for attempt in 0..SOCKET_TRIES {
         if attempt > 0 {
@@ -160,7 +160,7 @@ fn bind(path: &Path) -> Result<UnixListener, LeaseError> {
     Err(LeaseError::Held { lease: name(path), holder: None, process: socket::holder(path) })
 }
 
-/// Returns whether an open file is the one at this path.
+/// Returns true if an open file is the one at this path.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::symlink_metadata(path) {
@@ -195,7 +195,7 @@ fn read_holder(file: &mut File) -> Option<LeaseHolder> {
     None
 }
 
-/// Every user may write the file, and this goes to a terminal.
+/// Makes a holder's texts safe to show: every user may write the file, and messages go to a terminal.
 fn made_harmless(holder: LeaseHolder) -> LeaseHolder {
     let clean = |text: String| harmless::line(&text);
     LeaseHolder {

@@ -1,4 +1,4 @@
-//! Store and lease that last as long as the command: for simulated worlds, which have no past of this machine.
+//! Store and lease that last as long as the command: for simulations, which have no history on this machine.
 
 mod lease;
 
@@ -31,7 +31,7 @@ pub struct MemoryStore {
     transitions: Mutex<Vec<Transition>>,
     measures: Mutex<Vec<Measure>>,
     runs: Mutex<Vec<RunRecord>>,
-    words: Mutex<Holds>,
+    holds: Mutex<Holds>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), facts::Attempts>>,
     reports: Mutex<BTreeMap<(ProjectName, ServiceName), FailureReport>>,
     run_notices: Mutex<Notices>,
@@ -74,13 +74,13 @@ impl Pending {
 }
 
 impl MemoryStore {
-    /// All changes so far, the oldest first.
+    /// Returns all changes so far, the oldest first.
     #[must_use]
     pub fn transitions(&self) -> Vec<Transition> {
         lock(&self.transitions).clone()
     }
 
-    /// All measures that are kept, the oldest first.
+    /// Returns all measures that are kept, the oldest first.
     #[must_use]
     pub fn measures(&self) -> Vec<Measure> {
         lock(&self.measures).clone()
@@ -88,7 +88,7 @@ impl MemoryStore {
 }
 
 impl MemoryStore {
-    /// All calls of hooks and notifiers so far, the oldest first.
+    /// Returns all calls of hooks and notifiers so far, the oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<Called> {
         lock(&self.calls).clone()
@@ -133,12 +133,12 @@ impl Journal for MemoryStore {
         Ok(lock(&self.pending).change(entry.pending))
     }
 
-    /// One command knows one project, here and below.
+    /// One command has one project, here and below.
     async fn pending(&self, _: &ProjectName) -> Result<Vec<PendingCall>, StoreError> {
         Ok(lock(&self.pending).calls.clone())
     }
 
-    /// One command knows one project: its words are kept under no name.
+    /// One command has one project: its records are kept under no name.
     async fn rename_project(&self, _from: &ProjectName, _to: &ProjectName) -> Result<(), StoreError> {
         Ok(())
     }
@@ -239,11 +239,11 @@ impl Journal for MemoryStore {
         Ok(lock(&self.runs).iter().rev().find(|run| run.project == *project).cloned())
     }
 
-    async fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError> {
+    async fn notified_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError> {
         Ok(lock(&self.told_modes).get(notifier).cloned())
     }
 
-    async fn set_told_mode(
+    async fn set_notified_mode(
         &self,
         _project: &ProjectName,
         notifier: &str,
@@ -271,20 +271,20 @@ impl Journal for MemoryStore {
 
 #[async_trait]
 impl HoldStore for MemoryStore {
-    /// One command knows one project: the words are its own.
+    /// One command has one project: the holds are its own.
     async fn holds(&self, _project: &ProjectName) -> Result<Holds, StoreError> {
-        Ok(lock(&self.words).clone())
+        Ok(lock(&self.holds).clone())
     }
 
     async fn set_hold(
         &self,
         _project: &ProjectName,
         service: &ServiceName,
-        said: Option<&HoldRecord>,
+        hold: Option<&HoldRecord>,
     ) -> Result<(), StoreError> {
-        let services = &mut lock(&self.words).services;
-        match said {
-            Some(said) => services.insert(service.clone(), said.clone()),
+        let services = &mut lock(&self.holds).services;
+        match hold {
+            Some(hold) => services.insert(service.clone(), hold.clone()),
             None => services.remove(service),
         };
         Ok(())
@@ -295,7 +295,7 @@ impl HoldStore for MemoryStore {
         _project: &ProjectName,
         switched: Option<&ModeOverride>,
     ) -> Result<(), StoreError> {
-        lock(&self.words).mode = switched.cloned();
+        lock(&self.holds).mode = switched.cloned();
         Ok(())
     }
 }

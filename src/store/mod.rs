@@ -1,6 +1,9 @@
-//! What reality can't show: the journal of a project, its holds and attempts, and the lease under which it is changed.
-//! In go records of runs and decisions of operators, out come facts for the planner and lines for `lcm history`.
-//! Deliberately not here: decisions. Without the store a plan has other estimates, holds and budgets, and no fewer services.
+//! Records that can't be observed on the machine: the journal of a project, its holds and attempts, and the lease under
+//! which it is changed.
+//!
+//! In: records of runs, and holds of operators.
+//! Out: facts for the planner, and rows for `lcm history`.
+//! Not here: decisions. Without the store a plan has other estimates, holds and budgets, and no fewer services.
 
 mod attempts;
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Changes and measures to what is known of each service: the one arithmetic of all stores.
+//! Derives the history of each service from changes and measures: the one arithmetic of all stores.
 //!
-//! Measures are not kept apart by the spec that they were taken under. Most changes of a spec leave a start as long as
-//! it was, an estimate decides nothing, and one that is somewhat off says more than none: after a change that matters,
-//! the median follows with the third start, and the most of memory with the last of [`CONSIDERED`].
+//! Measures are not kept apart by the spec that they were taken under. Most changes of a spec leave the length of a
+//! start as it was, an estimate decides nothing, and a rough one is better than none: after a change that matters, the
+//! median follows with the third start, and the most of memory with the last of [`CONSIDERED`].
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 
-/// So many of the newest measures of one kind make an estimate: few enough to follow a change, enough that one start
-/// from a cold disk does not move it.
+/// Newest measures of one kind that make an estimate: few enough to follow a change, enough that one start from a cold
+/// disk does not move it.
 pub(super) const CONSIDERED: usize = 5;
 
-/// So many measures of one kind are kept of a service: whoever wonders about an estimate finds whether it is getting
-/// slower, and a thousand services come to less than ten megabytes.
+/// Measures of one kind that are kept of a service: enough to see whether it is getting slower, and a thousand services
+/// take less than ten megabytes.
 pub(super) const KEPT: usize = 20;
 
 /// One change of a service.
@@ -30,7 +30,7 @@ pub(super) struct Change {
     pub(super) made: bool,
 }
 
-/// One measure, as a store hands it out.
+/// One measure, as a store returns it.
 #[derive(Clone, Debug)]
 pub(super) struct MeasureReading {
     pub(super) at: Timestamp,
@@ -38,8 +38,8 @@ pub(super) struct MeasureReading {
     pub(super) what: Measured,
 }
 
-/// What is known of each service. `changes`: a later one replaces an earlier one; what was seen does not replace what
-/// was made, and is past with the next that is made. `readings`: the oldest first.
+/// Returns the history of each service. `changes`: a later one replaces an earlier one; an observed change does not
+/// replace one that lcm made, and is dropped at the next one that lcm makes. `readings`: the oldest first.
 pub(super) fn known(
     changes: impl IntoIterator<Item = Change>,
     readings: impl IntoIterator<Item = MeasureReading>,
@@ -70,7 +70,7 @@ pub(super) fn known(
         fact.estimates = Estimates {
             ready_ms: median(newest(&kinds.ready_ms)),
             stopped_ms: median(newest(&kinds.stopped_ms)),
-            // Not the median: a look at a moment when it held little says nothing of what it may come to.
+            // Not the median: a reading at a moment of low use does not show how much the service may take.
             memory: newest(&kinds.memory).iter().copied().max(),
         };
     }
@@ -89,12 +89,12 @@ fn newest<T>(all: &[T]) -> &[T] {
     all.get(all.len().saturating_sub(CONSIDERED)..).unwrap_or_default()
 }
 
-/// Of two in the middle the larger: whoever waits would rather be surprised by the shorter.
+/// Returns the median. Of two in the middle, the larger: better to be ready earlier than estimated.
 pub(super) fn median(times_ms: &[u64]) -> Option<u64> {
     ranked(times_ms, |count| count / 2)
 }
 
-/// The time at a rank, told from how many there are; the shortest is at 0.
+/// Returns the time at a rank, computed from their number; the shortest is at 0.
 pub(super) fn ranked(times_ms: &[u64], rank: impl FnOnce(usize) -> usize) -> Option<u64> {
     let mut sorted = times_ms.to_vec();
     sorted.sort_unstable();
@@ -145,20 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_is_past_with_the_next_change() {
+    fn an_observed_change_is_dropped_at_the_next_change() {
         let change = |to, made| Change { service: "b".into(), to, made };
         let known = known([change(State::Failed, false), change(State::Starting, true)], []);
         assert_eq!((known[&"b".into()].state, known[&"b".into()].seen), (Some(State::Starting), None));
     }
 
     #[test]
-    fn who_has_only_changes_or_only_measures_is_known_too() {
+    fn a_service_with_only_changes_or_only_measures_is_known_too() {
         let change = |to, made| Change { service: "b".into(), to, made };
         let changes = [change(State::Online, true), change(State::Busy, false), change(State::Failed, false)];
         let known = known(changes, [reading(0, Measured::Stopped { took_ms: 4 })]);
         assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.stopped_ms), (None, Some(4)));
         let seen =
             HistoryFact { state: Some(State::Online), made: true, seen: Some(State::Failed), ..HistoryFact::default() };
-        assert_eq!(known[&"b".into()], seen, "what was made is known beside what was seen since");
+        assert_eq!(known[&"b".into()], seen, "changes made and changes observed since are both known");
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of the history: which changes, of which time, and how many.
+//! Query of the history: filters on changes, time and number.
 
 use std::collections::BTreeSet;
 
@@ -7,27 +7,27 @@ use jiff::Timestamp;
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
 
-/// Each filter narrows; an empty one lets everything through.
+/// Query of the history. Each filter narrows it; an empty one matches everything.
 #[derive(Clone, Debug)]
 pub struct HistoryQuery {
     pub project: ProjectName,
     pub services: BTreeSet<ServiceName>,
-    /// What a change came to.
+    /// States after a change.
     pub states: BTreeSet<State>,
     /// From this moment on.
     pub since: Option<Timestamp>,
     /// Before this moment.
     pub until: Option<Timestamp>,
-    /// A part of who it was, in any case of letters.
+    /// Part of the author's name, in upper or lower case.
     pub by: Option<String>,
-    /// The id of a run.
+    /// Id of a run.
     pub run: Option<String>,
-    /// So many of the newest.
+    /// Number of the newest changes to return.
     pub limit: Option<u32>,
 }
 
 impl HistoryQuery {
-    /// All of a project.
+    /// Creates the query for everything of a project.
     #[must_use]
     pub fn all(project: ProjectName) -> Self {
         Self {

@@ -16,8 +16,8 @@ pub struct Recalled {
     pub journal: Result<(), StoreError>,
 }
 
-/// Adds to facts what a store keeps under the names of a project; the last name takes precedence. What can't be read is
-/// missing in the facts, and reported by concern.
+/// Adds to facts what a store keeps under the names of a project; the last name takes precedence. Records that can't be
+/// read are missing in the facts, and the failure is returned by concern.
 pub async fn recall<'a>(
     store: &dyn Store,
     names: impl IntoIterator<Item = &'a ProjectName>,
@@ -32,7 +32,7 @@ pub async fn recall<'a>(
             }
             Err(error) => recalled.holds = recalled.holds.and(Err(error)),
         }
-        // A world file brings its own past.
+        // A snapshot file has its own history.
         match store.last_known(project).await {
             Ok(known) => facts.remember(known),
             Err(error) => recalled.journal = recalled.journal.and(Err(error)),

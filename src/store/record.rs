@@ -9,7 +9,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
 
-/// Exit code recorded of a run that was killed: what a shell reports of a program that KILL ended.
+/// Exit code recorded of a run that was killed: the one that a shell reports of a program that KILL ended.
 pub const KILLED_EXIT_CODE: u8 = 128 + 9;
 
 /// One change of one service.
@@ -24,16 +24,16 @@ pub struct Transition {
     /// True where lcm made the change, false where it only observed it.
     pub made: bool,
     pub author: Author,
-    /// `--meta key=value`.
+    /// Pairs given with `--meta key=value`.
     pub metadata: BTreeMap<String, String>,
 }
 
 /// Author of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Author {
-    /// `kim as root`.
+    /// User, for messages: `kim as root`.
     pub by: String,
-    /// The run that it is part of; empty: none.
+    /// Id of the run that it is part of; empty: none.
     pub run: String,
 }
 
@@ -44,7 +44,7 @@ pub struct Called {
     pub project: ProjectName,
     pub service: ServiceName,
     pub run: String,
-    /// `pre_stop`, `notify`.
+    /// Point or kind of the call: `pre_stop`, `notify`.
     pub hook: String,
     /// Program or URL: `./warm.sh`, `POST http://localhost:9000/lcm`.
     pub call: String,
@@ -67,22 +67,22 @@ pub struct Measure {
 /// Value of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measured {
-    /// Time of a start until it was healthy.
+    /// Time of a start until the service was healthy.
     Ready { took_ms: u64 },
-    /// Time of a stop until its memory was free.
+    /// Time of a stop until the memory was free.
     Stopped { took_ms: u64 },
-    /// Memory that it held on one of its GPUs.
+    /// Memory that the service held on one of its GPUs.
     Memory(Mebibytes),
-    /// Its GPU memory was evicted, and it goes on running.
+    /// The GPU memory of the service was evicted, and it goes on running.
     Evicted,
-    /// It was woken, which undoes an eviction.
+    /// The service was woken, which undoes an eviction.
     Woken,
 }
 
 /// A run at its begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunBegun {
-    /// As in [`Author`].
+    /// Id, as in [`Author`].
     pub id: String,
     /// The entry file.
     pub manifest: String,
@@ -93,10 +93,10 @@ pub struct RunBegun {
     pub mode: Option<ModeName>,
 }
 
-/// One apply or down.
+/// One run of an apply or a down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRecord {
-    /// As in [`Author`].
+    /// Id, as in [`Author`].
     pub id: String,
     /// The entry file.
     pub manifest: String,
@@ -111,7 +111,7 @@ pub struct RunRecord {
     pub first_error: Option<String>,
 }
 
-/// How a run ended.
+/// Way in which a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RunEnd {
     /// By itself, with or without success.
@@ -130,7 +130,7 @@ pub enum RunEnd {
 impl RunEnd {
     pub const ALL: [Self; 5] = [Self::Completed, Self::Interrupted, Self::Terminated, Self::HungUp, Self::Killed];
 
-    /// As written in JSON and in the store.
+    /// Returns the end as written in JSON and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,9 +1,10 @@
 //! The store on disk: one `SQLite` file, in WAL mode so that a reader never waits for an apply.
 //!
-//! In go the records of commands, out come what later commands plan by. The file is opened when first needed, on a thread
-//! of the store's own, and made only by what writes: a plan on a machine without a state folder leaves none behind.
-//! Likewise an older file is read as it is, and brought to this lcm's format only by what writes. Deliberately not here: a
-//! repair. A file that this lcm can't read is an error and stays as it is.
+//! In: the records of commands. Out: the history that later commands plan by. The file is opened when first needed, on
+//! a thread of the store's own, and made only by a write: a plan on a machine without a state folder leaves none
+//! behind. Likewise an older file is read as it is, and brought to this lcm's format only by a write.
+//!
+//! Not here: repair. A file that this lcm can't read is an error and stays as it is.
 
 mod attempts;
 mod converged;

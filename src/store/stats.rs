@@ -1,5 +1,5 @@
-//! The history in figures: how long a service was in each state, how often it was started and failed, and how long it
-//! took to be ready. Pure; the definitions stand at [`Stats`].
+//! Statistics of the history: how long a service was in each state, how often it was started and failed, and how long
+//! its starts took. Pure; [`Stats`] has the definitions.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +10,38 @@ use crate::model::names::ServiceName;
 use crate::store::past::{median, ranked};
 use crate::store::record::Transition;
 
-/// What one service did within a span of time.
+/// Statistics of one service within a span of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Milliseconds in each state: from a change, made or seen, to the next one or to the end of the span. The state at
-    /// the beginning of the span is that of the last change before it; before a service's first change, nothing is
-    /// counted. What happened between two looks is as long unknown as nobody looked.
+    /// Milliseconds in each state: from a change, made or observed, to the next one or to the end of the span. The
+    /// state at the beginning of the span is that of the last change before it; before a service's first change,
+    /// nothing is counted. A change between two observations counts from the second one on.
     pub time_ms: BTreeMap<State, u64>,
     /// Changes to `starting`.
     pub starts: u32,
     /// Changes to `error`, `failed` or `timeout` from any other state than these three.
     pub failures: u32,
-    /// Of each start that became ready within the span, from the change to `starting` to the next change, which is one
-    /// to `online`, `busy` or `idle`. Both were made by lcm: of what was only seen, nobody knows when it began.
+    /// Milliseconds of each start that became ready within the span, from the change to `starting` to the next change,
+    /// which is one to `online`, `busy` or `idle`. Both were made by lcm: the begin of an observed start is unknown.
     pub ready_ms: Vec<u64>,
 }
 
 impl Stats {
-    /// The middle of all times to ready; of two in the middle the larger.
+    /// Returns the median of all times to ready; of two in the middle, the larger.
     #[must_use]
     pub fn ready_median_ms(&self) -> Option<u64> {
         median(&self.ready_ms)
     }
 
-    /// The smallest time to ready that at least 95 of 100 starts did not exceed.
+    /// Returns the smallest time to ready that at least 95 of 100 starts did not exceed.
     #[must_use]
     pub fn ready_p95_ms(&self) -> Option<u64> {
         ranked(&self.ready_ms, |count| (count * 95).div_ceil(100).saturating_sub(1))
     }
 }
 
-/// Of each service that was anything within the span. `before`: the last change of each service before it. `changes`:
-/// those within it, the oldest first. `end`: of the span, or now.
+/// Returns the statistics of each service that had a state within the span. `before`: the last change of each service
+/// before it. `changes`: those within it, the oldest first. `end`: of the span, or now.
 #[must_use]
 pub fn stats(
     before: &[Transition],
@@ -68,7 +68,7 @@ pub fn stats(
     all
 }
 
-/// From `earlier`, or from the beginning of the span, to `until` it was in one state.
+/// Adds the time from `earlier`, or from the beginning of the span, to `until`, to the state of that time.
 fn spend(stats: &mut Stats, earlier: &Transition, since: Option<Timestamp>, until: Timestamp) {
     let begin = since.map_or(earlier.at, |since| since.max(earlier.at));
     let spent = stats.time_ms.entry(earlier.to).or_default();
@@ -79,7 +79,7 @@ fn is_ready(earlier: &Transition, change: &Transition) -> bool {
     earlier.made && change.made && earlier.to == State::Starting && change.to.is_operational()
 }
 
-/// A clock that was set back makes no time negative.
+/// Time between two moments; 0 where a clock was set back.
 fn milliseconds(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.duration_since(from).as_millis()).unwrap_or_default()
 }
@@ -119,7 +119,7 @@ mod tests {
     use State::{Busy, Error, Failed, Offline, Online, Registered, Starting, Timeout};
 
     #[test]
-    fn time_is_spent_in_what_the_last_change_came_to() {
+    fn time_counts_for_the_state_after_the_last_change() {
         let changes = [
             change(10, Registered, Starting),
             change(14, Starting, Online),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_cut_out_of_what_was_before_and_goes_on_after() {
+    fn a_span_begins_and_ends_within_a_state() {
         let before = [change(10, Starting, Online)];
         let found = of_a(&before, &[change(120, Online, Offline)], Some(100), 150);
         assert_eq!(found.time_ms, [(Online, 20_000), (Offline, 30_000)].into());
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lcm_itself_brought_up_tells_how_long_that_takes() {
+    fn only_starts_by_lcm_count_for_the_time_to_ready() {
         let seen = |change| Transition { made: false, ..change };
         let began = change(0, Offline, Starting);
         assert_eq!(of_a(&[], &[began.clone(), seen(change(9, Starting, Online))], None, 9).ready_ms, [0_u64; 0]);

@@ -1,6 +1,6 @@
-//! A command line cut into words, as Compose does for containers: quotes and backslashes count, nothing else does.
+//! Splits a command line into words, as Compose does for containers: quotes and backslashes are special, nothing else.
 
-/// `Err`: why it can't be cut.
+/// Splits a command line; `Err`: the reason why it is malformed.
 pub(crate) fn split(line: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -17,7 +17,7 @@ pub(crate) fn split(line: &str) -> Result<Vec<String>, &'static str> {
             (None | Some('"'), '\\') => {
                 let escaped = characters.next().ok_or("it ends in a backslash")?;
                 let word = word.get_or_insert_default();
-                // Between double quotes a backslash is itself, but before these.
+                // Between double quotes a backslash is literal, except before these.
                 if quote.is_some() && !"\"\\$`".contains(escaped) {
                     word.push('\\');
                 }
@@ -28,7 +28,7 @@ pub(crate) fn split(line: &str) -> Result<Vec<String>, &'static str> {
         }
     }
     if quote.is_some() {
-        return Err("a quote is never closed");
+        return Err("a quote is not closed");
     }
     words.extend(word);
     Ok(words)

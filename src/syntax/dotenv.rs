@@ -1,18 +1,18 @@
-//! Files of `KEY=value` lines, as Compose reads them: comments, `export`, quotes; variables in what is not in single
-//! quotes. A line without `=` takes the value from lcm's own environment, where there is one.
+//! Parser of `KEY=value` files, with Compose's rules: comments, `export`, quotes; variables everywhere but in single
+//! quotes. A line without `=` takes the value from lcm's own environment, if that has one.
 
 use std::collections::BTreeMap;
 
 use crate::syntax::Environment;
 use crate::syntax::interpolate::{VariableFault, fill};
 
-/// Text of all variables of one file: the kernel takes no more for a process, and a line may repeat those before it.
+/// Bytes of all values of one file: a line may repeat those before it, and the kernel takes no more for a process.
 const EXPANDED_BYTES_MAX: usize = 2 << 20;
-/// Names have a price, too.
+/// Variables of one file: their names take memory too.
 const VARIABLES_MAX: usize = 10_000;
 
-/// Reads a whole file. `Err`: the line and what is wrong with it, without a word of what it holds: any file may be named
-/// for one of variables.
+/// Parses a whole file. `Err`: the number of the faulty line and the fault, without any of the line's text: a manifest
+/// may name any file here by mistake.
 pub(crate) fn parse(text: &str, environment: &Environment) -> Result<BTreeMap<String, String>, String> {
     let mut variables = BTreeMap::new();
     let mut rest = text.trim_start_matches('\u{feff}');
@@ -26,7 +26,7 @@ pub(crate) fn parse(text: &str, environment: &Environment) -> Result<BTreeMap<St
     Ok(variables)
 }
 
-/// Takes one line, or more where quotes hold them together, and gives the rest.
+/// Parses one entry, which spans several lines if it is quoted, and returns the rest.
 fn entry<'a>(
     text: &'a str,
     environment: &Environment,
@@ -36,7 +36,7 @@ fn entry<'a>(
     let mut put = |variables: &mut BTreeMap<String, String>, key: &str, value: String| {
         *bytes_left = bytes_left
             .checked_sub(value.len())
-            .ok_or_else(|| format!("the variables up to here come to more than {} MiB", EXPANDED_BYTES_MAX >> 20))?;
+            .ok_or_else(|| format!("the variables up to here exceed {} MiB", EXPANDED_BYTES_MAX >> 20))?;
         variables.insert(key.to_owned(), value);
         if variables.len() > VARIABLES_MAX { Err(format!("more than {VARIABLES_MAX} variables")) } else { Ok(()) }
     };
@@ -59,8 +59,8 @@ fn entry<'a>(
         fill(text, &|name| environment.get(name).or_else(|| variables.get(name)).cloned())
             .map(|filled| filled.text)
             .map_err(|faults| {
-                let told = faults.first().map_or("this value can't be read", told);
-                format!("{told} (single quotes keep a `$` as it is)")
+                let reason = faults.first().map_or("this value can't be read", nameless);
+                format!("{reason} (single quotes keep a `$` as it is)")
             })
     };
     let Some(quote) = value.chars().next().filter(|first| ['"', '\''].contains(first)) else {
@@ -70,25 +70,25 @@ fn entry<'a>(
         put(variables, &key, value)?;
         return Ok(after);
     };
-    // A quoted value may go on over the end of the line.
+    // A quoted value may span lines.
     let start = text.find(quote).map_or(text.len(), |position| position + 1);
-    let (inside, rest) = quoted(&text[start..], quote).ok_or("a quote is never closed")?;
+    let (inside, rest) = quoted(&text[start..], quote).ok_or("a quote is not closed")?;
     let (tail, after) = rest.split_once('\n').unwrap_or((rest, ""));
     let tail = tail.trim();
     if !(tail.is_empty() || tail.starts_with('#')) {
-        return Err("something stands after the closing quote".to_owned());
+        return Err("unexpected text after the closing quote".to_owned());
     }
     let value = if quote == '"' { lookup(variables, &unescape(inside))? } else { inside.to_owned() };
     put(variables, &key, value)?;
     Ok(after)
 }
 
-/// A fault without the name, which may be part of a secret with a dollar sign in it.
-fn told(fault: &VariableFault) -> &'static str {
+/// Describes a fault without the variable's name, which may be part of a secret with a dollar sign in it.
+fn nameless(fault: &VariableFault) -> &'static str {
     match fault {
         VariableFault::Unset(_) => "a variable in this value is not set",
         VariableFault::Required { .. } => "a variable that this value requires is not set",
-        VariableFault::Malformed(_) => "a `$` in this value begins no variable",
+        VariableFault::Malformed(_) => "a `$` in this value does not begin a variable",
         VariableFault::TooLarge { .. } => "variables expand this value past the limit of 128 KiB",
     }
 }
@@ -96,11 +96,11 @@ fn told(fault: &VariableFault) -> &'static str {
 fn name(text: &str) -> Result<&str, String> {
     let valid = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && text.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character));
-    // A line without a name may be a secret that lost its quotes, so it is not shown.
-    if valid { Ok(text) } else { Err("no `KEY=value`".to_owned()) }
+    // A line without a name may be a secret without its quotes, so it is not shown.
+    if valid { Ok(text) } else { Err("expected `KEY=value`".to_owned()) }
 }
 
-/// What stands before the closing quote, and what after.
+/// Returns the text before the closing quote and the text after it.
 fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
     let mut escaped = false;
     for (position, character) in text.char_indices() {
@@ -112,7 +112,7 @@ fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
     None
 }
 
-/// `\n`, `\r`, `\t`, `\"`, `\\`, and `\$` for a dollar sign that is no variable.
+/// Replaces `\n`, `\r`, `\t`, `\"`, `\\`, and `\$` for a dollar sign that begins no variable.
 fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars();
@@ -170,11 +170,11 @@ mod tests {
         for level in 1..12 {
             let _ = writeln!(bomb, "V{level}={}", format!("$V{}", level - 1).repeat(10));
         }
-        let told = parse(&bomb, &BTreeMap::new()).unwrap_err();
-        assert!(told.starts_with("line 6: variables expand this value past the limit of 128 KiB"), "{told}");
+        let error = parse(&bomb, &BTreeMap::new()).unwrap_err();
+        assert!(error.starts_with("line 6: variables expand this value past the limit of 128 KiB"), "{error}");
         let many = format!("A={}\n{}", "a".repeat(100 << 10), "B=$A\nA=$B\n".repeat(50));
-        let told = parse(&many, &BTreeMap::new()).unwrap_err();
-        assert!(told.ends_with("the variables up to here come to more than 2 MiB"), "{told}");
+        let error = parse(&many, &BTreeMap::new()).unwrap_err();
+        assert!(error.ends_with("the variables up to here exceed 2 MiB"), "{error}");
         let names = (0..20_000).map(|number| format!("N{number}=")).collect::<Vec<_>>().join("\n");
         assert_eq!(parse(&names, &BTreeMap::new()).unwrap_err(), "line 10001: more than 10000 variables");
     }
@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn faults_name_the_line_and_no_value() {
         let fault = |text: &str| parse(text, &BTreeMap::new()).unwrap_err();
-        assert_eq!(fault("A=1\ns3cret!\n"), "line 2: no `KEY=value`");
-        assert_eq!(fault("A=\"s3cret\nB=2\n"), "line 1: a quote is never closed");
-        assert_eq!(fault("A='s3cret' x\n"), "line 1: something stands after the closing quote");
+        assert_eq!(fault("A=1\ns3cret!\n"), "line 2: expected `KEY=value`");
+        assert_eq!(fault("A=\"s3cret\nB=2\n"), "line 1: a quote is not closed");
+        assert_eq!(fault("A='s3cret' x\n"), "line 1: unexpected text after the closing quote");
         assert_eq!(
             fault("A=1\n\nB=s3$cret\n"),
             "line 3: a variable in this value is not set (single quotes keep a `$` as it is)"

@@ -1,18 +1,18 @@
-//! Durations such as `1h30m`: numbers with their units, added up. The manifest and the command line both read them here;
-//! what else each of them takes, and what it reports, is its own.
+//! Parser of durations such as `1h30m`: sums of numbers with units, shared by the manifest and the command line. Each
+//! of them adds its own forms and messages.
 
 use std::time::Duration;
 
-/// Reason why a text is no duration.
+/// Reason why a text is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DurationFault<'a> {
-    /// A part is no whole number with a unit.
+    /// Part that is not a whole number with a unit.
     Malformed,
     UnknownUnit(&'a str),
     TooLong,
 }
 
-/// Adds up parts such as `1h30m`, in whole milliseconds (`ms`), seconds (`s`), minutes (`m`), hours (`h`) and days (`d`).
+/// Parses `1h30m`: a sum of whole milliseconds (`ms`), seconds (`s`), minutes (`m`), hours (`h`) and days (`d`).
 pub(crate) fn parse(text: &str, max: Duration) -> Result<Duration, DurationFault<'_>> {
     let (mut total, mut rest) = (Duration::ZERO, text);
     while !rest.is_empty() {
@@ -32,7 +32,7 @@ pub(crate) fn parse(text: &str, max: Duration) -> Result<Duration, DurationFault
     Ok(total)
 }
 
-/// Digits, letters, and what follows.
+/// Splits off the first number and its unit; returns them and the rest.
 fn first_part(text: &str) -> Option<(u64, &str, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let letters = text[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();

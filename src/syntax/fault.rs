@@ -1,17 +1,17 @@
-//! A fault in one value, and "did you mean". serde carries errors as text alone, so a [`Fault`] packs itself into
-//! text where a visitor throws it, and `read` unpacks it where it learns the place.
+//! Faults in single values, and "did you mean". serde carries errors as text alone, so a visitor packs a [`Fault`] into
+//! text, and `read` unpacks it once it knows the place.
 
 use std::fmt;
 
 use strsim::osa_distance;
 
-/// Between the parts of a packed fault; no YAML scalar can hold it.
+/// Separator of the parts of a packed fault; no YAML scalar can contain it.
 const SEPARATOR: char = '\u{1f}';
 
-/// No key or name is longer by a slip of the finger; the comparison grows with the square.
+/// Longest text that is compared: no typo is longer, and the comparison is quadratic.
 const COMPARED_LENGTH_MAX: usize = 64;
 
-/// All codes that a fault can carry through serde.
+/// Codes that a fault can carry through serde.
 const CODES: [&str; 12] = [
     "lcm::manifest::type",
     "lcm::manifest::size",
@@ -27,7 +27,7 @@ const CODES: [&str; 12] = [
     "lcm::manifest::hours",
 ];
 
-/// What is wrong with one value.
+/// Fault in one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub code: &'static str,
@@ -47,7 +47,7 @@ impl Fault {
         self
     }
 
-    /// What a visitor threw; any other text is a fault of type.
+    /// Unpacks the fault of a visitor; any other text is a type fault.
     pub(crate) fn unpack(text: &str) -> Self {
         let parts: Vec<&str> = text.split(SEPARATOR).collect();
         if let [code, message, label, help] = parts[..]
@@ -68,20 +68,20 @@ impl fmt::Display for Fault {
     }
 }
 
-/// `did you mean `health`?`, or all that there are, where nothing is near.
+/// Suggests the nearest known word (`did you mean `health`?`), or lists all of them if none is near.
 pub(crate) fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let near = known
         .iter()
         .filter(|word| wrong.len().max(word.len()) <= COMPARED_LENGTH_MAX)
         .map(|word| (osa_distance(&wrong.to_lowercase(), &word.to_lowercase()), *word))
-        // A third of the word, so that short words don't all resemble each other.
+        // At most a third of the length, so that short words don't all match each other.
         .filter(|(distance, word)| *distance <= (wrong.len().max(word.len()) / 3).max(1))
         .min();
     match near {
         Some((_, word)) => format!("did you mean `{word}`?"),
-        None if known.is_empty() => "there are none".to_owned(),
-        None => format!("there are: {}", known.join(", ")),
+        None if known.is_empty() => "none are defined".to_owned(),
+        None => format!("available: {}", known.join(", ")),
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::{Fault, suggest};
 
     #[test]
-    fn a_fault_comes_through_text() {
+    fn a_fault_survives_its_text_form() {
         let fault = Fault::new("lcm::manifest::size", "`20` has no unit", "a size").help("write `20GB`");
         assert_eq!(Fault::unpack(&fault.to_string()), fault);
         assert_eq!(Fault::unpack("odd").code, "lcm::manifest::type");
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(suggest("helath", known), "did you mean `health`?");
         assert_eq!(suggest("VRAM", known), "did you mean `vram`?");
         assert_eq!(suggest("depend_on", known), "did you mean `depends_on`?");
-        assert_eq!(suggest("zzz", known), "there are: health, vram, gpu, depends_on");
-        assert_eq!(suggest("x", []), "there are none");
+        assert_eq!(suggest("zzz", known), "available: health, vram, gpu, depends_on");
+        assert_eq!(suggest("x", []), "none are defined");
     }
 }

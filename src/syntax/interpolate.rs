@@ -1,6 +1,6 @@
-//! Variables as Compose writes them: `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?message}`,
-//! `${VAR?message}`, `${VAR:+other}`, `${VAR+other}`, and `$$` for a dollar sign. Put into values after parsing, so
-//! that no value of a variable can change the shape of the file. Keys are left as they are.
+//! Interpolation of variables with Compose's syntax: `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`,
+//! `${VAR:?message}`, `${VAR?message}`, `${VAR:+other}`, `${VAR+other}`, and `$$` for a dollar sign. It happens after
+//! parsing, so that no value of a variable can change the structure of the file. Keys are not interpolated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,29 +10,27 @@ use crate::syntax::problem::Problem;
 use crate::syntax::source::{Sources, Span};
 use crate::syntax::tree::{Node, Scalar, ScalarKind, Value};
 
-/// Bytes that variables put into one value: the kernel passes no longer one to a process (`MAX_ARG_STRLEN`).
+/// Bytes that variables may add to one value: the kernel passes no longer string to a process (`MAX_ARG_STRLEN`).
 const VALUE_BYTES_MAX: usize = 128 << 10;
-/// The same for all values of a manifest: two environments of the largest size that a kernel takes.
+/// Bytes that variables may add to a manifest: two environments of the largest size that a kernel takes.
 const EXPANSION_BYTES_MAX: usize = 4 << 20;
 
-/// A default may hold variables with defaults; nobody reads more than this.
+/// Nesting of variables in defaults: more is unreadable.
 const DEPTH_MAX: usize = 8;
 
-/// Variables by the place of the value that they were put into.
+/// Interpolated variables by the span of their value.
 pub(crate) type Variables = BTreeMap<Span, Used>;
 
 /// Variables of one value.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Used {
-    /// Names of those whose own values stand in it.
+    /// Names of the variables whose own values are in the text.
     pub names: BTreeSet<String>,
-    /// Reasons for which it has no value: variables that are not set. Only in the environment of a service, which can't
-    /// start then.
+    /// Unset variables, as reasons why there is no value. Only in the environment of a service, which can't start then.
     pub missing: Vec<String>,
 }
 
-/// Bytes that variables may still put into a manifest, all its files together; `None`: they have put in too many, which
-/// was told.
+/// Bytes that variables may still add to all files of a manifest; `None`: the limit is exceeded and was reported.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expansion(Option<usize>);
 
@@ -55,8 +53,8 @@ impl Expansion {
     }
 }
 
-/// Puts variables into every value of a file. A value that can't be made is taken out, and is a problem; one of a
-/// service's environment is missing for that service alone.
+/// Interpolates every value of a file. A value with a fault is removed and becomes a problem; in a service's
+/// environment an unset variable is recorded as missing, for that service alone.
 pub(crate) fn interpolate(
     root: &mut Node,
     environment: &Environment,
@@ -76,7 +74,7 @@ struct Interpolation<'a> {
     sources: &'a Sources,
     problems: &'a mut Vec<Problem>,
     used: Variables,
-    /// Keys that lead to the present value.
+    /// Keys that lead to the current value.
     keys: Vec<String>,
 }
 
@@ -101,7 +99,7 @@ impl Interpolation<'_> {
         node.damaged |= damaged;
     }
 
-    /// `false`: it has no value.
+    /// Interpolates a node; returns false if it has no value.
     fn value(&mut self, node: &mut Node) -> bool {
         match &mut node.value {
             Value::Scalar(scalar) if scalar.kind == ScalarKind::String && scalar.text.contains('$') => {
@@ -126,7 +124,7 @@ impl Interpolation<'_> {
             }
             Err(faults) if self.is_in_environment() && faults.iter().all(VariableFault::is_absence) => {
                 let names = faults.iter().map(ToString::to_string);
-                // Of a list, what stands before the `=` names the variable.
+                // In a list, the text before the `=` names the variable.
                 let kept = scalar.text.find('=').filter(|_| self.keys.len() == ENVIRONMENT_DEPTH);
                 scalar.text.truncate(kept.map_or(0, |equals| equals + 1));
                 scalar.interpolated = true;
@@ -144,7 +142,7 @@ impl Interpolation<'_> {
         }
     }
 
-    /// `services: { SERVICE: { RUNTIME: { environment: .. } } }`, as a map or as a list.
+    /// Returns true within `services: { SERVICE: { RUNTIME: { environment: .. } } }`, a map or a list.
     fn is_in_environment(&self) -> bool {
         let [section, _, _, key, rest @ ..] = &self.keys[..] else { return false };
         ["services", "templates"].contains(&section.as_str()) && key == "environment" && rest.len() <= 1
@@ -154,27 +152,27 @@ impl Interpolation<'_> {
 /// Keys down to `environment`.
 const ENVIRONMENT_DEPTH: usize = 4;
 
-/// A text with its variables put in.
+/// Text after interpolation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Filled {
     pub text: String,
-    /// There were any; `$$` alone is none.
+    /// True if the text contained a variable; `$$` is none.
     pub variables: bool,
-    /// Those whose own values were put in: not those that a default stands for.
+    /// Names of the variables whose own values were used, not those replaced by a default.
     pub names: BTreeSet<String>,
 }
 
-/// Reason why a variable could not be put in.
+/// Reason why a variable could not be interpolated.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum VariableFault {
     Unset(String),
-    /// `${VAR:?message}`: the message says why it is needed.
+    /// `${VAR:?message}`: the message explains the variable.
     Required {
         name: String,
         message: String,
     },
     Malformed(String),
-    /// With this variable, the text grows past a limit of so many bytes.
+    /// Variable with which the text exceeds a limit in bytes.
     TooLarge {
         name: String,
         bytes_max: usize,
@@ -193,7 +191,7 @@ impl VariableFault {
     fn help(&self) -> String {
         match self {
             Self::Unset(name) => format!("set it, or give a default: `${{{name}:-default}}`"),
-            Self::Required { name, .. } => format!("set `{name}` where lcm is called"),
+            Self::Required { name, .. } => format!("set `{name}` in lcm's environment"),
             Self::TooLarge { .. } => "pass large contents as a file".to_owned(),
             Self::Malformed(_) => "write `${NAME}`, `${NAME:-default}`, or `$$` for a dollar sign".to_owned(),
         }
@@ -208,7 +206,7 @@ impl fmt::Display for VariableFault {
                 write!(formatter, "the variable `{name}` is required")
             }
             Self::Required { name, message } => write!(formatter, "the variable `{name}` is required: {message}"),
-            Self::Malformed(text) => write!(formatter, "`{text}` is no variable"),
+            Self::Malformed(text) => write!(formatter, "`{text}` is not a variable"),
             Self::TooLarge { name, bytes_max } => {
                 let limit = bytes_max >> 10;
                 write!(formatter, "the variable `{name}` expands the text past the limit of {limit} KiB")
@@ -217,7 +215,7 @@ impl fmt::Display for VariableFault {
     }
 }
 
-/// Puts the variables into one text; tells all that fail.
+/// Interpolates one text; `Err`: all faults.
 pub(crate) fn fill(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Vec<VariableFault>> {
     let (faults, names) = (Vec::new(), BTreeSet::new());
     let mut filler = Filler { lookup, faults, variables: false, names, bytes_left: Some(VALUE_BYTES_MAX) };
@@ -231,7 +229,7 @@ struct Filler<'a> {
     faults: Vec<VariableFault>,
     variables: bool,
     names: BTreeSet<String>,
-    /// `None`: a value was too large.
+    /// Bytes that variables may still add; `None`: the limit is exceeded.
     bytes_left: Option<usize>,
 }
 
@@ -266,7 +264,7 @@ impl Filler<'_> {
         filled
     }
 
-    /// What stands between the braces.
+    /// Expands the text between braces.
     fn braced(&mut self, inner: &str, depth: usize) -> String {
         let name = name_at(inner);
         let operator = &inner[name.len()..];
@@ -312,9 +310,9 @@ impl Filler<'_> {
         String::new()
     }
 
-    /// The value of a variable, or nothing where there is no capacity for it.
+    /// Returns the value of a variable, or an empty text beyond the limit.
     fn bounded(&mut self, name: &str, value: String) -> String {
-        // Once is enough: what follows is too much as well.
+        // Reported once: all further values exceed the limit as well.
         let Some(before) = self.bytes_left else { return String::new() };
         self.bytes_left = before.checked_sub(value.len());
         if self.bytes_left.is_some() {
@@ -325,13 +323,13 @@ impl Filler<'_> {
     }
 
     fn malformed(&mut self, text: &str) {
-        // Enough to find it by; the place is underlined anyway.
+        // Enough to recognise it; the place is underlined anyway.
         const SHOWN_MAX: usize = 40;
         self.faults.push(VariableFault::Malformed(text.chars().take(SHOWN_MAX).collect()));
     }
 }
 
-/// The variable's name at the begin of a text.
+/// Returns the variable's name at the beginning of a text.
 pub(crate) fn name_at(text: &str) -> &str {
     let end = text
         .char_indices()
@@ -343,7 +341,7 @@ pub(crate) fn name_at(text: &str) -> &str {
     &text[..end]
 }
 
-/// The brace that closes one opened just before `text`.
+/// Returns the position of the brace that closes one opened just before `text`.
 pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     let mut open = 1_usize;
     let mut previous = ' ';
@@ -391,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn every_trouble_is_told() {
+    fn every_fault_is_reported() {
         assert_eq!(
             filled("$NONE ${OTHER}").unwrap_err(),
             [VariableFault::Unset("NONE".into()), VariableFault::Unset("OTHER".into())]
@@ -406,14 +404,14 @@ mod tests {
     }
 
     #[test]
-    fn nesting_without_end_is_refused() {
+    fn unlimited_nesting_is_refused() {
         assert!(filled(&"${A:-".repeat(100_000)).is_err());
         let closed = format!("{}{}", "${A:-".repeat(1000), "}".repeat(1000));
         assert!(filled(&closed).is_err());
     }
 
     #[test]
-    fn a_value_grows_no_further_than_a_process_could_take() {
+    fn a_value_is_limited_to_the_size_that_a_process_takes() {
         let lookup = |_: &str| Some("x".repeat(1 << 10));
         assert_eq!(fill(&"$A".repeat(128), &lookup).unwrap().text.len(), 128 << 10);
         let faults = fill(&"${A:-b}${C}".repeat(1000), &lookup).map(|filled| filled.text.len()).unwrap_err();
@@ -423,10 +421,10 @@ mod tests {
     }
 
     #[test]
-    fn dollars_alone_are_no_variables() {
+    fn escaped_dollars_are_no_variables() {
         let lookup = |name: &str| (name != "B").then(|| "v".to_owned());
         let filled = fill("$A ${B:-x} ${C:-y} ${D:+z}", &lookup).unwrap();
-        assert_eq!(filled.names.into_iter().collect::<Vec<_>>(), ["A", "C"], "those whose values stand there");
+        assert_eq!(filled.names.into_iter().collect::<Vec<_>>(), ["A", "C"], "names of the values that were used");
         assert!(!fill("5$$", &|_| None).unwrap().variables);
         assert!(fill("${A:-b}", &|_| None).unwrap().variables);
     }

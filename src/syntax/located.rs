@@ -1,5 +1,5 @@
-//! [`Located`]: a value that knows its place. Serde has no word for places; between [`Located`] and `read` a newtype
-//! with a reserved name stands for one.
+//! [`Located`]: a value with its source span. serde has no notion of spans; [`Located`] requests one from `read` by a
+//! newtype with a reserved name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,21 +11,21 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::syntax::source::Span;
 
-/// The reserved name of a value with its place: `[file, offset, length, damaged, interpolated, value]`.
+/// Reserved name of a value with its span: `[file, offset, length, damaged, interpolated, value]`.
 pub(crate) const LOCATED: &str = "$lcm::Located";
-/// The reserved name of a scalar as it is written: numbers and booleans come as text.
+/// Reserved name of a scalar as written: numbers and booleans are read as text.
 pub(crate) const WORD: &str = "$lcm::Word";
-/// The reserved name of a list, or of one value that stands for a list of one.
+/// Reserved name of a list, or of one value in place of a list of one.
 pub(crate) const LIST: &str = "$lcm::List";
 
-/// A value and where it stands. To the schema it is the value alone.
+/// Value with its source span. The schema contains the value alone.
 #[derive(Clone, Debug)]
 pub(crate) struct Located<T> {
     pub value: T,
     pub span: Span,
-    /// Part of it could not be read, so nothing in it may be called missing.
+    /// True if part of the value could not be read, so that nothing in it may be reported missing.
     pub damaged: bool,
-    /// A variable was put in.
+    /// True if a variable was interpolated.
     pub interpolated: bool,
 }
 

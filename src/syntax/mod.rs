@@ -1,7 +1,8 @@
-//! YAML text to a tree that knows its places, and what is reported about a place: variables, values with units, problems.
+//! Parser of YAML files: a tree of values with their source spans, variables, values with units, and diagnostics.
 //!
-//! In: the text of a file. Out: `Node`s, the values that serde reads from them, and problems. No key
-//! of a manifest is known here, and no file is opened.
+//! In: the text of a file.
+//! Out: `Node`s, the values that serde deserializes from them, and problems.
+//! Not here: the keys of a manifest (`manifest`), and the reading of files (`files`).
 
 use std::collections::BTreeMap;
 
@@ -23,5 +24,5 @@ pub(crate) mod source;
 pub(crate) mod tree;
 pub(crate) mod yaml;
 
-/// lcm's own environment, as `${VAR}` and `{ env: NAME }` see it.
+/// Environment of lcm itself, which `${VAR}` and `{ env: NAME }` refer to.
 pub type Environment = BTreeMap<String, String>;

@@ -1,20 +1,20 @@
-//! Places in files, with line and column: what an error points at.
+//! Source locations with line and column, for diagnostics.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A stretch of a file.
+/// Range of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLocation {
-    /// As the user named it, or relative to the folder lcm was called in.
+    /// Path as the user named it, or relative to lcm's working directory.
     pub file: PathBuf,
-    /// In bytes.
+    /// Offset in bytes.
     pub offset: usize,
-    /// In bytes.
+    /// Length in bytes.
     pub length: usize,
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Column in characters, from 1.
     pub column: usize,
 }
 

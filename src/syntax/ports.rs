@@ -1,27 +1,27 @@
-//! Published ports, in Compose's short form: `[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]`, with ranges.
+//! Parser of published ports in Compose's short form: `[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]`, with ranges.
 
 use crate::model::endpoint::{Protocol, PublishedPort};
 use crate::syntax::fault::suggest;
 
-/// Why a text publishes nothing, and what to write.
+/// Fault in a published port, with its remedy.
 pub(crate) struct PortFault {
     pub message: String,
     pub help: String,
 }
 
-/// One text may be a range, and so many ports.
+/// Parses published ports; a range gives several.
 pub(crate) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFault> {
     let wrong = || PortFault {
-        message: format!("`{text}` publishes no port"),
+        message: format!("invalid port `{text}`"),
         help: "write `HOST:CONTAINER`, `ADDRESS:HOST:CONTAINER` or `CONTAINER`, numbers from 1 to 65535, with `/udp` \
-               where it is that"
+               for UDP"
             .to_owned(),
     };
     let (ports, protocol) = match text.split_once('/') {
         None | Some((_, "tcp")) => (text.split('/').next().unwrap_or_default(), Protocol::Tcp),
         Some((ports, "udp")) => (ports, Protocol::Udp),
         Some((_, other)) => {
-            let message = format!("`{other}` is no protocol that can be published");
+            let message = format!("unknown protocol `{other}`");
             return Err(PortFault { message, help: suggest(other, ["tcp", "udp"]) });
         }
     };
@@ -32,7 +32,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFault> {
     let (address, host) = match rest {
         None => (None, None),
         Some(rest) => match rest.rsplit_once(':') {
-            // An address with an empty port: the engine picks one there.
+            // An address with an empty port: the engine picks the port.
             Some((address, "")) => (Some(address), None),
             Some((address, host)) => (Some(address), Some(range(host).ok_or_else(wrong)?)),
             None => (None, Some(range(rest).ok_or_else(wrong)?)),
@@ -50,8 +50,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFault> {
         && host.1 - host.0 != count
     {
         return Err(PortFault {
-            message: format!("`{text}` names ranges of different lengths"),
-            help: "each port of the host goes to one of the container".to_owned(),
+            message: format!("`{text}` has ranges of different lengths"),
+            help: "each host port maps to one container port".to_owned(),
         });
     }
     Ok((0..=count)
@@ -64,7 +64,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFault> {
         .collect())
 }
 
-/// As the spec says it.
+/// Formats a port for a spec.
 pub(crate) fn text(port: &PublishedPort) -> String {
     let protocol = match port.protocol {
         Protocol::Tcp => "",
@@ -79,7 +79,7 @@ pub(crate) fn text(port: &PublishedPort) -> String {
     format!("{}{}{}{protocol}", address.unwrap_or_default(), host.unwrap_or_default(), port.container)
 }
 
-/// `80` or `80-90`.
+/// Parses `80` or `80-90`.
 fn range(text: &str) -> Option<(u16, u16)> {
     let port = |text: &str| {
         let digits = !text.is_empty() && text.chars().all(|digit| digit.is_ascii_digit());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_publishes_nothing() {
+    fn invalid_ports_are_refused() {
         for written in [
             "",
             "a",

@@ -1,4 +1,4 @@
-//! What is wrong with a manifest, as values: gathered all at once, told once.
+//! Diagnostics of a manifest as values: all are collected, then reported at once.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use crate::model::secret::Masker;
 use crate::syntax::place::SourceLocation;
 use crate::syntax::source::Sources;
 
-/// All that is wrong with a manifest; never empty in an `Err`. The files stay with it, so that it can be rendered.
+/// All diagnostics of a manifest, with its files for rendering; never empty in an `Err`.
 #[derive(Debug)]
 pub struct Problems(pub Vec<Problem>, pub(crate) Sources);
 
 impl Problems {
-    /// Whether anything is more than a warning.
+    /// Returns true if any problem is more than a warning.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
@@ -19,7 +19,7 @@ impl Problems {
 }
 
 impl fmt::Display for Problems {
-    /// One line a problem: `lcm.yaml:12:5: message`.
+    /// Writes one line per problem: `lcm.yaml:12:5: message`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, problem) in self.0.iter().enumerate() {
             if position > 0 {
@@ -33,18 +33,18 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// One thing that is wrong, and where.
+/// One diagnostic, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
-    /// `lcm::manifest::unknown_key`, stable.
+    /// Stable code: `lcm::manifest::unknown_key`.
     pub code: &'static str,
     pub message: String,
-    /// What stands under the underlined place.
+    /// Text under the underlined place.
     pub label: String,
     pub help: Option<String>,
     pub place: Option<SourceLocation>,
-    /// Further places, each with its own label: the first definition of a name that is defined twice.
+    /// Further places, each with its own label, such as the first definition of a duplicate name.
     pub related: Vec<(SourceLocation, String)>,
 }
 
@@ -61,7 +61,7 @@ impl Problem {
         }
     }
 
-    /// Hides what must not be shown; places and codes stay.
+    /// Masks secrets in all texts; places and codes stay.
     pub(crate) fn conceal(&mut self, masker: &Masker) {
         let texts = [&mut self.message, &mut self.label].into_iter().chain(&mut self.help);
         texts.chain(self.related.iter_mut().map(|(_, label)| label)).for_each(|text| masker.mask_in_place(text));

@@ -1,5 +1,5 @@
-//! [`Node`] to wire types, through serde. A value that can't be read is told, taken out, and the rest is read again,
-//! until nothing is left to tell: so one run shows every unknown key and every wrong type of a file.
+//! Deserializes a [`Node`] to wire types through serde. A value that can't be read is reported and removed, and the
+//! rest is read again until no fault is left: so one run reports every unknown key and every wrong type of a file.
 
 use serde::Deserialize;
 
@@ -9,13 +9,13 @@ use crate::syntax::reader::NodeReader;
 use crate::syntax::source::Sources;
 use crate::syntax::tree::Node;
 
-/// Whoever has more of them than this in one file looks at the first ones only.
+/// Faults reported per file: the first ones suffice.
 const FAULTS_MAX: usize = 100;
 
-/// Names the fault of a key that is not among those expected.
+/// Returns the fault of a key that is not among the expected ones.
 pub(crate) type UnknownKey = fn(field: &str, expected: &[&str]) -> Fault;
 
-/// Reads a tree; what could not be read is missing in the answer and stands in `problems`.
+/// Reads a tree; values that can't be read are missing in the result and are reported in `problems`.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     root: &mut Node,
     sources: &Sources,
@@ -28,7 +28,7 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(
             Err(error) => error,
         };
         let path: Vec<usize> = error.path.iter().rev().copied().collect();
-        // What is missing beside something unreadable may be just that.
+        // A key that is missing beside a removed value may be the removed one.
         let consequence = error.absence && root.walk(&path).is_some_and(|node| node.damaged);
         if !consequence {
             let fault = error.unknown.map(|(field, expected)| unknown_key(&field, expected));

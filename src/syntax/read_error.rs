@@ -1,4 +1,4 @@
-//! The error of reading a value through serde: a [`Fault`], and where in the tree it stands.
+//! Error of a deserialization through serde: a [`Fault`] and its position in the tree.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use serde::de::{self, Expected, Unexpected};
 use crate::syntax::fault::{Fault, suggest};
 use crate::syntax::source::Span;
 
-/// A fault on its way up, which learns its place and path as it goes.
+/// Fault that gets its span and path as it propagates to the root.
 #[derive(Debug)]
 pub(crate) struct ReadError {
     pub(crate) fault: Box<Fault>,
     pub(crate) span: Option<Span>,
     /// Positions from the faulty value up to the root.
     pub(crate) path: Vec<usize>,
-    /// Something that must be there is not.
+    /// True if a required key is missing.
     pub(crate) absence: bool,
-    /// A key that is not among those expected there: which one was meant depends on the format that is read.
+    /// Unknown key with the expected ones: the suggestion depends on the format that is read.
     pub(crate) unknown: Option<(String, &'static [&'static str])>,
 }
 
@@ -71,7 +71,7 @@ impl de::Error for ReadError {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let fault = Fault::new("lcm::manifest::unknown_word", format!("`{variant}` is not known here"), "this word");
+        let fault = Fault::new("lcm::manifest::unknown_word", format!("unknown value `{variant}`"), "this value");
         Self::new(fault.help(suggest(variant, expected.iter().copied())))
     }
 
@@ -86,7 +86,7 @@ impl de::Error for ReadError {
     }
 }
 
-/// The begin of a long text; the mark of the cut lets a masker find the half of a secret.
+/// Shortens a long text; the mark of the cut lets a masker find the half of a secret.
 fn short(text: &str) -> String {
     const CHARS_MAX: usize = 40;
     let cut = text.char_indices().nth(CHARS_MAX).map(|(at, _)| &text[..at]);
@@ -94,17 +94,16 @@ fn short(text: &str) -> String {
 }
 
 pub(crate) fn empty() -> Fault {
-    Fault::new("lcm::manifest::empty", "there is no value", "nothing stands here")
-        .help("write a value, or remove the key")
+    Fault::new("lcm::manifest::empty", "the value is empty", "no value here").help("write a value, or remove the key")
 }
 
 pub(crate) fn wrong_type(expected: &str, found: &str) -> Fault {
     let fault =
         Fault::new("lcm::manifest::type", format!("expected {expected}, found {found}"), format!("not {expected}"));
-    if expected == "a string" && found.contains('`') { fault.help("put it in quotes to mean the text") } else { fault }
+    if expected == "a string" && found.contains('`') { fault.help("quote it to use it as a string") } else { fault }
 }
 
-/// Rust's words for types are not the reader's.
+/// Translates serde's names of types into those of a manifest.
 fn plain(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "u16" => "a whole number from 0 to 65535".to_owned(),

@@ -1,4 +1,4 @@
-//! A [`Node`] as serde sees it: a deserializer that puts the place to every fault, and knows the reserved names of
+//! serde deserializer of a [`Node`], which adds the span to every fault and handles the reserved names of
 //! [`crate::syntax::located`].
 
 use serde::de::value::{StrDeserializer, UsizeDeserializer};
@@ -10,13 +10,13 @@ use crate::syntax::located::{LIST, LOCATED, WORD};
 use crate::syntax::read_error::{ReadError, empty, wrong_type};
 use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value};
 
-/// A node as serde sees it.
+/// Deserializer of a node.
 #[derive(Clone, Copy)]
 pub(crate) struct NodeReader<'a> {
     pub node: &'a Node,
 }
 
-/// Where a number or a boolean is wanted, a variable may stand for it.
+/// Returns the kind of a scalar where a number or a boolean is expected, which may come from a variable.
 fn kind_wanted(scalar: &Scalar) -> ScalarKind {
     match scalar.kind {
         ScalarKind::String if scalar.interpolated && scalar.text.parse::<i64>().is_ok() => ScalarKind::Integer,
@@ -185,7 +185,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
     }
 }
 
-/// A word as the name of a variant.
+/// Name of an enum variant.
 struct VariantName<'a>(&'a str);
 
 impl<'de> EnumAccess<'de> for VariantName<'_> {
@@ -198,7 +198,7 @@ impl<'de> EnumAccess<'de> for VariantName<'_> {
     }
 }
 
-/// Only words without contents are variants here.
+/// Only unit variants are supported.
 impl<'de> VariantAccess<'de> for VariantName<'_> {
     type Error = ReadError;
 
@@ -234,7 +234,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     }
 }
 
-/// One value that stands for a list of one.
+/// One value in place of a list of one.
 struct SingleItem<'a>(Option<&'a Node>);
 
 impl<'de> SeqAccess<'de> for SingleItem<'_> {
@@ -266,7 +266,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let position = self.next - 1;
         let entry = &self.entries[position];
-        // An empty value has no place of its own.
+        // An empty value has no span of its own.
         let null_span = matches!(entry.value.value, Value::Null).then_some(entry.key_span);
         seed.deserialize(NodeReader { node: &entry.value }).map_err(|mut error| {
             if let (Some(span), true) = (null_span, error.path.is_empty()) {
@@ -277,7 +277,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 }
 
-/// A node as [`crate::syntax::located::Located`] reads it.
+/// Fields of a node that [`crate::syntax::located::Located`] reads.
 struct LocatedFields<'a> {
     node: &'a Node,
     next: usize,

@@ -1,4 +1,5 @@
-//! Problems for people: each underlined in its file, by miette. What they quote of a manifest stays on its line.
+//! Rendering of problems for people: each is underlined in its file by miette. Text quoted from a manifest stays on its
+//! line.
 
 mod excerpt;
 
@@ -14,7 +15,7 @@ use crate::syntax::source::Sources;
 use self::excerpt::SourceExcerpt;
 
 impl Problems {
-    /// All problems one after the other, `width` columns wide, with an empty line between.
+    /// Renders all problems, `width` columns wide, with an empty line between.
     #[must_use]
     pub fn render(&self, color: bool, width: usize) -> String {
         let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -22,7 +23,7 @@ impl Problems {
             GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
         let mut text = String::new();
         for problem in &self.0 {
-            // Writing to a string can't fail; a problem that can't be drawn is told in one line.
+            // Writing to a string can't fail; a problem that can't be rendered is printed in one line.
             if handler.render_report(&mut text, &RenderedProblem::new(problem, &self.1)).is_err() {
                 text.push_str(&problem.to_string());
             }
@@ -33,14 +34,14 @@ impl Problems {
     }
 }
 
-/// One problem, or one of its further places in another file, with the text that it stands in.
+/// One problem, or one of its further places in another file, with an excerpt of the file.
 #[derive(Debug)]
 struct RenderedProblem {
     message: String,
     code: Option<&'static str>,
     severity: miette::Severity,
     help: Option<String>,
-    /// The text, with its places underlined.
+    /// Excerpt with the places underlined.
     source: Option<SourceExcerpt>,
     elsewhere: Vec<RenderedProblem>,
 }

@@ -1,4 +1,4 @@
-//! Values with units, words, and names: each with the pattern that the schema and the reader share.
+//! Scalar types: sizes, durations, texts and names, each with the pattern that the schema and the reader share.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,11 +13,11 @@ use crate::syntax::duration;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::WORD;
 
-/// What names look like: they become parts of container names and file names.
+/// Pattern of names, which become parts of container names and file names.
 pub(crate) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$";
-/// A name, or a variable that makes one.
+/// Pattern of a name or a text with a variable, which gives one.
 pub(crate) const NAME_OR_VARIABLE_PATTERN: &str = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$|\$";
-/// A value that has a variable in it can be anything.
+/// Pattern of a value with a variable, which can be anything.
 pub(crate) const VARIABLE_PATTERN: &str = r"\$";
 const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?(KB|KiB|MB|MiB|GB|GiB|TB|TiB)$";
 const PERIOD_PATTERN: &str = concat!(
@@ -25,27 +25,27 @@ const PERIOD_PATTERN: &str = concat!(
     r"[0-9]+s( ?[0-9]+ms)?|[0-9]+ms|[0-9]+\.[0-9]+(h|m|s|ms))$"
 );
 
-/// Longer names make neither container names nor file names.
+/// Length limit of a name: longer ones don't fit in container names and file names.
 const NAME_LENGTH_MAX: usize = 100;
-/// 2⁶⁰ bytes, an exbibyte: what no machine has, and what sums of many can't overflow.
+/// 2⁶⁰ bytes (1 EiB): more than any machine has, and small enough that sums don't overflow.
 const SIZE_MAX: u64 = 1 << 60;
-/// A year: longer than anything that lcm waits for, and short enough to be added to any clock.
+/// One year: longer than any wait of lcm, and short enough to be added to any clock.
 const PERIOD_MAX: Duration = Duration::from_hours(366 * 24);
 
-/// Whether a text may name a service, mode, goal, template or project.
+/// Returns true if a text may name a service, mode, goal, template or project.
 pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= NAME_LENGTH_MAX
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
 }
 
-/// An amount of memory or disk, in bytes: `20GB` is 20·10⁹, `20GiB` is 20·2³⁰.
+/// Amount of memory or disk in bytes: `20GB` is 20·10⁹, `20GiB` is 20·2³⁰.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub u64);
 
 impl ByteSize {
     fn parse(text: &str) -> Result<Self, Fault> {
-        let wrong = |message: String| Fault::new("lcm::manifest::size", message, "a size with its unit is wanted");
+        let wrong = |message: String| Fault::new("lcm::manifest::size", message, "expected a size with a unit");
         let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
         let unit = text[digits.len()..].trim_start();
         let bytes_in_unit: u64 = match unit {
@@ -64,18 +64,18 @@ impl ByteSize {
             _ if digits.ends_with(|last: char| last.is_ascii_digit())
                 && let Some(letter) = sloppy_unit(unit) =>
             {
-                return Err(wrong(format!("`{text}` is no size"))
+                return Err(wrong(format!("invalid size `{text}`"))
                     .help(format!("write `{digits}{letter}B` (powers of 1000) or `{digits}{letter}iB` (of 1024)")));
             }
             _ => {
-                return Err(wrong(format!("`{text}` is no size"))
+                return Err(wrong(format!("invalid size `{text}`"))
                     .help("write a number and one of KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (of 1024)"));
             }
         };
         regex_lite::Regex::new(SIZE_PATTERN)
             .is_ok_and(|pattern| pattern.is_match(text))
             .then(|| multiply(digits, bytes_in_unit))
-            .ok_or_else(|| wrong(format!("`{text}` is no size")).help("write it like `20GB`, `512MiB` or `1.5GiB`"))?
+            .ok_or_else(|| wrong(format!("invalid size `{text}`")).help("write it like `20GB`, `512MiB` or `1.5GiB`"))?
             .filter(|bytes| *bytes <= SIZE_MAX)
             .map(Self)
             .ok_or_else(|| {
@@ -84,19 +84,19 @@ impl ByteSize {
     }
 }
 
-/// Digits without end fill no screen.
+/// Shortens a text for a message.
 fn short(text: &str) -> String {
     harmless::short(text, 40)
 }
 
-/// `G` of `G`, `g`, `gb`, `Gi`: a unit in another tool's spelling, which leaves open which one is meant.
+/// Returns the prefix of an ambiguous unit in another tool's spelling: `G` of `G`, `g`, `gb`, `Gi`.
 fn sloppy_unit(unit: &str) -> Option<char> {
     let lower = unit.to_ascii_lowercase();
     let letter = lower.chars().next().filter(|letter| "kmgt".contains(*letter))?;
     ["", "b", "i", "ib"].contains(&&lower[1..]).then(|| letter.to_ascii_uppercase())
 }
 
-/// `1.5` times a unit, exactly, and rounded up: floating point would lose bytes. `None`: more than 2⁶⁴ bytes.
+/// Multiplies `1.5` by a unit exactly, rounded up: floating point would lose bytes. `None`: more than 2⁶⁴ bytes.
 fn multiply(decimal: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
@@ -104,27 +104,26 @@ fn multiply(decimal: &str, unit: u64) -> Option<u64> {
     u64::try_from(digits.checked_mul(u128::from(unit))?.div_ceil(scale)).ok()
 }
 
-/// A stretch of time with its unit: `250ms`, `30s`, `2m`, `1h30m`.
+/// Duration with its units: `250ms`, `30s`, `2m`, `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Period(pub Duration);
 
 impl Period {
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
-        let wrong =
-            |message: String| Fault::new("lcm::manifest::duration", message, "a duration with its unit is wanted");
+        let wrong = |message: String| Fault::new("lcm::manifest::duration", message, "expected a duration with a unit");
         if !text.is_empty() && text.chars().all(|character| character.is_ascii_digit() || character == '.') {
             return Err(wrong(format!("`{text}` has no unit"))
                 .help(format!("write `{text}s` for seconds, `{text}ms` for milliseconds, `{text}m` for minutes")));
         }
         let help = if text.starts_with('-') {
-            "a duration is never negative"
+            "a duration can't be negative"
         } else {
             "write it like `250ms`, `30s`, `2m` or `1h30m`; hours are the longest unit"
         };
         regex_lite::Regex::new(PERIOD_PATTERN)
             .is_ok_and(|pattern| pattern.is_match(text))
             .then(|| Self::length(text))
-            .ok_or_else(|| wrong(format!("`{text}` is no duration")).help(help))?
+            .ok_or_else(|| wrong(format!("invalid duration `{text}`")).help(help))?
             .filter(|period| *period <= PERIOD_MAX)
             .map(Self)
             .ok_or_else(|| {
@@ -132,7 +131,7 @@ impl Period {
             })
     }
 
-    /// Returns the length of what matches the pattern; `None`: it is too long.
+    /// Returns the length of a text that matches the pattern; `None`: it is too long.
     fn length(text: &str) -> Option<Duration> {
         if text.contains('.') {
             return SpanParser::new().parse_unsigned_duration(text).ok();
@@ -141,11 +140,11 @@ impl Period {
     }
 }
 
-/// A string, or a number or boolean as it is written: for commands and environments.
+/// String, or a number or boolean as written: for commands and environments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ScalarText(pub String);
 
-/// Takes a scalar as it is written; the second says what is wanted.
+/// Visitor of a scalar as written; the second field describes the expected value.
 pub(crate) struct WordVisitor<T>(pub(crate) fn(&str) -> Result<T, Fault>, pub(crate) &'static str);
 
 impl<T> Visitor<'_> for WordVisitor<T> {
@@ -209,7 +208,7 @@ impl JsonSchema for Period {
     }
 }
 
-/// A project's name, for the schema alone.
+/// Name of a project, for the schema alone.
 pub(crate) struct ProjectNameText;
 
 impl JsonSchema for ProjectNameText {
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_have_a_bound_that_no_sum_overflows() {
+    fn sizes_and_durations_are_bounded() {
         assert_eq!(Period::parse("8784h").map(|period| period.0), Ok(PERIOD_MAX));
         for text in
             ["18446744073709551615s", "8784h1ms", "99999999999999999999h", "31622401s", "18446744073709551615ms"]

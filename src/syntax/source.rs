@@ -1,5 +1,5 @@
-//! The files of a manifest, and stretches of them. A [`Span`] is small enough to sit on every value; it becomes a
-//! [`SourceLocation`], with line and column, only where something is wrong.
+//! Source files of a manifest, and spans in them. Every value has a [`Span`], which is small; it becomes a
+//! [`SourceLocation`], with line and column, only for a diagnostic.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,17 +7,17 @@ use crate::model::converged::FileText;
 use crate::model::secret::Masker;
 use crate::syntax::place::SourceLocation;
 
-/// One file, as read.
+/// One source file.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    /// As the user named it, or relative to where lcm was called.
+    /// Path as the user named it, or relative to lcm's working directory.
     pub path: PathBuf,
-    /// Absolute: what relative paths in this file start from.
+    /// Absolute folder from which relative paths in this file start.
     pub folder: PathBuf,
     pub text: String,
-    /// Its lines may stand in an error.
+    /// True if its lines may be quoted in an error.
     pub is_quotable: bool,
-    /// It came through a descriptor, and has no path of its own.
+    /// True if it was read from a descriptor and has no path of its own.
     pub is_streamed: bool,
     line_starts: Vec<usize>,
 }
@@ -29,25 +29,25 @@ impl Source {
     }
 }
 
-/// The files read so far; a [`Span`] names one by its position.
+/// Files read so far; a [`Span`] refers to one by its position.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources(Vec<Source>);
 
 impl Sources {
-    /// Takes a file in, and gives its number.
+    /// Adds a file, and returns its number.
     pub(crate) fn add(&mut self, source: Source) -> usize {
         self.0.push(source);
         self.0.len() - 1
     }
 
-    /// Puts stars over what must not be shown; every place stays where it is.
+    /// Masks secrets with stars of the same width, so that every span stays valid.
     pub(crate) fn conceal(&mut self, masker: &Masker) {
         for source in self.0.iter_mut().filter(|_| !masker.is_empty()) {
             source.text = masker.mask_in_width(&source.text);
         }
     }
 
-    /// All files as they were read, by absolute path; `None`: a path is no text.
+    /// Returns all files with their absolute paths; `None`: a path is not valid UTF-8.
     pub(crate) fn into_texts(self) -> Option<Vec<FileText>> {
         let text = |source: Source| {
             let path = source.folder.join(source.path.file_name()?);
@@ -65,7 +65,7 @@ impl Sources {
         self.0.iter().find(|source| source.path == path)
     }
 
-    /// In the order in which files were read; places outside all files come first.
+    /// Returns a sort key: files in the order of reading; places outside all files come first.
     pub(crate) fn order(&self, place: Option<&SourceLocation>) -> (Option<usize>, usize) {
         let file = place.and_then(|place| self.0.iter().position(|source| source.path == place.file));
         (file, place.map_or(0, |place| place.offset))
@@ -86,7 +86,7 @@ impl Sources {
     }
 }
 
-/// A stretch of one of the [`Sources`], in bytes.
+/// Range of one of the [`Sources`], in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
     pub file: usize,
@@ -94,7 +94,7 @@ pub(crate) struct Span {
     pub length: usize,
 }
 
-/// `a/./b/../c` as `a/c`, without asking the disk: a path is shown and hashed as it is written.
+/// Normalizes `a/./b/../c` to `a/c` without reading the disk: a path is shown and hashed as written.
 pub(crate) fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for component in path.components() {

@@ -1,14 +1,14 @@
-//! A YAML document as a tree whose every value knows its place. Templates merge and variables are put in here, before
-//! any type is known; so what a template says is underlined in the template's own file.
+//! YAML document as a tree of values with spans. Templates are merged and variables interpolated on this tree, before
+//! any type is known; so an error in a template is underlined in the template's own file.
 
 use crate::syntax::source::Span;
 
-/// A value and where it stands.
+/// Value with its span.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub span: Span,
     pub value: Value,
-    /// Something in it could not be read and was taken out: what is missing now may only be missing for that.
+    /// True if a faulty value was removed from it, which may be why another one is missing.
     pub damaged: bool,
 }
 
@@ -17,7 +17,7 @@ pub(crate) enum Value {
     Null,
     Scalar(Scalar),
     List(Vec<Node>),
-    /// In the order of the file.
+    /// Entries in the order of the file.
     Map(Vec<MapEntry>),
 }
 
@@ -30,10 +30,10 @@ pub(crate) struct MapEntry {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Scalar {
-    /// As it is written in the file, or, of a string, what is meant by it.
+    /// Text as written in the file; of a string, its parsed value.
     pub text: String,
     pub kind: ScalarKind,
-    /// A variable was put in: it may stand for a number, and in an environment it is a secret.
+    /// True if a variable was interpolated: the text may be a number, and in an environment it is a secret.
     pub interpolated: bool,
 }
 
@@ -50,7 +50,7 @@ impl Node {
         Self { span, value, damaged: false }
     }
 
-    /// The value of a key, where this is a map that has it.
+    /// Returns the value of a key; `None`: no map, or no such key.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
@@ -62,7 +62,7 @@ impl Node {
         }
     }
 
-    /// Nothing for anything but a map.
+    /// Returns the entries of a map; empty for other values.
     pub(crate) fn entries(&self) -> &[MapEntry] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Strings in a list, or the one that stands for a list of one; what is neither is left out.
+    /// Returns the strings in a list, or a single string as a list of one; other values are left out.
     pub(crate) fn strings(&self) -> Vec<(&str, Span)> {
         match &self.value {
             Value::Scalar(Scalar { text, kind: ScalarKind::String, .. }) => vec![(text, self.span)],
@@ -89,7 +89,7 @@ impl Node {
         }
     }
 
-    /// What to call it in a message.
+    /// Describes the value for a message.
     pub(crate) fn describe(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),
@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// Takes one value out, by the positions that lead to it, and marks everything around it as damaged.
+    /// Removes one value, by the positions that lead to it, and marks all its ancestors as damaged.
     pub(crate) fn remove(&mut self, path: &[usize]) {
         self.damaged = true;
         let Some((position, rest)) = path.split_first() else { return };
@@ -120,21 +120,21 @@ impl Node {
         }
     }
 
-    /// Values and bytes of text below and with this one.
+    /// Returns the number of values and the bytes of text of this subtree.
     pub(crate) fn size(&self) -> (usize, usize) {
         let add = |(nodes, bytes): (usize, usize), (more, longer): (usize, usize)| (nodes + more, bytes + longer);
         match &self.value {
             Value::Null => (1, 0),
             Value::Scalar(scalar) => (1, scalar.text.len()),
             Value::List(items) => items.iter().map(Self::size).fold((1, 0), add),
-            // A key is a value to the reader.
+            // A key counts as a value too.
             Value::Map(entries) => {
                 entries.iter().map(|entry| add(entry.value.size(), (1, entry.key.len()))).fold((1, 0), add)
             }
         }
     }
 
-    /// The value at the end of a path.
+    /// Returns the value at a path.
     pub(crate) fn walk(&self, path: &[usize]) -> Option<&Node> {
         let Some((position, rest)) = path.split_first() else { return Some(self) };
         match &self.value {
@@ -144,7 +144,7 @@ impl Node {
         }
     }
 
-    /// Lays `self` over `base`: maps merge, lists and scalars are replaced.
+    /// Merges `self` over `base`: maps merge, lists and scalars are replaced.
     pub(crate) fn over(self, base: &Node) -> Node {
         let (Value::Map(entries), Value::Map(base_entries)) = (&self.value, &base.value) else { return self };
         let mut merged = base_entries.clone();

@@ -1,5 +1,5 @@
-//! Text to [`Node`], by serde-saphyr. Its own messages speak of its options and types; ours speak of the file.
-//! No type is known here: `NO` and `on` are strings, and numbers keep the digits that were written.
+//! Parses text to a [`Node`] with serde-saphyr. Its messages refer to its options and types; these are translated into
+//! terms of the file. No type is known here: `NO` and `on` are strings, and numbers keep their digits as written.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use crate::syntax::problem::Problem;
 use crate::syntax::source::{Sources, Span};
 use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value};
 
-/// A thousand services with a hundred keys and values each. What aliases repeat has bounds of its own, which end alias
-/// bombs within 100 ms.
+/// Nodes: a thousand services with a hundred keys and values each. Aliases have their own bounds, which end alias bombs
+/// within 100 ms.
 const NODES_MAX: usize = 100_000;
 const ALIASES_MAX: usize = 200;
-/// The deepest key of the format stands at 7; JSON bodies may be deeper.
+/// Nesting: the deepest key of the format is at 7; JSON bodies may be deeper.
 const DEPTH_MAX: usize = 24;
 const REPLAYED_EVENTS_MAX: usize = 5_000;
-/// Text of all values: four files of the largest size. What aliases repeat counts each time.
+/// Bytes of all values: four files of the largest size. Text repeated by aliases counts each time.
 const SCALAR_BYTES_MAX: usize = 4 << 20;
 
-/// What the files of one manifest may still hold, all together.
+/// Remaining size budget of all files of one manifest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SizeBudget {
     nodes: usize,
@@ -41,8 +41,8 @@ impl SizeBudget {
     }
 }
 
-/// Reads one file of `sources`. `None`: it is no YAML at all; otherwise each key that stands twice is a problem, and
-/// its first value counts.
+/// Parses one file of `sources`. `None`: it is not valid YAML; otherwise each duplicate key is a problem, and its first
+/// value counts.
 pub(crate) fn parse(
     sources: &Sources,
     file: usize,
@@ -62,7 +62,7 @@ fn parse_within(sources: &Sources, file: usize, budget: SizeBudget, problems: &m
             Ok(raw) => {
                 let before = problems.len();
                 let node = NodeBuilder { sources, file, problems }.plant(raw);
-                // `1` and `0x1` are one key to the reader, and only it can tell.
+                // `1` and `0x1` are the same key to serde-saphyr, and only its error shows that.
                 if problems.len() == before {
                     problems.push(explain(sources, file, &error));
                 }
@@ -99,7 +99,7 @@ fn read(text: &str, left: SizeBudget, duplicate_keys: DuplicateKeyPolicy) -> Res
     serde_saphyr::from_str_with_options(text, options)
 }
 
-/// What serde-saphyr found, in the words of one who edits a manifest.
+/// Translates an error of serde-saphyr into the terms of a manifest.
 fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
     let name = sources.get(file).path.display();
     let place = error.location().map(|location| sources.place(error_span(sources, file, location)));
@@ -110,32 +110,32 @@ fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
     let (code, message, label) = match innermost {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
-            ("lcm::manifest::duplicate", format!("`{key}` stands twice in one map"), "the second one")
+            ("lcm::manifest::duplicate", format!("duplicate key `{key}`"), "the second one")
         }
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => (
             "lcm::manifest::too_large",
-            format!("{name} holds too much, is nested too deep, or grows too large by its aliases"),
-            "here it is enough",
+            format!("{name} is too large, nested too deep, or expands too far by its aliases"),
+            "the limit is reached here",
         ),
-        Error::MultipleDocuments { .. } => {
-            ("lcm::manifest::syntax", format!("{name} holds more than one YAML document"), "a second one begins here")
-        }
-        Error::NullIntoString { .. } | Error::Unexpected { .. } => {
-            ("lcm::manifest::syntax", "a key must be a plain word".to_owned(), "this is none")
-        }
-        Error::UnknownAnchor { .. } => (
+        Error::MultipleDocuments { .. } => (
             "lcm::manifest::syntax",
-            "this alias has no anchor".to_owned(),
-            "nothing above is marked with `&` and this name",
+            format!("{name} contains more than one YAML document"),
+            "a second one begins here",
         ),
+        Error::NullIntoString { .. } | Error::Unexpected { .. } => {
+            ("lcm::manifest::syntax", "a key must be a string".to_owned(), "not a string")
+        }
+        Error::UnknownAnchor { .. } => {
+            ("lcm::manifest::syntax", "this alias has no anchor".to_owned(), "no anchor `&` of this name above")
+        }
         other => {
             let text = other.to_string();
             let text = text.split(" at line ").next().unwrap_or_default();
             if text.contains("recursion limit") {
-                ("lcm::manifest::too_large", format!("{name} is nested too deep"), "here it is enough")
+                ("lcm::manifest::too_large", format!("{name} is nested too deep"), "the limit is reached here")
             } else {
                 ("lcm::manifest::syntax", format!("{name} is not valid YAML: {text}"), "here")
             }
@@ -150,7 +150,7 @@ fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
     }
 }
 
-/// Syntax errors know line and column, but no offset in bytes.
+/// Returns the span of an error, of which syntax errors have only line and column.
 fn error_span(sources: &Sources, file: usize, location: Location) -> Span {
     if let (Some(offset), Some(length)) = (location.span().byte_offset(), location.span().byte_len()) {
         return Span { file, offset: index(offset), length: index(length).max(1) };
@@ -169,7 +169,7 @@ fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// A value as serde-saphyr hands it over.
+/// Value as deserialized by serde-saphyr.
 type Raw = Spanned<RawValue>;
 
 enum RawValue {
@@ -180,7 +180,7 @@ enum RawValue {
     Map(Vec<(Spanned<String>, Raw)>),
 }
 
-/// Turns raw values into nodes, with spans in bytes and duplicate keys told.
+/// Builder of nodes from raw values, with spans in bytes; reports duplicate keys.
 struct NodeBuilder<'a> {
     sources: &'a Sources,
     file: usize,
@@ -195,7 +195,7 @@ impl NodeBuilder<'_> {
             RawValue::String(text) => Value::Scalar(Scalar { text, kind: ScalarKind::String, interpolated: false }),
             RawValue::Other(kind) => {
                 let text = &self.sources.get(self.file).text[span.offset..span.offset + span.length];
-                // Quotes are there only under an explicit tag: `!!int "5"`.
+                // Quotes occur only with an explicit tag: `!!int "5"`.
                 let text = text.trim_matches(['"', '\'']).to_owned();
                 Value::Scalar(Scalar { text, kind, interpolated: false })
             }
@@ -216,7 +216,7 @@ impl NodeBuilder<'_> {
             let value = self.plant(raw);
             if let Some(first) = known.get(&key.value) {
                 self.problems.push(
-                    Problem::error("lcm::manifest::duplicate", format!("`{}` stands twice in one map", key.value))
+                    Problem::error("lcm::manifest::duplicate", format!("duplicate key `{}`", key.value))
                         .at(self.sources.place(key_span), "the second one")
                         .also(self.sources.place(*first), "the first one"),
                 );
@@ -225,7 +225,7 @@ impl NodeBuilder<'_> {
                 entries.push(MapEntry { key: key.value, key_span, value });
             }
         }
-        // A map without braces has no mark of its own: its first key stands for it.
+        // A map without braces has no span of its own: it gets that of its first key.
         if span.length == 0
             && let Some(first) = entries.first()
         {
@@ -234,7 +234,7 @@ impl NodeBuilder<'_> {
         Value::Map(entries)
     }
 
-    /// The first line of it: a block of text is told by where it begins.
+    /// Returns the span of the first line: a block of text is marked at its beginning.
     fn span(&self, location: Location) -> Span {
         let Span { file, offset, length } = error_span(self.sources, self.file, location);
         let length = if location.span().byte_len() == Some(0) { 0 } else { length };

@@ -255,7 +255,7 @@ fn a_hook_whose_output_is_held_open() {
         let hook = applied.events().into_iter().find(|event| event["type"] == "hook").expect("the hook's event");
         let output = hook["output"].as_str().expect("its output");
         assert!(
-            output.starts_with("its output is held open\nlcm: ended what was left running: sleep (pid "),
+            output.starts_with("its output is held open\nlcm: ended the processes that were left running: sleep (pid "),
             "{output}"
         );
         fled.assert_ended(owner);
@@ -279,9 +279,9 @@ fn a_hook_that_stops_its_guardian() {
 }
 
 fn a_hook_that_looks_for_what_lcm_holds() {
-    let look = "ls -l /proc/self/fd > seen; tr '\\0' '\\n' < /proc/$PPID/environ >> guardian; \
+    let inspection = "ls -l /proc/self/fd > seen; tr '\\0' '\\n' < /proc/$PPID/environ >> guardian; \
                 tr '\\0' ' ' < /proc/$PPID/cmdline >> guardian; ls -l /proc/$PPID/fd >> guardian";
-    with(HOOK, "setsid @RUN@ &", look, |owner, manifest, fled| {
+    with(HOOK, "setsid @RUN@ &", inspection, |owner, manifest, fled| {
         // As under `flock 9` in a crontab.
         let mut command = owner.program("bash");
         command.args(["-c", "exec 9> held; exec \"$@\"", "bash"]).arg(lcm()).args(["apply", "--yes", manifest]);

@@ -106,7 +106,7 @@ fn root_goes_on_as_the_owner_before_anything_of_hers_runs() {
     let manifest = kim.manifest(&services);
     kim.converges(&manifest);
     fs::remove_file(&said).expect("her own probes wrote it");
-    root.lcm(&["plan", &manifest]).exits(0).says("going on as that user");
+    root.lcm(&["plan", &manifest]).exits(0).says("continuing as that user");
     root.lcm(&["down", "--yes", &manifest]).exits(0);
     let ids = fs::read_to_string(&said).expect("the probe and the hook wrote who they are");
     assert!(ids.lines().count() >= 4, "{ids}");

@@ -1,5 +1,5 @@
-//! What `lcm plan` costs when there is nothing to do, beside `docker ps --all` and `docker inspect` of all, over fifty
-//! running containers.
+//! Benchmark of `lcm plan` when there is nothing to do, beside `docker ps --all` and `docker inspect` of all, over
+//! fifty running containers.
 //!
 //! Whole processes, one after the other in turn, so that both meet the same machine.
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         println!("idle_plan needs a Docker engine: {reason}");
         return ExitCode::SUCCESS;
     }
-    // It holds the image; fields go in order, so the containers go before it.
+    // The fleet holds the image; fields are dropped in order, so the containers go before it.
     let fleet = Fleet { sandbox: Sandbox::new("fleet"), studio: Studio::new() };
     let mut text = "version: 1\nname: \"@NAME@\"\nservices:\n".to_owned();
     for index in 0..CONTAINERS {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     fleet.sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
     fleet.sandbox.lcm(&["plan", "--detailed-exitcode", &manifest]).exits(0);
 
-    // One container that is not there: nothing to inspect, so that the list is all that is asked for.
+    // One container that does not exist: nothing to inspect, so only the list is requested.
     let listed = "version: 1\nname: \"@NAME@-list\"\nservices:\n  one: { docker: { image: none } }\n";
     let listed = fleet.sandbox.write("list.yaml", listed).display().to_string();
     let names: Vec<String> = (0..CONTAINERS).map(|index| format!("{}-s{index:02}", fleet.sandbox.name)).collect();

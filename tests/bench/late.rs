@@ -1,7 +1,7 @@
-//! How late a service that answers is seen to answer, by its loading time.
+//! Benchmark of how late lcm sees a service that answers, by its loading time.
 //!
-//! The server tells when it became ready, the event stream when the step was done; both read one clock. The promise:
-//! the median is at most 60 ms, or 5 % of the loading time where that is more.
+//! The server reports when it became ready, the event stream when the step was done; both read one clock. Promised: the
+//! median is at most 60 ms, or 5 % of the loading time where that is more.
 
 use std::process::ExitCode;
 
@@ -35,8 +35,8 @@ fn main() -> ExitCode {
         let median = late[late.len() / 2];
         let promised = LATE_MS_MAX.max(f64::from(loading) * LATE_SHARE_MAX);
         let (min, max) = (late[0], late[late.len() - 1]);
-        let verdict = if median <= promised { "" } else { "  missed" };
-        println!("{loading:>8}  {min:>8.1}  {median:>8.1}  {max:>8.1}  {promised:>8.1}{verdict}");
+        let note = if median <= promised { "" } else { "  missed" };
+        println!("{loading:>8}  {min:>8.1}  {median:>8.1}  {max:>8.1}  {promised:>8.1}{note}");
         kept &= median <= promised;
     }
     ExitCode::from(u8::from(!kept))

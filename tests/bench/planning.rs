@@ -1,8 +1,8 @@
-//! What planning alone costs, without a machine: large manifests on many GPUs, half of the services running, a tenth
-//! to be preempted. And what it costs to audit such a plan.
+//! Benchmark of planning alone, without a machine: large manifests on many GPUs, half of the services running, a tenth
+//! that preempts others. And of auditing such a plan.
 //!
-//! The promise: 1 000 services on 8 GPUs in 5 ms, 10 000 on 64 in 60 ms; ten times the services on as many GPUs in at
-//! most 13 times the time.
+//! Promised: 1 000 services on 8 GPUs in 5 ms, 10 000 on 64 in 60 ms; ten times the services on as many GPUs in at most
+//! 13 times the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
@@ -38,7 +38,7 @@ struct Size {
     services: usize,
     gpus: usize,
     turns: usize,
-    /// Milliseconds for the plan.
+    /// Promised milliseconds for the plan.
     promised: Option<f64>,
 }
 
@@ -53,7 +53,8 @@ fn main() -> ExitCode {
     println!("services  GPUs  running  stops  starts  placement  plan ms  (least)  audit ms  promised");
     let measured: Vec<Measured> = SIZES.iter().map(row).collect();
     let scale = |of: fn(&Measured) -> f64| of(&measured[1]) / of(&measured[0]);
-    // The larger fleet does not fit the caches that a machine's other work uses too: the least turns tell of planning.
+    // The larger fleet does not fit the caches, which the machine's other work uses too: the fastest turns measure the
+    // planning.
     let (median, least) = (scale(|row| row.plan_ms), scale(|row| row.least_ms));
     println!(
         "\nten times the services on 8 GPUs: {least:.1} times the least time, {SCALE_MAX} promised ({median:.1} times the median)"
@@ -62,22 +63,22 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!(least <= SCALE_MAX && measured.iter().all(|row| row.kept))))
 }
 
-/// Of one row.
+/// Measurements of one row.
 struct Measured {
     plan_ms: f64,
     least_ms: f64,
-    /// As promised.
+    /// True if within the promise.
     kept: bool,
 }
 
-/// Measures and prints.
+/// Measures one row and prints it.
 fn row(size: &Size) -> Measured {
     let fleet = Fleet::new(size.services, size.gpus);
     let request = Request::default();
     let made = plan(&fleet.desired, &fleet.observed, &request);
     let findings = audit(&made, &fleet.desired, &fleet.observed, &request);
     assert!(findings.is_empty(), "{findings:#?}");
-    assert!(made.steps.len() > size.services / 10, "newcomers are to find room, or nothing is measured");
+    assert!(made.steps.len() > size.services / 10, "newcomers must find memory, or nothing is measured");
     let (plan_ms, least_ms) =
         median_and_least(size.turns, || black_box(plan(&fleet.desired, &fleet.observed, &request)));
     let (audit_ms, _) =
@@ -101,8 +102,8 @@ fn count(plan: &Plan, action: Action) -> usize {
     plan.steps.iter().filter(|step| step.action == action).count()
 }
 
-/// Milliseconds of the middle turn; and of the shortest, which tells how much of it was the machine's other work. What
-/// is made is thrown away after the clock has been read.
+/// Returns the milliseconds of the median turn, and of the fastest, which shows how much of it was the machine's other
+/// work. Results are dropped after the clock has been read.
 fn median_and_least<T>(turns: usize, mut work: impl FnMut() -> T) -> (f64, f64) {
     let mut values: Vec<f64> = (0..turns)
         .map(|_| {
@@ -117,16 +118,16 @@ fn median_and_least<T>(turns: usize, mut work: impl FnMut() -> T) -> (f64, f64) 
     (values[values.len() / 2], values[0])
 }
 
-/// What a service is in the fleet, by its number.
+/// Part of a service in the fleet, by its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Three tenths: the mode names it, and it runs.
+    /// Three tenths: the mode names the service, and it runs.
     Wanted,
-    /// Two tenths: runs, and the mode does not name it.
+    /// Two tenths: the service runs, and the mode does not name it.
     Kept,
-    /// A tenth: the mode names it, it is off, and matters more than what runs. GPUs are full.
+    /// A tenth: the mode names the service, it is off, and has a higher priority than those that run. GPUs are full.
     Newcomer,
-    /// Four tenths: off, and nobody wants it.
+    /// Four tenths: off and not wanted.
     Off,
 }
 
@@ -190,7 +191,7 @@ fn gpu(index: usize) -> GpuId {
 
 fn service(dice: &mut Dice, number: usize, part: Part, seat: usize) -> Service {
     let container = ContainerSpec::plain(format!("{PROJECT}-{number:05}"), "image:1");
-    // A fifth depends on its like, the one ten before it: what runs on what runs.
+    // A fifth depends on a service of the same part, ten before it: running ones depend on running ones.
     let needs = (number >= 10 && dice.below(5) == 0).then(|| name(number - 10));
     let pinned = GpuRequest::Any(vec![GpuRef::Index(u32::try_from(seat).expect("few"))]);
     Service {
@@ -219,7 +220,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         held[*seat] += service.vram;
         ports.extend(service.ports.iter().map(|port| (*port, PortHolder::Service(service.name.clone()))));
     }
-    // One id for each GPU, which services share, as observing does it.
+    // One id for each GPU, which services share, as observers do it.
     let ids: Vec<GpuId> = (0..gpus).map(gpu).collect();
     let seen =
         |(part, seat, service): &(Part, usize, Service)| (service.name.clone(), seen(*part, &ids[*seat], service));
@@ -228,7 +229,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         let seen = ObservedGpu {
             index: u32::try_from(index).expect("few"),
             name: "some GPU".to_owned(),
-            // Full, but for the reserve.
+            // Full, except for the reserve.
             capacity: *held + Mebibytes(512),
             foreign: Mebibytes::ZERO,
             foreign_holders: Vec::new(),
@@ -276,13 +277,13 @@ fn seen(part: Part, seat: &GpuId, service: &Service) -> ObservedService {
         gpus: if runs { SmallVec::from([seat.clone()]) } else { SmallVec::new() },
         ..ObservedService::plain(
             if runs { State::Online } else { State::Registered },
-            "it is as it is",
+            "it runs or not, by its part",
             if runs { Ownership::Ours } else { Ownership::Absent },
         )
     }
 }
 
-/// The same throws each time (Knuth's MMIX constants).
+/// Generator of the same numbers each time (Knuth's MMIX constants).
 struct Dice(u64);
 
 impl Dice {

@@ -1,8 +1,8 @@
-//! What lcm costs whoever only types it: how soon it begins, what a large manifest takes to check, what it needs of a
-//! machine's memory and disk. Whole processes, as they are built for release.
+//! Benchmark of lcm's cost on the command line: the time to its start and to check a large manifest, and its need of
+//! memory and disk. Whole processes, as built for release.
 //!
-//! The promises: `lcm --version` 5 ms over `/bin/true`, a manifest of 1 000 services checked in 100 ms, a plan over 100
-//! services in 25 MB, simulated and on the real machine, and a binary of 14 MB. Where one is missed it exits 1.
+//! Promised: `lcm --version` 5 ms over `/bin/true`, a manifest of 1 000 services checked in 100 ms, a plan over 100
+//! services in 25 MB, simulated and on the real machine, and a binary of 14 MB. A missed promise exits with 1.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,10 +22,10 @@ mod lcm;
 use figures::{machine, median};
 use lcm::Lcm;
 
-/// Of each of the two, in turn, so that both meet the same machine.
+/// Starts of each of the two, in turn, so that both meet the same machine.
 const STARTS: usize = 300;
 const CHECKS: usize = 21;
-/// The largest counts: memory is needed when it is needed.
+/// Plans; the largest counts, since memory must suffice at the peak.
 const PLANS: usize = 5;
 
 const CHECKED_SERVICES: usize = 1_000;
@@ -59,7 +59,7 @@ struct Figure {
     promised: f64,
 }
 
-/// What is lcm's own of it: the rest is what any program takes.
+/// Returns lcm's own part of the start: the rest is what any program takes.
 fn start_ms(folder: &Path) -> f64 {
     let mut lcm = Lcm::new(folder).args(&["--version"]).command();
     let mut nothing = Command::new("/bin/true");
@@ -77,7 +77,7 @@ fn check_ms(folder: &Path) -> f64 {
     median((0..CHECKS).map(|_| milliseconds(&mut check)).collect())
 }
 
-/// Half of them run, and the plan is about the other half.
+/// Half of the services run, and the plan starts the other half.
 fn simulated_mb() -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("lcm.yaml"), fleet(PLANNED_SERVICES, true)).expect("a manifest");
@@ -88,7 +88,7 @@ fn simulated_mb() -> f64 {
     largest_mb(&lcm(&["plan", "--mode", "all"]))
 }
 
-/// Half of them are processes that run; the others are containers that are looked for, where an engine answers.
+/// Half of the services are processes that run; the others are containers that are looked up, where an engine answers.
 fn real_mb() -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let has_engine = Command::new("docker").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -102,7 +102,7 @@ fn real_mb() -> f64 {
     largest_mb(&fleet.lcm(&["plan", "--mode", "all"]))
 }
 
-/// Processes of this machine, which go when it is dropped.
+/// Processes of this machine, which are stopped when it is dropped.
 struct Fleet(tempfile::TempDir);
 
 impl Fleet {
@@ -122,7 +122,8 @@ fn binary_mb() -> f64 {
     megabytes(bytes)
 }
 
-/// As the kernel counted it, which is not less than what this program holds: a child begins as its copy.
+/// Returns the peak as the kernel counts it, which is not less than what this program holds: a child begins as its
+/// copy.
 fn largest_mb(lcm: &Lcm) -> f64 {
     let of_one = || {
         let mut command = lcm.command();
@@ -146,7 +147,8 @@ fn milliseconds(command: &mut Command) -> f64 {
     begin.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Every second one a process, the others containers, or processes too; with what people write of each.
+/// Returns a manifest: every second service a process, the others containers, or processes too; with the usual keys of
+/// each.
 fn fleet(services: usize, has_containers: bool) -> String {
     let name = format!("small-{}", std::process::id());
     let mut text =

@@ -1,9 +1,9 @@
-//! What the history costs: a question to a full one, a durable record beside a bare write of the same bytes, and the
+//! Benchmark of the history: a query of a full one, a durable record beside a bare write of the same bytes, and the
 //! file.
 //!
-//! Promised: a question for one service, one state and one day is answered in at most 20 ms, opening the file included;
-//! a record costs at most three times a bare write and fsync of the same bytes, taken in turn on the same file system;
-//! the file of 100 000 changes is not larger than its bound.
+//! Promised: a query for one service, one state and one day takes at most 20 ms, opening the file included; a record
+//! costs at most three times a bare write and fsync of the same bytes, taken in turn on the same file system; the file
+//! of 100 000 changes is not larger than its bound.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -21,21 +21,21 @@ use tokio::runtime::{Builder, Runtime};
 
 const CHANGES: i64 = 100_000;
 const SERVICES: i64 = 20;
-/// All that the store keeps of the past.
+/// Days of history that the store keeps at most.
 const DAYS: i64 = 400;
-const QUESTIONS: usize = 200;
+const QUERIES: usize = 200;
 const RECORDS: usize = 400;
 
-const QUESTION_MS_MAX: f64 = 20.0;
+const QUERY_MS_MAX: f64 = 20.0;
 const RECORD_RATIO_MAX: f64 = 3.0;
-/// 20 MB are said at the store's bound of rows; reasons may be longer than those here.
+/// 20 MB are documented at the store's bound of rows; reasons may be longer than those here.
 const FILE_MB_MAX: f64 = 25.0;
 
-/// Of the life of a service, in this order.
+/// States of a service in this order.
 const STATES: [State; 5] = [State::Starting, State::Online, State::Busy, State::Stopping, State::Offline];
 
 fn main() -> ExitCode {
-    // Beside the build and not in /tmp, which may be no disk at all.
+    // Beside the build and not in /tmp, which may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let began = Instant::now();
     let end = fill(folder.path());
@@ -46,16 +46,16 @@ fn main() -> ExitCode {
 
     let mut kept = true;
     let mut promise = |what: &str, found: f64, most: f64, unit: &str| {
-        let verdict = if found <= most { "" } else { "  missed" };
-        println!("{what:<44}  {found:>8.3} {unit:<2}  promised {most:>5.1}{verdict}");
+        let note = if found <= most { "" } else { "  missed" };
+        println!("{what:<44}  {found:>8.3} {unit:<2}  promised {most:>5.1}{note}");
         kept &= found <= most;
     };
-    promise("a service, a state, a day: median", question_ms(folder.path(), end, 0.5), QUESTION_MS_MAX, "ms");
-    promise("                           slowest of 200", question_ms(folder.path(), end, 1.0), QUESTION_MS_MAX, "ms");
+    promise("a service, a state, a day: median", query_ms(folder.path(), end, 0.5), QUERY_MS_MAX, "ms");
+    promise("                           slowest of 200", query_ms(folder.path(), end, 1.0), QUERY_MS_MAX, "ms");
     let known = timed(|| {
         assert!(!now(Sqlite::at(folder.path()).last_known(&"studio".into())).expect("read").is_empty());
     });
-    println!("{:<44}  {known:>8.3} ms", "the last changes of all, as a plan asks");
+    println!("{:<44}  {known:>8.3} ms", "the last changes of all, as a plan reads them");
     promise("the file", megabytes(folder.path()), FILE_MB_MAX, "MB");
 
     let (bare, record, in_full) = records(folder.path());
@@ -83,8 +83,8 @@ fn change(number: i64, at: Timestamp) -> Transition {
     }
 }
 
-/// A full history, each row as the store itself writes it. Without a sync for each, or this took minutes. Returns the
-/// time of the last.
+/// Fills a history, each row as the store itself writes it, without a sync for each, which would take minutes. Returns
+/// the time of the last.
 fn fill(folder: &Path) -> Timestamp {
     let store = Sqlite::at(folder);
     let begin = Timestamp::now() - SignedDuration::from_hours(24 * (DAYS - 1));
@@ -95,7 +95,7 @@ fn fill(folder: &Path) -> Timestamp {
     {
         let mut insert = all
             .prepare(
-                "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, by_whom, run, metadata)
+                "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, attribution, run, metadata)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, '{}')",
             )
             .expect("a statement");
@@ -113,9 +113,9 @@ fn fill(folder: &Path) -> Timestamp {
     end
 }
 
-/// Of a whole command's work: it opens the file, asks, and closes it.
-fn question_ms(folder: &Path, end: Timestamp, rank: f64) -> f64 {
-    let times = (0..QUESTIONS).map(|turn| {
+/// Returns the time of a whole command's work: it opens the file, queries, and closes it.
+fn query_ms(folder: &Path, end: Timestamp, rank: f64) -> f64 {
+    let times = (0..QUERIES).map(|turn| {
         let turn = i64::try_from(turn).expect("small");
         let until = end - SignedDuration::from_hours(24 * (turn % (DAYS - 2)));
         let asked = HistoryQuery {
@@ -130,7 +130,8 @@ fn question_ms(folder: &Path, end: Timestamp, rank: f64) -> f64 {
     ranked(times.collect(), rank)
 }
 
-/// Medians of a bare write and fsync, of a record into an empty history, and of one into a full one, taken in turn.
+/// Returns the medians of a bare write and fsync, of a record into an empty history, and of one into a full one, taken
+/// in turn.
 fn records(full: &Path) -> (f64, f64, f64) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let mut file = File::create(folder.path().join("bare")).expect("a file");
@@ -149,7 +150,7 @@ fn records(full: &Path) -> (f64, f64, f64) {
     (ranked(bare, 0.5), ranked(record, 0.5), ranked(in_full, 0.5))
 }
 
-/// Waits for a store's answer.
+/// Waits for a store's result.
 fn now<F: Future>(answer: F) -> F::Output {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
     RUNTIME.block_on(answer)
@@ -161,7 +162,7 @@ fn timed(work: impl FnOnce()) -> f64 {
     begin.elapsed().as_secs_f64() * 1000.0
 }
 
-/// 0.5: the median; 1.0: the largest.
+/// Returns the value at a rank. 0.5: the median; 1.0: the largest.
 fn ranked(mut values: Vec<f64>, rank: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "small")]
@@ -169,7 +170,7 @@ fn ranked(mut values: Vec<f64>, rank: f64) -> f64 {
     values[at]
 }
 
-/// With what is not yet in it.
+/// Returns the size of the file, with the writes that are not in it yet.
 fn megabytes(folder: &Path) -> f64 {
     let size = |name: &str| fs::metadata(folder.join(name)).map_or(0, |found| found.len());
     let bytes = size("lcm.db") + size("lcm.db-wal");

@@ -1,9 +1,9 @@
-//! What switching costs beyond the services' own stopping, giving back and loading, over the studio on one played GPU:
-//! a language model goes, another one that needs its memory comes.
+//! Benchmark of the cost of switching beyond the services' own stopping, giving back and loading, over the studio on
+//! one simulated GPU: a language model stops, another one that needs its memory starts.
 //!
-//! The bench sets how long each takes, so that the least is known: what the one takes to stop, till its memory is back,
-//! and what the other takes to load. Of containers the engine's own part belongs to that, and is measured beside. The
-//! promise: at most 5 % or 100 ms more, whichever is more.
+//! The bench sets how long each takes, so that the least time is known: the time of the first to stop and free its
+//! memory, and the time of the second to load. For containers the engine's own part belongs to that, and is measured
+//! beside. Promised: at most 5 % or 100 ms more, whichever is more.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ use played::{Manners, Played};
 use sandbox::wait_until;
 use studio::{Studio, docker, engine_missing};
 
-/// Of each switch; the median counts.
+/// Turns of each switch; the median counts.
 const TURNS: usize = 9;
 const OVER_MS_MAX: f64 = 100.0;
 const OVER_SHARE_MAX: f64 = 0.05;
@@ -44,7 +44,7 @@ const OVER_SHARE_MAX: f64 = 0.05;
 const WORK_MS: [[u32; 3]; 6] =
     [[50, 0, 300], [50, 200, 1000], [300, 0, 1000], [300, 1000, 1000], [1000, 200, 3000], [1000, 1000, 3000]];
 
-/// What scripts sleep after each stop, at least and at most.
+/// Sleep of scripts after each stop, at least and at most.
 const SLEPT_MS: [f64; 2] = [2000.0, 3000.0];
 
 fn main() -> ExitCode {
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!kept))
 }
 
-/// Prints one table; whether all of it is within the promise.
+/// Prints one table. Returns true if all of it is within the promise.
 fn measure(what: &str, studio: Option<Studio>, turns: usize) -> bool {
     println!("switching, {what}: medians of {turns}, ms\n");
     println!(
@@ -87,20 +87,20 @@ fn measure(what: &str, studio: Option<Studio>, turns: usize) -> bool {
         let engine = if engine.is_empty() { 0.0 } else { median(engine) };
         let (own, took) = (f64::from(stop + release + load) + engine, median(took));
         let over = took - own;
-        let verdict = if over <= OVER_MS_MAX.max(own * OVER_SHARE_MAX) { "" } else { "  missed" };
+        let note = if over <= OVER_MS_MAX.max(own * OVER_SHARE_MAX) { "" } else { "  missed" };
         let [least, most] = SLEPT_MS.map(|slept| seconds(f64::from(stop) + engine + slept + warm_ms(load)));
         println!(
-            "{stop:>6} {release:>8} {load:>6}  {own:>8.0}  {took:>8.0}  {over:>8.0}  {:>5.1}  {:>12}{verdict}",
+            "{stop:>6} {release:>8} {load:>6}  {own:>8.0}  {took:>8.0}  {over:>8.0}  {:>5.1}  {:>12}{note}",
             100.0 * over / own,
             format!("{least:.1} to {most:.1} s")
         );
-        kept &= verdict.is_empty();
+        kept &= note.is_empty();
     }
     println!();
     kept
 }
 
-/// All of them, or those that `BENCH_ROWS` names: `0,3`.
+/// Returns all rows, or those that `BENCH_ROWS` names: `0,3`.
 fn rows() -> impl Iterator<Item = [u32; 3]> {
     let wanted = std::env::var("BENCH_ROWS").ok();
     let is_wanted =
@@ -108,8 +108,8 @@ fn rows() -> impl Iterator<Item = [u32; 3]> {
     WORK_MS.into_iter().enumerate().filter(move |(row, _)| is_wanted(*row)).map(|(_, work)| work)
 }
 
-/// Scripts sleep through the warm time and then ask each 2 s. Here it is guessed as well as whole seconds can be, so
-/// that the first answer is the right one.
+/// Returns the sleep of scripts through the warm time; they probe every 2 s after it. The guess is as good as whole
+/// seconds can be, so that the first probe succeeds.
 fn warm_ms(load: u32) -> f64 {
     f64::from(load.div_ceil(1000) * 1000)
 }
@@ -118,7 +118,7 @@ fn seconds(ms: f64) -> f64 {
     ms / 1000.0
 }
 
-/// What `docker stop` takes beyond the time that the server takes itself.
+/// Returns the time of `docker stop` beyond the server's own.
 fn engine_ms(played: &Played, stop: u32) -> f64 {
     let container = format!("{}-ollama", played.sandbox.name);
     let began = Instant::now();

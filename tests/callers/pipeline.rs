@@ -1,5 +1,4 @@
-//! The script of README's recipes for a pipeline, as it stands there, on real processes: one way through it, and each exit
-//! code that it can come to.
+//! The pipeline script of README's recipes, unchanged, on real processes: a successful run, and each exit code of it.
 
 use std::fs::{self, File};
 
@@ -8,7 +7,7 @@ use super::shell;
 
 const README: &str = include_str!("../../README.md");
 
-/// A folder that was checked out, with the script beside its manifests.
+/// Checkout with the script beside its manifests.
 struct Checkout {
     sandbox: Sandbox,
     port: u16,
@@ -35,7 +34,7 @@ impl Checkout {
         Self { sandbox, port }
     }
 
-    /// `check`, `merge full.yaml`
+    /// Runs the script, as with `check` or `merge full.yaml`.
     #[track_caller]
     fn job(&self, words: &str) -> Ran {
         shell(&self.sandbox, &format!("exec sh pipeline.sh {words}"))
@@ -46,7 +45,7 @@ impl Checkout {
     }
 }
 
-/// Two that don't fit beside each other, and one that never comes up.
+/// Returns a manifest of two services that don't fit together, and one that never starts.
 fn manifest(port: u16) -> String {
     let [other, dead] = [free_port(), free_port()];
     let service = |port: u16, more: &str| {
@@ -76,13 +75,13 @@ modes:
 }
 
 #[test]
-fn what_is_checked_is_merged_and_drift_is_seen() {
+fn a_checked_plan_is_merged_and_drift_is_detected() {
     let checkout = Checkout::new();
     checkout.job("check").exits(0).says("lcm.yaml: ok");
     let comment = checkout.comment();
     assert!(comment.starts_with("**Plan: 0 to stop, 1 to start, 2 kept, 0 blocked**\n"), "{comment}");
     checkout.job("drift").exits(2).says("drift: the machine is not as lcm.yaml says");
-    assert!(!answers(checkout.port), "so far it was only looked at");
+    assert!(!answers(checkout.port), "nothing was changed so far");
     checkout.job("merge").exits(0).says("Applied: 1 started");
     assert!(answers(checkout.port));
     checkout.job("drift").exits(0).says("Plan: 0 to stop, 0 to start, 3 kept, 0 blocked.");
@@ -97,12 +96,12 @@ fn what_is_checked_is_merged_and_drift_is_seen() {
 }
 
 #[test]
-fn what_is_wrong_stops_it_before_anything_is_changed() {
+fn an_error_ends_the_script_before_anything_is_changed() {
     let checkout = Checkout::new();
     checkout.job("").exits(64).says("pipeline.sh check|merge|drift");
     shell(&checkout.sandbox, "PATIENCE=soon exec sh pipeline.sh merge").exits(64).says("--lock-timeout");
     checkout.job("check wrong.yaml").exits(1).says("services");
-    assert!(!checkout.sandbox.path("plan.json").exists(), "what is invalid is not planned");
+    assert!(!checkout.sandbox.path("plan.json").exists(), "an invalid manifest is not planned");
     checkout.job("merge").exits(1).says("plan.json");
 
     checkout.job("check").exits(0);
@@ -119,13 +118,13 @@ fn what_is_wrong_stops_it_before_anything_is_changed() {
 }
 
 #[test]
-fn what_is_blocked_or_does_not_come_up_is_told_and_the_rest_is_done() {
+fn a_blocked_or_failed_service_is_reported_and_the_rest_is_done() {
     let checkout = Checkout::new();
     checkout.job("check full.yaml").exits(4).says("something that is wanted is blocked");
     let comment = checkout.comment();
     assert!(comment.contains("- `!` blocked `two`: no\\_room: "), "{comment}");
     checkout.job("merge full.yaml").exits(4);
-    assert!(answers(checkout.port), "what fits is up");
+    assert!(answers(checkout.port), "the service that fits is up");
     checkout.job("drift full.yaml").exits(4);
 
     checkout.job("check dead.yaml").exits(0);

@@ -1,4 +1,4 @@
-//! Operators' words on real processes: what they hold, they hold against whoever applies, from wherever.
+//! Holds on real processes: they apply to every user and every folder of a run.
 
 use std::fs;
 
@@ -72,14 +72,14 @@ services:
 }
 
 #[test]
-fn what_is_suspended_is_frozen_whole_and_goes_on_when_it_is_resumed() {
+fn a_suspended_service_is_paused_whole_and_continues_when_resumed() {
     let pair = Pair::new();
     pair.apply();
     pair.lcm(&["suspend", "speaker", "--reason", "quiet, please"]).exits(0).says("suspended");
     assert_eq!(pair.states(), "T".repeat(pair.sandbox.servers().len()));
     assert!(pair.sandbox.servers().len() >= 3);
     pair.apply().says("quiet, please");
-    // As a crash between the word and its effect leaves it, or whoever lets it go on by hand.
+    // As after a crash between the hold and its effect, or a manual continue.
     for (pid, _) in pair.sandbox.servers() {
         kill(pid, "CONT");
     }
@@ -89,7 +89,7 @@ fn what_is_suspended_is_frozen_whole_and_goes_on_when_it_is_resumed() {
     pair.lcm(&["resume", "speaker"]).exits(0).says("suspended → online");
     assert!(!pair.states().contains('T') && pair.up() == [true, false]);
     pair.lcm(&["resume", "speaker"]).exits(0).says("nothing to resume");
-    // By hand and without a word, a resume lets it go on too.
+    // A resume also continues a service that was paused by hand, without a hold.
     for (pid, _) in pair.sandbox.servers() {
         kill(pid, "STOP");
     }
@@ -99,7 +99,7 @@ fn what_is_suspended_is_frozen_whole_and_goes_on_when_it_is_resumed() {
 }
 
 #[test]
-fn what_is_maintained_stays_as_it_is_through_three_applies() {
+fn a_service_in_maintenance_stays_as_it_is_through_three_applies() {
     let pair = Pair::new();
     pair.apply();
     pair.lcm(&["maintain", "speaker", "--as", "kim", "--reason", "new weights"]).exits(0);
@@ -116,7 +116,7 @@ fn what_is_maintained_stays_as_it_is_through_three_applies() {
     wait_until("it is gone", || pair.sandbox.servers().is_empty());
     for _ in 0..3 {
         pair.apply().says("maintenance");
-        assert_eq!(pair.sandbox.servers(), [], "it is not brought back either");
+        assert_eq!(pair.sandbox.servers(), [], "it is not restarted either");
     }
     pair.lcm(&["resume", "speaker"]).exits(0);
     pair.apply();
@@ -141,22 +141,22 @@ fn a_switch_is_followed_from_cron_until_the_manifests_own_mode_changes() {
     write(&pair.sandbox, pair.ports, "quiet");
     apply().says("mode quiet (manifest)");
     assert_eq!(pair.up(), [false, false]);
-    // The manifest's was the newest word: the switch is forgotten.
+    // The manifest's mode is newer: the switch is cleared.
     write(&pair.sandbox, pair.ports, "voice");
     apply().says("mode voice (manifest)");
     assert_eq!(pair.up(), [true, false]);
 }
 
 #[test]
-fn a_one_shot_starts_and_stops_what_it_names() {
+fn a_one_shot_starts_and_stops_the_named_services() {
     let pair = Pair::new();
     pair.apply();
     pair.lcm(&["start", "painter", "--yes"]).exits(4).says("it needs 19 074 MiB");
-    assert_eq!(pair.up(), [true, false], "an equal does not give way");
-    pair.lcm(&["stop", "speaker", "--yes"]).exits(0).says("The next `lcm apply` starts speaker: mode voice wants it");
+    assert_eq!(pair.up(), [true, false], "a service of equal priority is not preempted");
+    pair.lcm(&["stop", "speaker", "--yes"]).exits(0).says("The next `lcm apply` starts speaker: wanted by mode voice");
     pair.lcm(&["start", "painter", "--yes"])
         .exits(0)
-        .says("The next `lcm apply` stops painter: it is not in mode voice");
+        .says("The next `lcm apply` stops painter: not part of mode voice");
     assert_eq!(pair.up(), [false, true]);
     let before = pair.sandbox.servers();
     pair.lcm(&["restart", "painter", "--yes"]).exits(0);

@@ -1,4 +1,4 @@
-//! A question at a real pseudo-terminal, and a world that goes on while it stands there.
+//! Confirmation at a real pseudo-terminal, while the machine changes.
 
 use std::fs;
 use std::process::Command;
@@ -13,9 +13,9 @@ use crate::live::Live;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-const QUESTION: &str = "Do this? [y/N]";
+const QUESTION: &str = "Apply this plan? [y/N]";
 
-/// A few that run, each with its pid in a file.
+/// Starts a few services, each with its pid in a file.
 fn running(names: &[&str]) -> Live {
     let service = |name: &&str| {
         format!(
@@ -36,7 +36,7 @@ fn states(live: &Live) -> Vec<(String, String)> {
     services.iter().map(|service| (text(&service["name"]), text(&service["state"]))).collect()
 }
 
-/// Ends one behind lcm's back, and waits until that shows.
+/// Kills a service without lcm, and waits until lcm observes it.
 fn kill(live: &Live, name: &str) {
     let pid = fs::read_to_string(live.folder.path().join(format!("{name}.pid"))).expect("a pid");
     let sent = Command::new("kill").args(["-KILL", pid.trim()]).status();
@@ -55,12 +55,12 @@ fn asked(live: &Live) -> Terminal {
 
 fn asked_by(live: &Live, command: &str) -> Terminal {
     let terminal = Terminal::with_keys(live.lcm(&[command]).command());
-    terminal.wait_until("it asks", |shown| shown.matches(QUESTION).count() == 1);
+    terminal.wait_until("the question is open", |shown| shown.matches(QUESTION).count() == 1);
     terminal
 }
 
 #[test]
-fn what_was_agreed_to_is_done() {
+fn a_confirmed_plan_is_carried_out() {
     let live = running(&["one"]);
     let terminal = asked(&live);
     terminal.types("y\n");
@@ -70,17 +70,17 @@ fn what_was_agreed_to_is_done() {
 }
 
 #[test]
-fn what_has_changed_since_it_was_asked_is_shown_and_asked_again() {
+fn a_change_during_the_question_is_shown_and_confirmed_again() {
     let live = running(&["one", "two"]);
     let terminal = asked(&live);
     kill(&live, "two");
     terminal.types("y\n");
-    terminal.wait_until("it asks again", |shown| shown.matches(QUESTION).count() == 2);
+    terminal.wait_until("the question is repeated", |shown| shown.matches(QUESTION).count() == 2);
     let shown = terminal.shows();
-    assert!(shown.contains("what is to be done has changed since it was asked:"), "{shown}");
-    assert!(shown.contains("- stop:two: not to be done any more"), "{shown}");
+    assert!(shown.contains("the plan changed while the question was open:"), "{shown}");
+    assert!(shown.contains("- stop:two: no longer planned"), "{shown}");
     assert!(shown.contains("Plan: 1 to stop, 0 to start"), "{shown}");
-    assert_eq!(states(&live)[0].1, "online", "nobody agreed to that yet");
+    assert_eq!(states(&live)[0].1, "online", "not confirmed yet");
     terminal.types("y\n");
     let (code, shown) = terminal.left();
     assert_eq!(code, Some(0), "{shown}");
@@ -88,25 +88,25 @@ fn what_has_changed_since_it_was_asked_is_shown_and_asked_again() {
 }
 
 #[test]
-fn a_world_that_changes_under_each_question_is_left_alone() {
+fn a_machine_that_changes_during_each_question_is_left_alone() {
     let live = running(&["one", "two", "three", "four"]);
     let terminal = asked(&live);
     for (questions, name) in [(2, "four"), (3, "three")] {
         kill(&live, name);
         terminal.types("y\n");
-        terminal.wait_until("it asks again", |shown| shown.matches(QUESTION).count() == questions);
+        terminal.wait_until("the question is repeated", |shown| shown.matches(QUESTION).count() == questions);
     }
     kill(&live, "two");
     terminal.types("y\n");
     let (code, shown) = terminal.left();
     assert_eq!(code, Some(5), "{shown}");
-    assert!(shown.contains("so it was 3 times, and nothing was done; run it again"), "{shown}");
+    assert!(shown.contains("this happened 3 times; nothing was applied; run the command again"), "{shown}");
     let one = ("one".to_owned(), "online".to_owned());
     assert!(states(&live).contains(&one), "{:?}", states(&live));
 }
 
 #[test]
-fn a_mode_that_is_switched_under_a_question_is_not_overruled_by_its_answer() {
+fn a_mode_switched_during_a_question_is_not_overruled_by_the_answer() {
     let live = running(&["one", "two"]);
     let manifest = live.folder.path().join("lcm.yaml");
     let text = fs::read_to_string(&manifest).expect("a manifest");
@@ -119,15 +119,15 @@ fn a_mode_that_is_switched_under_a_question_is_not_overruled_by_its_answer() {
     terminal.types("y\n");
     let (code, shown) = terminal.left();
     assert_eq!(code, Some(5), "{shown}");
-    assert!(shown.contains("the mode was switched since it was asked"), "{shown}");
+    assert!(shown.contains("the mode was switched while the question was open"), "{shown}");
     assert!(states(&live).iter().all(|(_, state)| state == "online"), "{:?}", states(&live));
 }
 
 #[test]
-fn a_run_begins_nothing_once_a_later_holder_of_the_lock_is_on_record() {
+fn a_run_starts_nothing_once_a_later_lock_holder_is_recorded() {
     let live = running(&["one"]);
     let terminal = asked(&live);
-    // As a run records it that takes the lock later.
+    // As a run that takes the lock later records it.
     let store = Connection::open(live.folder.path().join("state/lcm.db")).expect("the store");
     let taken = "UPDATE meta SET value = '9000000000000000' WHERE key = 'token'";
     assert_eq!(store.execute(taken, []).expect("written"), 1);
@@ -135,10 +135,10 @@ fn a_run_begins_nothing_once_a_later_holder_of_the_lock_is_on_record() {
     let (code, shown) = terminal.left();
     assert_eq!(code, Some(6), "{shown}");
     assert!(shown.contains("the lock of this run was lost"), "{shown}");
-    assert_eq!(states(&live)[0].1, "online", "nothing was begun");
+    assert_eq!(states(&live)[0].1, "online", "nothing was started");
     live.lcm(&["down", "--yes"]).run().code(0);
     let newest: i64 = store
         .query_row("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'token'", [], |row| row.get(0))
         .expect("read");
-    assert!(newest > 9_000_000_000_000_000, "its token is above all on record: {newest}");
+    assert!(newest > 9_000_000_000_000_000, "the new token exceeds every recorded one: {newest}");
 }

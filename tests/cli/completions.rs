@@ -1,11 +1,11 @@
-//! What a shell offers at Tab, asked by the real bash with the script loaded as a user loads it.
+//! Candidates at Tab, from the real bash with the script loaded as a user loads it.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::lcm::{Lcm, studio};
 
-/// What bash offers for a line, the last word of which is being typed.
+/// Returns the candidates of bash for a line, the last word of which is being typed.
 fn offered(folder: &Path, line: &str) -> Vec<String> {
     // As bash does at Tab: words and place in variables, the word at the cursor as the second argument.
     let script = r#"

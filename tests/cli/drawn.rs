@@ -123,14 +123,14 @@ impl Drop for Terminal {
 fn read(mut outer: File, screen: Arc<Mutex<vt100::Parser>>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut bytes = [0; 4096];
-        // It ends with an error: a terminal that nobody has open can't be read.
+        // It ends with an error: a terminal that no process has open can't be read.
         while let Ok(count @ 1..) = outer.read(&mut bytes) {
             screen.lock().expect("no panic").process(&bytes[..count]);
         }
     })
 }
 
-/// Whether a spinner stands at the beginning of a line, or the line for what has none.
+/// Returns true if a spinner begins a line, or the mark of a line without one.
 fn is_drawn(shown: &str) -> bool {
     shown
         .lines()
@@ -187,7 +187,7 @@ fn where_nothing_can_be_drawn_over_there_are_lines() {
     busy(folder.path());
     for (name, value) in [("TERM", "dumb"), ("CI", "true")] {
         let terminal = Terminal::of(switched(folder.path()).env(name, value).command());
-        terminal.wait_until("it tells what it does", |shown| shown.contains("  svc-39: drain (2 in its queue)"));
+        terminal.wait_until("it prints lines", |shown| shown.contains("  svc-39: drain (2 in its queue)"));
         assert!(!is_drawn(&terminal.shows()), "{}", terminal.shows());
         terminal.signal("-INT");
         let (code, shown) = terminal.left();
@@ -204,11 +204,11 @@ fn a_second_interrupt_leaves_at_once_and_the_terminal_as_it_was() {
     let terminal = Terminal::of(live.lcm(&["down", "--yes", "--json-into", "events.jsonl"]).command());
     terminal.wait_until("it is being stopped", |shown| shown.contains("stop one  stop"));
     terminal.signal("-INT");
-    terminal.wait_until("the first one is heard", |shown| shown.contains("another interrupt leaves at once"));
+    terminal.wait_until("the first one is received", |shown| shown.contains("to quit at once"));
     terminal.signal("-INT");
     let (code, shown) = terminal.left();
     assert_eq!(code, Some(130), "{shown}");
-    assert!(shown.contains("left at once"), "{shown}");
+    assert!(shown.contains("quitting at once"), "{shown}");
     let events = fs::read_to_string(live.folder.path().join("events.jsonl")).expect("written");
     let last: serde_json::Value = serde_json::from_str(events.lines().last().expect("an event")).expect("JSON");
     assert_eq!((&last["type"], &last["exit_code"]), (&"result".into(), &130.into()), "{last:#}");

@@ -1,4 +1,4 @@
-//! Every end of a run is told as an event, also of one that ends before it begins.
+//! Every end of a run is reported as an event, also that of a run that ends before it begins.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::lcm::{Lcm, studio};
 
-/// Runs it with events on stdout and in a file; both hold this one event and nothing else.
+/// Runs lcm with events on stdout and in a file, and returns the only event, which both have.
 #[track_caller]
 fn only_result(folder: &Path, words: &[&str], code: i32) -> Value {
     let into = folder.join("events.jsonl");
@@ -45,15 +45,15 @@ fn a_held_lock_is_a_result() {
 }
 
 #[test]
-fn a_plan_or_manifest_that_is_not_to_be_carried_out_is_a_result() {
+fn a_refused_plan_or_manifest_is_a_result() {
     let folder = studio();
     let folder = folder.path();
     let simulated = ["--world", "world.json"];
     Lcm::new(folder).args(&["plan", "--mode", "write", "--out", "plan.json"]).simulated().run().code(0);
     Lcm::new(folder).args(&["apply", "--mode", "paint"]).simulated().run().code(0);
     let apply = |words: &[&str], code| only_result(folder, &[&["apply"], words, &simulated[..]].concat(), code);
-    says(&apply(&["--plan", "plan.json"], 5), "+ stop:painter: to be done too");
-    says(&apply(&["--plan", "plan.json", "--mode", "paint"], 64), "--mode says paint");
+    says(&apply(&["--plan", "plan.json"], 5), "+ stop:painter: now planned");
+    says(&apply(&["--plan", "plan.json", "--mode", "paint"], 64), "--mode is paint");
     says(&apply(&["--plan", "nothing.json"], 1), "nothing.json");
     says(&apply(&["nothing.yaml"], 1), "nothing.yaml");
     fs::write(folder.join("bad.yaml"), "version: 1\nname: bad\nservices: { a: { proces: {} } }\n").expect("written");
@@ -63,7 +63,7 @@ fn a_plan_or_manifest_that_is_not_to_be_carried_out_is_a_result() {
 }
 
 #[test]
-fn events_that_can_not_be_written_down_are_still_told() {
+fn events_that_can_not_be_written_to_a_file_are_still_reported() {
     let folder = studio();
     let words = ["apply", "--format", "json", "--json-into", "no/such/folder"];
     let events = Lcm::new(folder.path()).args(&words).simulated().run().code(1).events();
@@ -72,17 +72,17 @@ fn events_that_can_not_be_written_down_are_still_told() {
 }
 
 #[test]
-fn nothing_known_of_anything_wanted_is_a_result() {
+fn an_unknown_state_of_all_wanted_services_is_a_result() {
     let folder = studio();
     let world = r#"{"format": "lcm.world/1", "host": "box", "observed_at": "2026-11-20T10:00:00Z",
                     "trees": { "unknown": "no /proc" }}"#;
     fs::write(folder.path().join("world.json"), world).expect("a world");
     let event = only_result(folder.path(), &["apply", "--world", "world.json"], 1);
-    says(&event, "nothing is known of any wanted service");
+    says(&event, "can't observe any wanted service");
 }
 
 #[test]
-fn the_last_event_says_what_was_done_and_where_the_time_went() {
+fn the_last_event_has_the_counts_and_the_time_by_stage() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).args(&["--format", "json"]).simulated().run();
     let result = |ran: &crate::lcm::Ran| ran.events().pop().expect("a result");
@@ -101,9 +101,9 @@ fn the_last_event_says_what_was_done_and_where_the_time_went() {
     assert_eq!((&nothing["done"], &nothing["changed"], &nothing["stages"]), (&0.into(), &false.into(), &json!([])));
 }
 
-/// Whoever reads the events may go away; the run does not.
+/// The reader of the events may exit; the run goes on.
 #[test]
-fn a_run_goes_on_where_nobody_reads_its_events() {
+fn a_run_continues_without_a_reader_of_its_events() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated();
     let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -112,12 +112,12 @@ fn a_run_goes_on_where_nobody_reads_its_events() {
     let output = command.stdout(writer).stderr(Stdio::piped()).output().expect("lcm runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert_eq!(said.matches("nobody reads them").count(), 1, "told once: {said}");
+    assert_eq!(said.matches("its reader has closed it").count(), 1, "reported once: {said}");
     let written = fs::read_to_string(folder.path().join("events.jsonl")).expect("written");
     assert!(written.lines().last().is_some_and(|line| line.contains("\"type\":\"result\"")), "{written}");
     lcm(&["plan", "--detailed-exitcode"]).run().code(0);
 
-    // The same of a file on a full disk.
+    // Likewise with a file on a full disk.
     let ran = lcm(&["apply", "--mode", "write", "--json-into", "/dev/full"]).run().code(0).stdout_has("1 started");
-    assert_eq!(ran.stderr.matches("the events can't be written down any more").count(), 1, "{ran}");
+    assert_eq!(ran.stderr.matches("can't write events to the file any more").count(), 1, "{ran}");
 }

@@ -1,5 +1,5 @@
-//! A plan in each of its forms, by the real binary: the same plan, the same exit codes, and no colour where it goes into a
-//! file.
+//! A plan in each of its formats, by the real binary: the same plan, the same exit codes, and no colour in formats for
+//! files.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::lcm::{Lcm, Ran, studio};
 const FORMS: [&str; 5] = ["text", "json", "markdown", "mermaid", "html"];
 
 #[test]
-fn every_form_ends_alike_and_saves_the_same_plan() {
+fn every_format_has_the_same_exit_code_and_saves_the_same_plan() {
     let folder = studio();
     let plan = |form: &str, words: &[&str]| -> Ran {
         Lcm::new(folder.path()).args(&["plan", "--format", form]).args(words).simulated().run()
@@ -41,7 +41,7 @@ fn colour_is_for_text_alone() {
 }
 
 #[test]
-fn markdown_begins_with_what_it_comes_to() {
+fn markdown_begins_with_the_summary() {
     let folder = studio();
     let plan = || Lcm::new(folder.path()).args(&["plan", "--format", "markdown"]).simulated();
     let text = plan().run().code(0).stdout;
@@ -50,5 +50,5 @@ fn markdown_begins_with_what_it_comes_to() {
     let other = plan().args(&["--mode", "write"]).run().code(0);
     assert!(other.stdout.ends_with("\n<!-- lcm plan: studio write -->\n"), "another comment: {other}");
     Lcm::new(folder.path()).args(&["apply", "--yes"]).simulated().run().code(0);
-    assert!(plan().run().code(0).stdout.starts_with("**Nothing to do: 3 services of studio are as mode paint wants"));
+    assert!(plan().run().code(0).stdout.starts_with("**Nothing to do: 3 services of studio already match mode paint"));
 }

@@ -1,6 +1,6 @@
-//! A gallery of worlds, and what lcm shows of each in each of its formats. A new one is a folder in `tests/gallery`,
+//! A gallery of snapshots, and lcm's output on each in each of its formats. A new one is a folder in `tests/gallery`,
 //! named by what it shows: `lcm.yaml`, `world.json` as `lcm observe --out` writes it, and, where that is not `plan`,
-//! the `command`. `LCM_BLESS=1 cargo test --test cli gallery` writes down what is seen; then read the difference.
+//! the `command`. `LCM_BLESS=1 cargo test --test cli gallery` updates the goldens; then read the difference.
 //!
 //! Nothing is redacted: the time of a world is the time of its file.
 
@@ -17,27 +17,27 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::lcm::{Lcm, Ran};
 use crate::terminal;
 
-/// A window as it is opened, and one beside another.
+/// Columns of a new terminal window, and of one beside another.
 const WIDTHS: [u16; 2] = [80, 60];
 
-/// A world is read by people too.
+/// Maximum length of a snapshot, which people read too.
 const WORLD_LINES_MAX: usize = 150;
 
-/// A plan in forms for other readers; each has tests of its own, here it is seen in many worlds.
+/// Formats of a plan for other readers; each has tests of its own, here it is rendered for many snapshots.
 const FORMS: [(&str, &str); 3] = [("markdown", "plan.md"), ("mermaid", "plan.mmd"), ("html", "plan.html.txt")];
 
 /// The last line of each plan, for scripts: these four are always there, the others where there are any.
 const TAIL: &str = r"^Plan: \d+ to stop(, \d+ to (remove|evict|pause|restart|move|unpause))*, \d+ to start, \d+ kept, \d+ blocked(, \d+ held)?(, \d+ orphans?)?\.$";
 
 #[test]
-fn every_world_is_shown_as_it_was_and_by_the_rules() {
+fn every_snapshot_has_its_golden_output_and_follows_the_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gallery");
     let entries = fs::read_dir(root).expect("a gallery").map(|entry| entry.expect("an entry").path());
     let worlds: Vec<World> = entries.map(|folder| World { folder, faults: Vec::new() }).collect();
     assert!(worlds.len() >= 15, "{}", worlds.len());
     // Each is a dozen short programs; side by side they take as long as the cores allow.
-    let looks: Vec<_> = worlds.into_iter().map(|world| std::thread::spawn(|| world.look())).collect();
-    let faults: Vec<String> = looks.into_iter().flat_map(|look| look.join().expect("a look")).collect();
+    let looks: Vec<_> = worlds.into_iter().map(|world| std::thread::spawn(|| world.inspect())).collect();
+    let faults: Vec<String> = looks.into_iter().flat_map(|inspection| inspection.join().expect("a look")).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -47,7 +47,7 @@ struct World {
 }
 
 impl World {
-    fn look(mut self) -> Vec<String> {
+    fn inspect(mut self) -> Vec<String> {
         let lines = self.read("world.json").lines().count();
         self.holds(lines <= WORLD_LINES_MAX, &format!("world.json has {lines} lines"));
         let command = self.command();
@@ -62,7 +62,7 @@ impl World {
         self.faults
     }
 
-    /// What the command says to people: in a pipe, and at terminals, painted or not.
+    /// Checks the output for people: in a pipe, and at terminals, painted or not.
     fn text(&mut self, command: &[&str]) {
         self.golden("plan.txt", &self.run(command).stdout);
         for width in WIDTHS {
@@ -71,7 +71,7 @@ impl World {
             let paint = Regex::new("\u{1b}\\[[0-9;]+m").expect("a pattern");
             let washed = paint.replace_all(&painted, "").into_owned();
             self.holds(washed == plain, "paint is more or less than decoration");
-            // A word that is wider than the terminal has nowhere to break.
+            // A word that is wider than the terminal can't be broken.
             let is_wide = |line: &&str| line.width() > usize::from(width) && line.trim().contains(' ');
             let wide: Vec<&str> = plain.lines().filter(is_wide).collect();
             self.holds(wide.is_empty(), &format!("wider than {width}: {wide:#?}"));
@@ -79,15 +79,15 @@ impl World {
         }
     }
 
-    /// A plan for programs, and that the text says the same.
+    /// Checks the plan for programs, and that the text agrees with it.
     fn plan(&mut self, command: &[&str]) {
         let with = |more: &[&str]| self.run(&[command, more].concat());
         let said = with(&["--format", "json"]);
         let (again, detailed, whole) = (with(&["--format", "json"]), with(&["--detailed-exitcode"]), with(&["-v"]));
         let plan = said.json();
-        self.holds(said.stdout == again.stdout, "planning twice says two things");
+        self.holds(said.stdout == again.stdout, "planning twice gives two plans");
         let is_blocked = list(&plan, "blocked").next().is_some();
-        // What is kept down by its budget has failed, and counts before what is blocked.
+        // A service with a spent budget has failed, which precedes a blocked one.
         let is_spent = list(&plan, "held").any(|held| held["reason"]["code"] == "budget_spent");
         let [code, detailed_code] = match (is_spent, is_blocked, plan["changes"] == true) {
             (true, _, _) => [3, 3],
@@ -106,13 +106,13 @@ impl World {
         let told: BTreeSet<&str> =
             ["steps", "kept", "blocked", "held"].into_iter().flat_map(|what| list(&plan, what)).map(service).collect();
         for name in self.services() {
-            self.holds(told.contains(name.as_str()), &format!("the JSON has nothing of {name}"));
-            self.holds(whole.stdout.contains(&name), &format!("the text with -v has nothing of {name}"));
+            self.holds(told.contains(name.as_str()), &format!("the JSON lacks {name}"));
+            self.holds(whole.stdout.contains(&name), &format!("the text with -v lacks {name}"));
         }
         self.counts(&plan, &whole.stdout);
     }
 
-    /// Each service is counted once, under the word that the JSON has for it.
+    /// Checks that each service is counted once, under its word in the JSON.
     fn counts(&mut self, plan: &Value, text: &str) {
         let last = text.lines().last().unwrap_or_default();
         self.holds(Regex::new(TAIL).expect("a pattern").is_match(last), &format!("the last line is {last:?}"));
@@ -130,11 +130,11 @@ impl World {
 
     fn command(&self) -> Vec<&'static str> {
         let command = fs::read_to_string(self.folder.join("command")).unwrap_or_else(|_| "plan".to_owned());
-        // A few words for the life of a test.
+        // A few words, for the whole test.
         command.leak().split_whitespace().collect()
     }
 
-    /// In a copy: some commands change the world.
+    /// Returns lcm in a copy of the folder: some commands change the snapshot.
     fn lcm(&self, words: &[&str]) -> (tempfile::TempDir, Lcm) {
         let copy = tempfile::tempdir().expect("a temporary folder");
         for file in ["lcm.yaml", "world.json"] {
@@ -181,7 +181,7 @@ impl World {
     }
 }
 
-/// What a page says, a piece of it a line: how it is set, is for its own tests, and would be most of this gallery.
+/// Returns the text of a page, one piece a line: its layout has tests of its own, and would be most of this gallery.
 fn words_of(page: &str) -> String {
     let without = |text: &str, pattern: &str, instead: &str| {
         Regex::new(pattern).expect("a pattern").replace_all(text, instead).into_owned()

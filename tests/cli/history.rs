@@ -1,4 +1,4 @@
-//! `lcm history` over a real process of this test's own: what was made, what was seen, and every way to ask for it.
+//! `lcm history` over a real process of this test's own: changes that lcm made or observed, and every filter.
 
 use std::fs;
 
@@ -19,12 +19,12 @@ fn changes(history: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_lcm_made_and_what_it_saw_is_told_and_looking_writes_nothing() {
+fn made_and_observed_changes_are_listed_and_reading_writes_nothing() {
     let live = Live::new(ENDS);
     let history = |words: &[&str]| live.lcm(&["history"]).args(words).run().code(0);
     let json = || history(&["--format", "json"]).json();
-    history(&[]).stdout_has("No change is recorded.");
-    assert!(!live.folder.path().join("state").exists(), "asking makes nothing");
+    history(&[]).stdout_has("No changes recorded.");
+    assert!(!live.folder.path().join("state").exists(), "reading creates nothing");
 
     live.lcm(&["apply"]).run().code(0);
     let started =
@@ -39,7 +39,7 @@ fn what_lcm_made_and_what_it_saw_is_told_and_looking_writes_nothing() {
         std::thread::yield_now();
     }
     live.lcm(&["plan"]).run().code(0);
-    assert_eq!(changes(&json()), started, "status, plan and history write nothing down");
+    assert_eq!(changes(&json()), started, "status, plan and history record nothing");
 
     fs::remove_file(live.folder.path().join("gone")).expect("removed");
     live.lcm(&["apply"]).run().code(0);
@@ -51,20 +51,20 @@ fn what_lcm_made_and_what_it_saw_is_told_and_looking_writes_nothing() {
     assert_eq!(seen["reason"], "it exited with 0");
     let runs = history(&["--runs", "--format", "json"]).json();
     assert_eq!(runs["runs"].as_array().expect("runs").len(), 2, "{runs:#}");
-    assert_eq!(runs["quiet_runs"]["count"], 1);
+    assert_eq!(runs["unchanged_runs"]["count"], 1);
     assert_eq!(
         (&seen["run"], &seen["by"]),
         (&runs["runs"][1]["run"], &runs["runs"][1]["by"]),
-        "who looked, and in which run"
+        "the author and the run of the observation"
     );
     let id = runs["runs"][0]["run"].as_str().expect("an id");
     assert_eq!(changes(&history(&["--run", id, "--format", "json"]).json()), started);
-    history(&["--runs"]).stdout_has("And 1 run that changed nothing, the last at ");
+    history(&["--runs"]).stdout_has("Plus 1 run without changes, the last at ");
     history(&["-v"]).stdout_has(id);
 }
 
 #[test]
-fn it_can_be_asked_in_every_way_and_says_what_is_wrong() {
+fn every_filter_works_and_a_wrong_one_is_refused() {
     let live = Live::new(ENDS);
     live.lcm(&["apply"]).run().code(0);
     let ask = |words: &[&str]| live.lcm(&["history", "--format", "json"]).args(words).run();
@@ -86,8 +86,8 @@ fn it_can_be_asked_in_every_way_and_says_what_is_wrong() {
     live.lcm(&["history", "--stats"]).run().code(0).stdout_has("TIME IN STATES");
 
     ask(&["on"]).code(1).stderr_has("no service named on is in its manifest or the history of live-");
-    ask(&["--since", "1h", "--until", "2h"]).code(1).stderr_has("no time lies between");
-    ask(&["--since", "yesterday"]).code(64).stderr_has("yesterday is no moment such as 2026-11-20");
+    ask(&["--since", "1h", "--until", "2h"]).code(1).stderr_has("the range is empty");
+    ask(&["--since", "yesterday"]).code(64).stderr_has("write a time such as 2026-11-20");
     ask(&["--state", "up"]).code(64).stderr_has("the states are registered");
     ask(&["--runs", "one"]).code(64);
     ask(&["--stats", "--runs"]).code(64);

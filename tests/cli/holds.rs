@@ -11,17 +11,17 @@ const SLEEPS: &str = "{ process: { command: [sleep, '300'] }, stop: { grace: 1s 
 fn a_hold_is_put_on_a_service_in_any_state_and_before_its_first_start() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
-    lcm(&["terminate", "painter", "--as", "kim"]).code(0).stdout_has("painter: registered; it is kept off until");
+    lcm(&["terminate", "painter", "--as", "kim"]).code(0).stdout_has("painter: registered; kept off until");
     lcm(&["status"]).code(0).stdout_has("it is kept off (kim, since");
     lcm(&["apply"]).stdout_has("held");
     lcm(&["status", "painter"]).code(0).stdout_has("registered");
-    lcm(&["terminate", "painter"]).code(0).stdout_has("painter is terminated already (kim, since");
-    lcm(&["resume", "painter"]).code(0).stdout_has("the word is taken back");
-    lcm(&["maintain", "painter", "--as", "kim"]).code(0).stdout_has("painter: registered; it is left as it is until");
+    lcm(&["terminate", "painter"]).code(0).stdout_has("painter is already terminated (kim, since");
+    lcm(&["resume", "painter"]).code(0).stdout_has("released");
+    lcm(&["maintain", "painter", "--as", "kim"]).code(0).stdout_has("painter: registered; left as it is until");
     lcm(&["apply"]).stdout_has("maintenance");
     lcm(&["resume", "painter"]).code(0);
-    lcm(&["suspend", "painter"]).code(0).stdout_has("painter: registered; once it runs it is paused");
-    lcm(&["apply"]).stdout_has("it is to be paused, and does not run by now");
+    lcm(&["suspend", "painter"]).code(0).stdout_has("painter: registered; paused once it runs");
+    lcm(&["apply"]).stdout_has("suspended, but it does not run");
     lcm(&["resume", "painter"]).code(0);
     lcm(&["apply"]).code(0).stdout_has("painter");
     lcm(&["plan"]).code(0).stdout_has("Nothing to do");
@@ -31,15 +31,15 @@ fn a_hold_is_put_on_a_service_in_any_state_and_before_its_first_start() {
 fn a_failed_service_is_held_as_it_is() {
     let live = Live::new("{ process: { command: 'exit 3' }, recover: { attempts: 1, backoff: 1h } }");
     live.lcm(&["apply"]).run().code(3);
-    live.lcm(&["terminate", "one", "--as", "kim"]).run().code(0).stdout_has("one: failed; it is kept off until");
+    live.lcm(&["terminate", "one", "--as", "kim"]).run().code(0).stdout_has("one: failed; kept off until");
     live.lcm(&["plan"]).run().code(0).stdout_has("kim");
     live.lcm(&["status"]).run().code(0).stdout_has("failed").stdout_has("it is kept off (kim");
     live.lcm(&["resume", "one"]).run().code(0);
 }
 
-/// What a test does to the store, and what lcm says of it.
+/// Damage to the store, and lcm's message on it.
 const SPOILED: [(&str, &str); 3] = [
-    ("emptied", "it is empty, which lcm never leaves it"),
+    ("emptied", "it is empty, and lcm never leaves it empty"),
     ("newer", "was written by a newer lcm"),
     ("damaged", "it is left as it is: restore it from a backup"),
 ];
@@ -65,7 +65,7 @@ fn spoil(live: &Live, how: &str) {
 }
 
 #[test]
-fn a_store_that_can_not_be_read_forbids_all_that_a_hold_could_and_down_goes_on() {
+fn an_unreadable_store_forbids_all_that_a_hold_could_and_down_still_works() {
     for (how, said) in SPOILED {
         let live = Live::new(SLEEPS);
         live.lcm(&["apply"]).run().code(0);
@@ -74,7 +74,7 @@ fn a_store_that_can_not_be_read_forbids_all_that_a_hold_could_and_down_goes_on()
         spoil(&live, how);
         let before = fs::read(live.folder.path().join("state/lcm.db")).expect("a store");
         let plan = live.lcm(&["plan"]).run().code(4);
-        plan.stdout_has("whether an operator holds it is not known").stderr_has(said).stderr_has("holds");
+        plan.stdout_has("operator holds can't be read").stderr_has(said).stderr_has("holds");
         live.lcm(&["apply"]).run().code(1).stderr_has(said);
         live.lcm(&["start", "one"]).run().code(1);
         live.lcm(&["maintain", "one"]).run().code(1).stderr_has(said);
@@ -88,7 +88,7 @@ fn a_store_that_can_not_be_read_forbids_all_that_a_hold_could_and_down_goes_on()
 }
 
 #[test]
-fn what_runs_goes_down_though_the_store_can_not_be_read() {
+fn down_stops_services_though_the_store_can_not_be_read() {
     let live = Live::new(SLEEPS);
     live.lcm(&["apply"]).run().code(0);
     spoil(&live, "emptied");
@@ -112,7 +112,7 @@ fn another_store_than_the_one_that_keeps_the_holds_is_refused_naming_both() {
             .stderr_has(&format!("LCM_STATE_DIR={noted}"));
     }
     assert!(!other.exists(), "nothing was made there");
-    // By another way to the same folder it is the same store.
+    // Another path to the same folder is the same store.
     let link = live.folder.path().join("link");
     std::os::unix::fs::symlink(live.folder.path().join("state"), &link).expect("linked");
     live.lcm(&["apply"]).env("LCM_STATE_DIR", &link.display().to_string()).run();
@@ -128,8 +128,8 @@ fn a_hold_on_what_the_manifest_no_longer_names_keeps_it_from_being_pruned() {
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["maintain", "two", "--as", "kim"]).run().code(0);
     fs::write(&manifest, &both).expect("written");
-    live.lcm(&["apply", "--prune"]).run().code(0).stdout_has("an operator holds it by `lcm maintain` (kim, since");
-    live.lcm(&["resume", "two"]).run().code(0).stdout_has("the word is taken back");
+    live.lcm(&["apply", "--prune"]).run().code(0).stdout_has("held by `lcm maintain` (kim, since");
+    live.lcm(&["resume", "two"]).run().code(0).stdout_has("released");
     live.lcm(&["maintain", "two"]).run().code(1);
     live.lcm(&["apply"]).run().code(0).stdout_has("`lcm apply --prune` stops and removes it");
     live.lcm(&["apply", "--prune"]).run().code(0).stdout_has("1 stopped");

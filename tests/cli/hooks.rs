@@ -1,5 +1,5 @@
 //! Hooks and notifiers over real processes: a veto holds up one service only, nothing is called by a plan or in a
-//! simulated world, and a hook that would change something itself is turned away.
+//! simulated world, and a hook that calls a changing lcm is refused.
 
 use std::fs;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl Hooked {
 
 impl Drop for Hooked {
     fn drop(&mut self) {
-        // The hook would not have it otherwise.
+        // Otherwise the hook vetoes the stop.
         let _ = fs::write(self.at("agreed"), "");
         let _ = self.lcm(&["down", "--yes"]).command().stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
@@ -109,7 +109,7 @@ fn a_veto_holds_up_one_service_and_what_depends_on_it() {
 }
 
 #[test]
-fn a_plan_and_a_simulated_world_call_nobody() {
+fn a_plan_and_a_simulation_call_no_hooks() {
     let manifest = "version: 1\nname: NAME\nservices:\n  one:\n    process: { command: [sleep, '600'] }\n    \
                     hooks: { pre_start: { exec: 'touch called' }, post_start: { exec: 'touch called' } }\n\
                     notify: [{ exec: 'touch called' }, { exec: 'touch called', when: before }]\n";
@@ -120,14 +120,14 @@ fn a_plan_and_a_simulated_world_call_nobody() {
     let ran = hooked.lcm(&["apply", "--format", "json", "--world"]).args(&[&world.display().to_string()]).run().code(0);
     let called: Vec<Value> = ran.events().into_iter().filter(|event| event["type"] == "hook").collect();
     assert_eq!(called.len(), 2, "{ran}");
-    assert!(called.iter().all(|event| event["output"] == "simulated: nothing was run or asked"), "{ran}");
+    assert!(called.iter().all(|event| event["output"] == "simulated: nothing was run or requested"), "{ran}");
     assert!(!hooked.at("called").exists());
     hooked.lcm(&["apply"]).run().code(0);
-    assert!(hooked.at("called").exists(), "or all of this proves nothing");
+    assert!(hooked.at("called").exists(), "otherwise this test proves nothing");
 }
 
 #[test]
-fn a_hook_that_calls_an_lcm_that_changes_things_is_turned_away() {
+fn a_hook_that_calls_a_changing_lcm_is_refused() {
     let hooked = Hooked::new(&format!(
         "version: 1\nname: NAME\nservices:\n  one:\n    process: {{ command: [sleep, '600'] }}\n    stop: {{ grace: 1s }}\n    \
          hooks: {{ post_start: {{ exec: '{} apply; echo $$? > code' }} }}\n",
@@ -137,10 +137,10 @@ fn a_hook_that_calls_an_lcm_that_changes_things_is_turned_away() {
     assert_eq!(hooked.lines("code"), ["6"], "{ran}");
     let hook = ran.events().into_iter().find(|event| event["type"] == "hook").expect("it was called");
     let said = hook["output"].as_str().unwrap_or_default();
-    assert!(said.contains("lcm apply") && said.contains("(pid "), "it names who holds the lock: {said}");
+    assert!(said.contains("lcm apply") && said.contains("(pid "), "it names the lock holder: {said}");
 }
 
-/// The chapter's manifest does what the chapter says.
+/// Runs the chapter's manifest, with the results that the chapter describes.
 #[test]
 fn the_readmes_example_works() {
     let (_, chapter) =
@@ -168,7 +168,7 @@ fn the_readmes_example_works() {
 const LISTENER: &str = "sh -c 'cat >> events.log; echo >> events.log'";
 
 #[test]
-fn events_of_whole_runs_are_told_to_who_asks_for_them_and_a_mode_until_it_is_taken() {
+fn run_events_reach_their_notifiers_and_a_mode_change_is_repeated_until_delivered() {
     let live = Live::new("{ process: { command: [sleep, '300'] }, stop: { grace: 1s } }");
     let manifest = live.folder.path().join("lcm.yaml");
     let text = fs::read_to_string(&manifest).expect("a manifest");
@@ -188,18 +188,18 @@ fn events_of_whole_runs_are_told_to_who_asks_for_them_and_a_mode_until_it_is_tak
     live.lcm(&["apply"]).run().code(0);
     assert_eq!(events().len(), 1);
     live.lcm(&["apply"]).run().code(0);
-    assert_eq!(events().len(), 1, "it is told once");
+    assert_eq!(events().len(), 1, "it is reported once");
     write(LISTENER, "night");
     live.lcm(&["apply", "--yes"]).run().code(0);
     let all = events();
     let (hook, event) = all.last().expect("an event");
     assert_eq!((hook.as_str(), &event["from_mode"], &event["mode"]), ("mode_changed", &"day".into(), &"night".into()));
-    assert_eq!(all.len(), 2, "changes of services are not told: {all:?}");
-    // One that can't take it is told by a later run.
+    assert_eq!(all.len(), 2, "changes of services are not reported: {all:?}");
+    // An event that was not delivered is repeated by later runs.
     let refuses = "sh -c 'test -f open && { cat >> events.log; echo >> events.log; }'";
     write(refuses, "day");
-    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed of run").stderr_has("was not told to");
-    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed of run").stderr_has("was not told to");
+    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed of run").stderr_has("was not delivered to");
+    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed of run").stderr_has("was not delivered to");
     fs::write(live.folder.path().join("open"), "").expect("written");
     live.lcm(&["apply"]).run().code(0);
     assert_eq!(events().len(), 3);
@@ -213,7 +213,7 @@ fn events_of_whole_runs_are_told_to_who_asks_for_them_and_a_mode_until_it_is_tak
     assert!(event["error"].as_str().is_some_and(|error| error.contains("exit status 3")), "{event}");
 }
 
-/// One that waits for a file in its first hook, and tells of failed runs.
+/// Service that waits for a file in its first hook; failed runs are reported.
 fn waiting() -> Live {
     let live = Live::new(
         "{ process: { command: [sleep, '300'] }, stop: { grace: 1s }, hooks: { pre_start: { exec: [sh, -c, 'touch asked; \
@@ -246,7 +246,7 @@ fn events_of(live: &Live) -> Vec<Value> {
 }
 
 #[test]
-fn every_killed_run_is_told_of_once() {
+fn every_killed_run_is_reported_once() {
     let live = waiting();
     for _ in 0..2 {
         let mut run = begun(&live);
@@ -267,7 +267,7 @@ fn a_run_that_is_interrupted_twice_was_interrupted_and_not_killed() {
     let live = waiting();
     let mut run = begun(&live);
     let pid = run.id().to_string();
-    // The hook goes on until it is open: the first asks, the second does not.
+    // The hook runs until the file exists: the first signal requests the end, the second forces it.
     while run.try_wait().expect("waited for").is_none() {
         let _ = std::process::Command::new("kill").args(["-INT", &pid]).stderr(Stdio::null()).status();
         std::thread::sleep(std::time::Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! Switches to what can't come up, over real processes: the old service runs on, and nothing is lost.
+//! Switches to services that can't start, over real processes: the old service keeps running, and nothing is lost.
 
 use std::fs;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::lcm::{Lcm, Ran};
 
-/// Each lacks something that is known before anything is stopped.
+/// Services with a missing part, which is known before anything is stopped.
 const NEW: [(&str, &str); 4] = [
     ("command: [sleeep, \"600\"]", "sleeep"),
     ("command: [sleep, \"600\"], cwd: gone", "its folder"),
@@ -52,7 +52,7 @@ impl Studio {
         Lcm::new(self.folder.path()).args(words)
     }
 
-    /// Since when the old one runs.
+    /// Returns the start time of the old service.
     fn since(&self) -> Value {
         let status: Value = self.lcm(&["status", "--format", "json"]).run().json();
         let old = status["services"].as_array().expect("services").iter().find(|line| line["name"] == "old");
@@ -69,7 +69,7 @@ impl Drop for Studio {
 }
 
 #[test]
-fn what_cannot_be_prepared_leaves_the_old_one_running_run_after_run() {
+fn a_start_that_can_not_be_prepared_leaves_the_old_service_running_run_after_run() {
     let studio = Studio::new();
     let since = studio.since();
     for (new, names) in NEW {
@@ -87,11 +87,13 @@ fn what_cannot_be_prepared_leaves_the_old_one_running_run_after_run() {
 }
 
 #[test]
-fn what_is_known_to_be_missing_is_planned_around_until_it_is_forced() {
+fn a_missing_secret_leaves_the_old_service_running_until_forced() {
     let studio = Studio::new();
     studio.write("command: [sleep, \"600\"], environment: { TOKEN: { env: ABSENT_TOKEN } }");
     let plan = studio.lcm(&["plan", "--detailed-exitcode"]).run().code(4);
-    plan.stdout_has("= left").stdout_has("it runs on until new can start").stdout_has("1 blocked, 1 left running");
+    plan.stdout_has("= left")
+        .stdout_has("it keeps running until new can start")
+        .stdout_has("1 blocked, 1 left running");
     let json = studio.lcm(&["plan", "--format", "json"]).run().code(4).json();
     assert_eq!((&json["changes"], &json["left"][0]["waits_for"][0]), (&Value::from(false), &Value::from("new")));
     studio.lcm(&["switch", "new"]).run().code(4);

@@ -30,7 +30,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // What is held does not go down.
+        // A held service is not stopped.
         for service in ["one", "two"] {
             let _ = self.lcm(&["resume", service]).command().stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
@@ -82,7 +82,7 @@ fn a_secret_of_several_lines_is_in_no_log() {
     assert_eq!(lcm(&["logs", "one"]).stdout, "***\n***\n***\nup\n");
 }
 
-/// Two that write what they are told to, through a pipe each.
+/// Two services that write the text of a pipe each.
 const ECHOES: &str = "{ process: { command: 'echo up; exec 3<>one.pipe; while IFS= read -r line <&3; do echo \"$$line\"; done', \
                       log: { max_size: 4KiB } }, stop: { grace: 1s } }
   second: { process: { command: 'exec 3<>second.pipe; while IFS= read -r line <&3; do printf \"%b\" \"$$line\"; done' }, stop: { grace: 1s } }";
@@ -98,13 +98,13 @@ fn several_logs_are_followed_through_a_rotation_and_a_restart() {
     let mut command = live.lcm(&["logs", "-f", "one", "second"]).command();
     let mut follower = Ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lcm runs"));
     let mut said = BufReader::new(follower.0.stderr.take().expect("piped")).lines();
-    assert_eq!(said.next().expect("a line").expect("UTF-8"), "one: it has written nothing yet");
+    assert_eq!(said.next().expect("a line").expect("UTF-8"), "one: no output yet");
     let mut lines = BufReader::new(follower.0.stdout.take().expect("piped")).lines();
     let mut next = || lines.next().expect("a line").expect("UTF-8");
     live.lcm(&["apply"]).run().code(0);
     assert_eq!(next(), "one    | up");
 
-    // In parts, which are one line; and what a terminal would obey goes into a pipe as it is.
+    // Parts of one line become one line; control characters go into a pipe as they are.
     tell("second.pipe", "half ");
     tell("second.pipe", "of it, \\033[2Jwhole\\n");
     assert_eq!(next(), "second | half of it, \u{1b}[2Jwhole");
@@ -121,14 +121,14 @@ fn several_logs_are_followed_through_a_rotation_and_a_restart() {
     let is_rotated = || log.with_extension("1").exists() && fs::metadata(&log).is_ok_and(|log| log.len() == 0);
     let deadline = Instant::now() + Duration::from_mins(1);
     while !is_rotated() {
-        assert!(Instant::now() < deadline, "it is never rotated");
+        assert!(Instant::now() < deadline, "the log is never rotated");
         std::thread::sleep(Duration::from_millis(20));
     }
     tell("one.pipe", "after");
     assert_eq!(next(), "one    | after");
 
     live.lcm(&["restart", "one"]).run().code(0);
-    assert_eq!(next(), "one    | up", "the same line of another life is another one");
+    assert_eq!(next(), "one    | up", "the same line of another instance is another one");
     let interrupt = Command::new("kill").args(["-INT", &follower.0.id().to_string()]).status();
     assert!(interrupt.expect("kill runs").success());
     assert_eq!(follower.0.wait().expect("it ends").code(), Some(130));
@@ -138,27 +138,27 @@ fn several_logs_are_followed_through_a_rotation_and_a_restart() {
 }
 
 #[test]
-fn a_log_that_cant_be_read_is_told_of_and_the_others_are_shown() {
+fn an_unreadable_log_is_reported_and_the_others_are_shown() {
     let live = Live::new(
         "{ process: { command: [sleep, '600'] }, stop: { grace: 1s } }
   second: { process: { command: 'echo up; exec sleep 600' }, health: { log: up }, stop: { grace: 1s } }",
     );
     live.lcm(&["apply"]).run().code(0);
     let twice = live.lcm(&["logs", "second", "second"]).run().code(0);
-    assert_eq!(twice.stdout, "up\n", "what is named twice is shown once");
+    assert_eq!(twice.stdout, "up\n", "a service named twice is shown once");
 
     let log = walk(&live.folder.path().join("state")).into_iter().find(|path| path.ends_with("one/log"));
     let log = log.expect("a log");
     fs::remove_file(&log).and_then(|()| fs::create_dir(&log)).expect("a folder in its place");
     let ran = live.lcm(&["logs", "-q", "one", "second"]).run().code(1);
     assert_eq!(ran.stdout, "second | up\n", "{ran}");
-    ran.stderr_has("error[lcm::command::log]: the log of one can't be read: ");
+    ran.stderr_has("error[lcm::command::log]: can't read the log of one: ");
 
     let mut command = live.lcm(&["logs", "-q", "-f", "one", "second"]).command();
     let mut follower = Ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lcm runs"));
     let mut said = BufReader::new(follower.0.stderr.take().expect("piped")).lines();
     let line = said.next().expect("a line").expect("UTF-8");
-    assert!(line.starts_with("the log of one can't be read: "), "{line}");
+    assert!(line.starts_with("can't read the log of one: "), "{line}");
 }
 
 /// All files below a folder.
@@ -168,7 +168,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn what_a_start_took_is_expected_of_the_next_one_until_it_is_forgotten() {
+fn the_time_of_a_start_is_the_estimate_of_the_next_until_the_store_is_gone() {
     let live = Live::new(TALKS);
     let estimates = || {
         let status = live.lcm(&["status", "--format", "json"]).run().code(0).json();
@@ -206,7 +206,7 @@ fn the_last_run_is_remembered_and_a_run_without_changes_is_not_listed() {
     let later = status()["last_run"].clone();
     assert!(later["ended_at"].as_str() > run["ended_at"].as_str(), "{later:#}");
     let runs = live.lcm(&["history", "--runs", "--format", "json"]).run().code(0).json();
-    assert_eq!((runs["runs"].as_array().map(Vec::len), &runs["quiet_runs"]["count"]), (Some(1), &1.into()));
+    assert_eq!((runs["runs"].as_array().map(Vec::len), &runs["unchanged_runs"]["count"]), (Some(1), &1.into()));
     assert_eq!(status()["services"][0]["state"], "online");
     let filtered = live.lcm(&["status", "--state", "offline", "--format", "json"]).run().code(0).json();
     assert_eq!(filtered["services"], serde_json::json!([]));
@@ -222,15 +222,15 @@ fn an_adopted_process_is_the_service_until_it_is_stopped() {
     live.lcm(&["adopt", "two", "--pid", &pid]).run().code(1).stderr_has("no service named two");
 
     // Reaped beside lcm, since a child of this test is gone only then.
-    let (told, tells) = std::sync::mpsc::channel();
-    let reaper = std::thread::spawn(move || told.send(foreign.0.wait().is_ok()));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reaper = std::thread::spawn(move || sender.send(foreign.0.wait().is_ok()));
     live.lcm(&["down", "--yes"]).run().code(0).stdout_has("1 stopped");
-    assert!(tells.recv_timeout(Duration::from_mins(1)).expect("it ended"));
+    assert!(receiver.recv_timeout(Duration::from_mins(1)).expect("it ended"));
     drop(reaper.join());
 }
 
 #[test]
-fn what_can_not_be_probed_still_goes_down() {
+fn a_service_that_can_not_be_probed_is_still_stopped() {
     let live =
         Live::new("{ process: { command: 'echo up; exec sleep 600' }, health: { log: up }, stop: { grace: 1s } }");
     live.lcm(&["apply"]).run().code(0);
@@ -245,7 +245,7 @@ fn what_can_not_be_probed_still_goes_down() {
 }
 
 #[test]
-fn what_a_run_reads_or_keeps_is_never_written_over() {
+fn files_that_a_run_reads_or_keeps_are_never_overwritten() {
     let live = Live::new("{ process: { command: 'exec sleep 600', env_file: all.env }, stop: { grace: 1s } }");
     let folder = live.folder.path();
     fs::write(folder.join("all.env"), "A=1\n").expect("written");
@@ -254,7 +254,7 @@ fn what_a_run_reads_or_keeps_is_never_written_over() {
     live.lcm(&["apply"]).run().code(0);
     for file in ["lcm.yaml", "./lcm.yaml", "link.yaml", "all.env", "state/new.json", "lcm.lock"] {
         for words in [&["plan", "--out", file][..], &["observe", "--out", file], &["apply", "--json-into", file]] {
-            live.lcm(words).run().code(1).stderr_has("name another file to write");
+            live.lcm(words).run().code(1).stderr_has("name another output file");
         }
     }
     assert_eq!(fs::read_to_string(folder.join("lcm.yaml")).expect("a manifest"), manifest);

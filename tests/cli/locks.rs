@@ -8,7 +8,7 @@ use crate::lcm::{Lcm, studio};
 const NOTHING_WANTED: &str = "version: 1\nname: none\nservices: {}\n";
 
 #[test]
-fn who_holds_the_lock_is_named_and_a_plan_needs_no_lock() {
+fn the_lock_holder_is_named_and_a_plan_needs_no_lock() {
     let folder = studio();
     fs::write(folder.path().join("none.yaml"), NOTHING_WANTED).expect("written");
     let mut lock = File::create(folder.path().join("lcm.lock")).expect("a lock");
@@ -27,7 +27,7 @@ fn who_holds_the_lock_is_named_and_a_plan_needs_no_lock() {
     lcm(&["adopt", "one", "-m", "one.yaml", "--pid", &pid]).code(6).stderr_has("`lcm apply` of kim (pid 4711");
     lcm(&["plan", "none.yaml"]).code(0);
     lcm(&["status", "none.yaml"]).code(0);
-    assert!(!folder.path().join("state").exists(), "who only looks leaves nothing behind");
+    assert!(!folder.path().join("state").exists(), "reading leaves nothing behind");
 
     drop(lock);
     lcm(&["apply", "none.yaml"]).code(0);
@@ -45,7 +45,7 @@ fn a_state_folder_that_can_not_be_used_stops_an_apply_and_only_warns_a_plan() {
     let text = "not a database, but long enough to be taken for one".repeat(10);
     fs::write(folder.path().join("broken/lcm.db"), &text).expect("written");
     lcm(&["apply", "none.yaml"], "broken").code(1).stderr_has("broken/lcm.db");
-    lcm(&["plan", "none.yaml"], "broken").code(0).stderr_has("the history are not known");
+    lcm(&["plan", "none.yaml"], "broken").code(0).stderr_has("the history are unknown");
     assert_eq!(fs::read_to_string(folder.path().join("broken/lcm.db")).expect("there"), text, "left as it is");
 
     Lcm::new(folder.path())

@@ -1,5 +1,5 @@
-//! The log that `LCM_LOG` asks for, over a simulated world and over a real process: its lines, its format, and that it
-//! holds no secret.
+//! The log that `LCM_LOG` enables, over a simulated world and over a real process: its lines, its format, and that it
+//! has no secret.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn assert_has(lines: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn nothing_is_logged_unless_asked_for() {
+fn nothing_is_logged_unless_enabled() {
     let folder = studio();
     for value in [None, Some(""), Some("off"), Some("runtime=off")] {
         let lcm = Lcm::new(folder.path()).args(&["plan"]).simulated();
@@ -110,9 +110,10 @@ fn the_log_and_the_progress_leave_each_other_whole() {
     );
     let lcm = live.lcm(&["apply"]).env("LCM_LOG", "runtime=debug").env("LCM_LOG_FORMAT", "json");
     let terminal = Terminal::of(lcm.command());
-    terminal.wait_until("several probes are logged", |shown| shown.matches("\"call\":\"probe\"").count() > 3);
-    let shown = terminal.shows();
-    assert_eq!(shown.matches("start one  health").count(), 1, "the progress stands below, once\n{shown}");
+    // The progress is erased and drawn again around each line of the log.
+    terminal.wait_until("several probes are logged, and the progress stands below, once", |shown| {
+        shown.matches("\"call\":\"probe\"").count() > 3 && shown.matches("start one  health").count() == 1
+    });
     fs::write(live.folder.path().join("up"), "").expect("a file");
     let (code, shown) = terminal.left();
     assert_eq!(code, Some(0), "{shown}");

@@ -30,7 +30,7 @@ fn an_unset_variable_blocks_one_start_and_no_other_command() {
     for words in [&["validate"][..], &["status"], &["logs", "one"], &["history"], &["observe"]] {
         lcm(words).code(0);
     }
-    // With it, the service starts; without it, what runs is kept and compared by nothing.
+    // With it, the service starts; without it, a running service is kept and not compared.
     live.lcm(&["apply"]).env("KEY", "first-value").run().code(0).stdout_has("1 started");
     lcm(&["apply", "--detailed-exitcode"]).code(0).stdout_has("Nothing to do");
     lcm(&["restart", "two", "--yes"]).code(4).stdout_has("ask the team");

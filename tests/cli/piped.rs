@@ -28,7 +28,7 @@ fn poured(text: &str, lcm: &Lcm, words: &[&str]) -> Ran {
     command.stdin(reader);
     let text = text.to_owned();
     let pouring = std::thread::spawn(move || {
-        // What lcm does not read fails to be written.
+        // The rest that lcm does not read can't be written.
         let _ = std::io::Write::write_all(&mut &writer, text.as_bytes());
     });
     let ran = run(command, words);
@@ -93,7 +93,7 @@ fn problems_name_standard_input_and_a_long_one_is_refused() {
     }
     poured(broken, &lcm(&["plan", "-"]), &[]).code(1).stderr_has("<stdin>:3:18");
     poured("", &lcm(&["plan", "-"]), &[]).code(1).stderr_has("<stdin> is empty");
-    // What follows after the limit is no manifest of its own.
+    // Text after the limit is no manifest of its own.
     let mut long = format!("# {}\n", "x".repeat(1 << 20));
     long.push_str("version: 1\nname: rest\nservices: {}\n");
     let words = ["apply", "--yes", "--json-into", "events.jsonl", "-"];
@@ -105,7 +105,7 @@ fn problems_name_standard_input_and_a_long_one_is_refused() {
 }
 
 #[test]
-fn a_mode_override_is_the_projects_whatever_the_manifest_came_through() {
+fn a_mode_override_belongs_to_the_project_however_the_manifest_is_read() {
     let folder = studio();
     let manifest = fs::read_to_string(folder.path().join("lcm.yaml")).expect("a manifest");
     let lcm = |words: &[&str]| poured(&manifest, &Lcm::new(folder.path()).args(words).simulated(), words);
@@ -124,11 +124,11 @@ fn at_a_terminal_a_stop_needs_yes_since_nothing_can_be_answered() {
     let (code, shown) = Terminal::of(piped(&live, &["down", "-m", "-"])).left();
     assert_eq!(code, Some(1), "{shown}");
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(shown.contains("standard input gave the manifest") && shown.contains("give `--yes`"), "{shown}");
+    assert!(shown.contains("standard input is the manifest") && shown.contains("add `--yes`"), "{shown}");
     live.lcm(&["status"]).run().code(0).stdout_has("online");
     let (code, shown) = Terminal::of(piped(&live, &["down", "-m", "-", "--yes"])).left();
     assert_eq!(code, Some(0), "{shown}");
-    // Where nothing is stopped nothing is asked.
+    // Without a stop there is no question.
     let (code, shown) = Terminal::of(piped(&live, &["apply", "-m", "-"])).left();
     assert_eq!(code, Some(0), "{shown}");
 }

@@ -1,4 +1,5 @@
-//! A project under a new name (`renamed_from`): what runs under the former one runs on, is known, and is never doubled.
+//! A project under a new name (`renamed_from`): services under the former name keep running, are recognized, and are
+//! never started twice.
 
 use std::fs;
 
@@ -32,7 +33,7 @@ fn is_of(tree: &serde_json::Value, live: &Live) -> bool {
 }
 
 #[test]
-fn what_runs_under_a_former_name_runs_on() {
+fn services_under_a_former_name_keep_running() {
     let live = Live::new(SERVICE);
     let lcm = |words: &[&str]| -> Lcm { live.lcm(words) };
     lcm(&["apply", "--yes"]).run().code(0);
@@ -56,7 +57,7 @@ fn what_runs_under_a_former_name_runs_on() {
 }
 
 #[test]
-fn what_was_said_under_a_former_name_counts() {
+fn holds_set_under_a_former_name_count() {
     let live = Live::new(SERVICE);
     let lcm = |words: &[&str]| -> Lcm { live.lcm(words) };
     lcm(&["apply", "--yes"]).run().code(0);
@@ -74,7 +75,7 @@ fn what_was_said_under_a_former_name_counts() {
 }
 
 #[test]
-fn down_takes_what_runs_under_a_former_name() {
+fn down_stops_services_under_a_former_name() {
     let live = Live::new(SERVICE);
     live.lcm(&["apply", "--yes"]).run().code(0);
     let before = pid(&live);

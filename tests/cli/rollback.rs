@@ -6,7 +6,7 @@ use crate::live::Live;
 
 const GOOD: &str = "{ process: { command: [sleep, '300'] }, stop: { grace: 1s } }";
 
-/// Three services and two modes: each change of an apply that goes wrong is of another kind.
+/// Three services and two modes: each change of a failing apply is of another kind.
 fn manifest(live: &Live, mode: &str, [one, two, three]: [&str; 3]) -> String {
     let text = fs::read_to_string(live.folder.path().join("lcm.yaml")).expect("a manifest");
     let name = text.lines().find(|line| line.starts_with("name:")).expect("a name").to_owned();
@@ -26,7 +26,7 @@ fn a_bad_apply_is_undone_by_one_command_and_a_plan_with_the_old_manifest_is_empt
     let good = manifest(&live, "day", [GOOD, GOOD, GOOD]);
     write(&live, &good);
     live.lcm(&["apply"]).run().code(0);
-    live.lcm(&["rollback"]).run().code(1).stderr_has("there is nothing to go back to");
+    live.lcm(&["rollback"]).run().code(1).stderr_has("nothing to roll back to");
     // Another program, another folder, another mode.
     let missing = "{ process: { command: [./no-such-program] } }";
     let ends = "{ process: { command: 'exit 7' }, recover: { attempts: 1, backoff: 1h } }";
@@ -34,14 +34,14 @@ fn a_bad_apply_is_undone_by_one_command_and_a_plan_with_the_old_manifest_is_empt
     write(&live, &bad);
     live.lcm(&["apply"]).run().code(3);
     live.lcm(&["rollback", "--dry-run"]).run().code(0).stdout_has("Plan: ").stderr_has("Dry run: nothing was changed");
-    live.lcm(&["rollback"]).run().code(0).stderr_has("going back to run").stderr_has("mode day");
+    live.lcm(&["rollback"]).run().code(0).stderr_has("rolling back to run").stderr_has("mode day");
     write(&live, &good);
     live.lcm(&["plan", "--detailed-exitcode"]).run().code(0).stdout_has("Nothing to do");
     live.lcm(&["history", "--runs"]).run().code(0).stdout_has("lcm rollback");
 }
 
 #[test]
-fn a_manifest_that_can_not_be_read_any_more_is_gone_back_from() {
+fn an_unreadable_manifest_is_rolled_back() {
     let live = Live::new(GOOD);
     let good = manifest(&live, "day", [GOOD, GOOD, GOOD]);
     write(&live, &good);
@@ -64,14 +64,14 @@ fn a_manifest_that_can_not_be_read_any_more_is_gone_back_from() {
 }
 
 #[test]
-fn a_mode_that_was_switched_to_is_gone_back_from_and_stays_so() {
+fn a_mode_switch_is_rolled_back_and_stays_so() {
     let live = Live::new(GOOD);
     let good = manifest(&live, "day", [GOOD, GOOD, GOOD]);
     write(&live, &good);
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["switch", "night", "--yes"]).run().code(0).stdout_has("1 started");
     let ran = live.lcm(&["rollback", "--yes"]).run().code(0).stdout_has("1 stopped");
-    ran.stderr_has("the switch to mode night").stderr_has("is taken back with it");
+    ran.stderr_has("this also reverts the switch to mode night");
     live.lcm(&["plan", "--detailed-exitcode"]).run().code(0).stdout_has("mode day");
     // And back again, by the run's id.
     let runs = live.lcm(&["history", "--runs", "--format", "json"]).run().json();
@@ -82,5 +82,5 @@ fn a_mode_that_was_switched_to_is_gone_back_from_and_stays_so() {
     live.lcm(&["rollback", "--to", "20200101-000000-1"])
         .run()
         .code(1)
-        .stderr_has("is kept; the newest first, there are");
+        .stderr_has("is stored; stored are, newest first,");
 }

@@ -1,4 +1,4 @@
-//! Saved plans: carried out as they were agreed to, or not at all.
+//! Saved plans: carried out as approved, or not at all.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::lcm::{Lcm, Ran, studio};
 
-/// Changes the world behind lcm's back.
-fn inject(folder: &Path, change: impl FnOnce(&mut Value)) {
+/// Changes the machine without lcm.
+fn change_world(folder: &Path, change: impl FnOnce(&mut Value)) {
     let path = folder.join("world.json");
     let mut world = serde_json::from_str(&fs::read_to_string(&path).expect("a world")).expect("JSON");
     change(&mut world);
@@ -29,7 +29,7 @@ fn two_gpus(service: &str) -> tempfile::TempDir {
     folder
 }
 
-/// A stranger's program holds so much of a GPU.
+/// Lets a foreign program hold memory of a GPU.
 fn hold(world: &mut Value, gpu: usize, mib: u64) {
     let gpu = &mut world["gpus"]["known"][gpu];
     gpu["used"] = mib.into();
@@ -50,23 +50,23 @@ fn a_saved_plan_is_carried_out_once() {
 
     // The mode comes with the plan.
     lcm(&["apply", "--plan", "plan.json", "--detailed-exitcode"]).code(2).stdout_has("2 started");
-    lcm(&["apply", "--plan", "plan.json"]).code(5).stderr_has("- start:writer: not to be done any more");
+    lcm(&["apply", "--plan", "plan.json"]).code(5).stderr_has("- start:writer: no longer planned");
 }
 
 #[test]
-fn a_world_that_changed_makes_it_stale() {
+fn a_changed_machine_makes_a_plan_stale() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["plan", "--mode", "write", "--out", "plan.json"]).code(0);
     lcm(&["apply", "--mode", "paint"]).code(0);
     let before = fs::read(folder.path().join("world.json")).expect("a world");
-    lcm(&["apply", "--plan", "plan.json"]).code(5).stderr_has("+ stop:painter: to be done too");
-    assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing was done");
-    lcm(&["apply", "--plan", "plan.json", "--mode", "paint"]).code(64).stderr_has("--mode says paint");
+    lcm(&["apply", "--plan", "plan.json"]).code(5).stderr_has("+ stop:painter: now planned");
+    assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing changed");
+    lcm(&["apply", "--plan", "plan.json", "--mode", "paint"]).code(64).stderr_has("--mode is paint");
 }
 
 #[test]
-fn a_changed_manifest_makes_it_stale() {
+fn a_changed_manifest_makes_a_plan_stale() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["plan", "--out", "plan.json"]).code(0);
@@ -74,11 +74,11 @@ fn a_changed_manifest_makes_it_stale() {
     let text = fs::read_to_string(&manifest).expect("a manifest").replacen("inf", "infinity", 1);
     fs::write(&manifest, text).expect("written");
     lcm(&["apply", "--plan", "plan.json"]).code(5).stderr_has("~ start:encoder: its definition changed");
-    lcm(&["apply", "--plan", "lcm.yaml"]).code(1).stderr_has("can't take lcm.yaml for a plan");
+    lcm(&["apply", "--plan", "lcm.yaml"]).code(1).stderr_has("can't read lcm.yaml as a plan");
 }
 
 #[test]
-fn what_narrowed_a_plan_comes_with_it() {
+fn a_saved_plan_carries_its_narrowing() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     let narrow = ["plan", "--mode", "write", "--target", "writer", "--prune", "--out", "plan.json", "--format", "json"];
@@ -87,7 +87,7 @@ fn what_narrowed_a_plan_comes_with_it() {
     assert_eq!(lcm(&["plan", "--format", "json"]).code(0).json().get("request"), None);
 
     let apply = |words: &[&str]| lcm(&[&["apply", "--plan", "plan.json"], words].concat());
-    apply(&["--target", "encoder"]).code(64).stderr_has("made with --target writer, and --target says encoder");
+    apply(&["--target", "encoder"]).code(64).stderr_has("made with --target writer, but --target is encoder");
     apply(&["--exclude", "writer"]).code(64).stderr_has("made with --exclude nothing");
     apply(&["--strict"]).code(64).stderr_has("the saved plan was made without --strict");
     apply(&["--target", "writer", "--prune"]).code(0).stdout_has("1 started");
@@ -96,14 +96,14 @@ fn what_narrowed_a_plan_comes_with_it() {
 const ONE: &str = "{ process: { command: [sleep, inf], environment: { TOKEN: { env: TOKEN } } }, vram: 10GB }";
 
 #[test]
-fn what_does_not_matter_makes_no_plan_stale() {
+fn irrelevant_changes_make_no_plan_stale() {
     let folder = studio();
     let folder = folder.path();
     let lcm = |words: &[&str]| Lcm::new(folder).args(words).simulated().run();
     lcm(&["apply"]).code(0);
     lcm(&["plan", "--mode", "write", "--out", "plan.json"]).code(0);
-    inject(folder, |world| {
-        // Later; somebody else's program came; what runs was started again by hand, and is busy for a moment.
+    change_world(folder, |world| {
+        // The time; a foreign program; a service restarted by hand, and busy for a moment.
         world["observed_at"] = "2026-11-20T11:00:00Z".into();
         hold(world, 0, 100);
         let trees = world["instances"]["process"]["reading"]["trees"]["known"].as_array_mut().expect("trees");
@@ -119,27 +119,27 @@ fn what_does_not_matter_makes_no_plan_stale() {
 #[test]
 fn foreign_memory_makes_a_plan_stale_where_it_moves_a_service() {
     let folder = two_gpus(ONE);
-    inject(folder.path(), |world| hold(world, 1, 20_000));
-    // It is on the other GPU: nothing changes for the plan.
+    change_world(folder.path(), |world| hold(world, 1, 20_000));
+    // The foreign program is on the other GPU: nothing changes for the plan.
     lcm(folder.path(), &["apply", "--plan", "plan.json", "--yes"]).code(0).stdout_has("1 started");
 
     let folder = two_gpus(ONE);
-    inject(folder.path(), |world| hold(world, 0, 20_000));
+    change_world(folder.path(), |world| hold(world, 0, 20_000));
     let before = fs::read(folder.path().join("world.json")).expect("a world");
     lcm(folder.path(), &["apply", "--plan", "plan.json"]).code(5).stderr_has("~ start:one: on GPU-b instead of GPU-a");
-    assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing was done");
+    assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing changed");
 
     let folder = two_gpus(ONE);
-    inject(folder.path(), |world| (0..2).for_each(|gpu| hold(world, gpu, 20_000)));
+    change_world(folder.path(), |world| (0..2).for_each(|gpu| hold(world, gpu, 20_000)));
     let ran = lcm(folder.path(), &["apply", "--plan", "plan.json"]).code(5);
-    ran.stderr_has("- start:one: not to be done any more, ").stderr_has("plan again, and look at it again");
+    ran.stderr_has("- start:one: no longer planned, ").stderr_has("plan again, and review the new plan");
 }
 
 #[test]
 fn another_need_makes_a_plan_stale() {
     let folder = studio();
     let folder = folder.path();
-    // The one to be stopped held up nothing; now its room is needed.
+    // No start waited for the stop; now its memory is needed.
     let manifest = folder.join("lcm.yaml");
     let text = fs::read_to_string(&manifest).expect("a manifest");
     lcm(folder, &["apply", "--mode", "write"]).code(0);
@@ -159,7 +159,7 @@ fn another_need_makes_a_plan_stale() {
 }
 
 #[test]
-fn a_saved_plan_holds_no_secret_and_says_its_version() {
+fn a_saved_plan_has_no_secret_and_states_its_version() {
     let folder = two_gpus(ONE);
     let with = |words: &[&str]| lcm(folder.path(), words);
     with(&["plan", "--out", "plan.json", "-v"]).code(0);
@@ -177,5 +177,5 @@ fn a_saved_plan_holds_no_secret_and_says_its_version() {
     fs::write(folder.path().join("newer.json"), newer).expect("written");
     with(&["apply", "--plan", "newer.json"])
         .code(1)
-        .stderr_has("its format is lcm.plan/3, and this lcm reads lcm.plan/2 and lcm.plan/1");
+        .stderr_has("its format is lcm.plan/3; this lcm reads lcm.plan/2 and lcm.plan/1");
 }

@@ -1,6 +1,5 @@
-//! The schemas that are committed are those that the binary prints. That what it says fits them is held by the harness,
-//! of every run of every test.
-//! `LCM_BLESS=1 cargo test --test cli schemas` writes them anew.
+//! The committed schemas are those that the binary prints. The harness checks the output of every run of every test
+//! against them. `LCM_BLESS=1 cargo test --test cli schemas` updates them.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,7 +11,7 @@ use crate::lcm::promised::schema;
 use crate::lcm::{Lcm, Ran, studio};
 
 #[test]
-fn what_is_committed_is_what_is_printed() {
+fn committed_schemas_are_those_printed() {
     let folder = studio();
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let mut stale = Vec::new();
@@ -26,17 +25,17 @@ fn what_is_committed_is_what_is_printed() {
             stale.push(name);
         }
     }
-    assert_eq!(stale, [""; 0], "LCM_BLESS=1 cargo test --test cli schemas writes them anew");
+    assert_eq!(stale, [""; 0], "LCM_BLESS=1 cargo test --test cli schemas updates them");
 }
 
 #[test]
-fn what_is_said_fits_its_schema() {
-    // The harness looks at each of these; here, that there is something to look at.
+fn output_fits_its_schema() {
+    // The harness checks each of these; this test checks that there is output.
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     assert_eq!(lcm(&["plan", "--mode", "both", "--format", "json"]).code(4).json()["format"], "lcm.plan/2");
-    assert_eq!(lcm(&["apply", "--format", "json"]).code(0).events()[0]["format"], "lcm.event/1");
-    assert_eq!(lcm(&["status", "--format", "json"]).code(0).json()["format"], "lcm.status/1");
+    assert_eq!(lcm(&["apply", "--format", "json"]).code(0).events()[0]["format"], "lcm.event/2");
+    assert_eq!(lcm(&["status", "--format", "json"]).code(0).json()["format"], "lcm.status/2");
     assert_eq!(lcm(&["observe", "--out", "seen.json"]).code(0).stdout, "");
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("written");
     assert_eq!(serde_json::from_str::<Value>(&read("seen.json")).expect("JSON")["format"], "lcm.world/2");
@@ -49,7 +48,7 @@ fn what_is_said_fits_its_schema() {
     assert_eq!(checked.json()["files"][0]["problems"][0]["severity"], "error");
 }
 
-/// Against the list that the help of `lcm schema` has: what is described there is spoken, and told.
+/// Compares with the list in the help of `lcm schema`: each format described there is supported and listed.
 #[test]
 fn the_version_names_every_format_that_has_a_schema() {
     let folder = studio();
@@ -59,19 +58,19 @@ fn the_version_names_every_format_that_has_a_schema() {
     let named: Vec<&str> = named.filter(|name| *name != "manifest").collect();
     assert!(named.len() > 6, "{help}");
     let version = lcm(&["--version"]);
-    let holds_command = version.lines().find_map(|line| line.strip_prefix("formats")).expect("formats").trim();
-    let holds_command: Vec<&str> = holds_command.split(", ").collect();
+    let formats = version.lines().find_map(|line| line.strip_prefix("formats")).expect("formats").trim();
+    let formats: Vec<&str> = formats.split(", ").collect();
     for name in &named {
         let format = format!("lcm.{name}/{}", if ["plan", "world", "hook"].contains(name) { 2 } else { 1 });
-        assert!(lcm(&["schema", name]).contains(&format!("\"const\": \"{format}\"")), "{name} says which it is");
-        assert!(holds_command.contains(&format.as_str()), "{format} in {version}");
+        assert!(lcm(&["schema", name]).contains(&format!("\"const\": \"{format}\"")), "{name} states its format");
+        assert!(formats.contains(&format.as_str()), "{format} in {version}");
     }
-    assert_eq!(holds_command.len(), named.len(), "{version}");
+    assert_eq!(formats.len(), named.len(), "{version}");
 }
 
-/// A file may be called anything; what is said of it is UTF-8 all the same.
+/// A file name may be any bytes; output on it is UTF-8 all the same.
 #[test]
-fn a_name_that_is_not_utf_8_is_said_as_it_is_shown() {
+fn a_name_that_is_not_utf_8_has_one_form_in_every_output() {
     let folder = studio();
     let name = OsStr::from_bytes(b"caf\xe9.yaml");
     std::fs::write(folder.path().join(name), "version: 1\nname: bad\nname: bad\n").expect("written");
@@ -89,7 +88,7 @@ fn a_name_that_is_not_utf_8_is_said_as_it_is_shown() {
 }
 
 #[test]
-fn the_harness_finds_what_does_not_fit() {
+fn the_harness_finds_output_that_does_not_fit() {
     let folder = studio();
     let plan = Lcm::new(folder.path()).args(&["plan", "--format", "json"]).simulated().run().code(0).json();
     let refused = |change: &dyn Fn(&mut Value)| {

@@ -1,4 +1,4 @@
-//! Whole stories over a simulated world, with golden output.
+//! Sequences of commands over a simulated world, with golden output.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 
 use crate::lcm::{Lcm, studio};
 
-/// Each command with what it said, one after the other.
+/// Returns the output of each command in turn.
 fn script(folder: &Path, lines: &[&str]) -> String {
     let mut told = String::new();
     for line in lines {
@@ -37,7 +37,7 @@ fn up_switched_and_down() {
 }
 
 #[test]
-fn what_does_not_fit_is_blocked_with_its_arithmetic() {
+fn a_service_that_does_not_fit_is_blocked_with_the_calculation() {
     let folder = studio();
     assert_snapshot!(script(
         folder.path(),
@@ -58,12 +58,12 @@ lifecycle:
 ";
 
 #[test]
-fn a_service_that_is_named_is_told_of_with_what_may_follow() {
+fn status_of_a_named_service_lists_what_may_follow() {
     let folder = studio();
     let manifest = folder.path().join("lcm.yaml");
     let text = std::fs::read_to_string(&manifest).expect("a manifest");
     std::fs::write(&manifest, text + RENDERS).expect("written");
-    // A file by the name of a service is taken for a manifest, unless that is named.
+    // A file with the name of a service is taken for a manifest, unless `-m` names one.
     std::fs::write(folder.path().join("writer"), "no manifest").expect("written");
     assert_snapshot!(script(
         folder.path(),
@@ -90,7 +90,7 @@ fn a_service_that_is_named_is_told_of_with_what_may_follow() {
 }
 
 #[test]
-fn events_tell_a_run_and_end_with_its_result() {
+fn events_report_a_run_and_end_with_its_result() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     let events = lcm(&["apply", "--format", "json", "--json-into", "events.jsonl"]).code(0).events();
@@ -106,7 +106,7 @@ fn events_tell_a_run_and_end_with_its_result() {
 }
 
 #[test]
-fn a_world_is_recorded_and_taken_up_again() {
+fn a_snapshot_is_recorded_and_used_again() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["apply"]).code(0);
@@ -116,7 +116,7 @@ fn a_world_is_recorded_and_taken_up_again() {
     Lcm::new(folder.path()).args(&["plan", "--detailed-exitcode", "--world", "again.json"]).run().code(0);
 }
 
-/// What a store remembers of three services, as a world file brings it along.
+/// History of three services, as a snapshot has it.
 const PAST: &str = r#"{
   "encoder": { "estimates": { "ready_ms": 3210 } },
   "painter": { "estimates": { "ready_ms": 94732, "stopped_ms": 4180, "memory": 17402 } },
@@ -124,7 +124,7 @@ const PAST: &str = r#"{
 }"#;
 
 #[test]
-fn what_earlier_runs_took_is_expected_of_the_next() {
+fn times_of_earlier_runs_are_estimates_of_the_next() {
     let folder = studio();
     remember(folder.path(), PAST);
     assert_snapshot!(script(
@@ -144,7 +144,7 @@ fn an_estimate_that_changed_makes_no_saved_plan_stale() {
     lcm(&["apply", "--plan", "plan.json"]).code(0).stdout_has("2 started");
 }
 
-/// Gives the world of a folder this past.
+/// Sets the history in the snapshot of a folder.
 fn remember(folder: &Path, past: &str) {
     let path = folder.join("world.json");
     let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");

@@ -83,7 +83,7 @@ const VIEWS: [&[&str]; 22] = [
     &["logs", "quoting"],
 ];
 
-/// What was handed to lcm, and what services write themselves.
+/// Files that lcm is given, and those that services write themselves.
 const NOT_BY_LCM: [&str; 6] = ["lcm.yaml", "token.env", "token.txt", "log", "log.1", "shim.log"];
 
 impl Planted {
@@ -106,7 +106,7 @@ impl Planted {
         Lcm::new(self.folder.path()).args(words).env("TOK", &self.secret)
     }
 
-    /// What a run says, with the files that it leaves.
+    /// Returns the output of a run.
     fn said(&self, words: &[&str]) -> String {
         let ran = self.lcm(words).run();
         let said = format!("{ran}");
@@ -138,7 +138,7 @@ impl Planted {
 
 impl Drop for Planted {
     fn drop(&mut self) {
-        // What is held does not go down.
+        // A held service is not stopped.
         let _ = self.lcm(&["resume", "logged"]).command().stdout(Stdio::null()).stderr(Stdio::null()).status();
         let _ = self.lcm(&["down", "--yes"]).command().stdout(Stdio::null()).stderr(Stdio::null()).status();
     }

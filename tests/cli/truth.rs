@@ -1,4 +1,5 @@
-//! Exit codes, and what tells the truth about a project: `plan`, `status --exit-code`, `wait`, `--dry-run`, `report`.
+//! Exit codes, and commands that report the state of a project: `plan`, `status --exit-code`, `wait`, `--dry-run`,
+//! `report`.
 
 use std::fs;
 
@@ -9,16 +10,16 @@ const ENDS: &str = "{ process: { command: 'exit 3' }, recover: { attempts: 1, ba
 const SLEEPS: &str = "{ process: { command: [sleep, '300'] }, stop: { grace: 1s } }";
 
 #[test]
-fn a_dead_wanted_service_is_told_by_the_exit_code_of_plan_apply_and_status() {
+fn a_dead_wanted_service_sets_the_exit_code_of_plan_apply_and_status() {
     let live = Live::new(ENDS);
     live.lcm(&["apply"]).run().code(3);
     for _ in 0..2 {
-        live.lcm(&["plan", "--detailed-exitcode"]).run().code(3).stdout_has("kept down by its budget");
+        live.lcm(&["plan", "--detailed-exitcode"]).run().code(3).stdout_has("held by its restart budget");
         live.lcm(&["apply", "--detailed-exitcode"]).run().code(3);
     }
     live.lcm(&["status"]).run().code(0).stdout_has("exit 3");
     live.lcm(&["status", "--exit-code"]).run().code(3);
-    // What an operator holds is no error.
+    // A hold is no error.
     live.lcm(&["terminate", "one"]).run().code(0);
     live.lcm(&["status", "--exit-code"]).run().code(0);
     live.lcm(&["plan", "--detailed-exitcode"]).run().code(0);
@@ -36,9 +37,9 @@ fn an_explicit_start_of_a_failed_service_is_an_operators_resume() {
     write("#!/bin/sh\nexit 3\n");
     live.lcm(&["apply"]).run().code(3);
     live.lcm(&["start", "one"]).run().code(3).stdout_has("1 to start");
-    live.lcm(&["apply"]).run().code(3).stdout_has("kept down by its budget");
+    live.lcm(&["apply"]).run().code(3).stdout_has("held by its restart budget");
     write("#!/bin/sh\nexec sleep 300\n");
-    live.lcm(&["apply"]).run().code(3).stdout_has("kept down by its budget");
+    live.lcm(&["apply"]).run().code(3).stdout_has("held by its restart budget");
     live.lcm(&["start", "one"]).run().code(0).stdout_has("1 started");
     live.lcm(&["apply", "--detailed-exitcode"]).run().code(0);
 }
@@ -52,7 +53,7 @@ fn the_last_run_is_the_last_one_though_it_changed_nothing() {
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["status"]).run().stdout_has("exit 0");
     let runs = live.lcm(&["history", "--runs", "--format", "json"]).run().json();
-    assert_eq!(runs["runs"].as_array().expect("runs").len(), 1, "what changed nothing is counted: {runs}");
+    assert_eq!(runs["runs"].as_array().expect("runs").len(), 1, "a run without changes is counted: {runs}");
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn a_dry_run_is_the_plan_and_changes_nothing() {
     ] {
         let ran = lcm(words).code(0);
         let told = ran.stdout.contains("Dry run") || ran.stderr.contains("Dry run");
-        assert!(told || ran.stdout.contains("nothing to forget"), "{ran}");
+        assert!(told || ran.stdout.contains("no switch to clear"), "{ran}");
         assert_eq!(world(), before, "{words:?}");
     }
     lcm(&["plan"]).code(0).stdout_has("Nothing to do");
@@ -114,7 +115,7 @@ fn a_dry_run_on_the_machine_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_is_never_brought_back_stays_down_after_a_report_as_its_plan_says() {
+fn a_service_without_restarts_stays_down_after_a_report_as_planned() {
     let live = Live::new("{ process: { command: [sleep, '300'] }, recover: { attempts: 0 }, stop: { grace: 1s } }");
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["report", "one", "--error", "boo"]).run().code(0);
@@ -125,18 +126,18 @@ fn what_is_never_brought_back_stays_down_after_a_report_as_its_plan_says() {
 }
 
 #[test]
-fn what_an_outside_observer_reports_counts_until_the_service_is_started_anew() {
+fn an_outside_report_counts_until_the_next_start() {
     let live = Live::new(SLEEPS);
     live.lcm(&["report", "one", "--error", "no answer"])
         .run()
         .code(1)
-        .stderr_has("a report is about a service that is up");
+        .stderr_has("only a service that is up can be reported");
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["report", "one"]).run().code(64);
     live.lcm(&["report", "one", "--error", "answers with nonsense", "--as", "kim"]).run().code(0).stdout_has("→ error");
     live.lcm(&["status"]).run().code(0).stdout_has("answers with nonsense");
     live.lcm(&["status", "--exit-code"]).run().code(3);
-    live.lcm(&["plan", "--detailed-exitcode"]).run().code(2).stdout_has("kim reported at");
+    live.lcm(&["plan", "--detailed-exitcode"]).run().code(2).stdout_has("kim reported a failure at");
     live.lcm(&["report", "one", "--clear"]).run().code(0);
     live.lcm(&["plan", "--detailed-exitcode"]).run().code(0);
     live.lcm(&["report", "one", "--error", "answers with nonsense"]).run().code(0);

@@ -1,4 +1,4 @@
-//! What is wrong with a command line is said before anything is read, with 64.
+//! Errors of the command line are reported before anything is read, with exit code 64.
 
 use crate::lcm::{Lcm, studio};
 
@@ -22,18 +22,18 @@ fn a_wrong_command_line_is_64() {
 }
 
 #[test]
-fn help_and_version_are_answers() {
+fn help_and_version_go_to_stdout() {
     let folder = studio();
     let lcm = || Lcm::new(folder.path());
     lcm().args(&["--help"]).run().code(0).stdout_has("Exit codes:").stdout_has("  plan ");
     // A debug build does not name its commit: see `src/build.rs`.
     let short = lcm().args(&["-V"]).run().code(0).stdout;
     assert!(short.starts_with("lcm 0.1.0") && short.lines().count() == 1, "{short}");
-    lcm().args(&["--version"]).run().code(0).stdout_has(&short).stdout_has("formats  lcm.plan/2, lcm.status/1, ");
+    lcm().args(&["--version"]).run().code(0).stdout_has(&short).stdout_has("formats  lcm.plan/2, lcm.status/2, ");
     lcm().args(&["apply", "--help"]).run().code(0).stdout_has("--on-failure");
 }
 
-/// Streams of tests are pipes: what paints them is a flag or a variable.
+/// Streams of tests are pipes: only a flag or a variable paints them.
 #[test]
 fn help_and_errors_follow_the_same_rule_of_colour() {
     let folder = studio();
@@ -64,10 +64,10 @@ fn names_that_the_manifest_lacks_are_never_skipped() {
 }
 
 #[test]
-fn a_selection_says_what_it_leaves_out() {
+fn a_selection_lists_what_it_leaves_out() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
-    let note = "--target: 1 of 3 services is looked at; left out, and not as mode both wants them: painter, writer";
+    let note = "--target: 1 of 3 services is selected; left out despite differing from mode both: painter, writer";
     lcm(&["plan", "--mode", "both", "--target", "encoder"]).code(0).stdout_has(&format!("warning: {note}\n"));
     let applied = lcm(&["apply", "--mode", "both", "--target", "encoder", "--format", "json"]).code(0).events();
     assert!(applied.iter().any(|event| event["type"] == "warning" && event["message"] == note), "{applied:#?}");
@@ -78,7 +78,7 @@ fn a_selection_says_what_it_leaves_out() {
     assert_eq!((&plan["goals"], plan["steps"].as_array().map(Vec::len)), (&serde_json::json!(["narrate"]), Some(1)));
     assert_eq!(
         plan["warnings"][0],
-        "--target and --exclude: 2 of 3 services are looked at; the other one stays as it is"
+        "--target and --exclude: 2 of 3 services are selected; the other one stays as it is"
     );
 }
 
@@ -93,7 +93,7 @@ fn a_reader_that_goes_away_is_no_panic() {
 }
 
 #[test]
-fn what_can_not_be_written_is_an_error() {
+fn output_that_can_not_be_written_is_an_error() {
     let folder = studio();
     let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     let mut command = Lcm::new(folder.path()).args(&["schema", "plan"]).command();
@@ -102,11 +102,11 @@ fn what_can_not_be_written_is_an_error() {
 }
 
 #[test]
-fn a_world_that_is_none_is_said_to_be_none() {
+fn an_invalid_snapshot_is_refused() {
     let folder = studio();
     let lcm = |world: &str| Lcm::new(folder.path()).args(&["plan", "--world", world]).run().code(1);
     lcm("nowhere.json").stderr_has("nowhere.json");
-    lcm("lcm.yaml").stderr_has("can't take lcm.yaml for the world");
+    lcm("lcm.yaml").stderr_has("can't use the snapshot file lcm.yaml");
     std::fs::write(
         folder.path().join("next.json"),
         r#"{"format": "lcm.world/3", "host": "box", "observed_at": "2026-11-20T10:00:00Z"}"#,

@@ -1,4 +1,4 @@
-//! `lcm status --watch` on a real terminal, and what it says where there is none.
+//! `lcm status --watch` on a real terminal, and its refusals without one.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -22,7 +22,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// `tty` names the terminal afterwards, for whoever changes its size.
+    /// Runs lcm on a terminal; the file `tty` then names it, for tests that resize it.
     fn run(folder: &Path, words: &str) -> Self {
         let lcm = Lcm::new(folder).env("TERM", "xterm").env("TZ", "UTC");
         let line = format!("stty rows 20 cols 100; tty > tty; exec '{}' {words}", env!("CARGO_BIN_EXE_lcm"));
@@ -74,7 +74,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Replaces the world in one step: it is read at any moment.
+/// Replaces the snapshot atomically: it is read at any moment.
 fn world(folder: &Path, change: impl Fn(String) -> String) {
     let (path, next) = (folder.join("world.json"), folder.join("next.json"));
     fs::write(&next, change(fs::read_to_string(&path).expect("a world"))).expect("written");
@@ -86,26 +86,22 @@ const WATCH: &str = "status --watch --interval 250ms --world world.json";
 #[test]
 fn a_row_that_stays_is_not_sent_again_and_the_terminal_is_left_as_it_was() {
     let folder = studio();
-    // A declared size would go over what the world tells.
+    // A declared size would override that of the snapshot.
     let manifest = folder.path().join("lcm.yaml");
     let text = fs::read_to_string(&manifest).expect("a manifest");
     let without = text.lines().filter(|line| !line.starts_with("gpus:"));
     fs::write(&manifest, without.collect::<Vec<_>>().join("\n")).expect("written");
     let mut terminal = Terminal::run(folder.path(), WATCH);
-    let first = terminal.until("Ctrl-C ends");
+    let first = terminal.until("Ctrl-C to quit");
     let (before, first) = first.split_once("\u{1b}[?1049h\u{1b}[?25l").expect("another screen, and no cursor");
-    assert_eq!(
-        (before, first.matches("SIMULATED").count()),
-        ("", 1),
-        "all that is said stands in the table: {first:?}"
-    );
+    assert_eq!((before, first.matches("SIMULATED").count()), ("", 1), "all output is in the table: {first:?}");
     assert!(first.contains("encoder") && first.contains("writer"), "{first:?}");
 
     world(folder.path(), |text| text.replace("24576", "24000"));
     let second = terminal.until("24 000");
     assert!(!second.contains("encoder") && !second.contains("\u{1b}[2J"), "only what changed: {second:?}");
 
-    // What fails is told below the table, and tried again.
+    // Errors are shown below the table, and the next refresh tries again.
     world(folder.path(), |text| text.replace("lcm.world/1", "lcm.world/9"));
     let failed = terminal.until("its format is lcm.world/9");
     assert!(!failed.contains("encoder"), "{failed:?}");
@@ -127,14 +123,14 @@ fn a_row_that_stays_is_not_sent_again_and_the_terminal_is_left_as_it_was() {
 }
 
 #[test]
-fn a_small_terminal_says_what_is_below_and_a_resize_draws_anew() {
+fn a_small_terminal_counts_the_lines_below_and_a_resize_redraws() {
     let folder = studio();
     let mut terminal = Terminal::run(folder.path(), WATCH);
-    terminal.until("Ctrl-C ends");
+    terminal.until("Ctrl-C to quit");
     let tty = fs::read_to_string(folder.path().join("tty")).expect("the terminal's name");
     let resized = Command::new("stty").args(["-F", tty.trim(), "rows", "6", "cols", "90"]).status();
     assert!(resized.expect("stty runs").success());
-    let sent = terminal.until("Ctrl-C ends");
+    let sent = terminal.until("Ctrl-C to quit");
     assert!(sent.contains("\u{1b}[2J") && sent.contains("more lines below"), "{sent:?}");
     assert!(!sent.contains("\u{1b}[7;1H"), "nothing beyond the last row: {sent:?}");
     terminal.press(b"\x03");
@@ -143,7 +139,7 @@ fn a_small_terminal_says_what_is_below_and_a_resize_draws_anew() {
     assert!(code == Some(130) && after.contains("writer"), "the whole table stays: {after:?}");
 }
 
-/// While a look waits for a probe that does not end.
+/// Interrupts a refresh that waits for a probe.
 #[test]
 fn a_second_interrupt_and_a_quit_leave_the_terminal_as_it_was() {
     for (key, expected) in [(b"\x03", 130), (b"\x1c", 131)] {
@@ -157,16 +153,16 @@ fn a_second_interrupt_and_a_quit_leave_the_terminal_as_it_was() {
         fs::write(&manifest, text).expect("written");
         live.lcm(&["apply", "--yes"]).run().code(0);
         let mut terminal = Terminal::run(live.folder.path(), "status --watch --interval 250ms");
-        terminal.until("Ctrl-C ends");
+        terminal.until("Ctrl-C to quit");
         fs::write(&hold, "").expect("written");
         let deadline = Instant::now() + PATIENCE;
         while !holds.exists() {
-            assert!(Instant::now() < deadline, "no look waits");
+            assert!(Instant::now() < deadline, "no probe is running");
             std::thread::sleep(Duration::from_millis(10));
         }
         while terminal.script.try_wait().expect("its state").is_none() {
             assert!(Instant::now() < deadline, "it goes on");
-            // Two that come close to each other may be heard as one.
+            // Two signals in quick succession may be received as one.
             let _ = terminal.script.stdin.as_mut().expect("piped").write_all(key);
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -187,7 +183,7 @@ fn a_terminal_that_keeps_every_drawing_gets_a_refusal() {
         let output = child.wait_with_output().expect("it ends");
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(64), "{name}={value}: {told}");
-        assert!(told.contains("--watch needs a terminal that it can draw on"), "{told}");
+        assert!(told.contains("--watch needs a terminal that can redraw"), "{told}");
     }
 }
 
@@ -201,7 +197,7 @@ fn a_pipe_gets_json_or_a_refusal() {
     Lcm::new(folder.path()).args(&["status", "--interval", "5s"]).run().code(64).stderr_has("--watch");
     lcm(&["-m", "nowhere.yaml", "--format", "json"]).run().code(1).stderr_has("nowhere.yaml");
 
-    // A reader that has enough ends it.
+    // A reader that exits ends the watch.
     let mut child = lcm(&["--format", "json", "--interval", "250ms"])
         .command()
         .stdout(Stdio::piped())
@@ -217,7 +213,7 @@ fn a_pipe_gets_json_or_a_refusal() {
     }
     drop(output);
     let status: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
-    assert_eq!(status["format"], "lcm.status/1");
+    assert_eq!(status["format"], "lcm.status/2");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 

@@ -1,4 +1,4 @@
-//! Operators' words, switches and one-shots: what they say, what they refuse, and what they leave behind.
+//! Holds, switches and one-shots: their output, their refusals, and their effects.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -15,14 +15,14 @@ fn told(folder: &Path, commands: &[&[&str]]) -> String {
         let _ = write!(
             told,
             "{}",
-            ran.told().replace("! SIMULATED: the world is a file, and the machine is neither asked nor touched\n", "")
+            ran.told().replace("! simulated: reading a snapshot file; this machine is neither read nor changed\n", "")
         );
     }
     told
 }
 
 #[test]
-fn a_word_is_said_shown_and_taken_back() {
+fn a_hold_is_set_shown_and_released() {
     let folder = studio();
     Lcm::new(folder.path()).args(&["apply"]).simulated().run().code(0);
     assert_snapshot!(told(
@@ -49,7 +49,7 @@ fn a_word_is_said_shown_and_taken_back() {
 }
 
 #[test]
-fn what_a_word_changed_is_in_the_history_and_a_budget_is_given_anew() {
+fn changes_by_holds_are_in_the_history_and_a_budget_is_reset() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run().code(0);
     let path = folder.path().join("world.json");
@@ -63,21 +63,21 @@ fn what_a_word_changed_is_in_the_history_and_a_budget_is_given_anew() {
         (&"maintenance".into(), &true.into())
     );
     assert_eq!(
-        (&known["words"]["painter"]["by"], &known["words"]["painter"]["metadata"]["ticket"]),
+        (&known["holds"]["painter"]["by"], &known["holds"]["painter"]["metadata"]["ticket"]),
         (&"kim".into(), &"7".into())
     );
     lcm(&["resume", "painter"]);
     assert_eq!(world()["history"]["painter"]["state"], "online");
-    assert!(world()["words"].is_null());
+    assert!(world()["holds"].is_null());
 
     let mut tried = world();
     tried["history"]["painter"]["attempts"] =
         serde_json::json!({ "count": 3, "last_at": "2026-11-20T09:00:00Z", "spec": "v1:x" });
     fs::write(&path, tried.to_string()).expect("written");
-    lcm(&["resume", "painter"]).stdout_has("it has its whole budget again");
+    lcm(&["resume", "painter"]).stdout_has("its restart budget is reset");
     assert!(world()["history"]["painter"]["attempts"].is_null());
     lcm(&["resume", "painter"]).stdout_has("nothing to resume");
-    // Only what runs is told by events, and their last one is the result.
+    // Events report running services alone, and the last one is the result.
     let events = lcm(&["terminate", "painter", "--format", "json"]).events();
     assert_eq!(events.last().expect("a result")["done"], 1);
     assert_eq!(world()["history"]["painter"]["state"], "terminated");
@@ -86,18 +86,18 @@ fn what_a_word_changed_is_in_the_history_and_a_budget_is_given_anew() {
 }
 
 #[test]
-fn a_switch_that_does_not_come_to_its_end_is_gone_on_with() {
+fn an_unfinished_switch_is_continued_by_the_next_apply() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["switch", "both", "--as", "kim"]).code(4).stdout_has("1 blocked");
     lcm(&["apply"]).code(4).stdout_has("mode both (kim, since");
-    // What is refused is not kept.
+    // A refused switch is not stored.
     lcm(&["switch", "write", "--target", "nobody"]).code(1);
     lcm(&["plan"]).code(4).stdout_has("mode both (kim, since");
 }
 
 #[test]
-fn what_is_not_legal_is_refused_and_changes_nothing() {
+fn illegal_commands_are_refused_and_change_nothing() {
     let folder = studio();
     Lcm::new(folder.path()).args(&["apply"]).simulated().run().code(0);
     let before = fs::read_to_string(folder.path().join("world.json")).expect("a world");
@@ -116,7 +116,7 @@ fn what_is_not_legal_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn one_shots_say_what_the_next_apply_does() {
+fn one_shots_report_what_the_next_apply_does() {
     let folder = studio();
     Lcm::new(folder.path()).args(&["apply"]).simulated().run().code(0);
     assert_snapshot!(told(
@@ -160,11 +160,11 @@ fn a_switch_is_followed_until_the_manifests_own_mode_changes() {
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["plan"])
         .stdout_has("mode both (manifest)")
-        .stderr_has("no longer holds: the manifest had `mode: paint` then");
+        .stderr_has("no longer applies: the manifest had `mode: paint` then");
     lcm(&["apply"]);
-    // The newest word was the manifest's: what it has outlived does not come back with an older manifest.
+    // The manifest's mode is newer: an expired switch does not return with an older manifest.
     fs::write(&manifest, &text).expect("written");
-    lcm(&["plan"]).stdout_has("as mode paint wants them");
+    lcm(&["plan"]).stdout_has("already match mode paint");
 }
 
 #[test]
@@ -187,23 +187,23 @@ fn a_mode_override_is_followed_from_every_checkout_and_explicit_entries_are_unto
     lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
     lcm(&["switch", "both", "-m", "modes/paint.yaml"])
         .code(1)
-        .stderr_has("always means mode paint")
+        .stderr_has("sets `mode: paint`")
         .stderr_has("lcm switch both -m");
     lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
-    // Another checkout's own mode says nothing of it.
+    // Another checkout's own mode does not end the switch.
     let text = fs::read_to_string(path("lcm.yaml")).expect("a manifest");
     fs::write(path("other/lcm.yaml"), text.replace("mode: paint", "mode: both")).expect("written");
     lcm(&["apply", "other/lcm.yaml"]).code(0).stdout_has("mode write (kim, since");
     lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
-    // The newest word from any of them is the only one.
+    // The newest switch from any checkout is the only one.
     lcm(&["switch", "both", "-m", "other/lcm.yaml", "--as", "lee"]);
     lcm(&["plan"]).stdout_has("mode both (lee, since");
-    lcm(&["switch", "--clear"]).code(0).stdout_has("forgotten: mode both");
+    lcm(&["switch", "--clear"]).code(0).stdout_has("cleared the switch to mode both");
     lcm(&["plan"]).stdout_has("mode paint");
 }
 
 #[test]
-fn a_switch_to_a_mode_that_is_gone_tells_how_to_forget_it() {
+fn a_switch_to_a_removed_mode_names_the_command_that_clears_it() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["switch", "write"]).code(0);
@@ -217,15 +217,15 @@ fn a_switch_to_a_mode_that_is_gone_tells_how_to_forget_it() {
     lcm(&["resume", "writer"]).code(0);
     lcm(&["switch", "--clear"])
         .code(0)
-        .stdout_has("forgotten: mode write")
+        .stdout_has("cleared the switch to mode write")
         .stdout_has("the mode is paint, by lcm.yaml");
     lcm(&["plan"]).code(0).stdout_has("mode paint (manifest)");
-    lcm(&["switch", "--clear", "lcm.yaml"]).code(0).stdout_has("nothing to forget");
+    lcm(&["switch", "--clear", "lcm.yaml"]).code(0).stdout_has("no switch to clear");
 }
 
 /// On the machine itself, with processes of its own.
 #[test]
-fn words_need_no_lock_and_what_they_can_not_do_without_it_the_next_apply_does() {
+fn holds_need_no_lock_and_the_next_apply_does_what_needs_it() {
     let folder = studio();
     let one = "version: 1\nname: words-NAME\nservices:\n  one: { process: { command: [sleep, '300'] }, stop: { grace: 5s } }\n";
     let one = one.replace("NAME", &std::process::id().to_string());
@@ -240,8 +240,8 @@ fn words_need_no_lock_and_what_they_can_not_do_without_it_the_next_apply_does() 
     lcm(&["resume", "one", "-m", "one.yaml"]).code(0).stdout_has("suspended → online");
     lcm(&["stop", "one", "-m", "one.yaml"]).code(6).stderr_has("holds the lock");
     let kept = lcm(&["terminate", "one", "-m", "one.yaml", "--as", "kim"]).code(6);
-    kept.stderr_has("the word is kept: the next `lcm apply` stops it");
-    lcm(&["status", "one.yaml"]).code(0).stdout_has("online").stdout_has("it is to be off (kim, since");
+    kept.stderr_has("the hold is stored, and the next `lcm apply` stops the service");
+    lcm(&["status", "one.yaml"]).code(0).stdout_has("online").stdout_has("termination pending (kim, since");
     drop(lock);
     lcm(&["apply", "one.yaml"]).code(0).stdout_has("online → stopping → terminated");
     lcm(&["apply", "one.yaml"]).code(0).stdout_has("held  one");

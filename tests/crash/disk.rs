@@ -1,4 +1,4 @@
-//! A state folder on a disk that is really full: a tmpfs of its own, seen by this test alone.
+//! State folder on a full disk: a tmpfs of its own, visible to this test only.
 
 use std::process::{Command, Stdio};
 
@@ -20,7 +20,8 @@ said history --format csv
 said down --yes lcm.yaml
 "#;
 
-/// The same with a service whose stop has a hook: what can't be recorded is not begun, until there is room again.
+/// Runs the same with a service whose stop has a hook: a step that can't be recorded is not begun until the disk has
+/// free space again.
 const DUTIES: &str = r#"
 mkdir -p "$LCM_STATE_DIR"
 mount -t tmpfs -o size=8m,mode=700 none "$LCM_STATE_DIR"
@@ -36,7 +37,7 @@ cat calls.log
 said down --yes lcm.yaml
 "#;
 
-/// Why there can be none.
+/// Returns the reason why no small disk can be mounted.
 pub(crate) fn missing() -> Option<String> {
     let mut probe = Command::new("unshare");
     probe.args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -95,7 +96,7 @@ fn on_a_small_disk(sandbox: &Sandbox, script: &str) -> Ran {
     run(command, "a script on a full disk")
 }
 
-pub(crate) fn puts_off_what_has_duties() {
+pub(crate) fn defers_steps_with_hooks() {
     let mut sandbox = Sandbox::new("owing");
     let hook = "[{ exec: [sh, -c, 'echo called >> calls.log'] }]";
     let manifest = format!(
@@ -111,7 +112,7 @@ pub(crate) fn puts_off_what_has_duties() {
     assert!(part(1).contains("exit 0"), "{ran}");
     let full = part(2);
     assert!(full.contains("can't be recorded, so it was not begun") && full.contains("exit 3"), "{ran}");
-    assert!(full.contains("1 stopped") && !full.contains("\ncalled"), "what owes nothing goes on\n{ran}");
+    assert!(full.contains("1 stopped") && !full.contains("\ncalled"), "a step without hooks is carried out\n{ran}");
     assert!(part(3).contains("1 stopped") && part(3).contains("exit 0"), "{ran}");
     assert!(part(4).contains("exit 0"), "{ran}");
     assert_eq!(part(4).matches("\ncalled").count(), 1, "{ran}");

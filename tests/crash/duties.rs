@@ -1,6 +1,6 @@
-//! What a run has begun is finished by a later one: killed, interrupted, hung up or out of time after each line that it
-//! says, the hooks and notifications of its steps are called at least once, and none that was acknowledged is called
-//! again.
+//! Pending calls of a run that was cut short are made by a later one: killed, interrupted, hung up or out of time after
+//! each line of its output, the hooks and notifications of its steps are called at least once, and no acknowledged call
+//! is repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use crate::sandbox::{Sandbox, kill};
 
-/// More lines than the run says.
+/// Bound for the lines that the run writes.
 const LINES_MAX: usize = 200;
 /// Runs that it may take after one that was cut short.
 const ROUNDS_MAX: usize = 4;
-/// In the short run every so many lines; all of them where `LCM_SOAK_KILLS` is set.
+/// Step between cut lines in the short run; with `LCM_SOAK_KILLS` each line is cut.
 const LINES_STEP: usize = 5;
 
-/// A way to cut a run short: its signal, and the words for `history --runs`.
+/// Ways to cut a run short: the signal, and the end that `history --runs` shows.
 const CUTS: [(&str, &str); 3] = [("KILL", "killed"), ("TERM", "terminated"), ("HUP", "hung_up")];
 
 /// Takes what it is handed, and writes one line of it: `post_start a - r1` of a hook, `one a online r1` of a
@@ -75,7 +75,7 @@ modes:
         self.sandbox.write("lcm.yaml", &text).to_str().expect("UTF-8").to_owned()
     }
 
-    /// How often each was called, whatever run called it.
+    /// Counts the calls of each hook and notification, over all runs.
     fn calls(&self) -> BTreeMap<String, usize> {
         let log = fs::read_to_string(self.sandbox.path("calls.log")).unwrap_or_default();
         let mut calls = BTreeMap::new();
@@ -106,18 +106,21 @@ modes:
         panic!("{when}: {}", self.sandbox.lcm(&["plan", "--detailed-exitcode", manifest]));
     }
 
-    /// Cuts an apply short after so many lines; what it had said by then, or `None`: it had ended before.
+    /// Cuts an apply short after this number of lines. Returns its events until then; `None`: it ended before.
     fn cut_after(&self, lines: usize, signal: &str, manifest: &str) -> Option<Vec<Value>> {
         let mut command = self.sandbox.command(&["apply", "--yes", "--format", "json", manifest]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("lcm");
-        let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let events: Vec<Value> =
-            said.by_ref().take(lines).map(|line| serde_json::from_str(&line.expect("UTF-8")).expect("JSON")).collect();
+        let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let events: Vec<Value> = output
+            .by_ref()
+            .take(lines)
+            .map(|line| serde_json::from_str(&line.expect("UTF-8")).expect("JSON"))
+            .collect();
         if child.try_wait().expect("waited for").is_none() {
             kill(i32::try_from(child.id()).expect("a pid"), signal);
         }
         // It may still write while it leaves.
-        said.for_each(drop);
+        output.for_each(drop);
         child.wait().expect("it ends");
         (events.len() == lines).then_some(events)
     }
@@ -126,7 +129,7 @@ modes:
 /// Hooks whose call is on record as made: `post_start goes -`.
 fn acknowledged(events: &[Value]) -> BTreeSet<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let hooks = events.iter().filter(|event| event["type"] == "hook" && event["outcome"] == "well");
+    let hooks = events.iter().filter(|event| event["type"] == "hook" && event["outcome"] == "succeeded");
     hooks.map(|event| format!("{} {} -", text(&event["hook"]), text(&event["service"]))).collect()
 }
 
@@ -154,7 +157,7 @@ fn check(house: &House, events: &[Value], before: &BTreeMap<String, usize>, when
     }
 }
 
-/// Whether the history lists a run that ended so.
+/// Returns true if the history lists a run with this end.
 fn is_listed(house: &House, end: &str, since: usize) -> bool {
     let runs = house.sandbox.lcm(&["history", "--runs", "-n", "500", "--format", "json", "-m", "lcm.yaml"]);
     let runs = runs.json()["runs"].as_array().cloned().unwrap_or_default();
@@ -181,7 +184,7 @@ pub(crate) fn are_done_by_a_later_run() {
             let seen = if signal == "KILL" { events } else { Vec::new() };
             check(&house, &seen, &before, &when);
             is_known_to_be_listed |= is_listed(&house, end, 0);
-            assert!(lines + step < LINES_MAX, "a run of three services says more than {LINES_MAX} lines");
+            assert!(lines + step < LINES_MAX, "a run of three services writes more than {LINES_MAX} lines");
         }
         assert!(is_known_to_be_listed, "no run is listed as {end}");
         house.sandbox.lcm(&["down", "--yes", &house.manifest(0, "after")]).exits(0);

@@ -1,8 +1,8 @@
-//! The kill experiment: changes of mode and spec over processes, containers, hooks and a simulated GPU, of which each is
-//! cut off by a SIGKILL, of lcm, of a shim, of a helper that lcm started, or of a service, at a drawn moment. After each
-//! kill applies converge, a second plan is empty, nothing runs twice, and in the end nothing is left.
+//! The kill experiment: changes of mode and spec over processes, containers, hooks and a simulated GPU, of which each
+//! is cut off by a SIGKILL, of lcm, of a shim, of a helper that lcm started, or of a service, at a drawn moment. After
+//! each kill applies converge, a second plan is empty, nothing runs twice, and in the end nothing is left.
 //!
-//! `LCM_SOAK_KILLS` asks for a long run; `LCM_SOAK_SEED` repeats one. The short run always draws the same.
+//! `LCM_SOAK_KILLS` requests a long run; `LCM_SOAK_SEED` repeats one. The short run always draws the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::sandbox::{Sandbox, free_port, wait_until};
 use crate::studio::{docker, engine_missing, remove_labelled};
 use crate::world::{Gpu, World};
 
-/// What a test has time for while an engineer waits: some 2 s each.
+/// Kills in the short run: some 2 s each, while an engineer waits.
 const KILLS: u64 = 16;
 /// Kills before everything is taken down once.
 const KILLS_A_LIFE: u64 = 8;
@@ -30,7 +30,7 @@ const DELAY_MICROS_MAX: u64 = 20_000;
 /// Applies that may be needed until nothing changes.
 const ROUNDS_MAX: usize = 6;
 
-/// What is ended in the middle of a run.
+/// Process or container that is killed in the middle of a run.
 #[derive(Clone, Copy, Debug)]
 enum Victim {
     Lcm,
@@ -43,7 +43,7 @@ enum Victim {
     ShimAndLcm,
 }
 
-/// One draw: what is wanted, by which command, and when what is killed.
+/// One draw: mode and variant, the command, the victim and the time of the kill.
 #[derive(Clone, Copy, Debug)]
 struct Draw {
     mode: &'static str,

@@ -1,6 +1,6 @@
-//! Runs, holds, pending calls and all else that the store keeps, as a random sequence of writes that is killed between
-//! any two of them: what the file holds then is what the store in memory holds after the acknowledged writes, or after
-//! one more. The writer is this very program, started anew with [`OPERATIONS`] in its environment.
+//! Model test of the store: a random sequence of writes (runs, holds, pending calls and the rest) is killed between any
+//! two of them. The file then holds what the store in memory holds after the acknowledged writes, or after one more.
+//! The writer is this test program, started again with [`OPERATIONS`] in its environment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ const FROM: &str = "LCM_TEST_FROM";
 const SEQUENCES: u32 = 40;
 const LENGTH_MAX: usize = 24;
 
-/// What is done, to what, and how: each in the range of what there is.
+/// Operation, its object and its variant, each taken modulo the number of choices.
 type Operation = (u8, u8, u8);
 
 const PROJECT: &str = "studio";
@@ -45,7 +45,7 @@ const PROJECT: &str = "studio";
 /// All runs are under one lock.
 const TOKEN: FencingToken = FencingToken(1);
 
-/// Whether this is the writer; then it has written until it was killed.
+/// Runs as the writer until it is killed, if this process is one. Returns true if it is.
 pub(crate) fn is_writer() -> bool {
     let (Some(folder), Ok(operations)) = (std::env::var_os(FOLDER), std::env::var(OPERATIONS)) else { return false };
     let operations: Vec<Operation> = serde_json::from_str(&operations).expect("operations");
@@ -123,9 +123,9 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
         }
         5 => close_killed(store, number, how).await,
         6 => {
-            let word = Hold::ALL[usize::from(how) % Hold::ALL.len()];
-            let said = HoldRecord { kind: word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
-            store.set_hold(&project, &service, is_on.then_some(&said)).await
+            let kind = Hold::ALL[usize::from(how) % Hold::ALL.len()];
+            let hold = HoldRecord { kind, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
+            store.set_hold(&project, &service, is_on.then_some(&hold)).await
         }
         kind => keep(store, number, (kind, which, how)).await,
     }
@@ -138,7 +138,7 @@ async fn close_killed(store: &dyn Store, number: usize, how: u8) -> Result<(), S
     store.close_killed(TOKEN, &project, &notices).await
 }
 
-/// What commands keep of a project beside its runs.
+/// Writes the records of a project other than its runs.
 async fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -> Result<(), StoreError> {
     let project = ProjectName::from(PROJECT);
     let service = format!("s{}", which % 3).as_str().into();
@@ -183,7 +183,7 @@ async fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -
             let (done, tried) = if is_on { (&ids[..], &[][..]) } else { (&[][..], &ids[..]) };
             store.settle_run_notices(&project, done, tried).await
         }
-        11 => store.set_told_mode(&project, &run, is_on.then(|| "video".into()).as_ref()).await,
+        11 => store.set_notified_mode(&project, &run, is_on.then(|| "video".into()).as_ref()).await,
         _ => {
             let what = Measured::Memory(Mebibytes(u64::from(how)));
             store.record_measure(&Measure { at: at(number), project, service, what }).await
@@ -244,7 +244,7 @@ fn call(number: usize, which: u8, how: u8) -> PendingCall {
     PendingCall { id: 0, due, digest: format!("v1:{which}"), call: "./warm.sh".to_owned(), payload, tries: 0 }
 }
 
-/// All that a command can read of it.
+/// Renders all that a command can read from a store.
 async fn view(store: &dyn Store) -> String {
     let project = ProjectName::from(PROJECT);
     let mut view = String::new();
@@ -256,12 +256,12 @@ async fn view(store: &dyn Store) -> String {
     let converged = store.converged(&project).await.expect("read");
     let _ = writeln!(view, "{converged:?} {:?}", converged.iter().map(|one| &one.files[0].text).collect::<Vec<_>>());
     for notifier in ["r0", "r1", "r2", "r3"] {
-        let _ = writeln!(view, "{:?}", store.told_mode(&project, notifier).await.expect("read"));
+        let _ = writeln!(view, "{:?}", store.notified_mode(&project, notifier).await.expect("read"));
     }
     view
 }
 
-/// Kills a writer of these operations after so many lines, and returns how many it has acknowledged in all.
+/// Kills a writer of these operations after this number of lines, and returns the number of acknowledged operations.
 fn killed_after(folder: &Path, operations: &[Operation], from: usize, lines: usize) -> usize {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.env(FOLDER, folder).env(FROM, from.to_string());
@@ -276,7 +276,7 @@ fn killed_after(folder: &Path, operations: &[Operation], from: usize, lines: usi
 }
 
 fn holds(operations: &[Operation], kills: &[usize]) {
-    // Memory that is a file system: what is killed here is a process, and not the machine.
+    // A file system in memory is enough: the kill hits a process, not the machine.
     let memory = Path::new("/dev/shm");
     let within = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
     let folder = tempfile::tempdir_in(within).expect("a folder");
@@ -301,7 +301,7 @@ fn holds(operations: &[Operation], kills: &[usize]) {
     }
 }
 
-pub(crate) fn what_is_kept_is_what_was_acknowledged() {
+pub(crate) fn the_store_holds_what_was_acknowledged() {
     let soak: Option<u32> = std::env::var("LCM_SOAK_SEQUENCES").ok().and_then(|count| count.parse().ok());
     let rng_seed = if soak.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) };
     let cases = soak.unwrap_or(SEQUENCES);

@@ -1,5 +1,5 @@
-//! The store's writer is killed, again and again: what was acknowledged is there, and the file is sound. The writer is
-//! this very program, started anew with [`FOLDER`] in its environment.
+//! Kills of the store's writer, again and again: acknowledged records are kept, and the file is sound. The writer is
+//! this test program, started again with [`FOLDER`] in its environment.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -24,13 +24,13 @@ const MIGRATIONS: u32 = 24;
 /// Bringing them up takes tens of milliseconds, so that a kill falls into it.
 const OLD_ROWS: u32 = 4_000;
 
-/// Whether this is the writer; then it has written until it was killed.
+/// Runs as the writer until it is killed, if this process is one. Returns true if it is.
 pub(crate) fn is_writer() -> bool {
     let Some(folder) = std::env::var_os(FOLDER) else { return false };
     let store = Sqlite::at(Path::new(&folder));
     acknowledge("here");
     if let Some(first) = std::env::var(FIRST).ok().and_then(|first| first.parse::<u64>().ok()) {
-        // Somebody who was killed kills nobody: it ends by itself if need be.
+        // A killed test kills no writer, so the loop is bounded.
         for number in first..first + 100_000 {
             now(store.record(&change(number))).expect("written");
             acknowledge(&number.to_string());
@@ -47,10 +47,10 @@ pub(crate) fn now<F: Future>(answer: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(answer)
 }
 
-/// One write, so that it is out whatever comes next.
-pub(crate) fn acknowledge(word: &str) {
+/// Writes a line in one write, so that it is complete before a kill.
+pub(crate) fn acknowledge(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(format!("{word}\n").as_bytes()).and_then(|()| stdout.flush()).expect("somebody listens");
+    stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush()).expect("the test reads");
 }
 
 fn change(number: u64) -> Transition {
@@ -79,7 +79,7 @@ impl Writer {
         Self(command.spawn().expect("this program again"))
     }
 
-    /// Kills it so long after this many lines, and gives all that it said.
+    /// Kills the writer `more` after this number of lines, and returns all its lines.
     fn kill_after(mut self, lines: usize, more: Duration) -> Vec<String> {
         let mut said = BufReader::new(self.0.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let mut all: Vec<String> = said.by_ref().take(lines).collect();
@@ -140,7 +140,7 @@ pub(crate) fn a_migration_is_repeated() {
             (false, 1) => before += 1,
             (false, _) => within += 1,
         }
-        // The next lcm comes by.
+        // The next lcm opens the store.
         let store = Sqlite::at(folder.path());
         let old = now(store.transitions(&HistoryQuery::all("studio".into()))).expect("read");
         assert_eq!(old.len(), usize::try_from(OLD_ROWS).expect("small"), "round {round}");

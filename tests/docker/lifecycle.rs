@@ -1,4 +1,4 @@
-//! Start, stop, remove; what is checked before, and what a new container is given.
+//! Start, stop, remove; checks before a start, and settings of a new container.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
     bench.engine.prepare(&bench.project, &web).await.expect("prepared");
     let instance = bench.start(&web).await.expect("started");
 
-    let look = bench.look(&web).await;
-    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
-    assert_eq!(look.spec.as_deref(), Some(web.spec.hash()));
+    let inspection = bench.inspect_service(&web).await;
+    assert_eq!((inspection.run_state, inspection.instance.as_ref()), (RunState::Running, Some(&instance)));
+    assert_eq!(inspection.spec.as_deref(), Some(web.spec.hash()));
     let fact = bench.fact(&web).await;
     let marks = fact.marks.expect("marks");
     assert_eq!((marks.project.as_str(), marks.service.as_str()), (bench.project.as_str(), "web"));
@@ -82,7 +82,7 @@ pub(crate) async fn an_existing_container_whose_mounted_folder_is_gone_is_not_st
     bench.engine.prepare(&bench.project, &service).await.expect("prepared");
     folder.close().expect("removed");
     let missing = bench.engine.prepare(&bench.project, &service).await.expect_err("missing").to_string();
-    assert!(missing.contains(&path) && missing.contains("does not exist"), "{missing}");
+    assert!(missing.contains(&path) && missing.contains("no longer exists"), "{missing}");
 }
 
 pub(crate) async fn a_restart_policy_does_not_bring_back_what_was_stopped() {
@@ -96,14 +96,14 @@ pub(crate) async fn a_restart_policy_does_not_bring_back_what_was_stopped() {
     for policy in [engines_own, command] {
         service.stop = StopPolicy { grace: Duration::from_millis(300), ..policy };
         let instance = bench.start(&service).await.expect("started");
-        until("it came back", || async { inspected(&name, ".RestartCount") != "0" }).await;
+        until("it was restarted", || async { inspected(&name, ".RestartCount") != "0" }).await;
         bench.stop(&service, &instance).await.expect("stopped");
         assert!(matches!(bench.life(&service).await, RunState::Ended(_)));
         assert_eq!(inspected(&name, ".State.Restarting"), "false");
     }
 }
 
-pub(crate) async fn what_ignores_its_signal_is_killed_after_the_grace() {
+pub(crate) async fn a_container_that_ignores_its_signal_is_killed_after_the_grace_period() {
     let bench = Bench::new();
     let mut web = bench.serving("web", &["--ignore-term"]);
     web.stop.grace = Duration::from_millis(200);
@@ -111,7 +111,7 @@ pub(crate) async fn what_ignores_its_signal_is_killed_after_the_grace() {
     bench.stop(&web, &instance).await.expect("stopped");
     let fact = bench.fact(&web).await;
     assert_eq!((fact.state, fact.exit_code, fact.oom_killed), (ContainerState::Exited, Some(137), false));
-    assert!(fact.started_at.is_some(), "a killed one is looked at closely");
+    assert!(fact.started_at.is_some(), "a killed one is inspected");
 
     web.stop.signal = Some("SIGINT".to_owned());
     bench.start(&web).await.expect("started");
@@ -126,7 +126,7 @@ pub(crate) async fn a_signal_of_the_policy_is_sent_in_place_of_the_containers_ow
     let mut named = existing(&name);
     let instance = bench.start(&named).await.expect("started");
     bench.stop(&named, &instance).await.expect("stopped");
-    assert_eq!(bench.fact(&named).await.exit_code, Some(0), "TERM lets it end in peace");
+    assert_eq!(bench.fact(&named).await.exit_code, Some(0), "TERM lets it end by itself");
     named.stop.signal = Some("KILL".to_owned());
     bench.start(&named).await.expect("started");
     bench.stop(&named, &instance).await.expect("stopped");
@@ -135,10 +135,10 @@ pub(crate) async fn a_signal_of_the_policy_is_sent_in_place_of_the_containers_ow
     let mut own = bench.serving("own", &[]);
     own.stop.signal = Some("INT".to_owned());
     let instance = bench.start(&own).await.expect("started");
-    assert_eq!(inspected(id(&instance), ".Config.StopSignal"), r#""INT""#, "whoever stops it does it so");
+    assert_eq!(inspected(id(&instance), ".Config.StopSignal"), r#""INT""#, "any stop uses that signal");
 }
 
-pub(crate) async fn a_paused_container_goes_on_or_is_stopped() {
+pub(crate) async fn a_paused_container_is_resumed_or_stopped() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
@@ -148,11 +148,11 @@ pub(crate) async fn a_paused_container_goes_on_or_is_stopped() {
     assert_eq!(bench.life(&web).await, RunState::Suspended);
     assert_eq!(bench.fact(&web).await.state, ContainerState::Paused);
     bench.engine.unpause(&pause).await.expect("unpaused");
-    bench.engine.unpause(&pause).await.expect("one that goes on is fine");
+    bench.engine.unpause(&pause).await.expect("one that runs is fine");
     assert_eq!(bench.life(&web).await, RunState::Running);
     bench.engine.pause(&pause).await.expect("paused");
     bench.stop(&web, &instance).await.expect("stopped");
-    assert_eq!(bench.fact(&web).await.exit_code, Some(0), "it could still end in peace");
+    assert_eq!(bench.fact(&web).await.exit_code, Some(0), "it could still end by itself");
     bench.engine.pause(&pause).await.expect_err("it does not run");
 }
 
@@ -224,7 +224,7 @@ pub(crate) async fn networks_are_joined_before_the_start() {
     let instance = bench.start(&web).await.expect("started");
     let joined = inspected(id(&instance), ".NetworkSettings.Networks");
     assert!(networks.iter().all(|network| joined.contains(network)), "{joined}");
-    assert!(joined.contains(r#""web""#), "others find it by the service's name: {joined}");
+    assert!(joined.contains(r#""web""#), "others resolve the service's name: {joined}");
 }
 
 pub(crate) async fn secrets_reach_the_environment_and_no_label() {
@@ -246,14 +246,14 @@ pub(crate) async fn secrets_reach_the_environment_and_no_label() {
     bench.stop(&with("s3cret-one"), &instance).await.expect("stopped");
     assert_eq!(bench.start(&with("s3cret-one")).await.as_ref(), Ok(&instance));
     bench.stop(&with("s3cret-one"), &instance).await.expect("stopped");
-    assert_ne!(bench.start(&with("s3cret-two")).await.expect("started"), instance, "another secret is another thing");
+    assert_ne!(bench.start(&with("s3cret-two")).await.expect("started"), instance, "another secret recreates it");
 
     let mut container = bench.container("poor", &[]);
     container.environment.insert("TOKEN".to_owned(), EnvValue::Secret(None));
     assert!(bench.start(&own("poor", container)).await.expect_err("missing").contains("TOKEN"));
 }
 
-pub(crate) async fn gpus_are_asked_for_by_id() {
+pub(crate) async fn gpus_are_requested_by_id() {
     let bench = Bench::new();
     let with = |name: &str, access: GpuAccess| {
         let mut container = bench.container(name, &[]);
@@ -261,29 +261,29 @@ pub(crate) async fn gpus_are_asked_for_by_id() {
         Service { gpu: GpuRequest::Auto, ..own(name, container) }
     };
     let gpus = [GpuId::new("GPU-00000000-0000-0000-0000-00000000beef"), GpuId::new("gpu-1")];
-    let asking = with("asking", GpuAccess::Request);
+    let requesting = with("requesting", GpuAccess::Request);
     if !docker(&["info", "--format", "{{json .Runtimes}}"]).expect("an engine").contains("nvidia") {
-        let missing = bench.engine.prepare(&bench.project, &asking).await.expect_err("no GPU to give").to_string();
-        assert!(missing.contains("NVIDIA ContainerSpec Toolkit"), "{missing}");
+        let missing = bench.engine.prepare(&bench.project, &requesting).await.expect_err("no GPU support").to_string();
+        assert!(missing.contains("NVIDIA Container Toolkit"), "{missing}");
     }
-    // No machine has that GPU, so that the container is made and does not start.
-    bench.start_on(&asking, &gpus).await.expect_err("no such GPU");
-    let fact = bench.fact(&asking).await;
+    // No machine has that GPU, so that the container is created and does not start.
+    bench.start_on(&requesting, &gpus).await.expect_err("no such GPU");
+    let fact = bench.fact(&requesting).await;
     assert_eq!(fact.state, ContainerState::Created);
-    assert_eq!(bench.life(&asking).await, RunState::Ended(None));
+    assert_eq!(bench.life(&requesting).await, RunState::Ended(None));
     let requests = inspected(&fact.id, ".HostConfig.DeviceRequests");
     assert!(requests.contains(r#""DeviceIDs":["GPU-00000000-0000-0000-0000-00000000beef","1"]"#), "{requests}");
     assert!(requests.contains(r#""Driver":"nvidia""#) && requests.contains(r#"[["gpu"]]"#), "{requests}");
 
-    let told = with("told", GpuAccess::Environment);
-    bench.engine.prepare(&bench.project, &told).await.expect("it asks for nothing");
-    let instance = bench.start_on(&told, &gpus).await.expect("started");
+    let by_variable = with("by-variable", GpuAccess::Environment);
+    bench.engine.prepare(&bench.project, &by_variable).await.expect("it requests no device");
+    let instance = bench.start_on(&by_variable, &gpus).await.expect("started");
     let environment = inspected(id(&instance), ".Config.Env");
     assert!(environment.contains("NVIDIA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-00000000beef,1"), "{environment}");
     assert_eq!(inspected(id(&instance), ".HostConfig.DeviceRequests"), "null");
 }
 
-pub(crate) async fn what_the_manifest_says_reaches_the_engine_and_volumes_stay() {
+pub(crate) async fn settings_of_the_manifest_reach_the_engine_and_volumes_stay() {
     let bench = Bench::new();
     let volume = format!("{}-data", bench.project);
     bench.at_the_end(&["volume", "rm", &volume]);

@@ -1,4 +1,4 @@
-//! What the engine tells, and what comes out of a container.
+//! Readings of the engine, and output of containers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn state_folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-/// Through the machine's own door, as one lcm after the other asks.
+/// Probes through a new machine, as one lcm after the other does.
 async fn probe(bench: &Bench, state: &tempfile::TempDir, service: &Service, instance: &Instance) -> ProbeReading {
     let mut environment: BTreeMap<String, String> = std::env::vars().collect();
     environment.insert("LCM_STATE_DIR".to_owned(), state.path().display().to_string());
@@ -74,7 +74,7 @@ pub(crate) async fn exit_codes_and_published_ports_are_read_from_the_list() {
     let published = bench.engine.published().await.expect("a list");
     assert!(published.contains(&(fact.ports[0], id(&instance).to_owned())), "{published:?}");
 
-    // The engine may note the end of one that ends at once before its start.
+    // The engine may record the end of a container that ends at once before its start.
     let dying = bench.serving("dying", &["--die-after", "200ms", "--exit-code", "3"]);
     bench.start(&dying).await.expect("started");
     until("it has ended", || async { bench.fact(&dying).await.state == ContainerState::Exited }).await;
@@ -85,7 +85,7 @@ pub(crate) async fn exit_codes_and_published_ports_are_read_from_the_list() {
     assert!(!bench.engine.published().await.expect("a list").iter().any(|(_, holder)| holder == id(&instance)));
 }
 
-pub(crate) async fn since_when_it_is_as_it_is_tells_the_engine() {
+pub(crate) async fn times_of_start_and_end_are_read_from_the_engine() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
@@ -96,7 +96,7 @@ pub(crate) async fn since_when_it_is_as_it_is_tells_the_engine() {
     assert!(stopped.finished_at > running.started_at, "{stopped:?}");
 }
 
-pub(crate) async fn exec_tells_the_exit_status() {
+pub(crate) async fn exec_returns_the_exit_status() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
@@ -154,15 +154,15 @@ pub(crate) async fn a_log_is_followed_through_a_restart_and_into_a_new_container
     };
     let count = |line: &str| seen.lock().expect("sound").lines().filter(|other| other.contains(line)).count();
     let old = bench.start(&first).await.expect("started");
-    for life in 1..=2 {
+    for run in 1..=2 {
         until("it has loaded", async || {
             follow(&old).await;
-            count("ready") == life
+            count("ready") == run
         })
         .await;
         bench.stop(&first, &old).await.expect("stopped");
-        // Its last words are read in the next life at the latest.
-        if life == 1 {
+        // Its last lines are read in the next run at the latest.
+        if run == 1 {
             bench.start(&first).await.expect("started");
         }
     }
@@ -189,7 +189,7 @@ pub(crate) async fn a_pattern_in_a_log_is_remembered_for_the_start_that_showed_i
     web.health.probe = Some(Probe::Log("(?m)^ready$".to_owned()));
     web.health.probe_timeout = DEADLINE;
     until("it has loaded", async || probe(&bench, &state, &web, &instance).await == ProbeReading::Passed).await;
-    // With no time to read anything, only what is remembered counts, and for a start that is over nothing must.
+    // With no time to read anything, only a remembered match counts.
     web.health.probe_timeout = Duration::ZERO;
     assert_eq!(probe(&bench, &state, &web, &instance).await, ProbeReading::Passed);
     let reading = probe(&bench, &another, &web, &instance).await;
@@ -236,8 +236,8 @@ pub(crate) async fn health_is_the_images_own() {
         });
         own(name, container)
     };
-    let (well, ill) = (checked("well", "/health"), checked("ill", "/no/such/page"));
-    for (service, health) in [(&well, EngineHealth::Healthy), (&ill, EngineHealth::Unhealthy)] {
+    let (healthy, unhealthy) = (checked("healthy", "/health"), checked("unhealthy", "/no/such/page"));
+    for (service, health) in [(&healthy, EngineHealth::Healthy), (&unhealthy, EngineHealth::Unhealthy)] {
         let instance = bench.start(service).await.expect("started");
         until("its health is known", || async {
             bench.engine.health(id(&instance)).await.expect("a reading") == Some(health)

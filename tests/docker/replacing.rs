@@ -1,4 +1,5 @@
-//! The old one is put aside, and removed or brought back; nobody else's container is ever in the way of that.
+//! Replacement of a container: the previous revision is put aside, and removed or restored; no foreign container is
+//! touched.
 
 use crate::bench::{Bench, docker, id, inspected, own};
 use lcm::model::desired::Service;
@@ -7,14 +8,14 @@ use lcm::model::names::{GpuId, ObjectName};
 use lcm::runtime::RunState;
 use lcm::runtime::docker::intent::{DockerSpec, GpuAccess, PullPolicy};
 
-/// Started and stopped, as the plan does before it starts a changed one.
+/// Starts and stops a service, as a plan does before it starts a changed one.
 async fn stopped(bench: &Bench, service: &Service) -> Instance {
     let instance = bench.start(service).await.expect("started");
     bench.stop(service, &instance).await.expect("stopped");
     instance
 }
 
-/// As `service`, but nothing of that name can be run.
+/// Returns a service whose program does not exist.
 fn broken(bench: &Bench) -> Service {
     let mut container = bench.container("web", &[]);
     container.entrypoint = Some(vec!["/no/such/program".to_owned()]);
@@ -35,28 +36,31 @@ pub(crate) async fn a_changed_spec_puts_the_old_one_aside_until_settled() {
 
     let new = bench.start(&second).await.expect("started");
     assert_ne!(new, old);
-    let look = bench.look(&second).await;
-    assert_eq!((look.instance, look.previous), (Some(new), true));
-    assert_eq!(look.spec.as_deref(), Some(second.spec.hash()));
+    let inspection = bench.inspect_service(&second).await;
+    assert_eq!((inspection.instance, inspection.previous), (Some(new), true));
+    assert_eq!(inspection.spec.as_deref(), Some(second.spec.hash()));
     let name = second.object().expect("a container");
     assert_eq!(name_of(&old), format!("{name}.lcm-old"));
     assert!(bench.facts(&[&second]).await.iter().any(|fact| fact.name == format!("{name}.lcm-old")));
 
     bench.engine.settle(&bench.project, &second).await.expect("settled");
-    assert!(!bench.look(&second).await.previous);
+    assert!(!bench.inspect_service(&second).await.previous);
     bench.engine.settle(&bench.project, &second).await.expect("settling twice is fine");
     assert!(!bench.engine.restore(&bench.project, &second).await.expect("nothing to restore"));
     assert_eq!(bench.life(&second).await, RunState::Running);
 }
 
-pub(crate) async fn restore_brings_the_old_one_back() {
+pub(crate) async fn restore_starts_the_previous_revision_again() {
     let bench = Bench::new();
     let (first, second) = (bench.serving("web", &[]), bench.serving("web", &["--hang-health"]));
     let old = stopped(&bench, &first).await;
     let new = bench.start(&second).await.expect("started");
     assert!(bench.engine.restore(&bench.project, &second).await.expect("restored"));
-    let look = bench.look(&second).await;
-    assert_eq!((look.life, look.previous, look.instance), (RunState::Running, false, Some(old.clone())));
+    let inspection = bench.inspect_service(&second).await;
+    assert_eq!(
+        (inspection.run_state, inspection.previous, inspection.instance),
+        (RunState::Running, false, Some(old.clone()))
+    );
     assert_eq!(name_of(&old), first.object().expect("a container").as_str());
     docker(&["inspect", "--type", "container", id(&new)]).expect_err("the new one is gone");
 }
@@ -68,9 +72,9 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
     let second = broken(&bench);
     let error = bench.start(&second).await.expect_err("it can't run");
     assert!(error.contains("/no/such/program"), "{error}");
-    let look = bench.look(&second).await;
-    assert_eq!((look.instance, look.previous), (Some(old.clone()), false));
-    assert!(matches!(look.life, RunState::Ended(_)));
+    let inspection = bench.inspect_service(&second).await;
+    assert_eq!((inspection.instance, inspection.previous), (Some(old.clone()), false));
+    assert!(matches!(inspection.run_state, RunState::Ended(_)));
     assert_eq!(
         bench
             .facts(&[&second])
@@ -91,26 +95,26 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
     container.name = ObjectName::new(format!("{}-alone", bench.project));
     let alone = own("alone", *container);
     bench.start(&alone).await.expect_err("it can't run");
-    assert_eq!(bench.life(&alone).await, RunState::Ended(None), "with none to go back to it stays, and tells why");
+    assert_eq!(bench.life(&alone).await, RunState::Ended(None), "without a previous revision it stays, with its error");
     assert!(!bench.engine.restore(&bench.project, &alone).await.expect("there was none"));
 }
 
-pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
+pub(crate) async fn a_crash_in_the_middle_of_replacing_is_repaired() {
     let bench = Bench::new();
     let first = bench.serving("web", &[]);
     let name = first.object().expect("a container").to_string();
     let old = stopped(&bench, &first).await;
 
-    // Renamed, and the new one was not made; then the manifest went back.
+    // Renamed, and the new one was not created; then the manifest was reverted.
     docker(&["rename", id(&old), &format!("{name}.lcm-old")]).expect("renamed");
-    let look = bench.look(&first).await;
-    assert_eq!((look.life, look.previous), (RunState::Absent, true));
+    let inspection = bench.inspect_service(&first).await;
+    assert_eq!((inspection.run_state, inspection.previous), (RunState::Absent, true));
     bench.engine.settle(&bench.project, &first).await.expect("settled");
-    assert!(bench.look(&first).await.previous, "the only one there is stays");
+    assert!(bench.inspect_service(&first).await.previous, "the only one there is stays");
     assert_eq!(bench.start(&first).await.as_ref(), Ok(&old));
     bench.stop(&first, &old).await.expect("stopped");
 
-    // Renamed, and a new one was made that is not wanted any more: the one that worked stays the fallback.
+    // Renamed, and a new one was created that is outdated by now: the one that worked stays the fallback.
     let (second, third) = (bench.serving("web", &["--work", "2s"]), bench.serving("web", &["--work", "3s"]));
     let middle = stopped(&bench, &second).await;
     let last = bench.start(&third).await.expect("started");
@@ -118,17 +122,17 @@ pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
     assert_eq!((name_of(&last), name_of(&old)), (name.clone(), format!("{name}.lcm-old")));
     bench.stop(&third, &last).await.expect("stopped");
     bench.start(&broken(&bench)).await.expect_err("it can't run");
-    assert_eq!(name_of(&old), name, "and is what one goes back to");
+    assert_eq!(name_of(&old), name, "and is the fallback");
 }
 
-pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
+pub(crate) async fn a_foreign_container_is_refused_and_untouched() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let name = web.object().expect("a container").as_str();
     let made = bench.foreign(name, &[], &[]);
     let created = inspected(&made, ".State");
     assert_eq!(bench.life(&web).await, RunState::Absent);
-    let refused = bench.start(&web).await.expect_err("a stranger's");
+    let refused = bench.start(&web).await.expect_err("a foreign container");
     assert!(refused.contains(name) && refused.contains("was not made by lcm"), "{refused}");
     let unfit = bench.engine.prepare(&bench.project, &web).await.expect_err("known beforehand").to_string();
     assert!(unfit.contains(name) && unfit.contains("was not made by lcm"), "{unfit}");
@@ -162,13 +166,13 @@ pub(crate) async fn another_placement_recreates() {
     assert_eq!(bench.fact(&web).await.marks.expect("marks").gpus, "gpu-1");
 }
 
-pub(crate) async fn an_image_that_cannot_be_had_is_named_and_the_old_one_runs_on() {
+pub(crate) async fn an_image_that_cannot_be_pulled_is_named_and_the_old_one_runs_on() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
     let with = |pull: PullPolicy| {
         let mut container = bench.container("web", &[]);
-        // Nobody listens on port 1 of this machine.
+        // Port 1 of this machine has no listener.
         "127.0.0.1:1/lcm-test/none:1".clone_into(&mut container.image);
         container.pull = pull;
         own("web", container)
@@ -179,6 +183,6 @@ pub(crate) async fn an_image_that_cannot_be_had_is_named_and_the_old_one_runs_on
     }
     let error = bench.engine.prepare(&bench.project, &with(PullPolicy::Never)).await.expect_err("not here").to_string();
     assert!(error.contains("pull_policy: never"), "{error}");
-    assert_eq!(bench.look(&web).await.instance, Some(instance));
+    assert_eq!(bench.inspect_service(&web).await.instance, Some(instance));
     assert_eq!(bench.life(&web).await, RunState::Running);
 }

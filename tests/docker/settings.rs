@@ -1,4 +1,4 @@
-//! Real settings of containers: read back as lcm made them, and found whatever another client of the engine changed.
+//! Real settings of containers: read back as lcm created them, and any change by another client of the engine detected.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::intent::GpuAccess;
 use lcm::runtime::docker::settings::{ContainerSettings, Difference};
 
-/// What of a running service differs from the manifest, by the engine.
+/// Returns the settings of a running service that differ from the manifest, by the engine.
 async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
     let desired = Desired::plain(bench.project.clone(), [service.clone()]);
     let fact: ContainerFact = bench.fact(service).await;
@@ -67,7 +67,7 @@ fn network(bench: &Bench, name: &str) -> String {
     name
 }
 
-pub(crate) async fn what_lcm_made_reads_back_as_it_was_made() {
+pub(crate) async fn a_created_container_reads_back_as_it_was_created() {
     let bench = Bench::new();
     let folder = tempfile::tempdir().expect("a folder");
     let service = everything(&bench, folder.path().to_str().expect("a path"), &network(&bench, "inside"));
@@ -82,7 +82,7 @@ pub(crate) async fn what_lcm_made_reads_back_as_it_was_made() {
     assert_eq!(differences(&bench, &plain).await, []);
 }
 
-pub(crate) async fn what_the_engine_writes_in_its_own_way_is_not_compared() {
+pub(crate) async fn settings_that_the_engine_rewrites_are_not_compared() {
     let bench = Bench::new();
     let mut container = bench.container("web", &[]);
     // The engine keeps the plain path.
@@ -93,10 +93,10 @@ pub(crate) async fn what_the_engine_writes_in_its_own_way_is_not_compared() {
     let labels = inspected(id(&instance), ".Config.Labels");
     assert!(labels.contains("\"lcm.compared\":\"0\""), "{labels}");
     bench.stop(&service, &instance).await.expect("stopped");
-    assert_eq!(bench.start(&service).await.expect("started"), instance, "it is not made anew for that");
+    assert_eq!(bench.start(&service).await.expect("started"), instance, "it is not recreated for that");
 }
 
-pub(crate) async fn what_the_engine_can_change_is_mended_while_it_runs() {
+pub(crate) async fn settings_that_the_engine_can_change_are_changed_while_it_runs() {
     let bench = Bench::new();
     let (inside, other) = (network(&bench, "inside"), network(&bench, "other"));
     let mut container = bench.container("web", &[]);
@@ -112,14 +112,14 @@ pub(crate) async fn what_the_engine_can_change_is_mended_while_it_runs() {
     ] {
         docker(&change).expect("changed");
         assert_eq!(names(&bench, &service).await.len(), 1, "{change:?}");
-        assert!(differences(&bench, &service).await.iter().all(Difference::is_mendable), "{change:?}");
+        assert!(differences(&bench, &service).await.iter().all(Difference::can_update_in_place), "{change:?}");
         bench.engine.update(&bench.project, &service, &instance).await.expect("updated");
         assert_eq!(differences(&bench, &service).await, [], "{change:?}");
     }
-    assert_eq!(bench.look(&service).await.instance, Some(instance), "it is still the same container");
+    assert_eq!(bench.inspect_service(&service).await.instance, Some(instance), "it is still the same container");
 }
 
-pub(crate) async fn what_it_cannot_change_is_made_anew_at_the_next_start() {
+pub(crate) async fn settings_that_it_cannot_change_recreate_it_at_the_next_start() {
     let bench = Bench::new();
     let service = bench.serving("web", &[]);
     let old = bench.start(&service).await.expect("started");
@@ -131,7 +131,7 @@ pub(crate) async fn what_it_cannot_change_is_made_anew_at_the_next_start() {
     assert_eq!(differences(&bench, &service).await, []);
 }
 
-pub(crate) async fn a_network_that_was_made_anew_no_longer_keeps_it_from_starting() {
+pub(crate) async fn a_recreated_network_no_longer_keeps_it_from_starting() {
     let bench = Bench::new();
     let inside = network(&bench, "inside");
     let mut container = bench.container("web", &[]);
@@ -140,7 +140,7 @@ pub(crate) async fn a_network_that_was_made_anew_no_longer_keeps_it_from_startin
     let instance = bench.start(&service).await.expect("started");
     bench.stop(&service, &instance).await.expect("stopped");
     docker(&["network", "rm", &inside]).expect("removed");
-    docker(&["network", "create", &inside]).expect("made anew");
+    docker(&["network", "create", &inside]).expect("recreated");
     assert_eq!(names(&bench, &service).await, [format!("network {inside}")]);
     bench.start(&service).await.expect("it starts");
     assert_eq!(differences(&bench, &service).await, []);
@@ -177,11 +177,11 @@ pub(crate) async fn a_container_whose_network_it_shares_is_known_by_its_id() {
     bench.start(&guest).await.expect("started");
     assert_eq!(differences(&bench, &guest).await, []);
     docker(&["rm", "--force", id(&old)]).expect("removed");
-    bench.start(&base).await.expect("made anew");
+    bench.start(&base).await.expect("recreated");
     assert_eq!(names(&bench, &guest).await, ["network of container"]);
 }
 
-pub(crate) async fn another_container_under_its_name_and_with_its_labels_is_found_out() {
+pub(crate) async fn another_container_under_its_name_and_with_its_labels_is_detected() {
     let bench = Bench::new();
     let folder = tempfile::tempdir().expect("a folder");
     let service = bench.serving("web", &[]);

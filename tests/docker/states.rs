@@ -1,4 +1,4 @@
-//! Every row of the table from what is observed to a state, on real containers.
+//! Every row of the table from observations to states, on real containers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,17 +15,17 @@ use lcm::runtime::docker::intent::ExistingContainer;
 use lcm::runtime::machine::Machine;
 use lcm::runtime::registry::observe;
 
-/// A service that is this container of somebody's, looked at as `lcm status` would look.
+/// Service that is an existing container, observed as by `lcm status`.
 struct Seen<'a> {
     bench: &'a Bench,
     service: Service,
     id: String,
-    /// What lcm last brought it to, by its history.
+    /// State that lcm last brought it to, by its history.
     past: Option<State>,
 }
 
 impl<'a> Seen<'a> {
-    /// A container that was created with these options and runs the server with these words; not started yet.
+    /// Creates a container with these options, to run the server with these arguments; does not start it.
     fn of(bench: &'a Bench, name: &str, options: &[&str], words: &[&str]) -> Self {
         let container = format!("{}-{name}", bench.project);
         let id = bench.foreign(&container, options, words);
@@ -43,13 +43,13 @@ impl<'a> Seen<'a> {
         self
     }
 
-    /// It answers to this, asked within the container.
+    /// Adds a health probe of this path, run within the container.
     fn healthy_when(mut self, path: &str) -> Self {
         self.service.health.probe = Some(Probe::Exec(get(path)));
         self
     }
 
-    /// A start may take no time at all, so that whatever fails, fails for good.
+    /// Lets a start take no time at all, so that any failure is final.
     fn old(mut self) -> Self {
         self.service.health.timeout = Duration::ZERO;
         self
@@ -61,7 +61,7 @@ impl<'a> Seen<'a> {
         self
     }
 
-    async fn look(&self) -> ObservedService {
+    async fn observe(&self) -> ObservedService {
         let folder = tempfile::tempdir().expect("a folder");
         let mut environment: BTreeMap<String, String> = std::env::vars().collect();
         environment.insert("LCM_STATE_DIR".to_owned(), folder.path().display().to_string());
@@ -76,10 +76,10 @@ impl<'a> Seen<'a> {
         seen
     }
 
-    /// Waits until the engine is so far that it is judged so, and for this reason.
+    /// Waits until the service is observed in this state, for this reason.
     async fn becomes(&self, state: State, why: &str) {
         until(&format!("it is {state}: {why}"), || async {
-            let seen = self.look().await;
+            let seen = self.observe().await;
             seen.state == state && seen.detail.contains(why)
         })
         .await;
@@ -94,12 +94,12 @@ pub(crate) async fn without_a_container_it_is_registered() {
     let bench = Bench::new();
     let own = bench.serving("own", &[]);
     let seen = Seen { bench: &bench, service: own, id: String::new(), past: None };
-    let look = seen.look().await;
-    assert_eq!((look.state, look.ownership), (State::Registered, Ownership::Absent));
+    let found = seen.observe().await;
+    assert_eq!((found.state, found.ownership), (State::Registered, Ownership::Absent));
     let removed = Seen::of(&bench, "removed", &[], &[]).started().docker(&["rm", "--force"]);
-    let look = removed.look().await;
-    assert_eq!(look.state, State::Registered);
-    assert!(matches!(look.ownership, Ownership::Missing { .. }), "{look:?}");
+    let found = removed.observe().await;
+    assert_eq!(found.state, State::Registered);
+    assert!(matches!(found.ownership, Ownership::Missing { .. }), "{found:?}");
 }
 
 pub(crate) async fn created_and_never_run_it_is_deployed() {
@@ -113,13 +113,13 @@ pub(crate) async fn young_and_without_an_answer_it_is_starting() {
     web.becomes(State::Starting, "does not answer yet").await;
 }
 
-pub(crate) async fn what_the_engine_restarts_is_starting() {
+pub(crate) async fn a_container_that_the_engine_restarts_is_starting() {
     let bench = Bench::new();
     let loops = Seen::of(&bench, "loops", &["--restart", "always"], &["--die-after", "0ms"]).started();
     loops.becomes(State::Starting, "the engine is restarting").await;
 }
 
-pub(crate) async fn what_answers_is_online_busy_or_idle() {
+pub(crate) async fn with_an_answer_it_is_online_busy_or_idle() {
     let bench = Bench::new();
     let web = Seen::of(&bench, "web", &[], &[]).started().healthy_when("/health");
     web.becomes(State::Online, "its health probe passes").await;
@@ -148,10 +148,10 @@ pub(crate) async fn ended_with_0_or_by_a_stop_signal_it_is_offline() {
     ended.becomes(State::Offline, "exited with 0").await;
     let killed = Seen::of(&bench, "killed", &[], &[]).started().docker(&["kill"]);
     killed.becomes(State::Offline, "SIGKILL").await;
-    let mut told = Seen::of(&bench, "told", &[], &["--die-after", "0ms", "--exit-code", "130"]).started();
-    told.becomes(State::Failed, "SIGINT").await;
-    told.service.stop.signal = Some("INT".to_owned());
-    told.becomes(State::Offline, "SIGINT").await;
+    let mut interrupted = Seen::of(&bench, "interrupted", &[], &["--die-after", "0ms", "--exit-code", "130"]).started();
+    interrupted.becomes(State::Failed, "SIGINT").await;
+    interrupted.service.stop.signal = Some("INT".to_owned());
+    interrupted.becomes(State::Offline, "SIGINT").await;
 }
 
 pub(crate) async fn ended_otherwise_it_has_failed() {
@@ -160,8 +160,8 @@ pub(crate) async fn ended_otherwise_it_has_failed() {
     ended.becomes(State::Failed, "exited with 3").await;
 }
 
-pub(crate) async fn killed_for_want_of_memory_it_has_failed() {
+pub(crate) async fn killed_out_of_memory_it_has_failed() {
     let bench = Bench::new();
     let hungry = Seen::of(&bench, "hungry", &["--memory", "32m"], &["--fill", "256MiB"]).started();
-    hungry.becomes(State::Failed, "want of memory").await;
+    hungry.becomes(State::Failed, "out of memory").await;
 }

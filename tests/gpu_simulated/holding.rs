@@ -1,4 +1,4 @@
-//! Who holds what: real processes and a real container that take memory in a played world, and what becomes of it.
+//! Holders of GPU memory: real processes and a real container that take memory of simulated GPUs, and its release.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -22,10 +22,10 @@ use lcm::runtime::machine::Machine;
 use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use lcm::runtime::{Driver as _, Start, StopRequest};
 
-/// Longer than anything takes on a loaded machine; only a failing test waits for so long.
+/// Longer than any step takes on a loaded machine; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A model server that the test itself runs; it ends with this.
+/// Model server that the test itself runs; dropping it ends the process.
 struct Server {
     child: Child,
     log: BufReader<std::process::ChildStdout>,
@@ -40,12 +40,12 @@ impl Server {
         Self { child, log }
     }
 
-    /// Reads its output up to a line with these words, and gives that line.
-    fn says(&mut self, words: &str) -> String {
+    /// Reads the output up to a line with these words, and returns that line.
+    fn wait_for(&mut self, words: &str) -> String {
         loop {
             let mut line = String::new();
             let count = self.log.read_line(&mut line).expect("its output");
-            assert!(count > 0, "it ended without saying `{words}`");
+            assert!(count > 0, "it ended without printing `{words}`");
             if line.contains(words) {
                 return line;
             }
@@ -68,12 +68,12 @@ impl Drop for Server {
     }
 }
 
-/// Asks a server and gives the first line of its answer.
-fn ask(address: &str, method: &str, path: &str) -> String {
+/// Sends a request to a server, and returns the first line of the response.
+fn request(address: &str, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    write!(stream, "{method} {path} HTTP/1.1\r\ncontent-length: 0\r\n\r\n").expect("asked");
+    write!(stream, "{method} {path} HTTP/1.1\r\ncontent-length: 0\r\n\r\n").expect("a request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
+    stream.read_to_string(&mut answer).expect("a response");
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
@@ -85,7 +85,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// What is read of the only GPU.
+/// Reads the only GPU.
 async fn first(reader: &lcm::host::gpu::Gpus) -> GpuFact {
     match reader.read(&desired(&[service("x", Vec::new())])).await {
         Reading::Known(mut gpus) => gpus.remove(0),
@@ -131,20 +131,20 @@ fn machine(gpus: &Gpus, desired: &Desired) -> Machine {
     Machine::new(desired, &environment, Path::new(env!("CARGO_BIN_EXE_lcm")))
 }
 
-pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
+pub(crate) async fn a_process_tree_holds_beside_a_foreign_process() {
     let gpus = Gpus::new(&[8_192, 24_564]);
     let words = ["--port", "0", "--vram", "2GiB"].map(str::to_owned).to_vec();
     let model = service("model", words);
     let desired = desired(std::slice::from_ref(&model));
     let machine = machine(&gpus, &desired);
     let mut other = Server::start(&gpus, &["--hold", "1GiB"]);
-    other.says("holding");
+    other.wait_for("holding");
     let placed = [GpuId::new("GPU-1")];
     let start = Start { project: &desired.project, service: &model, gpus: &placed, indices: &[] };
     let instance = machine.start(&start).await.expect("it starts");
     until("it holds its memory", || gpus.world().used_mib("GPU-1") == 2_048);
 
-    // Both readings know whose it is.
+    // Both readings attribute the memory.
     for facts in [machine.observe(&desired).await, machine.survey(&desired).await] {
         let Reading::Known(read) = &facts.gpus else { panic!("{:?}", facts.gpus) };
         let [ref foreign] = read[0].holders[..] else { panic!("{read:?}") };
@@ -152,7 +152,7 @@ pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
         assert_eq!((foreign.program.as_str(), &foreign.owner), ("model_server", &ProcessOwner::Foreign));
         let [ref ours] = read[1].holders[..] else { panic!("{read:?}") };
         let owner = ProcessOwner::Service { project: desired.project.clone(), service: model.name.clone() };
-        assert_eq!((ours.memory, &ours.owner), (Some(Mebibytes(2_048)), &owner), "on the GPU that it was given");
+        assert_eq!((ours.memory, &ours.owner), (Some(Mebibytes(2_048)), &owner), "on the GPU that it was placed on");
     }
 
     let stop = StopRequest {
@@ -168,11 +168,11 @@ pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
     assert_eq!((read[1].used, read[1].holders.len()), (Some(Mebibytes(0)), 0));
 }
 
-pub(crate) async fn what_has_ended_is_listed_until_its_memory_is_back() {
+pub(crate) async fn an_ended_process_is_listed_until_its_memory_is_free() {
     let gpus = Gpus::new(&[24_564]);
     let reader = reader(&gpus);
     let mut server = Server::start(&gpus, &["--hold", "3GiB", "--release-lag", "60m"]);
-    server.says("holding");
+    server.wait_for("holding");
     let pid = server.pid();
     server.kill();
     let ended = |gpu: &GpuFact| gpu.holders.iter().map(|one| (one.pid, one.program.clone())).collect::<Vec<_>>();
@@ -185,10 +185,10 @@ pub(crate) async fn what_has_ended_is_listed_until_its_memory_is_back() {
     assert_eq!((ended(&gpu), gpu.used), (Vec::new(), Some(Mebibytes(0))));
 }
 
-pub(crate) async fn a_leak_never_comes_back() {
+pub(crate) async fn leaked_memory_is_never_freed() {
     let gpus = Gpus::new(&[24_564]);
     let mut server = Server::start(&gpus, &["--hold", "3GiB", "--leak"]);
-    server.says("holding");
+    server.wait_for("holding");
     server.kill();
     let reader = reader(&gpus);
     assert_eq!(first(&reader).await.used, Some(Mebibytes(3_072)));
@@ -196,17 +196,17 @@ pub(crate) async fn a_leak_never_comes_back() {
     assert_eq!(first(&reader).await.used, Some(Mebibytes(3_072)));
 }
 
-pub(crate) async fn a_model_gives_back_and_takes_again() {
+pub(crate) async fn a_model_unloads_and_loads_again() {
     let gpus = Gpus::new(&[24_564]);
     let mut server = Server::start(&gpus, &["--port", "0", "--vram", "10GiB", "--resident", "1GiB"]);
-    let line = server.says("listening on");
+    let line = server.wait_for("listening on");
     let address = line.trim().rsplit(' ').next().expect("an address").to_owned();
-    server.says("ready");
+    server.wait_for("ready");
     let reader = reader(&gpus);
     let mut seen = Vec::new();
     seen.push(first(&reader).await.used);
     for path in ["/unload", "/load", "/unload", "/work"] {
-        let answer = ask(&address, "POST", path);
+        let answer = request(&address, "POST", path);
         assert!(answer.contains(" 20"), "{path}: {answer}");
         seen.push(first(&reader).await.used);
     }
@@ -217,28 +217,28 @@ pub(crate) async fn a_model_gives_back_and_takes_again() {
 pub(crate) async fn memory_is_taken_while_loading_or_late() {
     let gpus = Gpus::new(&[24_564]);
     let mut slow = Server::start(&gpus, &["--port", "0", "--vram", "8GiB", "--load", "4s"]);
-    slow.says("listening on");
+    slow.wait_for("listening on");
     until("a part of it is taken", || (1..8_192).contains(&gpus.world().used_mib("GPU-0")));
     slow.kill();
-    until("its memory is back", || gpus.world().holds.is_empty());
+    until("its memory is free", || gpus.world().holds.is_empty());
     let mut late = Server::start(&gpus, &["--port", "0", "--vram", "8GiB", "--vram-late", "60m"]);
-    late.says("ready");
+    late.wait_for("ready");
     assert_eq!(gpus.world().used_mib("GPU-0"), 0);
 }
 
-pub(crate) async fn what_is_not_there_is_refused_and_noted() {
+pub(crate) async fn an_overcommit_is_refused_and_recorded() {
     let gpus = Gpus::new(&[8_192]);
     let mut first = Server::start(&gpus, &["--hold", "6GiB"]);
-    first.says("holding");
+    first.wait_for("holding");
     assert_eq!(gpus.world().overcommitted, Vec::<String>::new());
     let mut second = Server::start(&gpus, &["--port", "0", "--vram", "3GiB"]);
-    second.says("out of memory");
+    second.wait_for("out of memory");
     assert_eq!(second.child.wait().expect("it ends").code(), Some(1));
     let world = gpus.world();
     assert_eq!(world.used_mib("GPU-0"), 6_144);
-    // 8 192 less 100 that the driver keeps less 6 144 is 1 948.
-    let noted = format!("GPU-0 by pid {}: 1124 MiB more than there is", second.child.id());
-    assert_eq!(world.overcommitted, [noted]);
+    // 8 192 less 100 reserved by the driver less 6 144 is 1 948.
+    let recorded = format!("GPU-0 by pid {}: 1124 MiB more than there is", second.child.id());
+    assert_eq!(world.overcommitted, [recorded]);
 }
 
 pub(crate) async fn a_container_holds() {
@@ -260,10 +260,10 @@ pub(crate) async fn a_container_holds() {
     let [ref holder] = first_of(&facts).holders[..] else { panic!("{:?}", facts.gpus) };
     assert_eq!(holder.owner, ProcessOwner::Container(bench::id(&instance).to_owned()));
     assert_eq!((holder.program.as_str(), holder.memory), ("model_server", Some(Mebibytes(2_048))));
-    assert!(holder.pid > 1, "its number on the host, not the one inside");
+    assert!(holder.pid > 1, "its pid on the host, not the one inside");
     let GpuHolder { pid, .. } = holder;
 
-    // It ends, and its memory does not come back yet: who held it is known by its number alone.
+    // The container ends, and its memory is not free yet: its holder is known by pid alone.
     gpus.change(|world| world.holds[0].after = crate::world::After::Never);
     let Instance { id, name: Some(_), .. } = &instance else { panic!("it is a container") };
     bench::docker(&["kill", id]).expect("it is killed");

@@ -1,4 +1,4 @@
-//! What drivers tell of GPUs, old and new, well and not.
+//! Readings of GPUs by old and new drivers, healthy and failing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,12 +14,12 @@ use lcm::model::names::{ProjectName, ServiceName};
 use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::intent::ExistingContainer;
 
-/// Long enough for any machine that does its work at all; nothing passes by waiting it out.
+/// Long enough for any working machine; no test passes by waiting this long.
 const PATIENCE: Duration = Duration::from_mins(1);
 const MIB: fn(u64) -> Mebibytes = Mebibytes;
 
 /// No process has this pid: the kernel's largest is 2^22.
-const NOBODY: u32 = 1 << 22 | 7;
+const UNUSED_PID: u32 = 1 << 22 | 7;
 
 /// A manifest with one service that wants a GPU.
 fn desired() -> Desired {
@@ -51,47 +51,47 @@ fn held(gpu: &GpuFact) -> Vec<(i32, Option<Mebibytes>)> {
     gpu.holders.iter().map(|holder| (holder.pid, holder.memory)).collect()
 }
 
-pub(crate) async fn gpus_are_told_with_what_is_used_and_reserved() {
+pub(crate) async fn gpus_are_read_with_used_and_reserved_memory() {
     let gpus = Gpus::new(&[24_564, 8_192]);
-    gpus.hold("GPU-1", NOBODY, 3_000);
+    gpus.hold("GPU-1", UNUSED_PID, 3_000);
     let read = read(&reader(&gpus)).await;
-    let told: Vec<_> =
+    let reported: Vec<_> =
         read.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used, gpu.reserved)).collect();
     assert_eq!(
-        told,
+        reported,
         [("GPU-0", 0, MIB(24_564), Some(MIB(0)), MIB(100)), ("GPU-1", 1, MIB(8_192), Some(MIB(3_000)), MIB(100)),]
     );
     assert_eq!(read[0].name, "Simulated GPU");
-    assert_eq!(held(&read[1]), [(NOBODY.cast_signed(), Some(MIB(3_000)))]);
+    assert_eq!(held(&read[1]), [(UNUSED_PID.cast_signed(), Some(MIB(3_000)))]);
     assert!(read.iter().all(|gpu| gpu.lost.is_none()));
 }
 
 pub(crate) async fn a_process_in_both_lists_counts_once_with_the_larger() {
     let gpus = Gpus::new(&[24_564]);
     let hold = |pid, mib, draws_mib| Hold { gpu: "GPU-0".to_owned(), pid, mib, draws_mib, ..Hold::default() };
-    gpus.change(|world| world.holds = vec![hold(NOBODY, 500, Some(700)), hold(NOBODY + 1, 900, Some(20))]);
+    gpus.change(|world| world.holds = vec![hold(UNUSED_PID, 500, Some(700)), hold(UNUSED_PID + 1, 900, Some(20))]);
     let read = read(&reader(&gpus)).await;
-    let pid = NOBODY.cast_signed();
+    let pid = UNUSED_PID.cast_signed();
     assert_eq!(held(&read[0]), [(pid, Some(MIB(700))), (pid + 1, Some(MIB(900)))]);
 }
 
-pub(crate) async fn a_long_list_is_told_whole() {
+pub(crate) async fn a_long_list_is_read_whole() {
     let gpus = Gpus::new(&[24_564]);
     let hold = |pid| Hold { gpu: "GPU-0".to_owned(), pid, mib: 10, ..Hold::default() };
-    gpus.change(|world| world.holds = (NOBODY..NOBODY + 100).map(hold).collect());
+    gpus.change(|world| world.holds = (UNUSED_PID..UNUSED_PID + 100).map(hold).collect());
     assert_eq!(read(&reader(&gpus)).await[0].holders.len(), 100);
 }
 
-pub(crate) async fn an_old_driver_tells_no_reserve() {
+pub(crate) async fn an_old_driver_reports_no_reserve() {
     let gpus = Gpus::new(&[24_564]);
     gpus.set(&[Quirk::Old]);
-    gpus.hold("GPU-0", NOBODY, 3_000);
+    gpus.hold("GPU-0", UNUSED_PID, 3_000);
     let read = read(&reader(&gpus)).await;
     assert_eq!((read[0].used, read[0].reserved), (Some(MIB(3_100)), MIB(0)));
     assert_eq!((read[0].capacity, read[0].lost.as_deref()), (MIB(24_564), None));
 }
 
-pub(crate) async fn a_driver_that_does_not_know_the_calls_is_asked_the_old_ones() {
+pub(crate) async fn a_driver_without_the_new_calls_is_read_by_the_old_ones() {
     let gpus = Gpus::new(&[24_564]);
     gpus.without(&[
         "nvmlDeviceGetMemoryInfo_v2",
@@ -99,13 +99,13 @@ pub(crate) async fn a_driver_that_does_not_know_the_calls_is_asked_the_old_ones(
         "nvmlDeviceGetGraphicsRunningProcesses_v3",
         "nvmlDeviceGetMigMode",
     ]);
-    gpus.hold("GPU-0", NOBODY, 3_000);
+    gpus.hold("GPU-0", UNUSED_PID, 3_000);
     let read = read(&reader(&gpus)).await;
     assert_eq!((read[0].used, read[0].reserved), (Some(MIB(3_100)), MIB(0)));
-    assert_eq!(held(&read[0]), [(NOBODY.cast_signed(), Some(MIB(3_000)))]);
+    assert_eq!(held(&read[0]), [(UNUSED_PID.cast_signed(), Some(MIB(3_000)))]);
 }
 
-pub(crate) async fn instances_are_gpus_and_their_parent_is_none() {
+pub(crate) async fn mig_instances_are_gpus_and_their_parent_is_not() {
     let gpus = Gpus::new(&[40_000, 24_564]);
     let instance = |number: u64| Gpu {
         uuid: format!("MIG-{number}"),
@@ -115,40 +115,40 @@ pub(crate) async fn instances_are_gpus_and_their_parent_is_none() {
         name: format!("Simulated GPU MIG {number}g"),
     };
     gpus.change(|world| world.gpus.extend([instance(1), instance(2)]));
-    gpus.hold("MIG-2", NOBODY, 3_000);
+    gpus.hold("MIG-2", UNUSED_PID, 3_000);
     let read = read(&reader(&gpus)).await;
-    let told: Vec<_> = read.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
+    let reported: Vec<_> = read.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
     assert_eq!(
-        told,
+        reported,
         [
             ("MIG-1", 0, MIB(10_000), Some(MIB(0))),
             ("MIG-2", 0, MIB(20_000), Some(MIB(3_000))),
             ("GPU-1", 1, MIB(24_564), Some(MIB(0))),
         ]
     );
-    assert_eq!(held(&read[1]), [(NOBODY.cast_signed(), Some(MIB(3_000)))]);
+    assert_eq!(held(&read[1]), [(UNUSED_PID.cast_signed(), Some(MIB(3_000)))]);
 }
 
-pub(crate) async fn figures_that_are_not_told_are_unknown_and_not_zero() {
+pub(crate) async fn unreported_sizes_are_unknown_and_not_zero() {
     let gpus = Gpus::new(&[24_564]);
     gpus.set(&[Quirk::NoFigures]);
-    gpus.hold("GPU-0", NOBODY, 3_000);
+    gpus.hold("GPU-0", UNUSED_PID, 3_000);
     let read = read(&reader(&gpus)).await;
-    assert_eq!(held(&read[0]), [(NOBODY.cast_signed(), None)]);
-    assert_eq!(read[0].used, Some(MIB(3_000)), "the sum is told all the same");
+    assert_eq!(held(&read[0]), [(UNUSED_PID.cast_signed(), None)]);
+    assert_eq!(read[0].used, Some(MIB(3_000)), "the total is reported all the same");
 }
 
-pub(crate) async fn a_missing_list_leaves_somebody_unnamed() {
+pub(crate) async fn a_missing_list_leaves_holders_unnamed() {
     let gpus = Gpus::new(&[24_564, 8_192]);
     gpus.set(&[Quirk::NoList]);
-    gpus.hold("GPU-0", NOBODY, 3_000);
+    gpus.hold("GPU-0", UNUSED_PID, 3_000);
     let read = read(&reader(&gpus)).await;
     assert_eq!(held(&read[0]), [(0, None)]);
     assert_eq!(read[0].holders[0].program, "processes that the driver does not name");
-    assert_eq!(held(&read[1]), [], "where nothing is used nobody holds anything");
+    assert_eq!(held(&read[1]), [], "a GPU without memory in use has no holders");
 }
 
-pub(crate) async fn a_board_that_tells_no_memory_is_what_the_manifest_says() {
+pub(crate) async fn a_board_that_reports_no_memory_has_the_capacity_of_the_manifest() {
     let gpus = Gpus::new(&[1]);
     gpus.set(&[Quirk::NoMemory]);
     let reader = reader(&gpus);
@@ -159,7 +159,7 @@ pub(crate) async fn a_board_that_tells_no_memory_is_what_the_manifest_says() {
     assert_eq!((read[0].used, read[0].unreadable.as_deref()), (None, None));
 }
 
-pub(crate) async fn without_a_driver_or_a_gpu_the_manifest_speaks() {
+pub(crate) async fn without_a_driver_or_a_gpu_the_declared_gpus_count() {
     let gpus = Gpus::new(&[24_564]);
     gpus.set(&[Quirk::NotLoaded]);
     let not_loaded = reader(&gpus);
@@ -175,11 +175,11 @@ pub(crate) async fn without_a_driver_or_a_gpu_the_manifest_speaks() {
     assert_eq!(read(&not_loaded).await[0].id.as_str(), "GPU-0");
 }
 
-pub(crate) async fn a_library_that_is_none_is_an_error_where_it_was_named() {
+pub(crate) async fn an_invalid_library_is_an_error_if_it_was_named() {
     let gpus = Gpus::new(&[24_564]);
     fs::write(gpus.library(), "not a library").expect("written");
     let Reading::Unknown(reason) = reader(&gpus).read(&declaring(10_000)).await else { panic!("it is no library") };
-    assert!(reason.contains("the NVIDIA driver can't be asked"), "{reason}");
+    assert!(reason.contains("can't query the NVIDIA driver"), "{reason}");
     fs::remove_file(gpus.library()).expect("it was there");
     let Reading::Unknown(reason) = reader(&gpus).read(&declaring(10_000)).await else { panic!("it is not there") };
     assert!(reason.contains(&gpus.library().display().to_string()), "{reason}");
@@ -187,7 +187,7 @@ pub(crate) async fn a_library_that_is_none_is_an_error_where_it_was_named() {
 
 pub(crate) async fn a_lost_gpu_is_named_and_the_others_are_read() {
     let gpus = Gpus::new(&[24_564, 8_192]);
-    gpus.hold("GPU-0", NOBODY, 1_000);
+    gpus.hold("GPU-0", UNUSED_PID, 1_000);
     let reader = reader(&gpus);
     assert!(read(&reader).await.iter().all(|gpu| gpu.lost.is_none()));
     gpus.set(&[Quirk::Lost("GPU-0".to_owned())]);
@@ -200,15 +200,15 @@ pub(crate) async fn a_lost_gpu_is_named_and_the_others_are_read() {
     assert_eq!(read(&reader).await[0].lost, None);
 }
 
-pub(crate) async fn a_gpu_that_was_lost_from_the_beginning_has_its_place() {
+pub(crate) async fn a_gpu_that_was_never_read_is_named_by_its_index() {
     let gpus = Gpus::new(&[24_564, 8_192]);
     gpus.set(&[Quirk::Lost("GPU-0".to_owned())]);
     let read = read(&reader(&gpus)).await;
-    let told: Vec<_> = read.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.lost.is_some())).collect();
-    assert_eq!(told, [("gpu-0", 0, true), ("GPU-1", 1, false)]);
+    let reported: Vec<_> = read.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.lost.is_some())).collect();
+    assert_eq!(reported, [("gpu-0", 0, true), ("GPU-1", 1, false)]);
 }
 
-pub(crate) async fn a_gpu_that_may_not_be_asked_is_unreadable_and_not_lost() {
+pub(crate) async fn a_gpu_without_permission_is_unreadable_and_not_lost() {
     let gpus = Gpus::new(&[24_564, 8_192]);
     let forbidden = [Quirk::Forbidden("GPU-0".to_owned())];
     let seen_before = reader(&gpus);
@@ -225,7 +225,7 @@ pub(crate) async fn a_gpu_that_may_not_be_asked_is_unreadable_and_not_lost() {
     assert_eq!(read(&seen_before).await[0].unreadable, None);
 }
 
-pub(crate) async fn a_driver_that_was_replaced_is_loaded_anew() {
+pub(crate) async fn a_replaced_driver_is_loaded_again() {
     let gpus = Gpus::new(&[24_564]);
     let reader = reader(&gpus);
     read(&reader).await;
@@ -242,13 +242,13 @@ pub(crate) async fn a_library_that_cannot_be_shut_down_is_no_panic() {
     assert_eq!(read(&reader).await[0].lost, None);
 }
 
-pub(crate) async fn a_driver_that_leaves_is_unknown() {
+pub(crate) async fn an_unloaded_driver_is_unknown() {
     let gpus = Gpus::new(&[24_564]);
     let reader = reader(&gpus);
     read(&reader).await;
     gpus.set(&[Quirk::NotLoaded]);
     let Reading::Unknown(reason) = reader.read(&declaring(10_000)).await else { panic!("it is gone") };
-    assert!(reason.contains("is not any more"), "{reason}");
+    assert!(reason.contains("has disappeared"), "{reason}");
     gpus.set(&[]);
     assert_eq!(read(&reader).await.len(), 1);
 }
@@ -259,7 +259,8 @@ pub(crate) async fn a_call_that_hangs_costs_its_deadline_once() {
     gpus.set(&[Quirk::Hang]);
     let Reading::Unknown(reason) = hasty.read(&desired()).await else { panic!("it hangs") };
     assert_eq!(reason, "the NVIDIA driver did not answer within 0.02 s");
-    // From here on nobody waits, however patient: the thread that hangs is known to. Whoever waited would be answered.
+    // From here on no reading waits, regardless of its deadline: the thread is known to hang. A reading that waited
+    // would succeed.
     let patient = hasty.with_deadline(PATIENCE);
     let wanted = desired();
     let go = async {
@@ -271,7 +272,7 @@ pub(crate) async fn a_call_that_hangs_costs_its_deadline_once() {
     let mut tries = 0;
     while patient.read(&desired()).await.known().is_none() {
         tries += 1;
-        assert!(tries < 6_000, "it never came back");
+        assert!(tries < 6_000, "the thread never recovered");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

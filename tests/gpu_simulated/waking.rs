@@ -1,12 +1,12 @@
-//! A service that gave its memory back for another, and is wanted again: the real binary over real processes that take
-//! memory on a played GPU of 24 GiB.
+//! A service that was evicted for another one and is wanted again: the real binary over real processes that take memory
+//! of a simulated GPU of 24 GiB.
 
 use crate::gpus::Gpus;
 use crate::sandbox::{Ran, Sandbox, free_port};
 use crate::world::{Gpu, VARIABLE, World};
 
 struct Desk {
-    // What runs goes before the GPU that it holds.
+    // Dropped first: the processes end before the GPU that they hold.
     sandbox: Sandbox,
     gpus: Gpus,
     ports: [u16; 2],
@@ -31,7 +31,7 @@ impl Desk {
         desk
     }
 
-    /// The painter has this priority.
+    /// Writes the manifest with this priority of the painter.
     fn write(&self, priority: i64) {
         let ([coder, painter], world) = (self.ports, self.gpus.path().display().to_string());
         let process = |port: u16, words: &str| {
@@ -73,7 +73,7 @@ modes:
         self.gpus.world().used_mib(&format!("GPU-{}", self.sandbox.name))
     }
 
-    /// The coder is evicted, and the painter has its room.
+    /// Desk on which the coder is evicted and the painter has its memory.
     fn painting() -> Self {
         let desk = Self::new();
         desk.apply("chat").exits(0);
@@ -84,7 +84,7 @@ modes:
     }
 }
 
-pub(crate) async fn what_gave_its_memory_to_one_that_matters_more_is_blocked_and_runs_on() {
+pub(crate) async fn a_service_evicted_for_a_higher_priority_is_blocked_and_keeps_running() {
     let desk = Desk::painting();
     let blocked = "it runs, but gave back 19 456 of its 20 480 MiB on GPU 0, and others have taken that since; it \
                    needs 20 480 MiB (priority 10); GPU 0 has 24 576";
@@ -92,22 +92,22 @@ pub(crate) async fn what_gave_its_memory_to_one_that_matters_more_is_blocked_and
     plan.says(blocked).says("18 432 painter (priority 20)");
     desk.apply("talk").exits(4).says(blocked).says("18 432 painter (priority 20)");
     assert_eq!(desk.used_mib(), 19 << 10);
-    assert_eq!(desk.sandbox.servers().len(), 2, "both run on");
+    assert_eq!(desk.sandbox.servers().len(), 2, "both keep running");
     assert_eq!(desk.gpus.world().overcommitted, Vec::<String>::new());
 }
 
-pub(crate) async fn one_that_matters_less_gives_way_and_it_is_woken() {
+pub(crate) async fn a_lower_priority_is_stopped_and_the_evicted_service_is_woken() {
     let desk = Desk::painting();
     desk.write(1);
     desk.sandbox.lcm(&["plan", "--mode", "talk", "--detailed-exitcode"]).exits(2).says("wake");
     desk.apply("talk").exits(0).says("1 woken");
     assert_eq!(desk.used_mib(), 20 << 10, "the coder has its memory again");
-    assert_eq!(desk.sandbox.servers().len(), 1, "and the painter is gone");
+    assert_eq!(desk.sandbox.servers().len(), 1, "the painter has ended");
     desk.sandbox.lcm(&["plan", "--mode", "talk", "--detailed-exitcode"]).exits(0).says("Nothing to do");
     assert_eq!(desk.gpus.world().overcommitted, Vec::<String>::new());
 }
 
-pub(crate) async fn one_that_loads_late_is_satisfied_while_its_memory_is_free() {
+pub(crate) async fn a_service_that_loads_late_needs_no_step_while_its_memory_is_free() {
     let desk = Desk::new();
     desk.apply("chat").exits(0);
     desk.gpus.change(|world| world.holds.iter_mut().for_each(|hold| hold.mib = 300));

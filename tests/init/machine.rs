@@ -1,4 +1,4 @@
-//! A draft from a recorded machine: its first plan is calm, whatever runs there.
+//! A draft from a recorded machine: its first plan changes nothing, with any running services.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::lcm::Lcm;
 
-/// Two GPUs; containers in every state, of Compose and plain; a desktop and somebody's script.
+/// Two GPUs; containers in every state, of Compose and plain; a desktop and a user's script.
 const WORLD: &str = r#"{
   "format": "lcm.world/1", "host": "box", "observed_at": "2026-11-20T10:00:00Z",
   "containers": { "known": [
@@ -58,7 +58,7 @@ fn a_machine_in_use_is_described_and_its_first_plan_has_nothing_to_do() {
 }
 
 #[test]
-fn only_what_is_named_is_taken() {
+fn only_named_containers_are_included() {
     let folder = folder(WORLD);
     let init = |words: &[&str]| Lcm::new(folder.path()).args(&["init", "-"]).args(words).simulated().run();
     let text = init(&["--only", "chat", "--only", "comfyui"]).code(0).stdout;
@@ -67,7 +67,7 @@ fn only_what_is_named_is_taken() {
 }
 
 #[test]
-fn without_anything_there_is_nothing_to_write() {
+fn an_empty_machine_writes_nothing() {
     let folder = folder(r#"{ "format": "lcm.world/1", "host": "box", "observed_at": "2026-11-20T10:00:00Z" }"#);
     Lcm::new(folder.path()).args(&["init"]).simulated().run().code(1).stderr_has("--from");
     assert!(!folder.path().join("lcm.yaml").exists());

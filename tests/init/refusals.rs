@@ -1,4 +1,4 @@
-//! When `lcm init` writes nothing, and what it says then; and what it makes of odd files.
+//! Refusals of `lcm init`, which write nothing, and its results for unusual files.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn folder() -> TempDir {
 }
 
 #[test]
-fn a_file_that_is_there_is_never_replaced_unless_told() {
+fn an_existing_file_is_never_replaced_without_force() {
     let folder = folder();
     let path = folder.path().join("lcm.yaml");
     fs::write(&path, "mine").expect("written");
@@ -22,24 +22,24 @@ fn a_file_that_is_there_is_never_replaced_unless_told() {
     init(&["--force"]).code(0);
     assert!(fs::read_to_string(&path).expect("there").contains("image: web"));
     std::os::unix::fs::symlink("nowhere", folder.path().join("link")).expect("linked");
-    init(&["link"]).code(1).stderr_has("is there already");
+    init(&["link"]).code(1).stderr_has("exists already");
 }
 
 #[test]
-fn what_gives_no_service_writes_nothing() {
+fn files_without_services_write_nothing() {
     let folder = folder();
-    for (text, says) in [
-        ("services: {}\n", "nothing in it that could be a service"),
-        ("hello: world\n", "nothing in it that could be a service"),
-        ("just a text\n", "nothing in it that could be a service"),
-        ("", "nothing in it that could be a service"),
-        ("models: { a: { proxy: x } }\n", "nothing in it that could be a service"),
+    for (text, reason) in [
+        ("services: {}\n", "found nothing in the given files that could be a service"),
+        ("hello: world\n", "found nothing in the given files that could be a service"),
+        ("just a text\n", "found nothing in the given files that could be a service"),
+        ("", "found nothing in the given files that could be a service"),
+        ("models: { a: { proxy: x } }\n", "found nothing in the given files that could be a service"),
         ("services: { a: [\n", "is not valid YAML"),
-        ("services: { a: { image: x }, a: { image: y } }\n", "stands twice"),
+        ("services: { a: { image: x }, a: { image: y } }\n", "duplicate key `a`"),
         ("a: &a [*b]\n", "no anchor"),
     ] {
         fs::write(folder.path().join("given.yaml"), text).expect("written");
-        Lcm::new(folder.path()).args(&["init", "--from", "given.yaml"]).run().code(1).stderr_has(says);
+        Lcm::new(folder.path()).args(&["init", "--from", "given.yaml"]).run().code(1).stderr_has(reason);
         assert!(!folder.path().join("lcm.yaml").exists(), "{text}");
     }
     Lcm::new(folder.path()).args(&["init", "--from", "none.yaml"]).run().code(1).stderr_has("can't read none.yaml");
@@ -67,7 +67,7 @@ fn several_files_are_laid_over_each_other_and_paths_stay_where_they_were() {
 }
 
 #[test]
-fn odd_files_come_through_or_are_refused_but_nothing_breaks() {
+fn unusual_files_are_translated_or_refused_without_a_panic() {
     let folder = folder();
     for text in [
         "services: { a: 1 }",

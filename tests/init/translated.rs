@@ -1,5 +1,5 @@
-//! Stacks as people run them, written after their documented options: translated, validated, planned in a world.
-//! No value that has `s3cr3t` in it may come out anywhere.
+//! Real-world stacks, written by their documented options: translated, validated, and planned on a snapshot. No value with
+//! `s3cr3t` in it may occur in any output.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ const WORLD: &str = r#"{
   "containers": { "known": [] }, "listeners": { "known": [] }
 }"#;
 
-/// Translates a file of `tests/init`, and gives all that was said and written.
+/// Translates a file of `tests/init`, and returns all output and the manifest.
 fn translated(kind: &str, stack: &str) -> String {
     let folder = TempDir::with_prefix("lcm-init-").expect("a folder");
     let given = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/init").join(kind);
@@ -50,7 +50,7 @@ fn translated(kind: &str, stack: &str) -> String {
     all
 }
 
-/// The variables that a manifest takes secrets from.
+/// Returns the variables that a manifest takes secrets from.
 fn asked_for(manifest: &str) -> BTreeSet<String> {
     let pattern = Regex::new(r"\{ env: ([A-Z0-9_]+) \}").expect("a pattern");
     pattern.captures_iter(manifest).map(|found| found[1].to_owned()).collect()

@@ -1,4 +1,4 @@
-//! Services that are processes, from a container in which they would end.
+//! Process services from a job container, in which they would end with the job.
 
 use crate::runner::{Given, Runner};
 
@@ -21,10 +21,10 @@ pub(crate) fn a_process_is_not_started_and_containers_go_on() {
     assert_eq!(plan["blocked"][0]["reason"]["code"], "in_container");
     assert_eq!(plan["steps"][0]["id"], "start:web");
     let ran = runner.lcm(Given::StoreAndLock, &["apply", "--yes"]).exits(4);
-    ran.says("start it by lcm on the host").says("docker run` needs --pid=host").says("1 started");
+    ran.says("start the service from the host").says("docker run` needs --pid=host").says("1 started");
     assert_eq!(runner.inspect("web", "{{.State.Running}}"), "true");
     assert!(runner.sandbox.servers().is_empty(), "a process was started");
-    // The host's own lcm brings the rest up.
+    // The host's own lcm starts the rest.
     runner.on_host(&["apply", "--yes"]).exits(0).says("1 started");
 }
 
@@ -36,6 +36,6 @@ pub(crate) fn a_process_of_the_host_is_seen_and_stopped_with_the_hosts_pids_stor
     runner.lcm(given, &["plan"]).exits(0).says("Nothing to do");
     runner.lcm(given, &["apply", "--yes", "--mode", "web"]).exits(0).says("1 stopped");
     assert!(runner.sandbox.servers().is_empty(), "it was not stopped");
-    runner.lcm(given, &["apply", "--yes"]).exits(4).says("start it by lcm on the host");
+    runner.lcm(given, &["apply", "--yes"]).exits(4).says("start the service from the host");
     assert!(runner.sandbox.servers().is_empty(), "a process was started");
 }

@@ -1,4 +1,4 @@
-//! An engine's socket that a program of this machine forwards, as ssh and socat do.
+//! Engine behind a socket that a program of this machine forwards, as ssh and socat do.
 
 use std::io;
 use std::net::Shutdown;
@@ -11,7 +11,7 @@ use crate::sandbox::Sandbox;
 
 const ENGINE: &str = "/var/run/docker.sock";
 
-/// A container, removed in the end.
+/// Container that is removed at the end.
 struct Beacon(String);
 
 impl Drop for Beacon {
@@ -20,12 +20,12 @@ impl Drop for Beacon {
     }
 }
 
-/// The forwarding program proves nothing; a container's own process on this machine does.
+/// The forwarding program is no proof of a local engine; a container's own process on this machine is.
 pub(crate) fn a_forwarded_engine_is_local_only_by_a_process_of_its_container() {
     let mut sandbox = Sandbox::new("forwarded");
     let socket = sandbox.path("forwarded.sock");
     let listener = UnixListener::bind(&socket).expect("a socket");
-    // It ends with this program.
+    // The thread ends with this program.
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             thread::spawn(move || relay(&client));
@@ -43,7 +43,7 @@ pub(crate) fn a_forwarded_engine_is_local_only_by_a_process_of_its_container() {
     sandbox.lcm(&["plan", manifest]).exits(0).says("Nothing to do");
 }
 
-/// Both directions; the end of one is passed on.
+/// Copies both directions, and forwards the end of each.
 fn relay(client: &UnixStream) {
     let Ok(engine) = UnixStream::connect(ENGINE) else { return };
     let copy = |from: &UnixStream, to: &UnixStream| {

@@ -1,4 +1,4 @@
-//! What is mounted of the host into a job container, and what is only the container's own.
+//! Paths that are mounted from the host into a job container, and paths that only the container has.
 
 use std::fs;
 use std::path::Path;
@@ -38,21 +38,21 @@ pub(crate) fn a_folder_of_the_checkout_is_mounted_from_the_host() {
 pub(crate) fn a_folder_of_the_container_is_refused_and_not_made_on_the_host() {
     let runner = Runner::new(&SERVED.replace("./conf", "/builds-of-@NAME@/conf"));
     let own = format!("/builds-of-{}", runner.sandbox.name);
-    // It exists in the container, as one that a job has made or unpacked.
+    // The folder exists in the container, like one that a job has created or unpacked.
     let ran = runner.lcm(Given::Options(&["--tmpfs", &format!("{own}/conf")]), &["apply", "--yes"]);
     ran.exits(3).says(&format!("{own}/conf is inside the container that lcm runs in, not on the host"));
     assert!(!Path::new(&own).exists(), "a folder was made on the host");
     assert_eq!(runner.inspect("web", "{{.Id}}"), "", "nothing was created");
 }
 
-pub(crate) fn a_lock_of_the_container_is_refused_by_what_changes_something() {
+pub(crate) fn a_lock_of_the_container_is_refused_by_commands_that_change_something() {
     let runner = Runner::new(SERVED);
     runner.write("conf/settings", "one");
     let lock = runner.sandbox.path("lock");
     let option = format!("docker run -v {0}:{0}", lock.display());
     runner.lcm(Given::Checkout, &["apply", "--yes"]).exits(1).says(&option).says("lcm::command::lock");
     runner.lcm(Given::Checkout, &["down", "--yes"]).exits(1).says(&option);
-    // Looking needs no lock; that the store is not the host's is told.
+    // Reading needs no lock; lcm warns that the store is not the host's.
     runner.lcm(Given::Checkout, &["plan"]).exits(0).says("1 to start").says("lcm's store is inside the container");
     runner.lcm(Given::Checkout, &["status"]).exits(0);
     assert_eq!(runner.inspect("web", "{{.Id}}"), "");
@@ -67,7 +67,7 @@ pub(crate) fn two_job_containers_exclude_each_other() {
     let lock = runner.sandbox.path("lock/lcm.lock");
     wait_until("the first has the lock", || fs::read_to_string(&lock).is_ok_and(|holder| holder.ends_with('\n')));
     runner.lcm(Given::StoreAndLock, &["apply", "--yes"]).exits(6).says("`lcm apply`").says(&runner.sandbox.name);
-    // The host's own lcm stands before the same lock.
+    // The host's own lcm finds the same lock held.
     runner.on_host(&["apply", "--yes"]).exits(6).says("`lcm apply`");
     runner.write("go", "");
     first.end().exits(0);
@@ -82,13 +82,13 @@ pub(crate) fn a_plan_of_one_container_is_applied_in_another() {
     runner.lcm(Given::StoreAndLock, &["apply", "--plan", "plan.json"]).exits(0);
     runner.lcm(Given::StoreAndLock, &["apply", "--plan", "plan.json"]).exits(5).says("start:web");
 
-    // And on the host itself: it is one host, whatever a container is called.
+    // And on the host itself: it is one host, independent of the container's name.
     runner.lcm(Given::StoreAndLock, &["down", "--yes"]).exits(0);
     runner.lcm(Given::StoreAndLock, &["plan", "--out", "plan.json"]).exits(0);
     runner.on_host(&["apply", "--plan", "plan.json"]).exits(0);
 }
 
-/// The README's lines as they are, but for the image, and for folders that other runs on this machine share.
+/// Runs the README's lines, with another image and other folders than those that other runs on this machine share.
 pub(crate) fn the_recipe_of_the_readme_plans_in_one_container_and_applies_in_another() {
     let port = free_port().to_string();
     let probed = "    health: { http: \"http://localhost:PORT/health\" }\n";

@@ -1,4 +1,4 @@
-//! One checkout on the host, and job containers in which lcm works on it.
+//! Checkout on the host, and job containers in which lcm works on it.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,27 +8,27 @@ use crate::{image, job};
 
 const SOCKET: &str = "/var/run/docker.sock";
 
-/// A checkout with a manifest.
+/// Checkout with a manifest.
 pub(crate) struct Runner {
     pub(crate) sandbox: Sandbox,
 }
 
-/// What a job container gets of the host.
+/// Paths and options of the host that a job container gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Given<'a> {
     /// The engine's socket and the checkout.
     Checkout,
-    /// Store and lock as well.
+    /// The same, with store and lock.
     StoreAndLock,
-    /// And these options.
+    /// The same as `StoreAndLock`, with these options.
     Options(&'a [&'a str]),
 }
 
 impl Runner {
-    /// `@IMAGE@` in the manifest becomes the model server's image, `@NAME@` the project.
+    /// Creates a checkout; `@IMAGE@` in the manifest becomes the model server's image, `@NAME@` the project.
     pub(crate) fn new(manifest: &str) -> Self {
         let mut sandbox = Sandbox::new("job");
-        // The lock is shared by a folder, as /run/lock is.
+        // The lock is shared through its folder, as in /run/lock.
         let lock = sandbox.path("lock/lcm.lock");
         std::fs::create_dir(sandbox.path("lock")).expect("a folder");
         std::fs::create_dir(sandbox.path("state")).expect("a folder");
@@ -43,12 +43,12 @@ impl Runner {
         self.sandbox.write(&format!("checkout/{name}"), &text.replace("@IMAGE@", image::model_server()))
     }
 
-    /// The checkout in the container: a path that the host does not have.
+    /// Path of the checkout in the container, which the host does not have.
     pub(crate) fn inside(&self) -> PathBuf {
         PathBuf::from("/builds").join(&self.sandbox.name)
     }
 
-    /// `docker run` of a command in a new job container.
+    /// Returns the `docker run` of a command in a new job container.
     pub(crate) fn command(&self, given: Given<'_>, words: &[&str]) -> Command {
         let (folder, inside) = (self.sandbox.path("checkout"), self.inside());
         let (lock, state) = (self.sandbox.path("lock"), self.sandbox.path("state"));
@@ -90,7 +90,7 @@ impl Runner {
         run(command, &format!("lcm {}", words.join(" ")))
     }
 
-    /// A field of the service's container; empty where there is none.
+    /// Returns a field of the service's container; empty if there is no container.
     pub(crate) fn inspect(&self, service: &str, field: &str) -> String {
         let name = format!("{}-{service}", self.sandbox.name);
         let output = Command::new("docker").args(["inspect", "--format", field, &name]).output().expect("docker");

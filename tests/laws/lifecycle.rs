@@ -1,4 +1,4 @@
-//! Laws of the lifecycle: its rows and routes are the reference's.
+//! Laws of the lifecycle: its rows and routes equal those of the reference.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ fn legal_changes_are_the_reference_and_three_to_scaling() {
     let reference = include_str!("../data/transitions.csv");
     let mut legal: BTreeSet<(&str, &str)> = reference.lines().skip(1).filter_map(|row| row.split_once(',')).collect();
     assert_eq!(legal.len(), 66, "tests/data/transitions.csv");
-    // Without these nothing could ever scale.
+    // Without these no service could scale.
     legal.extend([("online", "scaling"), ("busy", "scaling"), ("idle", "scaling")]);
     let coded: BTreeSet<(&str, &str)> = ROWS.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     assert_eq!(coded, legal, "src/model/lifecycle.rs: ROWS");
     assert_eq!(ROWS.len(), legal.len(), "src/model/lifecycle.rs: ROWS holds one twice");
 }
 
-/// All 18 × 18 pairs: one is legal if the reference says so, to `may_become`, to `next`, and to rules that say nothing.
+/// Of all 18 × 18 pairs, those of the reference are legal: by `may_become`, by `next`, and by empty rules.
 #[test]
-fn each_pair_is_legal_or_refused_as_the_rows_say() {
+fn each_pair_is_legal_or_refused_by_the_rows() {
     let reference: BTreeSet<&str> = include_str!("../data/transitions.csv").lines().skip(1).collect();
     let (rules, service) = (Rules::default(), ServiceName::from("any"));
     let case = Case { service: &service, mode: None, at: Timestamp::UNIX_EPOCH };
@@ -34,8 +34,8 @@ fn each_pair_is_legal_or_refused_as_the_rows_say() {
             assert_eq!(from.may_become(to), legal, "{from} to {to}");
             assert_eq!(from.next().any(|next| next == to), legal, "{from} to {to}");
             assert_eq!(rules.next(&case, from).any(|next| next == to), legal, "{from} to {to}");
-            let verdict = if legal || from == to { Legality::Legal } else { Legality::NoRow };
-            assert_eq!(rules.judge(&case, from, to), verdict, "{from} to {to}");
+            let legality = if legal || from == to { Legality::Legal } else { Legality::NoRow };
+            assert_eq!(rules.judge(&case, from, to), legality, "{from} to {to}");
         }
     }
     assert_eq!(pairs, 18 * 18);

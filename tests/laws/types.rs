@@ -58,7 +58,7 @@ fn twice(files: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the types that a file defines: offset and name. Associated types are no names of their own.
+/// Returns the types that a file defines, by offset and name. Associated types do not count.
 fn definitions(file: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for keyword in DEFINES {
@@ -75,7 +75,7 @@ fn definitions(file: &Source) -> Vec<(usize, String)> {
     found
 }
 
-/// Whether the innermost braces around a place are those of an `impl` or a `trait`.
+/// Returns true if the innermost braces around a place are those of an `impl` or a `trait`.
 fn is_associated(file: &Source, at: usize) -> bool {
     let before = &file.code[..at];
     let mut depth = 0_usize;

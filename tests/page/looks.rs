@@ -1,4 +1,4 @@
-//! How the page looks: on a phone, by day and by night, on paper. What can be measured is; the rest is in the pictures.
+//! Looks of the page: on a phone, in light and dark themes, on paper. Measured if possible; screenshots show the rest.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::chromium::Page;
 use crate::{hostile, page_of, plan};
 
-/// What letters need to stand out from what is behind them, for whoever sees little.
+/// Least contrast of letters to their background, for readers with low vision.
 const CONTRAST_MIN: f64 = 4.5;
 
-/// Every text that is shown, with the least contrast to what lies behind its middle: the same as WCAG reckons.
+/// Every visible text with its contrast to the background behind its middle, computed as in WCAG; the lowest first.
 const CONTRASTS: &str = r"(() => {
   const parse = (color) => {
     const numbers = (color.match(/[\d.]+/g) || []).map(Number);
@@ -61,7 +61,7 @@ const OVERFLOW: &str = "[document.documentElement.scrollWidth, innerWidth]";
 
 const UNFOLD: &str = "document.querySelectorAll('details').forEach((details) => { details.open = true; })";
 
-/// Leaves a picture where somebody asked for pictures.
+/// Saves a screenshot, if requested by the environment.
 fn shot(page: &mut Page, name: &str) {
     let Some(folder) = std::env::var_os("LCM_SHOTS").map(PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -84,7 +84,7 @@ pub(crate) fn a_phone_needs_no_scrolling_sideways() {
         shot(&mut page, name);
         page.eval(UNFOLD);
         assert_eq!(page.eval(OVERFLOW), json!([360, 360]), "{name}, unfolded");
-        // What is touched is large enough for a finger.
+        // Touch targets are large enough for a finger.
         let low = page.eval("Math.min(...[...document.querySelectorAll('.row')].map((row) => row.offsetHeight))");
         assert!(low.as_f64().is_some_and(|low| low >= 44.0), "{low}");
     }
@@ -102,7 +102,7 @@ pub(crate) fn it_can_be_read_by_day_and_by_night() {
         shot(&mut page, theme);
         grounds.push(page.eval("getComputedStyle(document.documentElement).backgroundColor"));
         page.eval(UNFOLD);
-        // High enough for all of it: what is outside of the screen lies on nothing.
+        // High enough for the whole page: a text outside the screen has no background.
         for (width, height) in [(1_280, 6_000), (360, 9_000)] {
             page.size(width, height);
             let contrasts = page.eval(CONTRASTS);
@@ -131,6 +131,6 @@ pub(crate) fn paper_and_calm() {
                   getComputedStyle(element).transitionDuration.split(', ').some((time) => parseFloat(time) > 0)).length";
     assert_eq!(page.eval(moving), 0);
     page.media("screen", "prefers-reduced-motion", "no-preference");
-    assert_ne!(page.eval(moving), 0, "or the line above proves nothing");
+    assert_ne!(page.eval(moving), 0, "otherwise the check above proves nothing");
     assert_eq!(page.eval(shown), 1);
 }

@@ -1,4 +1,4 @@
-//! What the page says, to whoever does not see it too, and that what it says is text.
+//! Contents of the page, also for screen readers, and that foreign names are only text.
 
 use lcm::model::plan::Plan;
 use serde_json::{Value, json};
@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 use crate::chromium::Page;
 use crate::{HOSTILE, hostile, page_of, plan};
 
-/// Roles of what can be used.
+/// Roles of elements that can be used.
 const USED: [&str; 7] = ["link", "button", "tab", "textbox", "checkbox", "DisclosureTriangle", "menuitem"];
 
-/// One thing that a reader of the screen is told of.
+/// One element as a screen reader gets it.
 #[derive(Debug)]
-struct Told {
+struct Element {
     role: String,
     name: String,
     focusable: bool,
     level: Option<u64>,
 }
 
-fn told(page: &mut Page) -> Vec<Told> {
+fn elements(page: &mut Page) -> Vec<Element> {
     page.call("Accessibility.enable", &json!({}));
     let tree = page.call("Accessibility.getFullAXTree", &json!({}));
     let nodes = tree["nodes"].as_array().expect("nodes").iter().filter(|node| node["ignored"] != true);
@@ -28,7 +28,7 @@ fn told(page: &mut Page) -> Vec<Told> {
     };
     let word = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
     nodes
-        .map(|node| Told {
+        .map(|node| Element {
             role: word(&node["role"]),
             name: word(&node["name"]),
             focusable: property(node, "focusable") == Some(Value::Bool(true)),
@@ -43,11 +43,11 @@ fn check(of: &Plan, scripts: bool) {
     page.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !scripts }));
     page.show(&page_of(of));
     page.eval("document.querySelectorAll('details').forEach((details) => { details.open = true; })");
-    let all = told(&mut page);
+    let all = elements(&mut page);
     for one in all.iter().filter(|one| one.focusable && one.role != "RootWebArea" || USED.contains(&&*one.role)) {
         assert!(!one.name.trim().is_empty(), "no name: {one:?}");
     }
-    let images: Vec<&Told> = all.iter().filter(|one| ["image", "img"].contains(&one.role.as_str())).collect();
+    let images: Vec<&Element> = all.iter().filter(|one| ["image", "img"].contains(&one.role.as_str())).collect();
     assert_eq!(images.len(), of.gpus.len(), "{images:?}");
     assert!(images.iter().all(|image| image.name.starts_with("GPU")), "{images:?}");
     for landmark in ["banner", "main", "contentinfo"] {
@@ -56,20 +56,20 @@ fn check(of: &Plan, scripts: bool) {
     let levels: Vec<u64> = all.iter().filter(|one| one.role == "heading").filter_map(|one| one.level).collect();
     assert_eq!((levels.first(), levels.iter().filter(|level| **level == 1).count()), (Some(&1), 1), "{levels:?}");
     assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "a level is left out: {levels:?}");
-    let tabs: Vec<&Told> = all.iter().filter(|one| one.role == "tab").collect();
+    let tabs: Vec<&Element> = all.iter().filter(|one| one.role == "tab").collect();
     assert_eq!(tabs.len(), if scripts { of.steps.len() } else { 0 });
     for (tab, step) in tabs.iter().zip(&of.steps) {
         let begins = format!("{} {}", step.action, step.service.as_str().split('<').next().unwrap_or_default());
         assert!(tab.name.contains(&begins) && tab.name.contains("begins at"), "{tab:?}");
     }
-    // What the pictures show stands in a table too.
+    // The values in the pictures are in a table too.
     let heads: Vec<&str> = all.iter().filter(|one| one.role == "columnheader").map(|one| one.name.as_str()).collect();
     for head in ["GPU 0", "GPU 1", "Peak", "Begins"] {
-        assert!(heads.iter().any(|told| told.replace('\u{a0}', " ") == head), "{head}: {heads:?}");
+        assert!(heads.iter().any(|name| name.replace('\u{a0}', " ") == head), "{head}: {heads:?}");
     }
 }
 
-pub(crate) fn whoever_does_not_see_it_hears_all() {
+pub(crate) fn a_screen_reader_gets_everything() {
     check(&plan(), true);
     check(&plan(), false);
     check(&hostile(), true);
@@ -77,14 +77,14 @@ pub(crate) fn whoever_does_not_see_it_hears_all() {
     let mut page = Page::new();
     let nothing = Plan { steps: Vec::new(), blocked: Vec::new(), ..plan() };
     page.show(&page_of(&nothing));
-    let all = told(&mut page);
+    let all = elements(&mut page);
     assert!(
         all.iter().any(|one| one.role == "heading" && one.name.replace('\u{a0}', " ") == "Nothing to do"),
         "{all:?}"
     );
 }
 
-pub(crate) fn whatever_a_name_is_it_is_text() {
+pub(crate) fn every_name_is_text() {
     let mut page = Page::new();
     let plan = hostile();
     page.show(&page_of(&plan));
@@ -98,11 +98,11 @@ pub(crate) fn whatever_a_name_is_it_is_text() {
     }
 }
 
-pub(crate) fn a_picture_says_what_the_plan_says() {
+pub(crate) fn a_picture_agrees_with_the_plan() {
     let mut page = Page::new();
     page.size(1280, 1000);
     page.show(&page_of(&plan()));
-    // Each bar begins where the last one that it waits for ends, and says so in pixels.
+    // Each bar begins, in pixels, where the last one that it waits for ends.
     let bars = page.eval(
         "[...document.querySelectorAll('.row .bar')].map((bar) => { const box = bar.getBoundingClientRect(); \
          return [box.left, box.right]; })",
@@ -117,7 +117,7 @@ pub(crate) fn a_picture_says_what_the_plan_says() {
     // One arrow for each need.
     let needs: usize = plan.steps.iter().map(|step| step.needs.len()).sum();
     assert_eq!(page.eval("document.querySelectorAll('.arrows g').length"), needs);
-    // The figures of the last row of the table are what the plan comes to.
+    // The figures in the table's last row are the plan's result.
     let last = page.eval("[...document.querySelectorAll('.figures tbody')][0].lastElementChild.textContent");
     let last = last.as_str().unwrap_or_default().to_owned();
     for gpu in &plan.gpus {

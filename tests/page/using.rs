@@ -1,11 +1,11 @@
-//! How the page is used: with a mouse, with keys alone, without its script.
+//! Use of the page: with a mouse, with keys alone, without its script.
 
 use serde_json::json;
 
 use crate::chromium::Page;
 use crate::{hostile, page_of, plan};
 
-/// The words that are shown of a step, and which one is chosen.
+/// Text of the visible panels, and the selected row.
 const SHOWN: &str = "[...document.querySelectorAll('.panel')].filter((panel) => panel.checkVisibility())\
                      .map((panel) => panel.innerText).join('\\n----\\n')";
 const CHOSEN: &str = "[...document.querySelectorAll('[aria-selected=true]')].map((row) => row.id).join(' ')";
@@ -34,7 +34,7 @@ fn chosen(page: &mut Page, position: usize) {
     assert!(!said.contains("----"), "more than one step is shown: {said}");
 }
 
-pub(crate) fn a_click_shows_what_is_said_of_a_step() {
+pub(crate) fn a_click_shows_the_panel_of_a_step() {
     let mut page = Page::new();
     page.show(&page_of(&plan()));
     chosen(&mut page, 0);
@@ -43,14 +43,14 @@ pub(crate) fn a_click_shows_what_is_said_of_a_step() {
         chosen(&mut page, position);
         assert_eq!(page.eval(FOCUSED), format!("row-{position}"));
     }
-    // The restart says what changes.
+    // The restart shows its changes.
     page.click("#row-3");
     let said = shown(&mut page);
     assert!(said.contains("PORT: 81") && said.contains("PORT: 80"), "{said}");
-    // What it is waited for by leads there.
+    // The link to a step that waits for it leads there.
     page.click("#step-3 a[href='#step-4']");
     chosen(&mut page, 4);
-    // In the memory's picture its time is marked.
+    // The memory chart marks the step's time.
     let marked = page.eval("document.querySelector('.window').getAttribute('width')");
     assert_eq!(marked, page.eval("document.querySelector('#row-4').dataset.width"));
 }
@@ -71,13 +71,13 @@ pub(crate) fn the_keyboard_alone_is_enough() {
         chosen(&mut page, position);
         assert_eq!(page.eval(visible), true, "focus is seen");
     }
-    // One that has the focus and is not chosen, as a reader of the screen may bring about.
+    // A row with the focus that is not selected, as a screen reader may cause.
     for (key, position) in [(ENTER, 4), (SPACE, 2)] {
         page.eval(&format!("document.querySelector('#row-{position}').focus()"));
         press(&mut page, key);
         chosen(&mut page, position);
     }
-    // All else that can be used is reached by Tab, once each, and seen when it is.
+    // All other usable elements are reached by Tab, once each, with a visible focus.
     let mut reached = Vec::new();
     for _ in 0..20 {
         press(&mut page, TAB);
@@ -90,10 +90,10 @@ pub(crate) fn the_keyboard_alone_is_enough() {
         reached.push(name);
     }
     let last: Vec<&str> = reached.iter().filter_map(|name| name.as_str()).collect();
-    assert!(last.contains(&"The same in figures") && last.contains(&"1 service as it should be"), "{last:?}");
+    assert!(last.contains(&"As a table") && last.contains(&"1 unchanged service"), "{last:?}");
 }
 
-pub(crate) fn without_a_script_all_is_said() {
+pub(crate) fn without_a_script_all_panels_show() {
     let mut page = Page::new();
     page.call("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
     let plan = plan();
@@ -109,13 +109,13 @@ pub(crate) fn without_a_script_all_is_said() {
     for line in plan.kept.iter().map(|kept| kept.message.as_str()).chain(plan.warnings.iter().map(String::as_str)) {
         assert!(body.contains(line), "{line}");
     }
-    // A row leads to what is said of it.
+    // A row leads to its panel.
     page.click("#row-4");
     let at = page.eval("document.querySelector(':target').id");
     assert_eq!(at, "step-4");
 }
 
-pub(crate) fn nothing_is_asked_for_and_nothing_goes_wrong() {
+pub(crate) fn nothing_is_requested_and_nothing_fails() {
     for plan in [plan(), hostile()] {
         let mut page = Page::new();
         let url = page.show(&page_of(&plan));
@@ -126,13 +126,13 @@ pub(crate) fn nothing_is_asked_for_and_nothing_goes_wrong() {
         for method in ["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"] {
             assert!(of(method).is_empty(), "{:#?}", of(method));
         }
-        let asked: Vec<&str> = of("Network.requestWillBeSent")
+        let requested: Vec<&str> = of("Network.requestWillBeSent")
             .iter()
             .filter_map(|event| event["params"]["request"]["url"].as_str())
             .collect();
-        assert!(asked.contains(&url.as_str()), "the page itself is asked for: {asked:?}");
-        assert!(asked.iter().all(|asked| *asked == url || *asked == "data:,"), "{asked:?}");
-        // The policy holds: a script that is not the page's own is not run, and an address is not asked for.
+        assert!(requested.contains(&url.as_str()), "the page itself is requested: {requested:?}");
+        assert!(requested.iter().all(|one| *one == url || *one == "data:,"), "{requested:?}");
+        // The policy holds: a foreign script is not run, and a foreign style is not applied.
         page.eval(
             "(() => { const script = document.createElement('script'); script.textContent = 'document.title = \"run\"'; \
              document.body.append(script); const style = document.createElement('style'); style.textContent = \

@@ -1,33 +1,33 @@
-//! The rules of placing, read as plainly as they can be written, and the best of all final assignments by trying each.
+//! Rules of placement in their plainest form, and the best of all assignments by enumeration.
 //!
-//! Knows nothing of how the planner searches; a rule that is wrong here is wrong in the design's words.
+//! Independent of the planner's search: a rule that is wrong here is wrong in the design.
 
 use crate::case::{Case, Service, holds, members};
 use crate::draft::{Found, PRIORITY_MAX};
 
-/// What becomes of one service.
+/// Fate of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Kept, and off: nothing is done.
     Off,
-    /// Suspended: it keeps its memory, and goes on where it is wanted.
+    /// Suspended: keeps its memory, and is resumed where it is wanted.
     Fixed,
-    /// It was off, and is started there.
+    /// Was off, and is started on these GPUs.
     In(u8),
-    /// It runs on as it is.
+    /// Keeps running as it is.
     Stay,
-    /// It runs as it should, is stopped and started there: elsewhere, or again behind what it depends on.
+    /// Matches the manifest, and is restarted on these GPUs: other ones, or its own after a dependency.
     Move(u8),
-    /// It has drifted, and is made anew there.
+    /// Has drifted, and is recreated on these GPUs.
     Again(u8),
-    /// It has drifted, is blocked, and runs on as it is.
+    /// Has drifted, is blocked, and keeps running as it is.
     AsIs,
     /// Wanted and left out, or kept and stopped.
     Out,
 }
 
 impl Fate {
-    /// Where it is started.
+    /// GPUs on which the service is started.
     pub(crate) fn comes(self) -> Option<u8> {
         match self {
             Self::In(set) | Self::Move(set) | Self::Again(set) => Some(set),
@@ -44,10 +44,10 @@ impl Fate {
     }
 }
 
-/// One for each priority that a draft can have.
+/// Number of priorities that a draft can have.
 const RANKS: usize = 4;
 
-/// Less is better, from the first field to the last; priorities from the highest down.
+/// Cost of an assignment: less is better, compared from the first field to the last, from the highest priority down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cost {
     left_out: [u32; RANKS],
@@ -57,7 +57,7 @@ pub(crate) struct Cost {
     freed_beyond_need: i64,
 }
 
-/// All that may become of a service.
+/// All possible fates of a service.
 pub(crate) fn options(service: &Service) -> Vec<Fate> {
     let all = |fate: fn(u8) -> Fate| service.sets.iter().copied().map(fate);
     match (service.found, service.wanted) {
@@ -70,7 +70,7 @@ pub(crate) fn options(service: &Service) -> Vec<Fate> {
     }
 }
 
-/// The best assignment and its cost: the first one of the least cost.
+/// Returns the first assignment of the least cost, with its cost.
 pub(crate) fn best(case: &Case) -> (Vec<Fate>, Cost) {
     let options: Vec<Vec<Fate>> = case.services.iter().map(options).collect();
     let mut choice = vec![0; options.len()];
@@ -81,7 +81,7 @@ pub(crate) fn best(case: &Case) -> (Vec<Fate>, Cost) {
         if best.as_ref().is_none_or(|(_, least)| cost < *least) && judge(case, &fates).is_ok() {
             best = Some((fates, cost));
         }
-        // The next choice, as a counter counts.
+        // The next combination, in counting order.
         let Some(next) = (0..choice.len()).find(|at| choice[*at] + 1 < options[*at].len()) else { break };
         choice[next] += 1;
         choice[..next].fill(0);
@@ -124,23 +124,23 @@ fn left(case: &Case, fates: &[Fate], gpu: usize) -> i64 {
     (case.gpus[gpu].usable - staying(case, fates, gpu) - coming(case, fates, gpu, |_| true)).max(0)
 }
 
-/// What runs on, on a GPU at the end.
+/// MiB of the services that keep running on a GPU.
 fn staying(case: &Case, fates: &[Fate], gpu: usize) -> i64 {
     let all = case.services.iter().zip(fates).filter(|(service, fate)| holds(service.seat, gpu) && fate.runs_on());
     all.map(|(service, _)| service.held).sum()
 }
 
-/// What is started there, of those by their place in the list.
+/// MiB of the services that are started on a GPU, of those for which `counts` returns true.
 fn coming(case: &Case, fates: &[Fate], gpu: usize, counts: impl Fn(usize) -> bool) -> i64 {
     let comes = |index: usize| fates[index].comes().is_some_and(|set| holds(set, gpu));
     let all = (0..fates.len()).filter(|index| counts(*index) && comes(*index));
     all.map(|index| case.services[index].vram).sum()
 }
 
-/// Whether the rules allow it; `Err` names the first one that does not.
+/// Checks an assignment against the rules; `Err` names the first violation.
 pub(crate) fn judge(case: &Case, fates: &[Fate]) -> Result<(), String> {
     let judge = Judge { case, fates };
-    (0..case.gpus.len()).try_for_each(|gpu| judge.room(gpu))?;
+    (0..case.gpus.len()).try_for_each(|gpu| judge.capacity(gpu))?;
     (0..fates.len()).try_for_each(|index| {
         judge.port(index)?;
         judge.dependencies(index)?;
@@ -155,13 +155,13 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Ran, and does not run through.
+    /// Returns true if the service ran, and is stopped or restarted.
     fn is_displaced(&self, index: usize) -> bool {
         self.case.services[index].runs() && matches!(self.fates[index], Fate::Out | Fate::Move(_))
     }
 
-    /// A GPU that receives anything ends with no more than is usable.
-    fn room(&self, gpu: usize) -> Result<(), String> {
+    /// A GPU on which a service starts ends with no more than its usable memory.
+    fn capacity(&self, gpu: usize) -> Result<(), String> {
         if !self.fates.iter().any(|fate| fate.comes().is_some_and(|set| holds(set, gpu))) {
             return Ok(());
         }
@@ -174,7 +174,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What is started finds its port free.
+    /// A started service finds its port free.
     fn port(&self, index: usize) -> Result<(), String> {
         let Some(port) = self.case.services[index].port.filter(|_| self.fates[index].comes().is_some()) else {
             return Ok(());
@@ -185,53 +185,53 @@ impl Judge<'_> {
         none(other, |other| format!("s{index}: its port {port} is s{other}'s"))
     }
 
-    /// What is started finds all that it depends on up.
+    /// A started service finds its dependencies up.
     fn dependencies(&self, index: usize) -> Result<(), String> {
         if self.fates[index].comes().is_none() {
             return Ok(());
         }
-        // What is paused and wanted goes on first.
+        // A paused and wanted dependency is resumed first.
         let goes_on = |need: usize| self.fates[need] == Fate::Fixed && self.case.services[need].wanted;
         let down = members(self.case.services[index].needs).find(|need| !self.fates[*need].is_up() && !goes_on(*need));
         none(down, |need| format!("s{index}: s{need}, which it depends on, is not up"))
     }
 
-    /// What is displaced takes along what runs and depends on it.
+    /// Running dependents of a displaced service are displaced too.
     fn dependents(&self, index: usize) -> Result<(), String> {
         if !self.is_displaced(index) {
             return Ok(());
         }
         let depends = |other: usize| holds(self.case.services[other].needs, index);
         let left = (0..self.fates.len()).find(|other| depends(*other) && self.fates[*other].runs_on());
-        none(left, |other| format!("s{index}: s{other}, which depends on it, is not taken along"))
+        none(left, |other| format!("s{index}: s{other}, which depends on it, is not displaced too"))
     }
 
-    /// Nothing is displaced without a reason.
+    /// No service is displaced without a reason.
     fn justified(&self, index: usize) -> Result<(), String> {
         if !self.is_displaced(index) {
             return Ok(());
         }
-        // What is moved may be moved for an equal, with `--repack`; what is stopped is stopped for nobody but its better,
-        // also where it goes along with something that is moved.
+        // With `--repack` a service may be moved for one of equal priority; it is stopped only for a higher one, also
+        // where it is displaced with a moved dependency.
         let floor = self.case.services[index].priority;
         let floor = if self.case.repack && matches!(self.fates[index], Fate::Move(_)) { floor } else { floor + 1 };
-        if self.gives_way(index, floor) { Ok(()) } else { Err(format!("s{index}: displaced for nobody")) }
+        if self.gives_way(index, floor) { Ok(()) } else { Err(format!("s{index}: displaced without a reason")) }
     }
 
-    /// Somebody of at least this priority needs its room, or that of something that it depends on.
+    /// Returns true if a service of at least this priority needs its memory or port, or those of a dependency.
     fn gives_way(&self, index: usize, floor: i64) -> bool {
         let service = &self.case.services[index];
-        let taken_along = members(service.needs).any(|need| self.is_displaced(need) && self.gives_way(need, floor));
-        let for_room = members(service.seat).any(|gpu| self.has_to_leave(index, gpu, floor));
+        let by_dependency = members(service.needs).any(|need| self.is_displaced(need) && self.gives_way(need, floor));
+        let for_memory = members(service.seat).any(|gpu| self.has_to_leave(index, gpu, floor));
         let wins_port = |other: usize| {
             let winner = &self.case.services[other];
             self.fates[other].comes().is_some() && winner.priority > service.priority && winner.port == service.port
         };
         let for_port = service.port.is_some() && (0..self.fates.len()).any(wins_port);
-        taken_along || for_room || for_port
+        by_dependency || for_memory || for_port
     }
 
-    /// Something of at least this priority comes to this GPU, and would not fit beside it.
+    /// Returns true if services of at least this priority start on this GPU, and do not fit beside it.
     fn has_to_leave(&self, index: usize, gpu: usize, floor: i64) -> bool {
         let service = &self.case.services[index];
         let wins = |other: usize| other != index && self.case.services[other].priority >= floor;
@@ -242,7 +242,7 @@ impl Judge<'_> {
     }
 }
 
-/// The sentence is only made when it is needed: most assignments fail.
+/// Returns an error if there is a violation. The sentence is made only then, since most assignments fail.
 fn none(found: Option<usize>, sentence: impl FnOnce(usize) -> String) -> Result<(), String> {
     found.map_or(Ok(()), |index| Err(sentence(index)))
 }

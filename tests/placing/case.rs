@@ -1,6 +1,6 @@
-//! A draft as plain numbers: services by their place in a list, sets of GPUs and of services as bits.
+//! Case of a placement in plain numbers: services by their position in a list, sets of GPUs and of services as bits.
 //!
-//! What is wanted and how much it matters is worked out here once more, and not asked of the planner.
+//! Wants and priorities are derived here independently of the planner.
 
 use crate::draft::{ABSENT, Draft, Found, ServiceDraft, Wish};
 
@@ -17,7 +17,7 @@ pub(crate) struct Case {
 pub(crate) struct Gpu {
     pub(crate) capacity: i64,
     pub(crate) foreign: i64,
-    /// Negative where strangers hold more than there is.
+    /// Negative where foreign processes hold more than the capacity.
     pub(crate) usable: i64,
 }
 
@@ -25,18 +25,18 @@ pub(crate) struct Gpu {
 pub(crate) struct Service {
     pub(crate) named: bool,
     pub(crate) own_priority: i64,
-    /// Effective.
+    /// Effective priority.
     pub(crate) priority: i64,
-    /// Else it is kept.
+    /// True for a wanted service; others are kept.
     pub(crate) wanted: bool,
     pub(crate) found: Found,
     pub(crate) vram: i64,
     pub(crate) marked: i64,
-    /// What it counts for on its seat now.
+    /// MiB that it counts for on its GPUs now.
     pub(crate) held: i64,
     pub(crate) seat: u8,
     pub(crate) wish: Wish,
-    /// The sets of GPUs that its wish allows.
+    /// Sets of GPUs that its request allows.
     pub(crate) sets: Vec<u8>,
     pub(crate) needs: u8,
     pub(crate) port: Option<u16>,
@@ -70,7 +70,7 @@ impl Case {
         case
     }
 
-    /// The mode's, the goal's, and what those depend on.
+    /// Wants the services of the mode and of the goal, with their dependencies.
     fn settle_wants(&mut self) {
         let needed = self.goal.map_or(0, |(services, _)| services);
         for (index, service) in self.services.iter_mut().enumerate() {
@@ -89,7 +89,7 @@ impl Case {
         }
     }
 
-    /// The highest of its own, of the goal that needs it, and of those that depend on it: all are wanted or kept.
+    /// Sets each priority to the highest of its own, its goal's and its dependents': all are wanted or kept.
     fn settle_priorities(&mut self) {
         for (index, service) in self.services.iter_mut().enumerate() {
             let by_goal = self.goal.filter(|(services, _)| holds(*services, index)).map(|(_, priority)| priority);
@@ -103,7 +103,8 @@ impl Case {
         }
     }
 
-    /// The manifest's loader refuses two services of one mode that claim one port; and what runs holds its port alone.
+    /// Removes shared ports: the loader refuses two services of one mode with one port, and a running one holds its
+    /// alone.
     fn share_no_port(&mut self) {
         let (mut claimed, mut held) = (Vec::new(), Vec::new());
         for service in &mut self.services {
@@ -117,7 +118,7 @@ impl Case {
         }
     }
 
-    /// What is wanted and runs as the manifest says sits where its wish lets it.
+    /// Moves wanted services that match the manifest to GPUs that their request allows.
     fn sit_as_wished(&mut self) {
         let everywhere = ones(self.gpus.len());
         for service in &mut self.services {
@@ -158,7 +159,7 @@ fn service(index: usize, draft: &ServiceDraft, gpus: usize) -> Service {
     }
 }
 
-/// A wish for one of the GPUs that are there, unless it wants to be otherwise.
+/// Returns a request for existing GPUs, unless the draft requests otherwise.
 fn there(wish: Wish, gpus: usize) -> Wish {
     let count = u8::try_from(gpus).expect("few");
     match wish {
@@ -188,7 +189,7 @@ pub(crate) fn holds(bits: u8, index: usize) -> bool {
     bits & (1 << index) != 0
 }
 
-/// Places of the bits that are set.
+/// Positions of the bits that are set.
 pub(crate) fn members(bits: u8) -> impl Iterator<Item = usize> {
     (0..8).filter(move |index| holds(bits, *index))
 }

@@ -1,13 +1,13 @@
-//! Random small cases of placing: few sizes, few priorities, few ports, so that ties and tight fits are common.
+//! Random small cases of placement: few sizes, few priorities, few ports, so that ties and tight fits are common.
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 pub(crate) const SERVICES_MAX: usize = 6;
 pub(crate) const GPUS_MAX: usize = 3;
-/// No case has a GPU of this index; others that it does not have are taken for some that it has.
+/// Index of a GPU that no case has; other missing indices are mapped to existing ones.
 pub(crate) const ABSENT: u8 = 3;
-/// Of services and goals; the least is 0.
+/// Highest priority of services and goals; the lowest is 0.
 pub(crate) const PRIORITY_MAX: i64 = 3;
 
 #[derive(Clone, Debug)]
@@ -32,10 +32,10 @@ pub(crate) struct ServiceDraft {
     pub(crate) named: bool,
     pub(crate) found: Found,
     pub(crate) vram: u64,
-    /// Declared for it when it was started.
+    /// MiB declared when it was started.
     pub(crate) marked: u64,
     pub(crate) wish: Wish,
-    /// Which of the GPU sets that its wish allows it sits on; of one that has drifted, any GPUs, by their bits.
+    /// Position among the GPU sets that its request allows; for a drifted service, any GPUs, by their bits.
     pub(crate) seat: u8,
     pub(crate) priority: i64,
     /// Earlier services that it depends on, by their distance.
@@ -89,7 +89,7 @@ fn service() -> impl Strategy<Value = ServiceDraft> {
         1 => Just(Found::Suspended),
     ];
     let size = || prop_oneof![1 => Just(0), 12 => 1..=4_u64, 12 => 4..=8_u64];
-    // Most were started as the manifest says today.
+    // Most were started with the current spec.
     let marked = proptest::option::weighted(0.35, size());
     let port = proptest::option::weighted(0.3, 0..3_u16);
     let needs = prop_oneof![3 => vec(1..=4_usize, 0), 1 => vec(1..=4_usize, 1..=2)];
@@ -107,7 +107,7 @@ fn service() -> impl Strategy<Value = ServiceDraft> {
         })
 }
 
-/// Those that ask for GPUs in particular make the others move; few ask for some that are not there.
+/// Requests for GPUs. Those for particular ones make others move; a few are for missing ones.
 fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
         12 => Just(Wish::Auto),

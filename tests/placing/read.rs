@@ -1,4 +1,4 @@
-//! What a plan makes of each service, read off its steps.
+//! Fate of each service in a plan, read from its steps.
 
 use lcm::model::lifecycle::Action;
 use lcm::model::names::ServiceName;
@@ -9,7 +9,7 @@ use crate::case::{Case, Service};
 use crate::draft::Found;
 use crate::world::{gpu_id, name};
 
-/// The fate of each service; `Err` where the plan does something that no rule knows, or tells it wrongly.
+/// Returns the fate of each service; `Err` where the plan has a step that no rule allows, or reports it wrongly.
 pub(crate) fn fates(case: &Case, plan: &Plan) -> Result<Vec<Fate>, String> {
     let fates: Vec<Fate> = case
         .services

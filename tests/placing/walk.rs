@@ -1,5 +1,5 @@
-//! Every order that a plan's needs allow, walked: each step begins and ends, a start takes its memory at its begin, a
-//! stop gives it back at its end.
+//! Enumeration of every order that the needs of a plan allow: each step begins and ends, a start takes its memory at
+//! its begin, a stop gives it back at its end.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use lcm::model::lifecycle::Action;
 use lcm::model::names::GpuId;
 use lcm::model::plan::{Plan, Step};
 
-/// Walks are short: a plan of six steps has at most 3^6 moments.
+/// Bound on the steps of an enumerated plan: one of six steps has at most 3^6 moments.
 pub(crate) const STEPS_MAX: usize = 6;
 
-/// What has happened by some moment: steps that have begun, and those of them that have ended, by their bits.
+/// Moment of a plan: steps that have begun, and those of them that have ended, by their bits.
 type Moment = (u8, u8);
 
-/// The most that a walk met on one GPU, as what the steps had added by then.
+/// Peak on one GPU, as the memory that the steps have added.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Worst {
-    /// Never negative, since nothing may have happened yet.
+    /// Never negative, since no step may have begun yet.
     pub(crate) addition: i64,
-    /// Once something that takes memory there had begun to; `None`: nothing does.
+    /// Peak after a start that takes memory there has begun; `None`: there is none.
     pub(crate) while_started: Option<i64>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn worst(plan: &Plan, gpu: &GpuId) -> Worst {
     worst
 }
 
-/// All that can be, in any order that the needs allow.
+/// Returns all moments, in any order that the needs allow.
 fn moments(plan: &Plan) -> BTreeSet<Moment> {
     let needs: Vec<u8> = plan.steps.iter().map(|step| bits(plan, |other| step.needs.contains(&other.id))).collect();
     let mut seen = BTreeSet::new();
@@ -80,7 +80,7 @@ fn addition(plan: &Plan, gpu: &GpuId, (begun, ended): Moment) -> i64 {
         .sum()
 }
 
-/// The steps for which this holds, by their bits.
+/// Returns the steps for which `holds` returns true, by their bits.
 fn bits(plan: &Plan, holds: impl Fn(&Step) -> bool) -> u8 {
     let all = plan.steps.iter().enumerate().filter(|(_, step)| holds(step));
     all.fold(0, |set, (at, _)| set | 1 << at)

@@ -1,4 +1,4 @@
-//! A case as the planner gets it: what should be, and what is there.
+//! Input of the planner for a case: desired and observed state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Another checkout of the project: what runs is left as it is, and only what is missing is started.
+//! Another checkout of the project: running services are left as they are, and only missing ones are started.
 
 use lcm::model::plan::{Purpose, Request};
 
@@ -28,7 +28,7 @@ fn elsewhere(purpose: Purpose) -> Request {
 }
 
 #[test]
-fn what_runs_is_neither_recreated_nor_stopped_nor_made_to_give_way() {
+fn running_services_are_neither_recreated_nor_stopped_nor_preempted() {
     let house = House::new(&manifest("one", "report"));
     house.apply("day");
     house.rewrite(&manifest("two", "report"));
@@ -36,7 +36,7 @@ fn what_runs_is_neither_recreated_nor_stopped_nor_made_to_give_way() {
     assert_lines(&text(&plan), "");
     assert!(plan.warnings.iter().any(|warning| warning.starts_with("other_checkout:")), "{:?}", plan.warnings);
 
-    // Another mode starts what is missing and fits, and stops nothing.
+    // Another mode starts missing services that fit, and stops nothing.
     let night = text(&house.plan_for(&house.desired(Some("night")), &elsewhere(Purpose::Apply)));
     assert!(night.contains("start:web") && night.contains("blocked big"), "{night}");
     assert!(!night.contains("stop:"), "{night}");
@@ -48,7 +48,7 @@ fn what_runs_is_neither_recreated_nor_stopped_nor_made_to_give_way() {
 }
 
 #[test]
-fn orphans_of_another_checkout_stay_whatever_this_one_says_of_orphans() {
+fn orphans_of_another_checkout_stay_under_any_orphan_policy() {
     let house = House::new(&manifest("one", "stop"));
     house.apply("day");
     house.rewrite("version: 1\nname: yard\norphans: stop\nservices:\n  web: { process: { command: [web] } }\n");
@@ -59,7 +59,7 @@ fn orphans_of_another_checkout_stay_whatever_this_one_says_of_orphans() {
 }
 
 #[test]
-fn what_is_asked_for_by_name_is_done() {
+fn a_command_that_names_services_is_carried_out() {
     let house = House::new(&manifest("one", "report"));
     house.apply("day");
     house.rewrite(&manifest("two", "report"));

@@ -1,5 +1,5 @@
-//! Services of a runtime that scales and rolls: their copies on the manifest's side and the machine's, and the plan
-//! between them. No runtime of today has these capabilities, so the definitions are the test's own.
+//! Services of a runtime that scales and rolls: their desired and observed copies, and the plan between
+//! them. No current runtime has these capabilities, so the definitions are the test's own.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn fleet(capabilities: Capabilities) -> Workload {
     }
 }
 
-/// A service of so many copies, each with so much GPU memory.
+/// Service with this number of copies, each with `vram` MiB of GPU memory.
 fn service(name: &str, copies: u32, vram: u64) -> Service {
     Service {
         copies,
@@ -54,7 +54,7 @@ fn off() -> ObservedService {
     ObservedService::plain(State::Registered, "it is registered", Ownership::Absent)
 }
 
-/// It runs so many copies of its present spec.
+/// Running service with this number of copies of its current spec.
 fn running(service: &Service, copies: u32) -> ObservedService {
     let has_gpu = service.vram > Mebibytes::ZERO;
     let marks = Marks {
@@ -75,7 +75,7 @@ fn running(service: &Service, copies: u32) -> ObservedService {
     }
 }
 
-/// The same, of another spec than the manifest has.
+/// Running service with copies of another spec than the manifest has.
 fn outdated(service: &Service, copies: u32) -> ObservedService {
     let mut seen = running(service, copies);
     if let Some(marks) = &mut seen.marks {
@@ -90,7 +90,7 @@ struct Farm {
 }
 
 impl Farm {
-    /// One GPU of so many MiB.
+    /// Farm with one GPU of `capacity` MiB.
     fn new(capacity: u64, services: Vec<(Service, ObservedService)>) -> Self {
         let seen: BTreeMap<ServiceName, ObservedService> =
             services.iter().map(|(service, seen)| (service.name.clone(), seen.clone())).collect();
@@ -126,7 +126,7 @@ impl Farm {
         Self { desired, observed }
     }
 
-    /// The plan: audited, and made twice.
+    /// Returns the plan, audited and made twice.
     fn plan(&self) -> Plan {
         let request = Request::default();
         let made = plan(&self.desired, &self.observed, &request);
@@ -140,7 +140,7 @@ impl Farm {
     }
 }
 
-/// `scale:web [scaled] 2>3 8 after stop:old`, a line each.
+/// One line for each step: `scale:web [scaled] 2>3 8 after stop:old`.
 fn text(plan: &Plan) -> String {
     let steps = plan.steps.iter().map(|step| {
         let copies = step.copies.map(|CopiesChange { from, to, surge, returns_mib }| {
@@ -191,7 +191,7 @@ fn a_scale_up_that_does_not_fit_is_blocked_with_its_arithmetic() {
 }
 
 #[test]
-fn a_scale_up_makes_lower_priorities_give_way_and_waits_for_them() {
+fn a_scale_up_preempts_lower_priorities_and_waits_for_them() {
     let web = Service { priority: 9, ..service("web", 3, 10) };
     let old = service("old", 1, 5);
     let farm = Farm::new(30, vec![(web.clone(), running(&web, 2)), (old.clone(), running(&old, 1))]);
@@ -237,19 +237,19 @@ fn a_rolling_update_changes_the_number_of_copies_along() {
 }
 
 #[test]
-fn an_update_without_memory_for_one_more_copy_is_refused_and_nothing_gives_way_for_it() {
+fn an_update_without_memory_for_one_more_copy_is_refused_and_preempts_nothing() {
     let web = Service { priority: 9, ..service("web", 2, 10) };
     let old = service("old", 1, 5);
     let farm = Farm::new(30, vec![(web.clone(), outdated(&web, 2)), (old.clone(), running(&old, 1))]);
     assert_eq!(
         farm.text(),
-        "blocked web: it is not updated, because that takes 1 copy more at a time: what it is made from has changed in \
-         the manifest; it needs 30 MiB (priority 9); GPU 0 has 30 − 5 old (priority 0) = 25"
+        "blocked web: it is not updated, because that takes 1 copy more at a time: its spec has changed in the \
+         manifest; it needs 30 MiB (priority 9); GPU 0 has 30 − 5 old (priority 0) = 25"
     );
 }
 
 #[test]
-fn copies_are_not_added_where_nothing_is_known_of_their_memory() {
+fn copies_are_not_added_where_their_memory_is_unknown() {
     let web = service("web", 3, 10);
     let faults: [fn(&mut Farm); 3] = [
         |farm| farm.observed.gpus_unknown = Some("the driver does not answer".to_owned()),
@@ -305,7 +305,7 @@ type Fault = fn(&mut Plan);
 fn the_audit_finds_what_is_wrong_with_a_change_of_copies() {
     let web = service("web", 3, 10);
     let cases: [(Fault, &str); 5] = [
-        (|plan| plan.steps[0].copies = None, "it does not say how many copies"),
+        (|plan| plan.steps[0].copies = None, "it has no number of copies"),
         (|plan| plan.steps[0].copies = Some(CopiesChange::scale(1, 3)), "it has 2 copies, not 1"),
         (|plan| plan.steps[0].copies = Some(CopiesChange::scale(2, 4)), "3 copies are wanted, not 4"),
         (|plan| plan.steps[0].vram_mib = Mebibytes(9), "that is not the memory of its copies"),
@@ -329,12 +329,12 @@ fn the_audit_finds_what_is_wrong_with_a_change_of_copies() {
     let mut crowded = one(web.clone(), running(&web, 2));
     crowded.observed.gpus.values_mut().for_each(|gpu| gpu.capacity = Mebibytes(25));
     let found = audit(&made, &crowded.desired, &crowded.observed, &Request::default());
-    assert!(found.iter().any(|finding| finding.contains("may come to")), "{found:?}");
+    assert!(found.iter().any(|finding| finding.contains("may reach")), "{found:?}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
-    /// Whatever scales, rolls, starts and stops beside each other: no order of the plan overcommits the GPU.
+    /// No order of a plan with scales, updates, starts and stops overcommits the GPU.
     #[test]
     fn no_change_of_copies_ever_overcommits(
         capacity in 5_u64..60,

@@ -1,4 +1,4 @@
-//! Containers that somebody else made use the GPUs that they were made with, wherever lcm would rather have them.
+//! Containers that lcm did not create use the GPUs that they were created with, regardless of placement.
 
 use lcm::model::facts::{GpuHolder, ProcessOwner, Reading};
 use lcm::model::plan::{Plan, Request};
@@ -16,7 +16,7 @@ fn manifest(gpu: &str) -> String {
     )
 }
 
-/// A container that does not run, on a host of so many GPUs.
+/// House with a container that does not run, on a host with these GPUs.
 fn house(gpu: &str, devices: Option<Devices>, gpus: &[u32]) -> House {
     let house = driven_house(&manifest(gpu), gpus);
     let theirs = ContainerFact {
@@ -34,15 +34,15 @@ fn these(names: &[&str]) -> Devices {
     Devices::These(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
-fn look(house: &House) -> Plan {
+fn inspect(house: &House) -> Plan {
     house.plan_for(&house.desired(Some("on")), &Request::default())
 }
 
 #[test]
-fn it_counts_on_the_gpu_that_it_was_made_with() {
+fn it_counts_on_the_gpu_that_it_was_created_with() {
     for devices in [these(&["1"]), these(&["GPU-1"])] {
         let house = house("", Some(devices), &[0, 1]);
-        let plan = look(&house);
+        let plan = inspect(&house);
         assert_lines(
             &text(&plan),
             "start:x [wanted_by_mode] 14336 on GPU-1
@@ -54,7 +54,7 @@ fn it_counts_on_the_gpu_that_it_was_made_with() {
 }
 
 #[test]
-fn a_gpu_that_others_have_blocks_it_with_that_gpus_arithmetic() {
+fn a_full_gpu_blocks_it_with_the_arithmetic_of_that_gpu() {
     let house = house("", Some(these(&["1"])), &[0, 1]);
     house.rewrite(&manifest("").replace("vram: 14GiB }", "vram: 14GiB, gpu: GPU-1, priority: 20 }"));
     assert_lines(
@@ -65,17 +65,17 @@ fn a_gpu_that_others_have_blocks_it_with_that_gpus_arithmetic() {
 }
 
 #[test]
-fn where_nobody_says_which_it_counts_on_each() {
+fn without_a_known_gpu_it_counts_on_each() {
     let cases = [
         (Some(Devices::All), "may use several GPUs", ""),
         (Some(these(&["0", "1"])), "may use several GPUs", ""),
-        (None, "does not tell which GPU it uses", ""),
+        (None, "does not show which GPU it uses", ""),
         (Some(these(&["MIG-of-another-host"])), "may use several GPUs", ""),
-        (Some(Devices::None), "was made without a GPU, as far as can be told", "gpu: none, or "),
+        (Some(Devices::None), "was made without a GPU, as far as is known", "gpu: none, or "),
     ];
     for (devices, why, none) in cases {
         let house = house("", devices, &[0, 1]);
-        let plan = look(&house);
+        let plan = inspect(&house);
         assert_lines(
             &text(&plan),
             "start:x [wanted_by_mode] 14336 on GPU-0+GPU-1
@@ -92,7 +92,7 @@ fn where_nobody_says_which_it_counts_on_each() {
 }
 
 #[test]
-fn one_that_runs_counts_where_it_is_measured() {
+fn a_running_one_counts_where_it_is_measured() {
     let house = house("", Some(Devices::All), &[0, 1]);
     house.sim.inject(|facts| {
         let theirs = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
@@ -106,40 +106,40 @@ fn one_that_runs_counts_where_it_is_measured() {
         gpu.used = memory;
         gpu.holders.push(GpuHolder { pid: 4711, program: "x".to_owned(), memory, owner });
     });
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert_lines(&text(&plan), "start:b [wanted_by_mode] 14336 on GPU-0");
     assert!(plan.warnings[0].ends_with("write which it uses, as gpu: GPU-1"), "{:?}", plan.warnings);
     house.apply("on");
 }
 
 #[test]
-fn the_manifest_says_which_of_those_that_it_may_use() {
+fn the_manifest_selects_among_the_gpus_that_it_may_use() {
     for (gpu, devices) in
         [(", gpu: GPU-1", None), (", gpu: GPU-1", Some(Devices::All)), (", gpu: { any: [GPU-1] }", None)]
     {
         let house = house(gpu, devices, &[0, 1]);
-        let plan = look(&house);
+        let plan = inspect(&house);
         assert!(text(&plan).starts_with("start:x [wanted_by_mode] 14336 on GPU-1\nstart:b"), "{gpu}: {}", text(&plan));
         assert!(plan.warnings.is_empty(), "{gpu}: {:?}", plan.warnings);
         house.apply("on");
     }
-    let both = look(&house(", gpu: { any: [GPU-0, GPU-1] }", Some(these(&["1"])), &[0, 1]));
+    let both = inspect(&house(", gpu: { any: [GPU-0, GPU-1] }", Some(these(&["1"])), &[0, 1]));
     assert!(text(&both).starts_with("start:x [wanted_by_mode] 14336 on GPU-1\n"), "{}", text(&both));
-    let pair = look(&house(", gpu: { count: 2 }", Some(Devices::All), &[0, 1]));
+    let pair = inspect(&house(", gpu: { count: 2 }", Some(Devices::All), &[0, 1]));
     assert!(text(&pair).starts_with("start:x [wanted_by_mode] 14336 on GPU-0+GPU-1\n"), "{}", text(&pair));
     assert!(pair.warnings.is_empty(), "{:?}", pair.warnings);
 }
 
 #[test]
-fn a_manifest_that_contradicts_its_container_is_told_and_not_believed() {
+fn a_manifest_that_contradicts_its_container_is_reported_and_overridden() {
     let cases = [
         (", gpu: GPU-0", "puts it on GPU 0"),
         (", gpu: [GPU-0, GPU-1]", "puts it on GPU 0 and GPU 1"),
         (", gpu: { count: 2 }", "gives it more"),
     ];
-    for (gpu, says) in cases {
+    for (gpu, claim) in cases {
         let house = house(gpu, Some(these(&["1"])), &[0, 1]);
-        let plan = look(&house);
+        let plan = inspect(&house);
         assert_lines(
             &text(&plan),
             "start:x [wanted_by_mode] 14336 on GPU-1
@@ -148,7 +148,7 @@ fn a_manifest_that_contradicts_its_container_is_told_and_not_believed() {
         assert_eq!(
             plan.warnings,
             [format!(
-                "x: container theirs was made with GPU 1, and the manifest {says}: it counts on GPU 1; write gpu: GPU-1, or make the container anew"
+                "x: container theirs was made with GPU 1, and the manifest {claim}: it counts on GPU 1; write gpu: GPU-1, or recreate the container"
             )]
         );
         house.apply("on");
@@ -158,7 +158,7 @@ fn a_manifest_that_contradicts_its_container_is_told_and_not_believed() {
 #[test]
 fn with_one_gpu_there_is_nothing_to_tell_apart() {
     for devices in [None, Some(these(&["1"])), Some(Devices::None)] {
-        let plan = look(&house("", devices, &[0]));
+        let plan = inspect(&house("", devices, &[0]));
         assert!(text(&plan).starts_with("start:x [wanted_by_mode] 14336 on GPU-0\n"), "{}", text(&plan));
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
     }
@@ -174,5 +174,5 @@ fn a_gpu_that_is_lost_or_not_there_blocks_it_by_name() {
     let lines = lost.plan("x");
     assert_lines(&lines, "blocked x [no_capacity] GPU 1 can't be used: it fell off the bus");
     let absent = house(", gpu: GPU-7", Some(these(&["1"])), &[0, 1]);
-    assert_lines(&absent.plan("x"), "blocked x [no_capacity] GPU GPU-7 is not there");
+    assert_lines(&absent.plan("x"), "blocked x [no_capacity] GPU GPU-7 is not found");
 }

@@ -1,4 +1,4 @@
-//! What makes a running service another than the manifest asks for, and what is recreated for it.
+//! Drift of running services from the manifest, and the recreations that follow.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ modes:
 }
 
 #[test]
-fn a_changed_spec_recreates_that_one_and_those_that_restart_with_it() {
+fn a_changed_spec_recreates_the_service_and_dependents_that_restart_with_it() {
     let house = House::new(&manifest("fast", ""));
     house.apply("on");
     assert_lines(&house.plan("on"), "");
@@ -71,13 +71,13 @@ fn kept_services_do_not_follow_the_manifest() {
     assert_lines(&house.plan("idle"), "");
     let plan = house.plan_for(&house.desired(Some("idle")), &Request::default());
     let kept: Vec<String> = plan.kept.iter().map(|kept| format!("{}: {}", kept.service, kept.message)).collect();
-    let told = [
-        "api: it may go on running, though it is not what the manifest describes: what it is made from has changed in \
-         the manifest",
-        "log: it may go on running",
-        "web: it may go on running",
+    let expected = [
+        "api: it may keep running, though it differs from the manifest: its spec has changed in the \
+         manifest",
+        "log: it may keep running",
+        "web: it may keep running",
     ];
-    assert_eq!(kept, told);
+    assert_eq!(kept, expected);
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
 }
 
@@ -91,7 +91,7 @@ fn a_moved_image_recreates() {
 }
 
 #[test]
-fn what_was_killed_is_started_again_and_nothing_else() {
+fn a_killed_service_is_started_again_and_nothing_else() {
     let house = House::new(&manifest("fast", ""));
     house.apply("on");
     house.sim.inject(|facts| {
@@ -113,7 +113,7 @@ fn what_was_killed_is_started_again_and_nothing_else() {
 }
 
 #[test]
-fn what_stopped_answering_is_restarted() {
+fn a_service_that_stopped_answering_is_restarted() {
     let house = House::new(
         "version: 1\nname: sick\nservices:\n  a: { process: { command: [a] }, health: { tcp: \"localhost:9\", timeout: 1s } }\n",
     );

@@ -1,5 +1,5 @@
-//! lcm in a container that ends with its job, and an engine of another machine: what can't be started from there is
-//! blocked by name, and all else goes on.
+//! lcm in a container that ends with its job, and an engine of another machine: services that can't be started from
+//! there are blocked by name, and all others proceed.
 
 use lcm::model::enclosure::EnclosureFact;
 use lcm::model::facts::{ListenerFact, ProcessOwner, Reading};
@@ -28,12 +28,12 @@ fn enclose(house: &House, lacks: &[&str]) {
 }
 
 const LACKS: [&str; 2] = ["--pid=host", "-v /run/lock:/run/lock"];
-const BARRED: &str = "[in_container] it is a process, and lcm runs in a container, with which it would end: start it by lcm \
-                      on the host";
+const BARRED: &str = "[in_container] lcm runs in a container, and a process started here would end with it; start the \
+                      service from the host";
 const UNSEEN: &str = "; to see and stop it from here, `docker run` needs --pid=host -v /run/lock:/run/lock";
 
 #[test]
-fn a_process_is_never_started_from_a_container_and_containers_go_on() {
+fn a_process_is_never_started_from_a_container_and_containers_are() {
     let house = House::new(MIXED);
     enclose(&house, &LACKS);
     assert_lines(
@@ -46,12 +46,9 @@ fn a_process_is_never_started_from_a_container_and_containers_go_on() {
         ),
     );
     house.apply("all");
-    // Whether a process that should be off runs on the host is not known.
+    // The state on the host of a process that should be off is unknown.
     let lines = house.plan("boxes");
-    assert!(
-        lines.contains("blocked job [in_container] it is not in mode boxes, and whether it runs can't be told"),
-        "{lines}"
-    );
+    assert!(lines.contains("blocked job [in_container] not part of mode boxes, but its state is unknown"), "{lines}");
 }
 
 #[test]
@@ -89,13 +86,13 @@ fn the_gpus_and_ports_of_another_machines_engine_are_not_this_hosts() {
     });
     let lines = house.plan("all");
     assert!(lines.contains("start:box") && lines.contains("start:job [wanted_by_mode] 8192"), "{lines}");
-    let blocked = "blocked gpu [remote_engine] it needs a GPU, and its engine is another machine's (it is reached over the \
+    let blocked = "blocked gpu [remote_engine] it needs a GPU, but its engine is another machine's (it is reached over the \
                    network)";
     assert!(lines.contains(blocked), "{lines}");
 }
 
 #[test]
-fn what_runs_at_another_machines_engine_takes_no_gpu_of_this_host_and_is_left() {
+fn a_container_at_another_machines_engine_takes_no_gpu_of_this_host_and_is_left() {
     let house = House::new(MIXED);
     house.apply("all");
     house.sim.inject(|facts| facts.docker_mut().elsewhere = Some("its socket is held by ssh (pid 7)".to_owned()));

@@ -1,4 +1,4 @@
-//! What earlier runs took is expected of the steps, and decides none of them.
+//! Estimates of steps from earlier runs, which affect no decision.
 
 use lcm::model::desired::Desired;
 use lcm::model::facts::{Estimates, Facts, HistoryFact};
@@ -33,20 +33,20 @@ fn made(desired: &Desired, facts: &Facts) -> Plan {
     plan
 }
 
-fn told(plan: &Plan) -> Vec<(&str, Option<u64>)> {
+fn estimates(plan: &Plan) -> Vec<(&str, Option<u64>)> {
     plan.steps.iter().map(|step| (step.id.as_str(), step.estimate_ms)).collect()
 }
 
 #[test]
-fn steps_take_as_long_as_they_took_and_without_a_past_they_are_the_same_steps() {
+fn estimates_are_earlier_durations_and_change_no_step() {
     let house = House::new(MANIFEST);
     house.apply("paint");
     let desired = house.desired(Some("write"));
-    let mut facts = house.look(&desired);
+    let mut facts = house.inspect(&desired);
     facts.history.insert("painter".into(), past(94_732, 4_100));
     facts.history.insert("writer".into(), past(30_000, 2_000));
     let mut plan = made(&desired, &facts);
-    assert_eq!(told(&plan), [("stop:painter", Some(4_100)), ("start:writer", Some(30_000))]);
+    assert_eq!(estimates(&plan), [("stop:painter", Some(4_100)), ("start:writer", Some(30_000))]);
 
     facts.history.clear();
     for step in &mut plan.steps {
@@ -56,11 +56,11 @@ fn steps_take_as_long_as_they_took_and_without_a_past_they_are_the_same_steps() 
 }
 
 #[test]
-fn of_a_start_that_is_under_way_the_rest_is_expected_and_nothing_when_it_is_overdue() {
+fn the_estimate_of_a_start_under_way_is_the_rest_and_none_when_it_is_overdue() {
     let house = House::new(MANIFEST);
     house.apply("paint");
     let desired = house.desired(Some("paint"));
-    let mut facts = house.look(&desired);
+    let mut facts = house.inspect(&desired);
     facts.probes.clear();
     let probe = serde_json::from_str(r#"{ "health": { "failed": { "failures": 1, "detail": "refused" } } }"#);
     facts.probes.insert("painter".into(), probe.expect("a reading"));

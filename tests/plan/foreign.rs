@@ -1,5 +1,5 @@
-//! A process or container that is not the project's and holds a port of a service: it is not the service, though it answers
-//! as that would. It blocks the start by name, and is never touched.
+//! A foreign process or container that holds a port of a service: it is not the service, though it answers as the
+//! service would. It blocks the start by name, and is never touched.
 
 use lcm::model::facts::{ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
 use lcm::model::lifecycle::State;
@@ -28,7 +28,7 @@ fn squat(house: &House, owner: &ProcessOwner) {
         let owner = owner.clone();
         facts.listeners =
             Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
-        // As it answers: an observation has no such reading of what does not run, and none may be believed.
+        // The foreign process answers the probe. A service that does not run has no such reading, and none may count.
         let health = Some(ProbeReading::Passed);
         facts.probes.insert(ServiceName::new("a"), ProbeFacts { health, busy: None });
     });
@@ -41,13 +41,13 @@ fn squatted(run: &str, owner: &ProcessOwner) -> House {
 }
 
 #[test]
-fn what_answers_in_a_services_place_blocks_by_name() {
+fn a_foreign_listener_blocks_the_service_by_name() {
     for run in RUNS {
         let house = squatted(run, &ProcessOwner::Foreign);
         assert_lines(&house.plan("on"), TAKEN);
         let lines = house.plan("all");
         assert!(lines.contains(TAKEN) && lines.contains("blocked c [dependency]"), "{run}: {lines}");
-        assert!(lines.contains("start:b"), "what it has nothing to do with goes on: {run}: {lines}");
+        assert!(lines.contains("start:b"), "unrelated services start: {run}: {lines}");
     }
     let owner = ProcessOwner::Service { project: "elsewhere".into(), service: "a".into() };
     assert_lines(
@@ -57,7 +57,7 @@ fn what_answers_in_a_services_place_blocks_by_name() {
 }
 
 #[test]
-fn the_port_of_a_proxy_is_none_that_the_service_needs() {
+fn the_service_does_not_need_the_port_of_a_proxy() {
     let manifest = manifest(RUNS[0]).replace("9000/\"", "9000/\", listener: any");
     let house = House::new(&manifest);
     squat(&house, &ProcessOwner::Foreign);
@@ -65,11 +65,11 @@ fn the_port_of_a_proxy_is_none_that_the_service_needs() {
 }
 
 #[test]
-fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
+fn a_service_whose_port_is_taken_reports_that_and_does_not_run() {
     for run in RUNS {
         let house = squatted(run, &ProcessOwner::Foreign);
         let desired = house.desired(Some("on"));
-        let seen = observe(&house.look(&desired), &desired).services.remove(&ServiceName::new("a")).expect("a");
+        let seen = observe(&house.inspect(&desired), &desired).services.remove(&ServiceName::new("a")).expect("a");
         assert!(seen.detail.ends_with("; port 9000 is held by python3 (pid 4711)"), "{run}: {}", seen.detail);
         assert!(seen.state.is_not_running() && !seen.holds_capacity, "{run}: {:?}", seen.state);
         assert_ne!(seen.state, State::Online);
@@ -77,14 +77,14 @@ fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
 }
 
 #[test]
-fn where_nothing_wants_the_port_it_is_left_alone() {
+fn a_foreign_listener_on_an_unneeded_port_is_left_alone() {
     for run in RUNS {
         assert_lines(&squatted(run, &ProcessOwner::Foreign).plan("off"), "");
     }
 }
 
 #[test]
-fn what_is_ours_still_goes_on_down() {
+fn our_services_are_still_stopped_by_down() {
     let house = House::new(&manifest(RUNS[1]));
     house.apply("on");
     house.apply("off");

@@ -1,5 +1,5 @@
-//! Services that gave GPU memory back: satisfied while it is free for them, woken where others have taken it and matter
-//! less, and else blocked with the arithmetic.
+//! Services that gave GPU memory back: satisfied while it is free for them, woken where others of lower priority
+//! have taken it, and else blocked with the arithmetic.
 
 use lcm::model::facts::{ProbeFacts, ProbeReading};
 use lcm::model::holds::Hold;
@@ -13,7 +13,7 @@ use lcm::sim::{Behaviour, Sleep};
 use crate::gpus::driven_house;
 use crate::house::{House, assert_lines, text};
 
-/// A coder that gives its memory back when it is asked to, and a painter of this priority that takes it.
+/// Manifest of a coder that can be evicted, and a painter of this priority that takes its memory.
 fn manifest(painter: i64) -> String {
     format!(
         r"
@@ -36,12 +36,12 @@ modes:
     )
 }
 
-/// The coder was evicted for the painter, and holds 1 GiB.
+/// House whose coder was evicted for the painter, and holds 1 GiB.
 fn evicted_with(manifest: &str) -> House {
     let house = driven_house(manifest, &[0]);
     house.sim.set_behaviour("coder", Behaviour { evicts_to: Some(Mebibytes(1 << 10)), ..Behaviour::default() });
     house.apply("chat");
-    // Evicted for one that matters more; later that may matter less.
+    // Evicted for a service of higher priority, whose priority may be lower later.
     house.rewrite(&manifest.replace("priority: 1 }", "priority: 20 }"));
     house.apply("paint");
     house.rewrite(manifest);
@@ -52,7 +52,7 @@ fn evicted(painter: i64) -> House {
     evicted_with(&manifest(painter))
 }
 
-fn look(house: &House, mode: &str) -> Plan {
+fn inspect(house: &House, mode: &str) -> Plan {
     house.plan_for(&house.desired(Some(mode)), &Request::default())
 }
 
@@ -67,9 +67,9 @@ fn holds(house: &House, index: usize, memory: u64) {
 const GAVE_BACK: &str = "it runs, but gave back 19 456 of its 20 480 MiB on GPU 0, and others have taken that since";
 
 #[test]
-fn memory_that_one_of_higher_priority_has_taken_blocks_with_the_arithmetic() {
+fn memory_taken_by_a_higher_priority_blocks_with_the_arithmetic() {
     let house = evicted(20);
-    let plan = look(&house, "talk");
+    let plan = inspect(&house, "talk");
     assert_lines(
         &text(&plan),
         &format!(
@@ -79,7 +79,7 @@ fn memory_that_one_of_higher_priority_has_taken_blocks_with_the_arithmetic() {
     );
     let gpu = &plan.gpus[0];
     assert_eq!((gpu.before_mib, gpu.after_mib), (Mebibytes(19 << 10), Mebibytes(19 << 10)), "what is there counts");
-    assert_eq!(plan.warnings, Vec::<String>::new(), "nothing is overcommitted as it is");
+    assert_eq!(plan.warnings, Vec::<String>::new(), "nothing is overcommitted");
     let given = &plan.given_back[0];
     assert_eq!((given.declared_mib, given.counts_mib), (Mebibytes(20 << 10), Mebibytes(1 << 10)));
     let effects = house.sim.effects();
@@ -88,17 +88,17 @@ fn memory_that_one_of_higher_priority_has_taken_blocks_with_the_arithmetic() {
 }
 
 #[test]
-fn one_of_lower_priority_gives_way_and_the_service_is_woken() {
+fn a_lower_priority_is_preempted_and_the_service_is_woken() {
     let house = evicted(1);
-    let plan = look(&house, "talk");
+    let plan = inspect(&house, "talk");
     assert_lines(
         &text(&plan),
         "stop:painter [preempted] 18432 on GPU-0
          wake:coder [memory_given_back] 19456 on GPU-0 after stop:painter",
     );
-    assert_eq!(plan.steps[1].reason.message, format!("{GAVE_BACK}; mode talk wants it"));
+    assert_eq!(plan.steps[1].reason.message, format!("{GAVE_BACK}; wanted by mode talk"));
     assert_eq!(plan.steps[1].reason.by.as_deref(), Some("talk"));
-    assert!(plan.steps[0].reason.message.starts_with("coder (priority 10) needs its room"), "{:?}", plan.steps[0]);
+    assert!(plan.steps[0].reason.message.starts_with("preempted by coder (priority 10 > 1)"), "{:?}", plan.steps[0]);
     let gpu = &plan.gpus[0];
     assert_eq!((gpu.peak_mib, gpu.after_mib), (Mebibytes(20 << 10), Mebibytes(20 << 10)));
     house.apply("talk");
@@ -107,19 +107,19 @@ fn one_of_lower_priority_gives_way_and_the_service_is_woken() {
 }
 
 #[test]
-fn what_lcm_put_to_sleep_is_woken_though_its_memory_is_free_again() {
+fn a_service_that_lcm_evicted_is_woken_though_its_memory_is_free_again() {
     let house = evicted(20);
     let stop = Request { purpose: Purpose::Stop, targets: ["painter".into()].into(), ..Request::default() };
     house.try_apply(&house.desired(Some("paint")), &stop);
     assert_lines(&house.plan("talk"), "wake:coder [memory_given_back] 19456 on GPU-0");
     house.apply("talk");
-    // Unloaded by itself after that, it has nothing to be woken from.
+    // After it unloads by itself, there is no eviction to undo.
     holds(&house, 0, 1 << 10);
     assert_lines(&house.plan("talk"), "");
 }
 
 #[test]
-fn one_that_may_stay_evicted_is_evicted_and_not_stopped() {
+fn a_kept_service_is_evicted_and_not_stopped() {
     let painter = "priority: 1, evict: { exec: [unload], resident: 2GiB } }";
     let house = evicted(1);
     house.rewrite(&manifest(1).replace("priority: 1 }", painter));
@@ -132,7 +132,7 @@ fn one_that_may_stay_evicted_is_evicted_and_not_stopped() {
 }
 
 #[test]
-fn what_goes_anyway_makes_room_for_a_wake() {
+fn a_service_that_stops_anyway_frees_memory_for_a_wake() {
     let house = evicted(20);
     assert_lines(
         &house.plan("chat"),
@@ -143,29 +143,29 @@ fn what_goes_anyway_makes_room_for_a_wake() {
 }
 
 #[test]
-fn without_a_call_its_memory_is_made_free_and_kept_for_it() {
+fn without_a_wake_call_its_memory_is_freed_and_reserved() {
     let manifest = manifest(1).replace("    wake: { exec: [load] }\n", "");
     let house = evicted_with(&manifest);
     house.apply("talk");
     let used = house.sim.world().gpus.known().expect("GPUs")[0].used;
     assert_eq!(used, Some(Mebibytes(1 << 10)), "it loads by itself");
-    assert_eq!(look(&house, "talk").gpus[0].before_mib, Mebibytes(20 << 10), "what is free is reserved for it");
+    assert_eq!(inspect(&house, "talk").gpus[0].before_mib, Mebibytes(20 << 10), "what is free is reserved for it");
     assert!(house.plan("both").contains("blocked painter [no_capacity]"), "{}", house.plan("both"));
 }
 
 #[test]
-fn one_that_has_not_taken_its_memory_yet_is_satisfied_while_that_is_free() {
+fn a_service_that_has_not_taken_its_memory_yet_is_satisfied_while_that_is_free() {
     let house = driven_house(&manifest(20), &[0]);
     house.sim.set_behaviour("coder", Behaviour { takes: Some(Mebibytes(300)), ..Behaviour::default() });
     house.apply("chat");
-    let plan = look(&house, "chat");
+    let plan = inspect(&house, "chat");
     assert_lines(&text(&plan), "");
     assert_eq!(plan.gpus[0].before_mib, Mebibytes(20 << 10));
     assert!(plan.given_back.is_empty());
 }
 
 #[test]
-fn one_that_gave_memory_back_by_itself_is_as_one_that_was_evicted() {
+fn a_service_that_gave_memory_back_by_itself_is_treated_as_evicted() {
     let house = driven_house(&manifest(20), &[0]);
     house.apply("chat");
     holds(&house, 0, 1 << 10);
@@ -181,29 +181,29 @@ fn one_that_gave_memory_back_by_itself_is_as_one_that_was_evicted() {
 }
 
 #[test]
-fn nine_tenths_of_what_is_declared_are_enough() {
+fn nine_tenths_of_the_declared_memory_are_enough() {
     let house = evicted(20);
     house.rewrite(&manifest(20).replace("20GiB", "6GiB"));
     holds(&house, 0, 5_530);
     holds(&house, 1, 18_500);
     let asleep = |memory| {
         holds(&house, 0, memory);
-        look(&house, "both").blocked.len()
+        inspect(&house, "both").blocked.len()
     };
     assert_eq!((asleep(5_530), asleep(5_500)), (0, 1));
 }
 
 #[test]
-fn a_driver_that_tells_no_shares_changes_nothing() {
+fn a_driver_that_reports_no_shares_changes_nothing() {
     let house = evicted(20);
     house.sim.silence();
-    let plan = look(&house, "talk");
+    let plan = inspect(&house, "talk");
     assert_lines(&text(&plan), "");
-    assert!(plan.warnings[0].contains("does not tell what each process holds"), "{:?}", plan.warnings);
+    assert!(plan.warnings[0].contains("does not report the memory of each process"), "{:?}", plan.warnings);
 }
 
 #[test]
-fn what_loads_or_is_not_known_to_answer_counts_in_full() {
+fn a_service_that_loads_or_is_not_known_to_answer_counts_in_full() {
     let manifest = manifest(1).replace(
         "    wake: { exec: [load] }",
         "    wake: { exec: [load] }\n    health: { http: \"http://localhost:9000/\", warm_time: 10h }",
@@ -214,21 +214,21 @@ fn what_loads_or_is_not_known_to_answer_counts_in_full() {
         facts.probes.insert("coder".into(), ProbeFacts { health, busy: None });
     });
     house.sim.set_behaviour("coder", Behaviour { never_healthy: true, ..Behaviour::default() });
-    let plan = look(&house, "talk");
+    let plan = inspect(&house, "talk");
     assert!(!text(&plan).contains("wake:coder"), "{}", text(&plan));
     assert_eq!(plan.gpus[0].before_mib, Mebibytes(38 << 10));
-    assert!(plan.warnings.iter().any(|warning| warning.contains("overcommitted as it is")), "{:?}", plan.warnings);
+    assert!(plan.warnings.iter().any(|warning| warning.contains("is overcommitted")), "{:?}", plan.warnings);
 }
 
 #[test]
-fn nothing_is_woken_that_an_operator_holds() {
+fn a_held_service_is_not_woken() {
     let house = evicted(1);
-    house.say("coder", Some(Hold::Maintain));
+    house.set_hold("coder", Some(Hold::Maintain));
     assert_lines(&house.plan("talk"), "held coder [maintenance]");
 }
 
 #[test]
-fn a_one_shot_wakes_as_a_start_would_take_the_room() {
+fn a_one_shot_wakes_a_service_as_it_would_start_it() {
     for (priority, steps) in [(1, 2), (20, 0)] {
         let house = evicted(priority);
         let request = Request { purpose: Purpose::Start, targets: ["coder".into()].into(), ..Request::default() };
@@ -238,7 +238,7 @@ fn a_one_shot_wakes_as_a_start_would_take_the_room() {
 }
 
 #[test]
-fn strictness_and_targets_are_kept_to() {
+fn wakes_obey_strict_and_targets() {
     let strict = Request { strict: true, ..Request::default() };
     let house = evicted(20);
     assert!(house.plan_with("talk", &strict).starts_with("blocked coder"));
@@ -249,7 +249,7 @@ fn strictness_and_targets_are_kept_to() {
 }
 
 #[test]
-fn dependents_of_what_is_woken_run_on() {
+fn dependents_of_a_woken_service_keep_running() {
     let more = "  web: { process: { command: [web] }, depends_on: [coder] }\nmodes:";
     let manifest = manifest(1).replace("modes:", more).replace("talk: { services: [coder]", "talk: { services: [web]");
     let house = driven_house(&manifest, &[0]);
@@ -267,24 +267,25 @@ fn dependents_of_what_is_woken_run_on() {
 }
 
 #[test]
-fn a_start_of_higher_priority_takes_what_is_not_there_for_the_one_that_sleeps() {
+fn a_start_of_higher_priority_takes_the_memory_that_a_sleeping_one_lacks() {
     let more = "  giant: { process: { command: [giant] }, vram: 23GiB, priority: 30 }\nmodes:\n  big: { services: [coder, giant] }";
     let house = evicted_with(&manifest(20).replace("modes:", more));
-    let plan = look(&house, "big");
+    let plan = inspect(&house, "big");
     assert!(text(&plan).starts_with(
         "stop:painter [not_in_mode] 18432 on GPU-0\nstart:giant [wanted_by_mode] 23552 on GPU-0 after stop:painter\n\
          blocked coder [no_capacity]"
     ), "{}", text(&plan));
-    // With the painter gone, what the coder gave back would be free for it: the plan gives it to the giant.
+    // With the painter stopped, the memory that the coder gave back would be free for it; the plan gives it to the
+    // giant.
     house.sim.release(plan.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect());
     house.apply("big");
 }
 
-/// The plan, changed by a test, and what it was made for.
+/// Findings of the audit for a plan with a changed wake, or a changed observation.
 fn audited(change: impl FnOnce(&mut Step, &mut Observed)) -> Vec<String> {
     let house = evicted(1);
     let desired = house.desired(Some("talk"));
-    let mut observed = observe(&house.look(&desired), &desired);
+    let mut observed = observe(&house.inspect(&desired), &desired);
     let mut plan = lcm::plan::plan(&desired, &observed, &Request::default());
     let wake = plan.steps.iter_mut().find(|step| step.id.as_str() == "wake:coder").expect("a wake");
     change(wake, &mut observed);
@@ -292,10 +293,10 @@ fn audited(change: impl FnOnce(&mut Step, &mut Observed)) -> Vec<String> {
 }
 
 #[test]
-fn the_audit_judges_wakes() {
+fn the_audit_checks_wakes() {
     assert_eq!(audited(|_, _| ()), Vec::<String>::new());
     let findings = audited(|step, _| step.needs.clear());
-    assert!(findings.iter().any(|finding| finding.contains("may come to")), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding.contains("may reach")), "{findings:?}");
     let findings = audited(|step, _| step.vram_mib = Mebibytes(1));
     assert!(findings.contains(&"wake:coder: that is not what it gave back on GPU GPU-0".to_owned()), "{findings:?}");
     let findings = audited(|step, _| step.service = "painter".into());
@@ -307,11 +308,11 @@ fn the_audit_judges_wakes() {
 }
 
 #[test]
-fn what_was_woken_and_sleeps_again_is_woken_again() {
+fn a_woken_service_that_sleeps_again_is_woken_again() {
     let house = evicted(1);
     house.apply("talk");
     let sleep = Sleep { from: std::time::Duration::ZERO, until: None, to: Mebibytes(1 << 10) };
     house.sim.set_behaviour("coder", Behaviour { sleeps: vec![sleep], ..Behaviour::default() });
-    assert_eq!(look(&house, "talk").steps.len(), 0, "what it gives back is free for it");
-    assert_eq!(look(&house, "talk").kept[0].service.as_str(), "coder");
+    assert_eq!(inspect(&house, "talk").steps.len(), 0, "what it gives back is free for it");
+    assert_eq!(inspect(&house, "talk").kept[0].service.as_str(), "coder");
 }

@@ -1,4 +1,4 @@
-//! Services on GPUs that are lost, or that the manifest does not mean any more; and what is told of GPUs alone.
+//! Services on GPUs that are lost, or that the manifest no longer names; and warnings about GPUs.
 
 use lcm::model::facts::{GpuFact, ProbeFacts, ProbeReading, Reading};
 use lcm::model::names::GpuId;
@@ -9,7 +9,7 @@ use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines, text};
 
-/// A GPU of 24 GiB that a driver tells of; nothing is on it.
+/// GPU of 24 GiB that a driver reports; nothing is on it.
 pub(crate) fn driven(index: u32) -> GpuFact {
     GpuFact {
         id: GpuId::new(format!("GPU-{index}")),
@@ -24,7 +24,7 @@ pub(crate) fn driven(index: u32) -> GpuFact {
     }
 }
 
-/// A world with these GPUs, of which a driver tells.
+/// House with these GPUs, which a driver reports.
 pub(crate) fn driven_house(manifest: &str, indices: &[u32]) -> House {
     let house = House::new(manifest);
     let gpus = indices.iter().map(|index| driven(*index)).collect();
@@ -43,7 +43,7 @@ fn manifest(gpu: &str) -> String {
     )
 }
 
-fn look(house: &House) -> Plan {
+fn inspect(house: &House) -> Plan {
     house.plan_for(&house.desired(None), &Request::default())
 }
 
@@ -59,7 +59,7 @@ fn kept(house: &House) -> String {
 }
 
 #[test]
-fn a_gpu_that_the_driver_has_no_more_is_left_for_another_by_what_fails_too() {
+fn a_failing_service_moves_off_a_gpu_that_the_driver_no_longer_lists() {
     let house = driven_house(&manifest(", health: { http: \"http://localhost:9000/\" }"), &[0, 1]);
     house.apply("on");
     gpus_of(&house, |gpus| drop(gpus.remove(0)));
@@ -71,24 +71,24 @@ fn a_gpu_that_the_driver_has_no_more_is_left_for_another_by_what_fails_too() {
         let tree = &mut facts.processes_mut().trees.known_mut().expect("trees")[0];
         tree.started_at = Some("2026-01-01T00:00:00Z".parse().expect("a time"));
     });
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert_lines(&text(&plan), "stop:a [gpu_lost]\nstart:a [gpu_lost] 8192 on GPU-1 after stop:a");
-    assert_eq!(plan.steps[0].reason.message, "GPU GPU-0, which it runs on, is not there any more");
+    assert_eq!(plan.steps[0].reason.message, "GPU GPU-0, which it runs on, is gone");
 }
 
 #[test]
-fn a_shorter_list_of_the_driver_proves_nothing_against_what_answers() {
+fn a_shorter_list_of_the_driver_does_not_move_a_service_that_answers() {
     let house = driven_house(&manifest(""), &[0, 1]);
     house.apply("on");
     gpus_of(&house, |gpus| drop(gpus.remove(0)));
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert_lines(&text(&plan), "");
     assert_warns(
         &plan,
-        &["a answers, but the driver does not list GPU GPU-0, which a was placed on; it is left as it is, and `lcm \
-           restart a` places it anew"],
+        &["a answers, but the driver does not list GPU GPU-0, which a was placed on; it is left as it is; `lcm \
+           restart a` places it again"],
     );
-    assert_eq!(kept(&house), "it may go on running");
+    assert_eq!(kept(&house), "it may keep running");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_gpu_that_fell_off_the_bus_is_lost_too() {
         gpus[0].lost = Some("it fell off the bus".to_owned());
         (gpus[0].used, gpus[0].holders) = (None, Vec::new());
     });
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert!(text(&plan).starts_with("stop:a [gpu_lost] 8192 on GPU-0\nstart:a [gpu_lost]"), "{}", text(&plan));
     assert_eq!(plan.steps[0].reason.message, "GPU 0, which it runs on, is lost: it fell off the bus");
     assert_warns(&plan, &["GPU 0 can't be used: it fell off the bus"]);
@@ -113,19 +113,19 @@ fn a_shorter_list_in_the_manifest_loses_no_gpu() {
     house.apply("on");
     house.rewrite(&devices("{ index: 0, vram: 24GiB }"));
     assert_lines(&house.plan("on"), "");
-    // Nobody knows where it is, so it counts wherever it may be.
-    assert_eq!(look(&house).gpus[0].before_mib, Mebibytes(8 << 10));
+    // Its GPU is unknown, so it counts on every GPU that it may use.
+    assert_eq!(inspect(&house).gpus[0].before_mib, Mebibytes(8 << 10));
 }
 
 #[test]
-fn what_cannot_be_read_is_not_lost() {
+fn an_unread_gpu_is_not_lost() {
     let house = driven_house(&manifest(""), &[0, 1]);
     house.apply("on");
     house.sim.inject(|facts| facts.gpus = Reading::Unknown("the driver hangs".to_owned()));
     assert_lines(&house.plan("on"), "");
 }
 
-/// It is known by its place alone, or was read before.
+/// The GPU is known by its position alone, or was read before.
 #[test]
 fn a_gpu_that_cannot_be_read_is_not_lost_and_nothing_is_started_there() {
     for id in ["gpu-0", "GPU-0"] {
@@ -135,19 +135,19 @@ fn a_gpu_that_cannot_be_read_is_not_lost_and_nothing_is_started_there() {
             let unread = GpuFact { id: GpuId::new(id), used: None, capacity: Mebibytes::ZERO, ..driven(0) };
             gpus[0] = GpuFact { unreadable: Some("it does not answer".to_owned()), ..unread };
         });
-        let plan = look(&house);
+        let plan = inspect(&house);
         assert_lines(&text(&plan), "");
         assert_eq!(plan.gpus[0].before_mib, Mebibytes(8 << 10), "it counts where it may be");
         assert_warns(&plan, &["GPU 0 can't be used: it does not answer"]);
-        assert_eq!(kept(&house), "it may go on running");
+        assert_eq!(kept(&house), "it may keep running");
         for (gpu, why) in [
             (", gpu: 0", "GPU 0 can't be used: it does not answer"),
             (", gpu: GPU-9", "GPU GPU-9 is not found, and GPU 0 can't be used: it does not answer"),
-            (", gpu: { count: 2 }", "it wants 2 GPUs, and there are 1; GPU 0 can't be used: it does not answer"),
+            (", gpu: { count: 2 }", "it needs 2 GPUs, but only 1 are usable; GPU 0 can't be used: it does not answer"),
         ] {
             let fresh = driven_house(&manifest(gpu), &[0, 1]);
             gpus_of(&fresh, |gpus| gpus[0].unreadable = Some("it does not answer".to_owned()));
-            let plan = look(&fresh);
+            let plan = inspect(&fresh);
             assert_eq!(plan.blocked[0].reason.message, why);
             assert_eq!(plan.blocked[0].reason.code, lcm::model::plan::ReasonCode::Unknown);
         }
@@ -155,20 +155,20 @@ fn a_gpu_that_cannot_be_read_is_not_lost_and_nothing_is_started_there() {
 }
 
 #[test]
-fn a_manifest_that_means_another_gpu_moves_it() {
+fn a_manifest_that_names_another_gpu_moves_it() {
     let house = driven_house(&manifest(", gpu: 0"), &[0, 1]);
     house.apply("on");
     house.rewrite(&manifest(", gpu: { any: [0, 1] }"));
     assert_lines(&house.plan("on"), "");
     house.rewrite(&manifest(", gpu: 1"));
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert_lines(
         &text(&plan),
         "stop:a [wrong_gpu] 8192 on GPU-0
          start:a [wrong_gpu] 8192 on GPU-1 after stop:a",
     );
-    assert_eq!(plan.steps[0].reason.message, "it was placed on GPU 0, and the manifest puts it elsewhere by now");
-    assert!(kept(&house).ends_with("the manifest puts it elsewhere by now"), "{}", kept(&house));
+    assert_eq!(plan.steps[0].reason.message, "it was placed on GPU 0, and the manifest now places it elsewhere");
+    assert!(kept(&house).ends_with("the manifest now places it elsewhere"), "{}", kept(&house));
     house.apply("on");
     house.rewrite(&manifest(", gpu: { count: 2 }"));
     assert_lines(
@@ -180,26 +180,28 @@ fn a_manifest_that_means_another_gpu_moves_it() {
 }
 
 #[test]
-fn a_driver_that_comes_later_changes_no_place() {
+fn a_driver_that_appears_later_moves_nothing() {
     let devices = "gpus: { devices: [{ index: 0, vram: 24GiB }, { index: 1, vram: 24GiB }] }\n";
     let house = House::new(&format!("{devices}{}", manifest(", gpu: 1")));
     house.apply("on");
     house.sim.inject(|facts| facts.gpus = Reading::Known(vec![driven(0), driven(1)]));
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert_lines(&text(&plan), "");
     assert_eq!((plan.gpus[0].before_mib, plan.gpus[1].before_mib), (Mebibytes::ZERO, Mebibytes(8 << 10)));
 }
 
 #[test]
-fn an_index_is_warned_about_where_there_are_several() {
-    let warned = |gpu: &str, indices: &[u32]| look(&driven_house(&manifest(gpu), indices)).warnings;
+fn an_index_gets_a_warning_with_several_gpus() {
+    let warned = |gpu: &str, indices: &[u32]| inspect(&driven_house(&manifest(gpu), indices)).warnings;
     assert_eq!(
         warned(", gpu: 1", &[0, 1]),
-        ["a: with several GPUs an index may mean another one after the next boot: write GPU-1 for 1"]
+        ["a: with several GPUs an index may refer to another one after the next boot: write GPU-1 for 1"]
     );
     assert_eq!(
         warned(", gpu: [0, 1]", &[0, 1]),
-        ["a: with several GPUs an index may mean another one after the next boot: write GPU-0 for 0 and GPU-1 for 1"]
+        [
+            "a: with several GPUs an index may refer to another one after the next boot: write GPU-0 for 0 and GPU-1 for 1"
+        ]
     );
     for (gpu, indices) in [(", gpu: 0", &[0][..]), (", gpu: GPU-1", &[0, 1]), ("", &[0, 1])] {
         assert!(warned(gpu, indices).is_empty(), "{gpu}: {:?}", warned(gpu, indices));
@@ -207,18 +209,18 @@ fn an_index_is_warned_about_where_there_are_several() {
 }
 
 #[test]
-fn a_declared_gpu_that_the_driver_does_not_have_is_told() {
+fn a_declared_gpu_that_the_driver_does_not_list_is_reported() {
     let devices = "gpus: { devices: [{ index: 0, vram: 24GiB }, { index: 3, vram: 24GiB }] }\n";
     let house = driven_house(&format!("{devices}{}", manifest("")), &[0]);
-    assert_warns(&look(&house), &["gpus.devices declares GPU 3, and the driver has none such: it does not count"]);
+    assert_warns(&inspect(&house), &["gpus.devices declares GPU 3, but the driver does not list it: it is ignored"]);
 }
 
 #[test]
-fn unproven_is_said_where_a_gpu_is_only_declared() {
-    let unproven = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
+fn an_only_declared_gpu_gets_a_warning_that_it_is_not_measured() {
+    let not_measured = "GPU memory is not measured: no GPU driver found; using the sizes in the manifest";
     let devices = "gpus: { devices: [{ index: 0, vram: 24GiB }] }\n";
-    assert_warns(&look(&House::new(&format!("{devices}{}", manifest("")))), &[unproven]);
-    assert_warns(&look(&driven_house(&manifest(""), &[0])), &[]);
+    assert_warns(&inspect(&House::new(&format!("{devices}{}", manifest("")))), &[not_measured]);
+    assert_warns(&inspect(&driven_house(&manifest(""), &[0])), &[]);
 }
 
 fn instance(parent: u32, place: u32) -> GpuFact {
@@ -230,24 +232,24 @@ fn a_count_is_of_whole_gpus_and_one_instance_is_enough_for_auto() {
     let house = driven_house(&manifest(", gpu: { count: 2 }"), &[0]);
     gpus_of(&house, |gpus| gpus.extend([instance(1, 0), instance(1, 1)]));
     assert_lines(
-        &text(&look(&house)),
-        "blocked a [no_capacity] it wants 2 GPUs, and there are 1; 2 MIG instances do not count: a process can use only one",
+        &text(&inspect(&house)),
+        "blocked a [no_capacity] it needs 2 GPUs, but only 1 are usable; 2 MIG instances do not count: a process can use only one",
     );
     gpus_of(&house, |gpus| gpus.push(driven(2)));
-    assert_lines(&text(&look(&house)), "start:a [wanted_by_mode] 8192 on GPU-0+GPU-2");
+    assert_lines(&text(&inspect(&house)), "start:a [wanted_by_mode] 8192 on GPU-0+GPU-2");
     gpus_of(&house, |gpus| gpus.retain(|gpu| gpu.id.is_instance()));
     house.rewrite(&manifest(""));
-    assert_lines(&text(&look(&house)), "start:a [wanted_by_mode] 8192 on MIG-1-0");
+    assert_lines(&text(&inspect(&house)), "start:a [wanted_by_mode] 8192 on MIG-1-0");
     house.rewrite(&manifest(", gpu: { any: [MIG-1-0, MIG-1-1] }"));
-    assert_lines(&text(&look(&house)), "start:a [wanted_by_mode] 8192 on MIG-1-0");
+    assert_lines(&text(&inspect(&house)), "start:a [wanted_by_mode] 8192 on MIG-1-0");
 }
 
 #[test]
 fn instances_are_not_used_together() {
     let house = driven_house(&manifest(", gpu: [0, 1]"), &[0]);
     gpus_of(&house, |gpus| gpus.push(instance(1, 0)));
-    let told = text(&look(&house));
-    assert!(told.starts_with("blocked a [no_capacity] it wants MIG-1-0 together with other GPUs"), "{told}");
+    let found = text(&inspect(&house));
+    assert!(found.starts_with("blocked a [no_capacity] it requests MIG-1-0 together with other GPUs"), "{found}");
 }
 
 fn declaring(devices: &str) -> String {
@@ -255,35 +257,38 @@ fn declaring(devices: &str) -> String {
 }
 
 #[test]
-fn what_is_declared_goes_over_the_drivers_figure_and_both_are_named() {
+fn the_declared_size_overrides_the_drivers_and_both_are_named() {
     let house = driven_house(&declaring("{ index: 0, vram: 110GiB }"), &[0]);
     gpus_of(&house, |gpus| gpus[0].capacity = Mebibytes(512));
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert_lines(&text(&plan), "start:a [wanted_by_mode] 8192 on GPU-0");
     assert_eq!(plan.gpus[0].capacity_mib, Mebibytes(110 << 10));
     assert_warns(
         &plan,
-        &["gpus.devices declares 112 640 MiB for GPU 0, and the driver reports 512 MiB: the declared figure counts; \
+        &["gpus.devices declares 112 640 MiB for GPU 0, but the driver reports 512 MiB; using the declared size: \
            remove it to use the driver's, or add `unified: true` where GPU 0 uses the host's memory"],
     );
     gpus_of(&house, |gpus| gpus[0].capacity = Mebibytes(110 << 10));
-    assert_warns(&look(&house), &[]);
+    assert_warns(&inspect(&house), &[]);
 }
 
 #[test]
 fn a_gpu_that_uses_the_hosts_memory_never_has_more_than_the_host() {
-    // As it is read then: the host has 64 GiB.
+    // The reading of a unified GPU: the host has 64 GiB.
     let house = driven_house(&declaring("{ index: 0, vram: 110GiB, unified: true }"), &[0]);
     gpus_of(&house, |gpus| gpus[0].capacity = Mebibytes(64 << 10));
-    let plan = look(&house);
+    let plan = inspect(&house);
     assert_eq!(plan.gpus[0].capacity_mib, Mebibytes(64 << 10));
-    assert_warns(&plan, &["gpus.devices declares 112 640 MiB for GPU 0, and the host has 65 536 MiB: that counts"]);
+    assert_warns(
+        &plan,
+        &["gpus.devices declares 112 640 MiB for GPU 0, but the host has 65 536 MiB; using the host's"],
+    );
 }
 
 #[test]
-fn a_declared_index_does_not_mean_the_instances_of_that_gpu() {
+fn a_declared_index_does_not_name_the_instances_of_that_gpu() {
     let house = driven_house(&declaring("{ index: 1, vram: 80GiB }"), &[]);
     gpus_of(&house, |gpus| gpus.extend([instance(1, 0), instance(1, 1)]));
-    let capacities: Vec<Mebibytes> = look(&house).gpus.iter().map(|gpu| gpu.capacity_mib).collect();
+    let capacities: Vec<Mebibytes> = inspect(&house).gpus.iter().map(|gpu| gpu.capacity_mib).collect();
     assert_eq!(capacities, [Mebibytes(24 << 10); 2]);
 }

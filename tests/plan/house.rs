@@ -1,4 +1,4 @@
-//! A manifest and a simulated world, and the one check that every planner test ends in.
+//! A manifest and a simulated machine, and the checks that every planner test ends with.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ use lcm::store::{Author, HoldStore as _, Journal as _, Transition};
 #[path = "../support/schema.rs"]
 mod schema;
 
-/// A manifest in a folder of its own, and the world that it meets.
+/// Manifest in a folder of its own, with a simulated machine and a store.
 pub(crate) struct House {
     folder: tempfile::TempDir,
     pub(crate) sim: Sim,
@@ -33,7 +33,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// An empty world, and this manifest.
+    /// Returns an empty machine with this manifest.
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let observed_at: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
@@ -42,7 +42,7 @@ impl House {
         house
     }
 
-    /// The manifest as somebody edited it.
+    /// Replaces the manifest.
     pub(crate) fn rewrite(&self, manifest: &str) {
         std::fs::write(self.folder.path().join("lcm.yaml"), manifest).expect("a manifest");
     }
@@ -57,7 +57,7 @@ impl House {
         load(&self.folder.path().join("lcm.yaml"), environment, &choice).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
-    /// The plan for a mode, as text; audited, and made twice.
+    /// Returns the plan for a mode as text, audited and made twice.
     pub(crate) fn plan(&self, mode: &str) -> String {
         text(&self.plan_for(&self.desired(Some(mode)), &Request::default()))
     }
@@ -68,13 +68,14 @@ impl House {
 
     pub(crate) fn plan_for(&self, desired: &Desired, request: &Request) -> Plan {
         let facts = block_on(self.facts(desired));
-        let plan = think(desired, &facts, request).unwrap_or_else(|findings| panic!("the audit found: {findings}"));
+        let plan =
+            audited_plan(desired, &facts, request).unwrap_or_else(|findings| panic!("the audit found: {findings}"));
         fits(&plan, "a plan of this test");
         plan
     }
 
-    /// The world as it is read for this manifest.
-    pub(crate) fn look(&self, desired: &Desired) -> Facts {
+    /// Reads the facts of the machine for this manifest.
+    pub(crate) fn inspect(&self, desired: &Desired) -> Facts {
         block_on(self.facts(desired))
     }
 
@@ -86,18 +87,18 @@ impl House {
         facts
     }
 
-    /// Kim says it, or takes back whatever was said.
-    pub(crate) fn say(&self, service: &str, word: Option<Hold>) {
+    /// Sets a hold by kim on a service, or releases its hold.
+    pub(crate) fn set_hold(&self, service: &str, kind: Option<Hold>) {
         let since: Timestamp = "2026-01-02T02:00:00Z".parse().expect("a time");
         let metadata = BTreeMap::from([("ticket".to_owned(), "7".to_owned())]);
-        let said = word.map(|word| HoldRecord { kind: word, by: "kim".to_owned(), since, reason: None, metadata });
+        let hold = kind.map(|kind| HoldRecord { kind, by: "kim".to_owned(), since, reason: None, metadata });
         let (project, service) = ("studio".into(), service.into());
-        // Also while something else goes on.
-        let kept = self.store.set_hold(&project, &service, said.as_ref()).now_or_never();
+        // Without `block_on`, since a test may call this within a runtime.
+        let kept = self.store.set_hold(&project, &service, hold.as_ref()).now_or_never();
         kept.expect("a memory waits for nothing").expect("a memory");
     }
 
-    /// All changes so far: `painter: online → offline`.
+    /// Returns all changes so far: `painter: online → offline`.
     pub(crate) fn transitions(&self) -> Vec<Transition> {
         self.store.transitions()
     }
@@ -120,7 +121,7 @@ impl House {
         self.apply_while(desired, request, async {})
     }
 
-    /// Something goes on beside it.
+    /// Applies while `beside` runs concurrently.
     pub(crate) fn apply_while(
         &self,
         desired: &Desired,
@@ -128,7 +129,7 @@ impl House {
         beside: impl Future<Output = ()>,
     ) -> RunResult {
         let applied = async {
-            let first = think(desired, &self.facts(desired).await, request).expect("an audited plan");
+            let first = audited_plan(desired, &self.facts(desired).await, request).expect("an audited plan");
             let options = Options {
                 parallelism: 4,
                 on_failure: OnFailure::Continue,
@@ -141,7 +142,7 @@ impl House {
             let context = RunContext {
                 driver: &self.sim,
                 store: &self.store,
-                store_told: &AtomicBool::new(false),
+                store_failure_reported: &AtomicBool::new(false),
                 author: &Author::default(),
                 desired,
                 request,
@@ -162,12 +163,12 @@ impl House {
     }
 }
 
-/// What is published of it is what its schema says.
+/// Checks a published document against its schema.
 fn fits<T: serde::Serialize>(published: &T, what: &str) {
     schema::check(&serde_json::to_value(published).expect("it is JSON"), what);
 }
 
-/// Plans twice, and audits.
+/// Planner that plans twice and audits.
 struct Twice<'a> {
     desired: &'a Desired,
 }
@@ -179,7 +180,7 @@ impl Planner for Twice<'_> {
     }
 
     fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError> {
-        think(self.desired, &snapshot.facts, request).map_err(|findings| PlanError::Unsound(vec![findings]))
+        audited_plan(self.desired, &snapshot.facts, request).map_err(|findings| PlanError::Unsound(vec![findings]))
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
@@ -187,7 +188,7 @@ impl Planner for Twice<'_> {
     }
 }
 
-fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {
+fn audited_plan(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {
     let observed = observe(facts, desired);
     let made = plan(desired, &observed, request);
     assert_eq!(made, plan(desired, &observe(facts, desired), request), "same input, same plan");
@@ -195,7 +196,7 @@ fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, St
     if findings.is_empty() { Ok(made) } else { Err(format!("{}\n{}", findings.join("\n"), text(&made))) }
 }
 
-/// Runs in a time of its own, which passes at once wherever nothing else is to do.
+/// Runs a future on a paused clock, which advances at once where nothing else is ready.
 pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -205,15 +206,16 @@ pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
         .block_on(work)
 }
 
-/// A plan in short: a line for each step and for everything that is not done.
+/// Summary of a plan: a line for each step and for each service that is blocked, left, held or orphaned.
 pub(crate) fn text(plan: &Plan) -> String {
     let mut text = String::new();
     for step in &plan.steps {
         let needs: Vec<&str> = step.needs.iter().map(lcm::model::names::StepId::as_str).collect();
         let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
         let gpus: Vec<&str> = step.gpus.iter().map(lcm::model::names::GpuId::as_str).collect();
-        let room = if gpus.is_empty() { String::new() } else { format!(" {} on {}", step.vram_mib.0, gpus.join("+")) };
-        let _ = writeln!(text, "{} [{}]{room}{after}", step.id, step.reason.code.as_str());
+        let memory =
+            if gpus.is_empty() { String::new() } else { format!(" {} on {}", step.vram_mib.0, gpus.join("+")) };
+        let _ = writeln!(text, "{} [{}]{memory}{after}", step.id, step.reason.code.as_str());
     }
     for blocked in &plan.blocked {
         let _ =
@@ -232,7 +234,7 @@ pub(crate) fn text(plan: &Plan) -> String {
     text
 }
 
-/// Holds a plan's text against lines, without their indentation.
+/// Compares a plan's text with the expected lines, without their indentation.
 #[track_caller]
 pub(crate) fn assert_lines(found: &str, expected: &str) {
     let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

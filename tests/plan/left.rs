@@ -1,5 +1,6 @@
-//! A switch never leaves less than there was because of something known beforehand: what the new mode merely does not
-//! name runs on while something wanted can't start, unless what can start needs its memory or port.
+//! A switch of modes stops nothing in vain where the obstacle is known beforehand: services that the new mode merely
+//! does not name keep running while a wanted one can't start, unless a service that can start needs their memory or
+//! port.
 
 use lcm::apply::RunResult;
 use lcm::model::facts::{GpuHolder, ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
@@ -13,7 +14,7 @@ use lcm::sim::Behaviour;
 use crate::gpus::driven_house;
 use crate::house::{House, assert_lines, text};
 
-/// `old` stands on `base` and matters more than all others; `new` is what the test makes of it.
+/// Manifest in which `old` depends on `base` and has the highest priority; `new` is the definition of the test.
 fn manifest(new: &str, more: &str) -> String {
     format!(
         "version: 1
@@ -37,11 +38,11 @@ modes:
     )
 }
 
-/// It can't start wherever it is placed.
+/// Service that can't start on any GPU.
 const LACKING: &str = "{ process: { command: [new], environment: { T: { env: ABSENT_TOKEN } } }, vram: 18GiB }";
 const PLAIN: &str = "{ process: { command: [new] }, vram: 18GiB }";
 
-/// Mode old runs.
+/// House in which mode old runs.
 fn house(new: &str, more: &str) -> House {
     let house = driven_house(&manifest(PLAIN, ""), &[0]);
     house.apply("old");
@@ -75,7 +76,7 @@ fn squat(house: &House) {
 
 fn nothing(_: &House) {}
 
-/// A program that is not the project's takes 4 GiB.
+/// Adds a foreign program that takes 4 GiB.
 fn foreign(house: &House) {
     house.sim.inject(|facts| {
         let holder = GpuHolder {
@@ -97,7 +98,7 @@ fn no_engine(house: &House) {
 }
 
 #[test]
-fn whatever_keeps_the_new_one_from_starting_the_old_one_runs_on() {
+fn the_old_one_keeps_running_for_every_obstacle_of_the_new_one() {
     type Case = (&'static str, &'static str, fn(&House), ReasonCode);
     let deny = "lifecycle: { deny: [{ to: starting, services: new, reason: not today }] }";
     let cases: [Case; 9] = [
@@ -134,7 +135,7 @@ fn whatever_keeps_the_new_one_from_starting_the_old_one_runs_on() {
 }
 
 #[test]
-fn what_can_start_beside_it_does_and_stops_no_one() {
+fn a_service_that_fits_beside_it_starts_and_stops_nothing() {
     let house = house(LACKING, "");
     let text = house.plan("small");
     assert!(text.starts_with("start:small [wanted_by_mode] 4096 on GPU-0\nblocked new"), "{text}");
@@ -143,21 +144,21 @@ fn what_can_start_beside_it_does_and_stops_no_one() {
 }
 
 #[test]
-fn it_gives_way_to_what_can_start_and_needs_its_memory_whatever_its_priority() {
+fn it_is_preempted_by_a_start_that_needs_its_memory_at_any_priority() {
     let house = house(LACKING, "");
     let plan = plan(&house, "large", &Request::default());
     let steps: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(steps, ["stop:old", "start:large"]);
     let why = &plan.steps[0].reason;
     assert_eq!((why.code, why.by.as_deref()), (ReasonCode::NotInMode, Some("large")));
-    assert_eq!(why.message, "it is not in mode large, and large needs its room");
-    // What it stood on is not needed by what starts.
+    assert_eq!(why.message, "not part of mode large; preempted by large");
+    // Its dependency is not needed by the service that starts.
     assert_eq!(left(&plan), ["base", "side"]);
     house.apply("large");
 }
 
 #[test]
-fn it_gives_way_to_what_can_start_and_needs_its_port() {
+fn it_is_preempted_by_a_start_that_needs_its_port() {
     let house = house(LACKING, "");
     let plan = plan(&house, "sharer", &Request::default());
     let steps: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
@@ -166,7 +167,7 @@ fn it_gives_way_to_what_can_start_and_needs_its_port() {
 }
 
 #[test]
-fn a_stop_list_wins_and_takes_along_what_stands_on_it() {
+fn a_stop_list_wins_and_stops_dependents_too() {
     let house = house(LACKING, "");
     let plan = plan(&house, "against", &Request::default());
     let steps: Vec<(&str, ReasonCode)> = plan.steps.iter().map(|step| (step.id.as_str(), step.reason.code)).collect();
@@ -176,7 +177,7 @@ fn a_stop_list_wins_and_takes_along_what_stands_on_it() {
 }
 
 #[test]
-fn force_stops_it_all_and_strict_nothing() {
+fn force_stops_all_and_strict_nothing() {
     let house = house(LACKING, "");
     let force = plan(&house, "new", &Request { force: true, ..Request::default() });
     let stops: Vec<&str> = force.steps.iter().map(|step| step.id.as_str()).collect();
@@ -186,9 +187,9 @@ fn force_stops_it_all_and_strict_nothing() {
 }
 
 #[test]
-fn what_is_held_makes_nothing_wait() {
+fn a_held_service_makes_nothing_wait() {
     let house = house(PLAIN, "");
-    house.say("new", Some(Hold::Terminate));
+    house.set_hold("new", Some(Hold::Terminate));
     assert_lines(
         &house.plan("new"),
         "stop:side [not_in_mode] 1024 on GPU-0
@@ -199,14 +200,14 @@ fn what_is_held_makes_nothing_wait() {
 }
 
 #[test]
-fn what_cannot_be_prepared_stops_nothing_however_often_it_is_tried() {
+fn a_service_that_cannot_be_prepared_stops_nothing_however_often_it_is_tried() {
     let house = house(PLAIN, "");
     house.sim.set_behaviour(
         "new",
         Behaviour { prepare_error: Some("no such program: new".to_owned()), ..Behaviour::default() },
     );
     let before = house.sim.effects();
-    // A budget of three attempts is not spent by what was never started.
+    // A service that was never started spends no attempt of its budget.
     for _ in 0..5 {
         let outcome = apply(&house, "new");
         assert_eq!(outcome.failures.len(), 1);

@@ -1,6 +1,7 @@
-//! The planner on data: a manifest as people write it, a simulated world that came about by applying, and the plan
-//! that follows, as text. Every plan here is audited, made twice, applied, and must then be empty.
+//! Planner tests on data: a manifest, a simulated machine in a state reached by applying, and the plan that follows, as
+//! text. Every plan here is audited, made twice, applied, and must then be empty.
 
+mod capacity;
 mod checkouts;
 mod copies;
 mod devices;
@@ -10,6 +11,7 @@ mod estimates;
 mod foreign;
 mod given_back;
 mod gpus;
+mod holds;
 mod house;
 mod left;
 mod measured;
@@ -19,8 +21,6 @@ mod oneshots;
 mod orphans;
 mod ownership;
 mod recover;
-mod room;
 mod rules;
 mod settings;
 mod unknown;
-mod words;

@@ -1,4 +1,4 @@
-//! Memory as a driver measures it: what counts for a service, what is foreign, and what people are told.
+//! Memory as a driver measures it: the amount that counts for a service, foreign memory, and warnings.
 
 use lcm::model::facts::{GpuHolder, ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
 use lcm::model::names::ServiceName;
@@ -19,11 +19,11 @@ services:
 modes: { small: { services: [small] }, big: { services: [big] }, both: { services: [big, small] } }
 "#;
 
-fn look(house: &House, mode: &str) -> Plan {
+fn inspect(house: &House, mode: &str) -> Plan {
     house.plan_for(&house.desired(Some(mode)), &Request::default())
 }
 
-/// What the driver tells of the holder in this place; what is in use follows.
+/// Sets the memory that the driver reports for the service's process; the used memory follows.
 fn holds(house: &House, gpu: usize, memory: Option<u64>) {
     house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[gpu];
@@ -36,7 +36,7 @@ fn foreign(pid: i32, program: &str, memory: u64) -> GpuHolder {
     GpuHolder { pid, program: program.to_owned(), memory: Some(Mebibytes(memory)), owner: ProcessOwner::Foreign }
 }
 
-/// Strangers come to the first GPU.
+/// Adds foreign processes to the first GPU.
 fn visit(house: &House, foreign: &[GpuHolder]) {
     house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
@@ -52,7 +52,7 @@ fn a_service_counts_the_larger_of_declared_and_measured() {
     house.apply("small");
     for (measured, counts) in [(6 << 10, 8 << 10), (8 << 10, 8 << 10), (10 << 10, 10 << 10)] {
         holds(&house, 0, Some(measured));
-        assert_eq!(look(&house, "small").gpus[0].before_mib, Mebibytes(counts));
+        assert_eq!(inspect(&house, "small").gpus[0].before_mib, Mebibytes(counts));
     }
     assert_lines(
         &house.plan("big"),
@@ -62,35 +62,35 @@ fn a_service_counts_the_larger_of_declared_and_measured() {
 }
 
 #[test]
-fn what_it_holds_while_it_still_loads_is_no_reason_for_advice() {
+fn a_service_that_is_still_loading_gets_no_warning() {
     let house = driven_house(MANIFEST, &[0]);
     house.apply("small");
     holds(&house, 0, Some(9_012));
-    assert_eq!(look(&house, "small").warnings.len(), 1, "it answers");
+    assert_eq!(inspect(&house, "small").warnings.len(), 1, "it answers");
     let failing = ProbeReading::Failed { failures: 1, detail: "refused".to_owned() };
     house.sim.inject(|facts| {
         let now = facts.observed_at;
         facts.processes_mut().trees.known_mut().expect("trees").iter_mut().for_each(|tree| tree.started_at = Some(now));
         facts.probes.insert("small".into(), ProbeFacts { health: Some(failing), busy: None });
     });
-    assert_eq!(look(&house, "small").warnings, Vec::<String>::new(), "it is starting");
+    assert_eq!(inspect(&house, "small").warnings, Vec::<String>::new(), "it is starting");
 }
 
 #[test]
-fn more_than_a_tenth_over_its_declaration_is_told_with_the_figure() {
+fn a_tenth_over_the_declared_size_is_reported_with_the_figure() {
     let house = driven_house(MANIFEST, &[0]);
     house.apply("small");
     holds(&house, 0, Some(9_011));
-    assert!(look(&house, "small").warnings.is_empty(), "a tenth is no more than that");
+    assert!(inspect(&house, "small").warnings.is_empty(), "a tenth is no more than that");
     holds(&house, 0, Some(9_012));
     assert_eq!(
-        look(&house, "small").warnings,
-        ["small holds 9 012 MiB on GPU 0, and declares 8 192: write vram: 9012MiB"]
+        inspect(&house, "small").warnings,
+        ["small holds 9 012 MiB on GPU 0, but declares 8 192: write vram: 9012MiB"]
     );
 }
 
 #[test]
-fn strangers_take_room_and_are_named_in_the_refusal() {
+fn foreign_processes_take_memory_and_are_named_in_the_refusal() {
     let house = driven_house(MANIFEST, &[0]);
     visit(&house, &[foreign(1, "Xorg", 200), foreign(2, "chrome", 5_000), foreign(3, "chrome", 5_000)]);
     assert_lines(
@@ -102,34 +102,37 @@ fn strangers_take_room_and_are_named_in_the_refusal() {
 }
 
 #[test]
-fn what_the_driver_keeps_and_what_nobody_is_named_for_is_foreign() {
+fn memory_of_the_driver_and_unattributed_memory_is_foreign() {
     let house = driven_house(MANIFEST, &[0]);
     house.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
         (gpu.used, gpu.reserved) = (Some(Mebibytes(9_000)), Mebibytes(400));
     });
-    let plan = look(&house, "big");
+    let plan = inspect(&house, "big");
     assert_lines(
         &text(&plan),
-        "blocked big [no_capacity] it needs 16 384 MiB; GPU 0 has 24 576 − 9 400 foreign (nobody that the driver names, the driver) = 15 176",
+        "blocked big [no_capacity] it needs 16 384 MiB; GPU 0 has 24 576 − 9 400 foreign (unattributed, the driver) = 15 176",
     );
     assert_eq!(plan.gpus[0].measured_mib, Some(Mebibytes(9_400)));
 }
 
 #[test]
-fn where_shares_are_not_told_declared_sizes_count_and_that_is_said() {
+fn without_reported_shares_declared_sizes_count_with_a_warning() {
     let house = driven_house(MANIFEST, &[0]);
     house.apply("small");
     holds(&house, 0, None);
     visit(&house, &[foreign(1, "game", 3_000)]);
-    let plan = look(&house, "small");
+    let plan = inspect(&house, "small");
     assert_lines(&text(&plan), "");
     assert_eq!((plan.gpus[0].foreign_mib, plan.gpus[0].before_mib), (Mebibytes(3_000), Mebibytes(11_192)));
-    assert_eq!(plan.warnings, ["the driver does not tell what each process holds: declared sizes count"]);
+    assert_eq!(
+        plan.warnings,
+        ["the driver does not report the memory of each process; using the sizes in the manifest"]
+    );
 }
 
 #[test]
-fn one_that_takes_another_gpu_than_it_was_given_counts_there_and_is_left() {
+fn a_service_on_another_gpu_than_its_own_counts_there_and_is_left() {
     let house = driven_house(MANIFEST, &[0, 1]);
     house.apply("small");
     house.sim.inject(|facts| {
@@ -138,18 +141,18 @@ fn one_that_takes_another_gpu_than_it_was_given_counts_there_and_is_left() {
         (gpus[0].used, gpus[1].used) = (Some(Mebibytes::ZERO), Some(Mebibytes(8 << 10)));
         gpus[1].holders = holders;
     });
-    let plan = look(&house, "small");
+    let plan = inspect(&house, "small");
     assert_lines(&text(&plan), "");
     assert_eq!(
         plan.warnings,
-        ["small holds 8 192 MiB on GPU 1, and was given GPU 0: it chooses for itself, and counts where it is"]
+        ["small holds 8 192 MiB on GPU 1, but was given GPU 0: it picks its GPU itself, and counts where it is"]
     );
-    // It may still take what it was given.
+    // It may still take the memory that was reserved for it.
     assert_eq!((plan.gpus[0].before_mib, plan.gpus[1].before_mib), (Mebibytes(8 << 10), Mebibytes(8 << 10)));
 }
 
 #[test]
-fn a_stranger_in_a_services_place_is_foreign_memory() {
+fn a_foreign_process_in_a_services_place_is_foreign_memory() {
     let house = driven_house(MANIFEST, &[0]);
     house.sim.inject(|facts| {
         let program = Some("python3".to_owned());
@@ -159,12 +162,12 @@ fn a_stranger_in_a_services_place_is_foreign_memory() {
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
         (gpu.used, gpu.holders) = (Some(Mebibytes(6_000)), vec![foreign(4711, "python3", 6_000)]);
     });
-    let gpu = look(&house, "small").gpus[0].clone();
+    let gpu = inspect(&house, "small").gpus[0].clone();
     assert_eq!((gpu.foreign_mib, gpu.before_mib), (Mebibytes(6_000), Mebibytes(6_000)));
 }
 
 #[test]
-fn what_an_orphan_holds_counts_for_the_orphan() {
+fn memory_of_an_orphan_counts_for_the_orphan() {
     let house = driven_house(MANIFEST, &[0]);
     house.apply("small");
     house.rewrite("version: 1\nname: measured\nservices:\n  big: { process: { command: [big] }, vram: 16GiB }\n");
@@ -181,10 +184,10 @@ fn what_an_orphan_holds_counts_for_the_orphan() {
 }
 
 #[test]
-fn what_matters_less_is_not_why_something_is_blocked() {
+fn a_lower_priority_is_not_the_reason_for_a_block() {
     let house = driven_house(MANIFEST, &[0]);
     visit(&house, &[foreign(4711, "game", 9_000)]);
-    // Without small there would be too little as well.
+    // Without small the memory would not suffice either.
     assert_lines(
         &house.plan("both"),
         "start:small [wanted_by_mode] 8192 on GPU-0
@@ -204,7 +207,7 @@ fn instances_that_share_an_index_are_called_by_their_ids() {
 }
 
 #[test]
-fn one_that_is_evicted_and_only_goes_on_running_counts_in_the_status_as_in_the_plan() {
+fn a_kept_evicted_service_counts_in_the_status_as_in_the_plan() {
     let house = driven_house(
         r"
 version: 1
@@ -221,15 +224,15 @@ modes: { small: { services: [small] }, big: { services: [big], others: keep } }
     let used = |mode| {
         let desired = house.desired(Some(mode));
         let observed = lcm::runtime::registry::observe(&house.sim.world(), &desired);
-        let room = lcm::plan::capacity(&desired, &observed, &Request::default());
-        lcm::report::status::Status::of(&desired, &observed, &room, None).gpus[0].used_mib
+        let capacity = lcm::plan::capacity(&desired, &observed, &Request::default());
+        lcm::report::status::Status::of(&desired, &observed, &capacity, None).gpus[0].used_mib
     };
     assert_eq!((used("small"), used("big")), (Mebibytes(8 << 10), Mebibytes(1 << 10)));
-    assert_eq!(look(&house, "big").gpus[0].before_mib, used("big"));
+    assert_eq!(inspect(&house, "big").gpus[0].before_mib, used("big"));
 }
 
 #[test]
-fn one_that_still_loads_is_not_taken_for_evicted() {
+fn a_loading_service_is_not_taken_for_evicted() {
     let house = driven_house(
         r#"
 version: 1
@@ -248,25 +251,25 @@ modes: { small: { services: [small] }, big: { services: [big], others: keep } }
     );
     house.apply("small");
     holds(&house, 0, Some(600));
-    let asked = |reading: ProbeReading| {
+    let planned = |reading: ProbeReading| {
         house.sim.inject(|facts| {
             let probes = ProbeFacts { health: Some(reading.clone()), busy: None };
             facts.probes.insert(ServiceName::new("small"), probes);
         });
-        look(&house, "big")
+        inspect(&house, "big")
     };
-    let silent = |failures| ProbeReading::Failed { failures, detail: "nobody listens".to_owned() };
+    let silent = |failures| ProbeReading::Failed { failures, detail: "connection refused".to_owned() };
     for reading in [silent(1), silent(9), ProbeReading::Unknown("no route".to_owned())] {
-        let plan = asked(reading);
+        let plan = planned(reading);
         let (steps, before) = (plan.steps.len(), plan.gpus[0].before_mib);
         assert_eq!((steps, before), (0, Mebibytes(18 << 10)), "{}", text(&plan));
     }
-    let plan = asked(ProbeReading::Passed);
+    let plan = planned(ProbeReading::Passed);
     assert_eq!((plan.steps.len(), plan.gpus[0].before_mib), (1, Mebibytes(2 << 10)), "{}", text(&plan));
 }
 
 #[test]
-fn one_that_is_evicted_in_vain_is_stopped_by_the_same_run() {
+fn a_service_that_is_evicted_in_vain_is_stopped_by_the_same_run() {
     let too_little = Behaviour { evicts_to: Some(Mebibytes(12 << 10)), ..Behaviour::default() };
     let refuses = Behaviour { evict_error: Some("it would not".to_owned()), ..Behaviour::default() };
     for behaviour in [too_little, refuses] {

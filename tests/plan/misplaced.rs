@@ -1,5 +1,5 @@
-//! A service whose runtime or container name changed in the manifest, and things of ours under names that they should
-//! not have: no reading of health stands in the way, nothing of it is forgotten, and nothing of it counts for nothing.
+//! Services whose runtime or container name changed in the manifest, and instances of ours under wrong names: health
+//! does not matter, no instance is forgotten, and all of their memory counts.
 
 use crate::house::{House, assert_lines, text};
 use lcm::model::desired::Desired;
@@ -23,7 +23,7 @@ const CONTAINER: &str = "docker: { image: \"a:1\", gpu_access: none, ports: [\"9
 const RENAMED: &str = "docker: { image: \"a:1\", container_name: other, gpu_access: none, ports: [\"9000:9000\"] }";
 const EXISTING: &str = "docker: { container: theirs }";
 
-/// What is planned for facts as a machine gives them: it probes nothing of which the manifest says something else.
+/// Plan for facts as a machine reads them, which does not probe an instance that differs from the manifest.
 fn planned(facts: &Facts, desired: &Desired, request: &Request) -> String {
     let mut facts = facts.clone();
     facts.probes.clear();
@@ -42,7 +42,7 @@ fn moved(from: &str, to: &str) -> (House, Desired) {
 }
 
 #[test]
-fn another_runtime_or_name_is_a_restart_whatever_its_health() {
+fn another_runtime_or_name_is_a_restart_at_any_health() {
     let restart = "stop:a [spec_changed] 8192 on gpu-0
          start:a [spec_changed] 8192 on gpu-0 after stop:a";
     let removed = "stop:a [spec_changed] 8192 on gpu-0
@@ -52,7 +52,7 @@ fn another_runtime_or_name_is_a_restart_whatever_its_health() {
         [(PROCESS, CONTAINER, restart), (CONTAINER, PROCESS, removed), (CONTAINER, RENAMED, removed)]
     {
         let (house, desired) = moved(from, to);
-        assert_lines(&planned(&house.look(&desired), &desired, &Request::default()), expected);
+        assert_lines(&planned(&house.inspect(&desired), &desired, &Request::default()), expected);
         house.apply("on");
     }
 }
@@ -61,20 +61,20 @@ fn another_runtime_or_name_is_a_restart_whatever_its_health() {
 fn another_runtime_is_still_stopped_where_it_is_off_and_on_down() {
     let (house, _) = moved(PROCESS, CONTAINER);
     let idle = house.desired(Some("idle"));
-    assert_lines(&planned(&house.look(&idle), &idle, &Request::default()), "stop:a [not_in_mode] 8192 on gpu-0");
+    assert_lines(&planned(&house.inspect(&idle), &idle, &Request::default()), "stop:a [not_in_mode] 8192 on gpu-0");
     let down = Request { purpose: Purpose::Down, ..Request::default() };
-    assert_lines(&planned(&house.look(&idle), &idle, &down), "stop:a [requested] 8192 on gpu-0");
+    assert_lines(&planned(&house.inspect(&idle), &idle, &down), "stop:a [requested] 8192 on gpu-0");
     house.apply("idle");
 }
 
 #[test]
-fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan() {
+fn a_container_left_behind_after_a_change_of_runtime_or_name_is_an_orphan() {
     for to in [PROCESS, EXISTING] {
         let (house, desired) = moved(CONTAINER, to);
-        let mut facts = house.look(&desired);
+        let mut facts = house.inspect(&desired);
         let left = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
         left.name = "left".to_owned();
-        // As an lcm left it whose manifest gave it that name.
+        // As lcm left it when the manifest gave it that name.
         left.marks.as_mut().expect("it is ours").name = "left".to_owned();
         if to == PROCESS {
             left.state = ContainerState::Exited;
@@ -96,7 +96,7 @@ fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan()
 #[test]
 fn an_orphan_with_the_services_name_is_part_of_its_arithmetic() {
     let (house, desired) = moved(CONTAINER, EXISTING);
-    let mut facts = house.look(&desired);
+    let mut facts = house.inspect(&desired);
     let containers = facts.docker_mut().containers.known_mut().expect("containers");
     containers[0].marks.as_mut().expect("it is ours").vram_mib = 18_000;
     let theirs = ContainerFact {
@@ -119,9 +119,9 @@ fn an_orphan_with_the_services_name_is_part_of_its_arithmetic() {
 }
 
 #[test]
-fn what_was_put_aside_and_runs_is_counted() {
+fn a_running_container_that_was_put_aside_is_counted() {
     let (house, desired) = moved(CONTAINER, CONTAINER);
-    let mut facts = house.look(&desired);
+    let mut facts = house.inspect(&desired);
     let containers = facts.docker_mut().containers.known_mut().expect("containers");
     let current: &ContainerFact = &containers[0];
     let marks = current.marks.clone().map(|marks| Marks { salt: "older".to_owned(), ..marks });
@@ -141,7 +141,7 @@ fn what_was_put_aside_and_runs_is_counted() {
     let made = plan(&desired, &observed, &Request::default());
     assert_eq!(made.gpus[0].before_mib, Mebibytes(2 * 8192));
 
-    // Without a successor it is the service, by another name.
+    // Without a successor it is the service, under another name.
     facts.docker_mut().containers.known_mut().expect("containers").remove(0);
     facts.listeners.known_mut().expect("listeners").clear();
     let expected = "stop:a [spec_changed] 8192 on gpu-0

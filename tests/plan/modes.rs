@@ -1,4 +1,4 @@
-//! What is wanted, kept and off; dependencies, goals, and the order of stops and starts.
+//! Wanted, kept and unwanted services; dependencies, goals, and the order of stops and starts.
 
 use crate::house::{House, assert_lines};
 
@@ -20,7 +20,7 @@ goals:
 "#;
 
 #[test]
-fn from_nothing_a_mode_starts_what_it_names_the_most_important_first() {
+fn from_nothing_a_mode_starts_its_services_the_highest_priority_first() {
     let house = House::new(STUDIO);
     assert_lines(
         &house.plan("video"),
@@ -37,7 +37,7 @@ fn a_goal_wants_services_by_phase() {
 }
 
 #[test]
-fn a_switch_stops_first_and_a_start_waits_for_the_room_it_draws_on() {
+fn a_switch_stops_first_and_a_start_waits_for_the_memory_it_draws_on() {
     let house = House::new(STUDIO);
     house.apply("chat");
     assert_lines(
@@ -50,10 +50,10 @@ fn a_switch_stops_first_and_a_start_waits_for_the_room_it_draws_on() {
 }
 
 #[test]
-fn what_others_keep_may_go_on_running_and_is_preempted_by_nobody_below_it() {
+fn kept_services_may_keep_running_and_no_lower_priority_preempts_them() {
     let house = House::new(STUDIO);
     house.apply("voice");
-    // 24 576 − 512 − 3 815 leaves room for ollama's 17 167.
+    // 24 576 − 512 − 3 815 leaves enough for ollama's 17 167.
     assert_lines(&house.plan("chat"), "start:ollama [wanted_by_mode] 17167 on gpu-0");
     house.apply("chat");
     house.apply("video");
@@ -86,7 +86,7 @@ modes:
 ";
 
 #[test]
-fn dependencies_are_wanted_with_what_needs_them_and_come_first() {
+fn dependencies_are_wanted_with_their_dependents_and_start_first() {
     let house = House::new(CHAIN);
     assert_lines(
         &house.plan("all"),
@@ -99,7 +99,7 @@ fn dependencies_are_wanted_with_what_needs_them_and_come_first() {
 }
 
 #[test]
-fn stops_go_the_other_way() {
+fn stops_are_in_reverse_order() {
     let house = House::new(CHAIN);
     house.apply("all");
     assert_lines(
@@ -119,7 +119,7 @@ fn stops_go_the_other_way() {
 }
 
 #[test]
-fn a_target_takes_along_what_it_depends_on_and_an_exclude_blocks_what_needs_it() {
+fn a_target_includes_its_dependencies_and_an_exclude_blocks_dependents() {
     use lcm::model::plan::Request;
     let house = House::new(CHAIN);
     let target = Request { targets: ["db".into()].into(), ..Request::default() };
@@ -137,29 +137,29 @@ fn a_target_takes_along_what_it_depends_on_and_an_exclude_blocks_what_needs_it()
 }
 
 #[test]
-fn what_a_selection_leaves_out_is_told_in_one_line() {
+fn services_that_a_selection_leaves_out_are_reported_in_one_line() {
     use lcm::model::plan::{Purpose, Request};
     let house = House::new(CHAIN);
-    let told = |mode: &str, targets: &[&str], excludes: &[&str]| {
+    let warnings = |mode: &str, targets: &[&str], excludes: &[&str]| {
         let set = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
         let request = Request { targets: set(targets), excludes: set(excludes), ..Request::default() };
         house.plan_for(&house.desired(Some(mode)), &request).warnings
     };
-    assert_eq!(told("all", &[], &[]), [""; 0]);
+    assert_eq!(warnings("all", &[], &[]), [""; 0]);
     assert_eq!(
-        told("all", &["db"], &[]),
-        ["--target: 1 of 4 services is looked at; left out, and not as mode all wants them: api, cache, web"]
+        warnings("all", &["db"], &[]),
+        ["--target: 1 of 4 services is selected; left out despite differing from mode all: api, cache, web"]
     );
     assert_eq!(
-        told("all", &["api"], &["cache"]),
-        ["--target and --exclude: 2 of 4 services are looked at; left out, and not as mode all wants them: cache, web"]
+        warnings("all", &["api"], &["cache"]),
+        ["--target and --exclude: 2 of 4 services are selected; left out despite differing from mode all: cache, web"]
     );
-    assert_eq!(told("all", &["web", "db", "cache"], &[]), [""; 0], "with what they depend on, that is all");
+    assert_eq!(warnings("all", &["web", "db", "cache"], &[]), [""; 0], "with what they depend on, that is all");
     house.apply("all");
-    assert_eq!(told("all", &["db"], &[]), ["--target: 1 of 4 services is looked at; the other 3 stay as they are"]);
+    assert_eq!(warnings("all", &["db"], &[]), ["--target: 1 of 4 services is selected; the other 3 stay as they are"]);
     assert_eq!(
-        told("none", &[], &["web"]),
-        ["--exclude: 3 of 4 services are looked at; left out, and not as mode none wants them: web"]
+        warnings("none", &[], &["web"]),
+        ["--exclude: 3 of 4 services are selected; left out despite differing from mode none: web"]
     );
     let stop = Request { purpose: Purpose::Stop, targets: ["web".into()].into(), ..Request::default() };
     assert_eq!(house.plan_for(&house.desired(Some("all")), &stop).warnings, [""; 0], "it is just about that");

@@ -1,4 +1,4 @@
-//! What bears our mark and has no name in the manifest; what is another's; and `down`.
+//! Orphans with our marks, objects of other projects, and `down`.
 
 use lcm::model::facts::Marks;
 use lcm::model::lifecycle::State;
@@ -28,7 +28,7 @@ fn request(prune: bool) -> Request {
 }
 
 #[test]
-fn an_orphan_is_reported_and_goes_only_when_asked() {
+fn an_orphan_is_reported_and_stopped_only_on_request() {
     let house = House::new(BEFORE);
     house.apply_for(&house.desired(None), &request(false));
     house.rewrite(AFTER);
@@ -41,7 +41,7 @@ fn an_orphan_is_reported_and_goes_only_when_asked() {
         &text(&house.plan_for(&desired, &request(true))),
         "stop:a [orphaned]
          remove:a [orphaned] after stop:a
-         orphan a: container yard-a (sim00000001); it goes in this plan",
+         orphan a: container yard-a (sim00000001); this plan stops it",
     );
     house.apply_for(&desired, &request(true));
 }
@@ -103,12 +103,12 @@ fn an_existing_container_is_never_created() {
     let house = House::new("version: 1\nname: yard\nservices:\n  a: { docker: { container: mine } }\n");
     assert_lines(
         &text(&house.plan_for(&house.desired(None), &request(false))),
-        "blocked a [container_missing] container mine is not there; lcm starts it, but somebody else has to create it",
+        "blocked a [container_missing] container mine does not exist; create it first: lcm only starts and stops it",
     );
 }
 
 #[test]
-fn what_is_paused_without_a_hold_goes_on() {
+fn a_service_that_is_paused_without_a_hold_is_resumed() {
     let house = House::new(BEFORE);
     let desired = house.desired(None);
     house.apply_for(&desired, &request(false));

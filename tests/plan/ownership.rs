@@ -1,5 +1,5 @@
-//! Whose a container is: its labels name it, and did not come with its image; all else is a claim, and a renamed one is
-//! neither touched nor made a second time.
+//! Ownership of containers: the labels of an owned one name it, and did not come with its image. All else is a claim; a
+//! renamed container is not touched, and no second one is created.
 
 use lcm::model::claim::Claimant;
 use lcm::model::desired::Desired;
@@ -30,7 +30,7 @@ services:
   api: { docker: { image: "api:1", gpu_access: none } }
 "#;
 
-/// The shop runs, and this is done to its facts.
+/// House in which the shop runs, with changed facts.
 fn shop(change: impl FnOnce(&mut Vec<ContainerFact>)) -> (House, Desired) {
     let house = House::new(SHOP);
     let desired = house.desired(None);
@@ -39,7 +39,7 @@ fn shop(change: impl FnOnce(&mut Vec<ContainerFact>)) -> (House, Desired) {
     (house, desired)
 }
 
-/// A copy of the service's container under another name, with an id of its own.
+/// Copy of the service's container under another name, with an id of its own.
 fn copy(of: &ContainerFact, name: &str) -> ContainerFact {
     ContainerFact { id: format!("copy-{name}"), name: name.to_owned(), ports: Vec::new(), ..of.clone() }
 }
@@ -75,7 +75,7 @@ fn labels_of_an_image_under_any_name_are_a_claim_that_counts_for_nothing() {
             containers.push(copied);
         });
         for request in requests() {
-            let (observed, made) = planned(&house.look(&desired), &desired, &request);
+            let (observed, made) = planned(&house.inspect(&desired), &desired, &request);
             assert_eq!(claimed(&observed), [name]);
             assert!(observed.orphans.is_empty(), "{name}: {:?}", observed.orphans);
             assert_eq!(made.gpus[0].before_mib.0, 8192, "{name}");
@@ -89,7 +89,7 @@ fn labels_of_an_image_under_any_name_are_a_claim_that_counts_for_nothing() {
 #[test]
 fn labels_of_an_image_under_the_services_name_block_it() {
     let (house, desired) = shop(|containers| containers[0].marks_inherited = true);
-    let (observed, made) = planned(&house.look(&desired), &desired, &Request::default());
+    let (observed, made) = planned(&house.inspect(&desired), &desired, &Request::default());
     assert_eq!(claimed(&observed), ["shop-web"]);
     assert_lines(
         &text(&made),
@@ -105,7 +105,7 @@ fn a_renamed_container_is_blocked_by_name_and_nothing_else_is_done_to_it() {
             "foo".clone_into(&mut containers[0].name);
             containers[0].state = state;
         });
-        let (observed, made) = planned(&house.look(&desired), &desired, &Request::default());
+        let (observed, made) = planned(&house.inspect(&desired), &desired, &Request::default());
         let seen = &observed.services[&"web".into()];
         assert!(matches!(&seen.ownership, Ownership::Renamed { container, .. } if container == "foo"), "{seen:?}");
         assert!(claimed(&observed).is_empty(), "it is reported once");
@@ -113,7 +113,7 @@ fn a_renamed_container_is_blocked_by_name_and_nothing_else_is_done_to_it() {
         assert!(lines.contains("blocked web [renamed] foo ("), "{lines}");
         assert!(lines.contains("`docker rename foo shop-web` brings it back"), "{lines}");
         for request in requests() {
-            assert_eq!(planned(&house.look(&desired), &desired, &request).1.steps, [], "{state:?}");
+            assert_eq!(planned(&house.inspect(&desired), &desired, &request).1.steps, [], "{state:?}");
         }
     }
 }
@@ -125,7 +125,7 @@ fn of_several_with_one_salt_only_the_one_under_the_right_name_is_ours() {
         containers.extend(copies);
     });
     for request in requests() {
-        let (observed, made) = planned(&house.look(&desired), &desired, &request);
+        let (observed, made) = planned(&house.inspect(&desired), &desired, &request);
         assert_eq!(claimed(&observed), ["experiment", "shop-web.lcm-old"]);
         assert_eq!(observed.services[&"web".into()].ownership, Ownership::Ours);
         assert_eq!(observed.services[&"web".into()].previous, None);
@@ -134,7 +134,7 @@ fn of_several_with_one_salt_only_the_one_under_the_right_name_is_ours() {
 }
 
 #[test]
-fn labels_that_lcm_does_not_write_so_are_a_claim_and_block_nothing() {
+fn labels_in_a_form_that_lcm_does_not_write_are_a_claim_and_block_nothing() {
     let (house, desired) = shop(|containers| {
         containers[0].name = "experiment".to_owned();
         let marks = containers[0].marks.as_mut().expect("marks");
@@ -142,18 +142,18 @@ fn labels_that_lcm_does_not_write_so_are_a_claim_and_block_nothing() {
         containers[0].ports.clear();
     });
     house.sim.inject(|facts| facts.listeners.known_mut().into_iter().for_each(Vec::clear));
-    let (observed, made) = planned(&house.look(&desired), &desired, &Request::default());
+    let (observed, made) = planned(&house.inspect(&desired), &desired, &Request::default());
     assert_eq!(claimed(&observed), ["experiment"]);
     assert_eq!(made.steps.len(), 1, "web is started: {made:?}");
 }
 
 #[test]
-fn what_an_older_lcm_made_is_ours_under_the_name_that_it_had() {
+fn a_container_of_an_older_lcm_is_ours_under_its_former_name() {
     let (house, desired) = shop(|containers| containers[0].marks.as_mut().expect("marks").name.clear());
-    let (observed, made) = planned(&house.look(&desired), &desired, &Request::default());
+    let (observed, made) = planned(&house.inspect(&desired), &desired, &Request::default());
     assert_eq!((observed.services[&"web".into()].ownership.clone(), made.changes), (Ownership::Ours, false));
     house.rewrite(GONE);
-    let (observed, _) = planned(&house.look(&desired), &house.desired(None), &Request::default());
+    let (observed, _) = planned(&house.inspect(&desired), &house.desired(None), &Request::default());
     assert_eq!((observed.orphans.len(), claimed(&observed).len()), (1, 0));
 }
 
@@ -168,7 +168,7 @@ fn an_orphans_labels_are_bounded_and_none_of_its_commands_is_kept() {
     });
     house.rewrite(GONE);
     let desired = house.desired(None);
-    let (observed, made) = planned(&house.look(&desired), &desired, &Request::default());
+    let (observed, made) = planned(&house.inspect(&desired), &desired, &Request::default());
     let orphan = &observed.orphans[0];
     assert_eq!((orphan.stop.exec.as_ref(), orphan.stop.signal.as_ref()), (None, None));
     assert_eq!(orphan.stop.grace.as_secs(), 600);
@@ -186,7 +186,7 @@ fn another_projects_figures_count_only_up_to_the_gpu_and_under_their_own_name() 
             (marks.name, marks.gpus, marks.vram_mib) = ("elsewhere-llm".to_owned(), "gpu-0".to_owned(), u64::MAX);
             containers.push(other);
         });
-        let (observed, made) = planned(&house.look(&desired), &desired, &Request::default());
+        let (observed, made) = planned(&house.inspect(&desired), &desired, &Request::default());
         assert_eq!(made.gpus[0].foreign_mib.0, foreign, "{name}");
         assert!(claimed(&observed).is_empty(), "a claim on another project is its own affair");
     }
@@ -196,7 +196,7 @@ fn another_projects_figures_count_only_up_to_the_gpu_and_under_their_own_name() 
 fn another_machines_container_is_refused_by_name_until_it_is_taken_over() {
     let (house, mut desired) =
         shop(|containers| containers[0].marks.as_mut().expect("marks").host_id = "kims-box/1111".to_owned());
-    let facts = house.look(&desired);
+    let facts = house.inspect(&desired);
     assert!(on_other_hosts(&facts, &desired).is_empty(), "at the machine's own engine nothing is compared");
     let facts = Facts { host_id: Some("here/2222".to_owned()), ..facts };
     let (observed, made) = planned(&facts, &desired, &Request::default());
@@ -220,7 +220,7 @@ fn another_machines_container_is_refused_by_name_until_it_is_taken_over() {
     );
     house.apply_for(&desired, &Request::default());
     desired.take_over = false;
-    assert!(on_other_hosts(&house.look(&desired), &desired).is_empty(), "its label names this machine now");
+    assert!(on_other_hosts(&house.inspect(&desired), &desired).is_empty(), "its label names this machine now");
     assert!(!house.plan_for(&desired, &Request::default()).changes);
 }
 
@@ -232,11 +232,11 @@ fn owners_are_the_users_of_proven_containers_alone() {
         claim.marks.as_mut().expect("marks").uid = Some(61_002);
         containers.push(claim);
     });
-    assert_eq!(owner_uids(&house.look(&desired), &desired).into_iter().collect::<Vec<_>>(), [61_001]);
+    assert_eq!(owner_uids(&house.inspect(&desired), &desired).into_iter().collect::<Vec<_>>(), [61_001]);
 }
 
 #[test]
-fn a_renamed_project_takes_its_things_over_without_a_restart() {
+fn a_renamed_project_takes_over_its_instances_without_a_restart() {
     let (house, _) = shop(|_| {});
     let renamed = SHOP.replace("name: shop", "name: store\nrenamed_from: shop");
     house.rewrite(&renamed);
@@ -245,7 +245,7 @@ fn a_renamed_project_takes_its_things_over_without_a_restart() {
     assert!(!plan.changes, "{plan:?}");
     assert!(plan.warnings.iter().any(|warning| warning.starts_with("web still under a former name")), "{plan:?}");
 
-    // A change makes it anew, under the present name.
+    // A change recreates it, under the current name.
     house.rewrite(&renamed.replace("web:1", "web:2"));
     let desired = house.desired(None);
     house.apply_for(&desired, &Request::default());
@@ -259,7 +259,7 @@ fn a_renamed_project_takes_its_things_over_without_a_restart() {
     house.apply_for(&house.desired(None), &down);
     assert_eq!(names(&house), Vec::<String>::new(), "down takes them along");
 
-    // Without the word it is another project's, and not touched.
+    // Without `renamed_from` it belongs to another project, and is not touched.
     let (house, _) = shop(|_| {});
     house.rewrite(&SHOP.replace("name: shop", "name: store").replace("9000:9000", "9001:9000"));
     house.apply_for(&house.desired(None), &Request::default());
@@ -271,7 +271,7 @@ fn an_orphan_of_the_former_name_is_an_orphan() {
     let (house, _) = shop(|_| {});
     house.rewrite(&GONE.replace("name: shop", "name: store\nrenamed_from: [shop, older]"));
     let desired = house.desired(None);
-    let (observed, _) = planned(&house.look(&desired), &desired, &Request::default());
+    let (observed, _) = planned(&house.inspect(&desired), &desired, &Request::default());
     assert_eq!(observed.orphans.len(), 1);
     house.apply_for(&desired, &Request { prune: true, ..Request::default() });
 }

@@ -1,4 +1,4 @@
-//! Services that do not stay up: how often and how soon they are brought back, and what is free for others meanwhile.
+//! Services that do not stay up: number and times of their restarts, and the memory that is free for others meanwhile.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use lcm::store::AttemptStore as _;
 
 use crate::house::{House, assert_lines, block_on, text};
 
-/// Two that do not fit together, and one that needs the larger.
+/// Two services that do not fit together, and one that depends on the larger.
 const MANIFEST: &str = r#"
 version: 1
 name: recover
@@ -43,7 +43,7 @@ fn ago(house: &House, seconds: u64) -> Timestamp {
     house.sim.now() - SignedDuration::try_from(Duration::from_secs(seconds)).expect("a time")
 }
 
-/// So many attempts, the last so many seconds ago.
+/// Records this number of attempts, the last one this many seconds ago.
 fn tried(house: &House, service: &str, count: u32, seconds: u64) {
     let desired = house.desired(None);
     let (name, last_at) = (ServiceName::from(service), ago(house, seconds));
@@ -58,7 +58,7 @@ fn each_tree(house: &House, service: &str, change: impl Fn(&mut TreeFact)) {
     });
 }
 
-/// It ends by itself, so many seconds ago.
+/// Ends a service by itself, this many seconds ago.
 fn dies(house: &House, service: &str, seconds: u64) {
     let at = Some(ago(house, seconds));
     each_tree(house, service, |tree| {
@@ -68,18 +68,18 @@ fn dies(house: &House, service: &str, seconds: u64) {
     });
 }
 
-/// It runs, and does not answer.
+/// Makes a running service stop answering.
 fn falls_sick(house: &House, service: &str) {
     house.sim.set_behaviour(service, Behaviour { never_healthy: true, ..Behaviour::default() });
     let started_at = Some(ago(house, 120 * MINUTE));
     each_tree(house, service, |tree| tree.started_at = started_at);
 }
 
-fn look(house: &House, desired: &Desired) -> Plan {
+fn inspect(house: &House, desired: &Desired) -> Plan {
     house.plan_for(desired, &Request::default())
 }
 
-/// Without the sums of what is blocked.
+/// Compares plans without the messages of blocked services.
 #[track_caller]
 fn assert_short(found: &str, expected: &str) {
     let short = |line: &str| match line.split_once("] ") {
@@ -94,7 +94,7 @@ fn held(plan: &Plan) -> &str {
 }
 
 #[test]
-fn it_is_brought_back_later_each_time_until_its_budget_is_spent() {
+fn it_is_restarted_later_each_time_until_its_budget_is_spent() {
     let house = house("big");
     dies(&house, "big", 0);
     let now = || house.plan("big");
@@ -110,26 +110,26 @@ fn it_is_brought_back_later_each_time_until_its_budget_is_spent() {
 }
 
 #[test]
-fn what_is_held_says_what_was_tried_and_when_it_goes_on() {
+fn the_message_of_a_held_service_states_its_attempts_and_the_next_one() {
     let house = house("big");
     dies(&house, "big", 0);
     tried(&house, "big", 2, 0);
-    let plan = look(&house, &house.desired(Some("big")));
+    let plan = inspect(&house, &house.desired(Some("big")));
     let said = held(&plan);
     assert!(said.starts_with("it exited with 1; 2 of 3 attempts are spent; the next is due in "), "{said}");
     assert_eq!(
         plan.held[0].since,
-        Some(house.look(&house.desired(None)).history[&"big".into()].attempts.clone().expect("tried").last_at)
+        Some(house.inspect(&house.desired(None)).history[&"big".into()].attempts.clone().expect("tried").last_at)
     );
     tried(&house, "big", 4, 0);
-    let plan = look(&house, &house.desired(Some("big")));
+    let plan = inspect(&house, &house.desired(Some("big")));
     let said = held(&plan);
     assert!(said.contains("all 3 attempts are spent, and 1 more; it is tried again in "), "{said}");
     assert!(said.ends_with("when its spec changes, or after `lcm resume big`"), "{said}");
 }
 
 #[test]
-fn a_spent_one_that_runs_badly_makes_room_for_others() {
+fn a_failing_service_with_a_spent_budget_frees_its_memory() {
     let house = house("big");
     falls_sick(&house, "big");
     assert_short(
@@ -154,7 +154,7 @@ fn a_spent_one_that_runs_badly_makes_room_for_others() {
     );
 }
 
-/// The larger one died three times, and has had its five minutes.
+/// House in which the larger one died three times, five minutes ago.
 fn due_for_a_retry() -> House {
     let house = house("big");
     dies(&house, "big", 5 * MINUTE);
@@ -163,7 +163,7 @@ fn due_for_a_retry() -> House {
 }
 
 #[test]
-fn a_retry_takes_what_is_left_and_nobody_gives_way_for_it() {
+fn a_retry_takes_only_free_memory_and_preempts_nothing() {
     let house = due_for_a_retry();
     assert_short(
         &house.plan("both"),
@@ -175,18 +175,21 @@ fn a_retry_takes_what_is_left_and_nobody_gives_way_for_it() {
     let outcome = house.try_apply(&house.desired(Some("both")), &Request::default());
     assert!(outcome.failures.is_empty());
     tried(&house, "big", 3, 5 * MINUTE);
-    let plan = look(&house, &house.desired(Some("both")));
+    let plan = inspect(&house, &house.desired(Some("both")));
     assert_short(&text(&plan), "held big [budget_spent]");
     let said = held(&plan);
     assert!(said.contains("it exited with 1; it needs ") && said.contains(" small "), "{said}");
-    assert!(said.ends_with("all 3 attempts are spent; it is tried again without making room"), "{said}");
-    // With a budget of its own again it matters more.
+    assert!(
+        said.ends_with("all 3 attempts are spent; it is tried again if no other service must stop for it"),
+        "{said}"
+    );
+    // With a budget of its own again it preempts lower priorities.
     block_on(house.store.set_attempts(&"recover".into(), &"big".into(), None)).expect("a memory");
     assert!(house.plan("both").contains("stop:small [preempted]"), "{}", house.plan("both"));
 }
 
 #[test]
-fn whoever_depends_on_a_retry_waits_until_it_is_up() {
+fn dependents_of_a_retry_wait_until_it_is_up() {
     let house = due_for_a_retry();
     assert_short(
         &house.plan("all"),
@@ -197,17 +200,17 @@ fn whoever_depends_on_a_retry_waits_until_it_is_up() {
     let mut desired = house.desired(Some("all"));
     desired.modes.get_mut(&"all".into()).expect("a mode").services.remove(&"small".into());
     assert_short(
-        &text(&look(&house, &desired)),
+        &text(&inspect(&house, &desired)),
         "start:big [exited] 16384 on gpu-0
          blocked web [dependency]",
     );
-    // Once it is, the same run starts what waits for it.
+    // Once it is up, the same run starts its dependent.
     house.apply_for(&desired, &Request::default());
-    assert_short(&text(&look(&house, &desired)), "");
+    assert_short(&text(&inspect(&house, &desired)), "");
 }
 
 #[test]
-fn the_room_of_one_that_is_soon_tried_again_is_kept_for_it_where_it_is_free() {
+fn free_memory_is_reserved_for_a_service_whose_next_attempt_is_due_soon() {
     let house = house("big");
     dies(&house, "big", 0);
     tried(&house, "big", 2, 0);
@@ -225,7 +228,7 @@ fn the_room_of_one_that_is_soon_tried_again_is_kept_for_it_where_it_is_free() {
 }
 
 #[test]
-fn what_runs_badly_is_tried_again_where_it_is() {
+fn a_failing_service_is_retried_on_its_own_gpu() {
     let house = house("big");
     falls_sick(&house, "big");
     tried(&house, "big", 3, 5 * MINUTE);
@@ -238,18 +241,18 @@ fn what_runs_badly_is_tried_again_where_it_is() {
 }
 
 #[test]
-fn another_spec_or_ten_minutes_of_being_well_make_the_budget_whole() {
+fn another_spec_or_ten_healthy_minutes_restore_the_budget() {
     let house = house("big");
     tried(&house, "big", 3, 10 * MINUTE);
-    let recovered = |house: &House| look(house, &house.desired(Some("big"))).recovered;
+    let recovered = |house: &House| inspect(house, &house.desired(Some("big"))).recovered;
     assert_eq!(recovered(&house), [], "a start may take 10 s of that");
     tried(&house, "big", 3, 10 * MINUTE + 10);
     each_tree(&house, "big", |tree| tree.started_at = None);
-    assert_eq!(recovered(&house), [], "nobody knows since when it runs");
+    assert_eq!(recovered(&house), [], "the start of its run is unknown");
     let started_at = Some(ago(&house, 10 * MINUTE + 10));
     each_tree(&house, "big", |tree| tree.started_at = started_at);
     assert_eq!(recovered(&house), ["big".into()]);
-    // It lived so long, and only then ended.
+    // It ended only after that time.
     dies(&house, "big", 0);
     assert_eq!(recovered(&house), ["big".into()]);
     assert_short(&house.plan("big"), "start:big [exited] 16384 on gpu-0");
@@ -262,13 +265,13 @@ fn another_spec_or_ten_minutes_of_being_well_make_the_budget_whole() {
 }
 
 #[test]
-fn an_older_self_runs_on_when_the_new_one_does_not_come_up() {
+fn the_previous_revision_keeps_running_when_the_new_one_fails() {
     let house = house("big");
     house.rewrite(&MANIFEST.replace("command: [big]", "command: [big, --more]"));
     tried(&house, "big", 3, 0);
     assert_short(&house.plan("big"), "blocked big [budget_spent]");
     each_tree(&house, "big", |tree| tree.started_at = Some("2025-01-02T03:04:05Z".parse().expect("a time")));
-    assert_eq!(look(&house, &house.desired(None)).recovered, [], "it is not the new one that is well");
+    assert_eq!(inspect(&house, &house.desired(None)).recovered, [], "it is not the new one that is well");
     tried(&house, "big", 3, 5 * MINUTE);
     assert_short(
         &house.plan("big"),
@@ -278,46 +281,46 @@ fn an_older_self_runs_on_when_the_new_one_does_not_come_up() {
 }
 
 #[test]
-fn one_without_attempts_is_started_and_never_brought_back() {
+fn a_service_without_attempts_is_started_and_never_restarted() {
     let house = House::new(MANIFEST);
     let mut desired = house.desired(Some("big"));
     let recover = Recover { attempts: 0, ..Recover::default() };
     desired.services.get_mut(&"big".into()).expect("a service").recover = recover;
     house.apply_for(&desired, &Request::default());
     dies(&house, "big", 60);
-    let plan = look(&house, &desired);
+    let plan = inspect(&house, &desired);
     assert_short(&text(&plan), "held big [budget_spent]");
     assert!(plan.held[0].since.is_some() && held(&plan).contains("`recover.attempts` is 0"), "{plan:?}");
-    // Leave for one more start, given after its end.
+    // One more start is allowed, granted after its end.
     tried(&house, "big", 0, 61);
-    assert_short(&text(&look(&house, &desired)), "held big [budget_spent]");
+    assert_short(&text(&inspect(&house, &desired)), "held big [budget_spent]");
     tried(&house, "big", 0, 59);
-    assert_short(&text(&look(&house, &desired)), "start:big [exited] 16384 on gpu-0");
+    assert_short(&text(&inspect(&house, &desired)), "start:big [exited] 16384 on gpu-0");
 }
 
 #[test]
-fn what_was_switched_off_while_it_was_well_is_started_at_once() {
+fn a_service_that_was_stopped_while_healthy_is_started_at_once() {
     let house = house("big");
     tried(&house, "big", 3, 0);
     house.apply("none");
-    assert_eq!(house.look(&house.desired(None)).history[&"big".into()].attempts, None);
+    assert_eq!(house.inspect(&house.desired(None)).history[&"big".into()].attempts, None);
     house.apply("big");
 }
 
 #[test]
-fn the_audit_knows_the_budgets() {
+fn the_audit_checks_budgets() {
     let house = house("big");
     falls_sick(&house, "big");
     let desired = house.desired(Some("both"));
     let findings = |plan: &Plan| {
-        let observed = observe(&house.look(&desired), &desired);
+        let observed = observe(&house.inspect(&desired), &desired);
         audit(plan, &desired, &observed, &Request::default()).join("; ")
     };
-    let brought_back = look(&house, &desired);
+    let brought_back = inspect(&house, &desired);
     tried(&house, "big", 2, 1);
-    assert_eq!(findings(&brought_back), "start:big: its budget keeps it from being brought up");
+    assert_eq!(findings(&brought_back), "start:big: its budget forbids a start");
     tried(&house, "big", 3, 1);
-    let given_up = look(&house, &desired);
+    let given_up = inspect(&house, &desired);
     assert_eq!(findings(&given_up), "");
     tried(&house, "big", 2, 1);
     assert_eq!(findings(&given_up), "stop:big: its budget is not spent");
@@ -326,20 +329,20 @@ fn the_audit_knows_the_budgets() {
     tried(&house, "big", 3, 0);
     assert!(house.try_apply(&desired, &Request::default()).failures.is_empty());
     block_on(house.store.set_attempts(&"recover".into(), &"big".into(), None)).expect("a memory");
-    let preempts = look(&house, &desired);
+    let preempts = inspect(&house, &desired);
     assert_eq!(preempts.steps[0].reason.code, ReasonCode::Preempted);
     tried(&house, "big", 3, 5 * MINUTE);
-    let observed = observe(&house.look(&desired), &desired);
+    let observed = observe(&house.inspect(&desired), &desired);
     assert_eq!(
         audit(&preempts, &desired, &observed, &Request::default()),
-        ["stop:small: big is only tried again, and nobody gives way for that"]
+        ["stop:small: big is only retried, which preempts nothing"]
     );
 }
 
 #[test]
-fn what_an_operator_holds_keeps_what_it_depends_on() {
+fn a_held_service_keeps_its_dependencies_running() {
     let house = house("all");
-    house.say("web", Some(Hold::Maintain));
+    house.set_hold("web", Some(Hold::Maintain));
     falls_sick(&house, "big");
     tried(&house, "big", 3, 1);
     assert_short(

@@ -1,5 +1,6 @@
-//! `lifecycle.deny` and `lifecycle.allow` in plans: what a rule leaves no way for is blocked and names the rule, and
-//! nobody makes room who may not be stopped. The world's clock shows 2026-01-02 03:04 UTC, 04:04 in Berlin: a Friday.
+//! `lifecycle.deny` and `lifecycle.allow` in plans: a service without a legal route is blocked with the rule, and a
+//! service that may not be stopped is not preempted. The simulated clock shows 2026-01-02 03:04 UTC, 04:04 in Berlin: a
+//! Friday.
 
 use std::collections::BTreeSet;
 
@@ -28,12 +29,12 @@ modes:
   keep: { services: [big], others: keep }
 ";
 
-/// Services and rules; the rules begin in line 16.
+/// House with the services and these rules, which begin in line 16.
 fn house(rules: &str) -> House {
     House::new(&format!("{SERVICES}lifecycle: {{ {rules} }}\n"))
 }
 
-/// The plan without the folder that the manifest is in.
+/// Returns the plan for a mode without the folder of the manifest.
 fn plan(house: &House, mode: &str) -> String {
     short(&house.plan(mode))
 }
@@ -43,19 +44,19 @@ fn short(text: &str) -> String {
 }
 
 #[test]
-fn what_is_not_wanted_and_may_not_be_stopped_is_blocked() {
+fn an_unwanted_service_that_may_not_be_stopped_is_blocked() {
     let house = house("deny: [{ from: online, to: stopping, reason: it renders }]");
     house.apply("low");
     assert_lines(
         &plan(&house, "big"),
         "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders
-         blocked low [rule] it is not in mode big, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders",
+         blocked low [rule] not part of mode big, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders",
     );
     house.apply("big");
 }
 
 #[test]
-fn a_start_that_a_rule_forbids_is_blocked_and_so_is_what_depends_on_it() {
+fn a_start_that_a_rule_forbids_is_blocked_and_so_are_dependents() {
     let house = house("deny: [{ to: starting, services: low }]");
     assert_lines(
         &plan(&house, "all"),
@@ -67,7 +68,7 @@ fn a_start_that_a_rule_forbids_is_blocked_and_so_is_what_depends_on_it() {
 }
 
 #[test]
-fn who_may_not_be_stopped_makes_room_for_nobody() {
+fn a_service_that_may_not_be_stopped_is_not_preempted() {
     for (rules, mode) in [
         ("deny: [{ to: stopping, services: low }]", "both"),
         ("deny: [{ to: offline, services: low }]", "both"),
@@ -83,17 +84,17 @@ fn who_may_not_be_stopped_makes_room_for_nobody() {
 }
 
 #[test]
-fn what_would_be_taken_along_is_safe_too() {
+fn a_dependency_of_a_protected_service_is_protected_too() {
     let house = house("deny: [{ to: stopping, services: mate }]");
     house.apply("mate");
-    // Low might go, but mate depends on it.
+    // Low could be stopped, but mate depends on it.
     assert_lines(
         &plan(&house, "all"),
         "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
     );
     assert_lines(
         &plan(&house, "low"),
-        "blocked mate [rule] it is not in mode low, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+        "blocked mate [rule] not part of mode low, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
     );
     let none = house.plan("big");
     assert!(none.contains("blocked low [rule]") && none.contains("blocked mate [rule]"), "{none}");
@@ -128,7 +129,7 @@ fn hours_are_judged_by_the_time_of_the_observation() {
 }
 
 #[test]
-fn a_service_is_not_stopped_that_could_not_be_started_again() {
+fn a_service_that_could_not_be_started_again_is_not_stopped() {
     let rules = "lifecycle: { deny: [{ from: offline, to: starting, services: api }] }\n";
     let manifest = |image: &str| {
         format!(
@@ -140,13 +141,13 @@ fn a_service_is_not_stopped_that_could_not_be_started_again() {
     house.rewrite(&manifest("api:2"));
     assert_lines(
         &plan(&house, "on"),
-        "blocked api [rule] what it is made from has changed in the manifest; it should be started anew, but it could not be started again: the rule at lcm.yaml:6 forbids offline to starting",
+        "blocked api [rule] its spec has changed in the manifest; it needs a restart, but it could not be started again: the rule at lcm.yaml:6 forbids offline to starting",
     );
     house.apply("on");
 }
 
 #[test]
-fn what_is_recreated_together_is_left_together() {
+fn services_that_restart_together_are_left_together() {
     let manifest = |image: &str, rules: &str| {
         format!(
             "version: 1\nname: ruled\nservices:\n  api: {{ docker: {{ image: '{image}' }} }}\n  web: {{ process: {{ command: [web] }}, depends_on: {{ api: {{ restart: true }} }} }}\n  log: {{ process: {{ command: [log] }}, depends_on: [api] }}\nmodes: {{ on: {{ services: [web, log] }} }}\nlifecycle: {{ deny: [{rules}] }}\n"
@@ -155,20 +156,19 @@ fn what_is_recreated_together_is_left_together() {
     for (rules, blocked) in [
         (
             "{ to: stopping, services: web }",
-            "web, which is started anew with it, can't be: the rule at lcm.yaml:8 forbids online to stopping",
+            "web, which restarts with it, can't be restarted: the rule at lcm.yaml:8 forbids online to stopping",
         ),
         ("{ to: stopping, services: api }", "it can't be stopped: the rule at lcm.yaml:8 forbids online to stopping"),
     ] {
         let house = House::new(&manifest("api:1", rules));
         house.apply("on");
         house.rewrite(&manifest("api:2", rules));
-        let wanted = format!(
-            "blocked api [rule] what it is made from has changed in the manifest; it should be started anew, but {blocked}"
-        );
+        let wanted =
+            format!("blocked api [rule] its spec has changed in the manifest; it needs a restart, but {blocked}");
         assert_lines(&plan(&house, "on"), &wanted);
         house.apply("on");
     }
-    // One that is not started anew with it keeps nothing from it.
+    // A dependent that does not restart with it does not protect it.
     let rules = "{ to: stopping, services: log }";
     let house = House::new(&manifest("api:1", rules));
     house.apply("on");
@@ -178,15 +178,15 @@ fn what_is_recreated_together_is_left_together() {
 }
 
 #[test]
-fn down_obeys_too() {
+fn down_obeys_rules_too() {
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     let house = house("deny: [{ to: stopping, services: mate }]");
     house.apply("mate");
     let desired = house.desired(Some("mate"));
     assert_lines(
         &short(&text(&house.plan_for(&desired, &down))),
-        "blocked low [rule] everything of this project is to go, but it can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping
-         blocked mate [rule] everything of this project is to go, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+        "blocked low [rule] requested by `lcm down`, but it can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping
+         blocked mate [rule] requested by `lcm down`, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
     );
     let text_of = |house: &House| short(&text(&house.plan_for(&house.desired(Some("on")), &down)));
     let kept = House::new(
@@ -197,12 +197,12 @@ fn down_obeys_too() {
     kept.apply_for(&kept.desired(Some("on")), &down);
     assert_lines(
         &text_of(&kept),
-        "blocked api [rule] everything of this project is to go, but its container can't be removed: the rule at lcm.yaml:5 forbids offline to deleted",
+        "blocked api [rule] requested by `lcm down`, but its container can't be removed: the rule at lcm.yaml:5 forbids offline to deleted",
     );
 }
 
 #[test]
-fn an_orphan_that_may_not_be_stopped_stays_and_is_told() {
+fn an_orphan_that_may_not_be_stopped_stays_and_is_reported() {
     let manifest = |services: &str| {
         format!(
             "version: 1\nname: ruled\norphans: stop\nservices: {{ {services} }}\nmodes: {{ on: {{ services: [a] }}, off: {{}} }}\nlifecycle: {{ deny: [{{ to: stopping }}] }}\n"
@@ -216,14 +216,14 @@ fn an_orphan_that_may_not_be_stopped_stays_and_is_told() {
     house.rewrite(&manifest("a: { process: { command: [a] } }"));
     assert_lines(
         &plan(&house, "on"),
-        "blocked b [rule] nothing in the manifest has its name, but it can't be stopped: the rule at lcm.yaml:6 forbids online to stopping
+        "blocked b [rule] not in the manifest, but it can't be stopped: the rule at lcm.yaml:6 forbids online to stopping
          orphan b: pid 100005 (b) of user 0; a rule keeps it from being stopped",
     );
     house.apply("on");
 }
 
 #[test]
-fn targets_and_strictness_see_rules() {
+fn targets_and_strict_obey_rules() {
     let house = house("deny: [{ to: starting, services: low }]");
     let strict = Request { strict: true, ..Request::default() };
     assert!(!house.plan_with("both", &strict).contains("start:"));
@@ -232,7 +232,7 @@ fn targets_and_strictness_see_rules() {
 }
 
 #[test]
-fn an_allowance_changes_no_plan_that_has_its_ways() {
+fn an_allow_rule_changes_no_plan_that_has_its_routes() {
     let house = house("allow: [{ from: offline, to: online }, { from: terminated, to: starting }]");
     assert_lines(&plan(&house, "low"), "start:low [wanted_by_mode] 12288 on gpu-0");
     house.apply("low");
@@ -240,17 +240,17 @@ fn an_allowance_changes_no_plan_that_has_its_ways() {
     house.apply("low");
 }
 
-/// No observation shows it today, but whoever says it of a service must get a plan with a way, or a reason.
+/// No observation has this state of a service today, but it must lead to a plan with a route, or a reason.
 #[test]
-fn without_a_way_it_says_what_may_follow_and_an_allowance_opens_one() {
+fn without_a_route_the_message_lists_possible_states_and_an_allow_rule_opens_one() {
     for (rules, wanted) in [
         (
             "",
-            "blocked low [rule] it can't be started: the lifecycle has no way to start what is terminated; what may follow from there: deleted\n",
+            "blocked low [rule] it can't be started: the lifecycle does not allow start in state terminated; states that may follow: deleted\n",
         ),
         (
             "allow: [{ from: terminated, to: offline }]",
-            "blocked low [rule] it can't be started: the lifecycle has no way to start what is terminated; what may follow from there: offline, deleted\n",
+            "blocked low [rule] it can't be started: the lifecycle does not allow start in state terminated; states that may follow: offline, deleted\n",
         ),
         ("allow: [{ from: terminated, to: starting }]", "start:low [wanted_by_mode] 12288 on gpu-0\n"),
         (
@@ -260,7 +260,7 @@ fn without_a_way_it_says_what_may_follow_and_an_allowance_opens_one() {
     ] {
         let house = house(rules);
         let desired = house.desired(Some("low"));
-        let mut observed = observe(&house.look(&desired), &desired);
+        let mut observed = observe(&house.inspect(&desired), &desired);
         observed.services.get_mut(&"low".into()).expect("it is seen").state = State::Terminated;
         let plan = lcm::plan::plan(&desired, &observed, &Request::default());
         assert_eq!(short(&text(&plan)), wanted, "{rules}");
@@ -272,10 +272,10 @@ fn without_a_way_it_says_what_may_follow_and_an_allowance_opens_one() {
 }
 
 #[test]
-fn the_audit_judges_each_change_by_itself() {
+fn the_audit_checks_each_change_by_itself() {
     let free = house("");
     let desired = free.desired(Some("low"));
-    let observed = observe(&free.look(&desired), &desired);
+    let observed = observe(&free.inspect(&desired), &desired);
     let plan = lcm::plan::plan(&desired, &observed, &Request::default());
     let ruled = |rules: &str| {
         let desired = house(rules).desired(Some("low"));
@@ -288,16 +288,16 @@ fn the_audit_judges_each_change_by_itself() {
 }
 
 #[test]
-fn an_operators_word_is_held_to_the_rules_by_its_own_way() {
-    let way = |rules: &str| {
+fn a_hold_obeys_the_rules_on_its_own_route() {
+    let planned = |rules: &str| {
         let house = house(rules);
         house.apply("low");
-        house.say("low", Some(Hold::Terminate));
+        house.set_hold("low", Some(Hold::Terminate));
         let plan = plan(&house, "low");
         house.apply("low");
         plan
     };
-    assert_lines(&way("deny: [{ to: terminated }]"), "held low [terminated]");
-    let plan = way("deny: [{ from: stopping, to: offline }]");
+    assert_lines(&planned("deny: [{ to: terminated }]"), "held low [terminated]");
+    let plan = planned("deny: [{ from: stopping, to: offline }]");
     assert!(plan.starts_with("stop:low [terminated]"), "{plan}");
 }

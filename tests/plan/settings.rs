@@ -1,5 +1,5 @@
-//! Real settings of what runs against the manifest: mended in place where an engine can, made anew where it can't, and
-//! left where nothing of the manifest is touched.
+//! Real settings of running services compared with the manifest: changed in place where the engine can, recreated where
+//! it can't, and left where they do not concern the manifest.
 
 use lcm::model::facts::{Facts, PathFact, ProbeReading, Reading};
 use lcm::model::lifecycle::Action;
@@ -30,7 +30,7 @@ modes:
   idle: { services: [], others: keep }
 "#;
 
-/// The service runs as the manifest describes it.
+/// House in which the service runs as the manifest describes it.
 fn running() -> House {
     let house = House::new(MANIFEST);
     house.sim.inject(|facts| {
@@ -58,13 +58,13 @@ fn planned(house: &House) -> Plan {
     house.plan_for(&house.desired(Some("on")), &Request::default())
 }
 
-/// The one step's difference.
+/// Diff of the first step that has one.
 fn diff(plan: &Plan) -> &str {
     plan.steps.iter().find_map(|step| step.diff.as_deref()).expect("a difference")
 }
 
 #[test]
-fn what_an_engine_can_change_is_mended_in_place() {
+fn settings_that_the_engine_can_change_are_changed_in_place() {
     type Change = fn(&mut ContainerSettings);
     let cases: [(&str, Change, &str); 5] = [
         ("restart policy", |real| real.restart = "always".to_owned(), "-restart policy: always\n+restart policy: no"),
@@ -77,9 +77,9 @@ fn what_an_engine_can_change_is_mended_in_place() {
         ),
         ("network other", |real| drop(real.networks.insert("other".into(), "n7".into())), "-network other: n7"),
     ];
-    for (setting, by_a_stranger, shown) in cases {
+    for (setting, change_by_hand, shown) in cases {
         let house = running();
-        change(&house, by_a_stranger);
+        change(&house, change_by_hand);
         let plan = planned(&house);
         assert_lines(&text(&plan), "update:api [settings_changed]");
         assert_eq!(plan.steps[0].reason.message, format!("its container differs from the manifest in {setting}"));
@@ -90,7 +90,7 @@ fn what_an_engine_can_change_is_mended_in_place() {
 }
 
 #[test]
-fn what_no_engine_can_change_is_made_anew() {
+fn settings_that_no_engine_can_change_recreate_the_container() {
     type Change = fn(&mut ContainerSettings);
     let cases: [(Change, &str); 7] = [
         (
@@ -107,12 +107,12 @@ fn what_no_engine_can_change_is_made_anew() {
         (|real| real.devices = ["/dev/kvm:/dev/kvm:rwm".to_owned()].into(), "-device /dev/kvm:/dev/kvm:rwm"),
         (
             |real| drop(real.digests.insert("environment MODE".into(), "0".into())),
-            "-environment MODE: another one than the manifest's",
+            "-environment MODE: differs from the manifest",
         ),
     ];
-    for (by_a_stranger, shown) in cases {
+    for (change_by_hand, shown) in cases {
         let house = running();
-        change(&house, by_a_stranger);
+        change(&house, change_by_hand);
         let plan = planned(&house);
         assert_lines(&text(&plan), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
         assert_eq!(diff(&plan), shown);
@@ -121,7 +121,7 @@ fn what_no_engine_can_change_is_made_anew() {
 }
 
 #[test]
-fn what_the_engine_refuses_to_change_is_made_anew_in_the_same_run() {
+fn a_change_that_the_engine_refuses_recreates_the_container_in_the_same_run() {
     let house = running();
     house
         .sim
@@ -133,7 +133,7 @@ fn what_the_engine_refuses_to_change_is_made_anew_in_the_same_run() {
 }
 
 #[test]
-fn a_host_folder_that_a_link_leads_elsewhere_by_now_is_another() {
+fn a_link_that_now_resolves_to_another_host_folder_is_a_change() {
     let house = running();
     house.sim.inject(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r2/conf", "1:2"))].into());
     assert_eq!(diff(&planned(&house)), "-mount /conf: /srv/r1/conf:ro\n+mount /conf: /srv/r2/conf:ro");
@@ -141,20 +141,20 @@ fn a_host_folder_that_a_link_leads_elsewhere_by_now_is_another() {
 }
 
 #[test]
-fn a_network_that_was_made_anew_is_joined_anew() {
+fn a_recreated_network_is_joined_again() {
     let house = running();
     house
         .sim
         .inject(|facts| facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n2".to_owned())].into()));
     assert_lines(&text(&planned(&house)), "update:api [settings_changed]");
     house.apply("on");
-    // Networks that can't be listed are no reason to touch anything.
+    // Networks that can't be listed cause no change.
     house.sim.inject(|facts| facts.docker_mut().networks = Reading::Unknown("the engine is busy".to_owned()));
     assert_lines(&text(&planned(&house)), "");
 }
 
 #[test]
-fn a_container_of_an_earlier_lcm_is_only_warned_about() {
+fn a_container_of_an_earlier_lcm_only_gets_a_warning() {
     let house = running();
     change(&house, |real| drop(real.mounts.insert("/conf".into(), "/srv/conf:ro".into())));
     house.sim.inject(|facts| {
@@ -168,7 +168,7 @@ fn a_container_of_an_earlier_lcm_is_only_warned_about() {
         .iter()
         .any(|warning| warning.starts_with("api: its container differs from the manifest in mount /conf"));
     assert!(warned, "{:?}", plan.warnings);
-    // A changed spec makes it anew, and it is compared from then on.
+    // A changed spec recreates it, and it is compared from then on.
     house.rewrite(&MANIFEST.replace("fast", "slow"));
     house.apply("on");
     change(&house, |real| real.restart = "always".to_owned());
@@ -185,7 +185,7 @@ fn a_pause_without_a_hold_ends_with_the_next_apply() {
     assert_lines(&text(&plan), "unpause:api [settings_changed]");
     assert_eq!(plan.steps[0].action, Action::Unpause);
     house.apply("on");
-    // Changed and paused, it is made anew at once.
+    // A changed and paused service is recreated at once.
     house.sim.inject(|facts| {
         facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused;
     });
@@ -195,7 +195,7 @@ fn a_pause_without_a_hold_ends_with_the_next_apply() {
 }
 
 #[test]
-fn a_network_that_is_missing_while_a_service_does_not_answer_is_why_it_is_made_anew() {
+fn a_missing_network_is_the_reason_to_recreate_a_service_that_does_not_answer() {
     let probed = "\n    health: { http: \"http://127.0.0.1:8080/\" }\nmodes:";
     let house = House::new(&MANIFEST.replace("\nmodes:", probed));
     house
@@ -218,7 +218,7 @@ fn a_network_that_is_missing_while_a_service_does_not_answer_is_why_it_is_made_a
 }
 
 #[test]
-fn what_depends_on_a_paused_service_starts_once_that_goes_on() {
+fn a_dependent_of_a_paused_service_starts_after_the_resume() {
     let house = running();
     let above = "  above: { process: { command: [serve], cwd: /srv }, depends_on: [api] }\nmodes:";
     house.rewrite(&MANIFEST.replace("modes:", above).replace("on: { services: [api] }", "on: { services: [above] }"));
@@ -230,7 +230,7 @@ fn what_depends_on_a_paused_service_starts_once_that_goes_on() {
 }
 
 #[test]
-fn what_nobody_wants_is_left_as_it_is() {
+fn an_unwanted_service_is_left_as_it_is() {
     let house = running();
     change(&house, |real| real.restart = "always".to_owned());
     assert_lines(&house.plan("idle"), "");
@@ -255,7 +255,7 @@ modes:
   on: { services: [web] }
 ";
 
-/// A process that works in `/srv/r1`, which the manifest's folder leads to now under this id.
+/// House with a process that works in `/srv/r1`, to which the manifest's folder now resolves with this id.
 fn process(now: Option<PathFact>, held: HeldFact) -> House {
     let house = House::new(PROCESS);
     house.apply("on");
@@ -279,7 +279,7 @@ fn a_process_works_in_the_folder_that_its_shim_holds() {
     let folder = || held("/srv/r1", "1:1", Some("1:1"));
     let same = process(Some(path("/srv/r1", "1:1")), HeldFact { folder: folder(), program: Some(program()) });
     assert_lines(&same.plan("on"), "");
-    // Moved with all that is in it, it is the same folder.
+    // A folder that was moved with its content is the same folder.
     let moved = process(
         Some(path("/srv/r9", "1:1")),
         HeldFact { folder: held("/srv/r9", "1:1", Some("1:1")), program: Some(program()) },
@@ -288,7 +288,7 @@ fn a_process_works_in_the_folder_that_its_shim_holds() {
     let linked = process(Some(path("/srv/r2", "1:2")), HeldFact { folder: folder(), program: Some(program()) });
     let plan = linked.plan_for(&linked.desired(Some("on")), &Request::default());
     assert_lines(&text(&plan), "stop:web [settings_changed]\nstart:web [settings_changed] after stop:web");
-    assert_eq!(plan.steps[0].reason.message, "it works in /srv/r1, and its folder is /srv/r2 now");
+    assert_eq!(plan.steps[0].reason.message, "its working folder is /srv/r1, but `cwd` leads to /srv/r2 now");
     let gone = process(None, HeldFact { folder: held("/srv/r1", "1:1", None), program: Some(program()) });
     let plan = gone.plan_for(&gone.desired(Some("on")), &Request::default());
     assert_eq!(plan.steps[0].reason.message, "its working folder /srv/current is gone");
@@ -296,7 +296,7 @@ fn a_process_works_in_the_folder_that_its_shim_holds() {
 }
 
 #[test]
-fn a_program_that_was_replaced_is_told_and_one_that_is_gone_is_a_change() {
+fn a_replaced_program_is_reported_and_a_missing_one_is_a_change() {
     let with = |program: HeldPath| {
         let folder = held("/srv/r1", "1:1", Some("1:1"));
         process(Some(path("/srv/r1", "1:1")), HeldFact { folder, program: Some(program) })

@@ -1,4 +1,4 @@
-//! A reading that failed is not an absence: nothing is started or stopped on the strength of it.
+//! A reading that failed is not an absence: it causes no start and no stop.
 
 use lcm::model::facts::Reading;
 use lcm::model::plan::Request;
@@ -32,10 +32,10 @@ fn an_engine_that_does_not_answer_blocks_what_runs_on_it_and_nothing_else() {
              blocked box [unknown] its container can't be read: the engine does not answer
              blocked web [dependency] it depends on box, which is blocked: its container can't be read: the engine does not answer",
         ),
-        // Whether it is off can't be told, so nobody may say that it is.
+        // Its state is unknown, so the plan must not report it as off.
         (
             "off",
-            "blocked box [unknown] it is not in mode off, and whether it runs can't be told: its container can't be read: the engine does not answer",
+            "blocked box [unknown] not part of mode off, but its state is unknown: its container can't be read: the engine does not answer",
         ),
     ] {
         let desired = house.desired(Some(mode));
@@ -60,11 +60,11 @@ modes:
 "#;
 
 #[test]
-fn no_memory_is_given_away_while_nobody_knows_what_containers_hold() {
+fn no_memory_is_assigned_while_that_of_containers_is_unknown() {
     let house = House::new(GPU);
     house.apply("box");
     let desired = house.desired(Some("native"));
-    let mut facts = house.look(&desired);
+    let mut facts = house.inspect(&desired);
     facts.docker_mut().containers = Reading::Unknown("the engine does not answer".to_owned());
     let observed = observe(&facts, &desired);
     let made = plan(&desired, &observed, &Request::default());
@@ -72,7 +72,7 @@ fn no_memory_is_given_away_while_nobody_knows_what_containers_hold() {
     assert_lines(
         &text(&made),
         "start:small [wanted_by_mode]
-         blocked box [unknown] it is not in mode native, and whether it runs can't be told: its container can't be read: the engine does not answer
-         blocked native [unknown] what is free on its GPUs can't be told: what containers hold is not known: the engine does not answer",
+         blocked box [unknown] not part of mode native, but its state is unknown: its container can't be read: the engine does not answer
+         blocked native [unknown] free memory on its GPUs is unknown: what containers hold is not known: the engine does not answer",
     );
 }

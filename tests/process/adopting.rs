@@ -1,4 +1,4 @@
-//! Processes that somebody else started.
+//! Adoption of processes that lcm did not start.
 
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
@@ -21,22 +21,22 @@ async fn a_pid_file_names_a_service() {
     write(&path, &format!("{}\n", foreign.pid()));
     let mut service = bench.service("web", "exec sleep 600");
     process_of(&mut service).pid_file = Some(PidFile { path: path.clone(), matching: "sleep 600".to_owned() });
-    let look = bench.look(&service).await;
-    assert_eq!(look.life, RunState::Running);
+    let inspection = bench.inspect_service(&service).await;
+    assert_eq!(inspection.run_state, RunState::Running);
     let tree = bench.tree(&service).await;
     assert!(tree.adopted && tree.started_at.is_some());
     assert_eq!(tree.members[0].pid, foreign.pid());
-    let instance = look.instance.expect("it is there");
+    let instance = inspection.instance.expect("it is there");
     let id = format!("{}:{}", foreign.pid(), tree.members[0].start_ticks);
     assert_eq!(instance, lcm::runtime::process::instance(id));
     assert_eq!(bench.start(&service).await, instance, "it runs already");
     bench.stop(&service, &instance).await;
     assert!(!lives(foreign.pid()));
-    assert_eq!(bench.look(&service).await.life, RunState::Absent);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Absent);
 }
 
 #[tokio::test]
-async fn a_pid_file_that_lies_names_nothing() {
+async fn a_pid_file_with_a_wrong_or_stale_pid_is_ignored() {
     let bench = Bench::new();
     let foreign = Foreign::sleep(|_| {});
     let path = bench.path("pid");
@@ -46,45 +46,45 @@ async fn a_pid_file_that_lies_names_nothing() {
         service.clone()
     };
     write(&path, &foreign.pid().to_string());
-    assert_eq!(bench.look(&name("another program")).await.life, RunState::Absent);
-    assert_eq!(bench.look(&name("sleep")).await.life, RunState::Running);
+    assert_eq!(bench.inspect_service(&name("another program")).await.run_state, RunState::Absent);
+    assert_eq!(bench.inspect_service(&name("sleep")).await.run_state, RunState::Running);
 
-    // Written long before that process was started: the pid was another's then.
+    // Written long before that process was started: the pid belonged to another process.
     let file = std::fs::File::options().write(true).open(&path).expect("the file");
     file.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).expect("set back");
-    assert_eq!(bench.look(&name("sleep")).await.life, RunState::Absent);
+    assert_eq!(bench.inspect_service(&name("sleep")).await.run_state, RunState::Absent);
     write(&path, "no pid");
-    assert_eq!(bench.look(&name("sleep")).await.life, RunState::Absent);
+    assert_eq!(bench.inspect_service(&name("sleep")).await.run_state, RunState::Absent);
 
     if geteuid().is_root() {
         let other = Foreign::sleep(|command| {
             command.uid(65534);
         });
         write(&path, &other.pid().to_string());
-        assert_eq!(bench.look(&name("sleep")).await.life, RunState::Absent, "it is another user's");
+        assert_eq!(bench.inspect_service(&name("sleep")).await.run_state, RunState::Absent, "it is another user's");
         let error =
             bench.processes.adopt(&bench.desired(&[&service]), &service.name, other.pid()).expect_err("not ours");
-        assert!(error.to_string().contains("user 65534's"), "{error}");
+        assert!(error.to_string().contains("belongs to user 65534"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_operator_may_say_what_a_service_is() {
+async fn an_operator_may_adopt_a_process_as_a_service() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let foreign = Foreign::sleep(|_| {});
     let adopted = bench.processes.adopt(&bench.desired(&[&service]), &service.name, foreign.pid()).expect("adopted");
     assert_eq!(adopted.pid, foreign.pid());
-    let look = bench.look(&service).await;
-    assert_eq!((look.life, look.spec), (RunState::Running, None));
-    let instance = look.instance.expect("it is there");
+    let inspection = bench.inspect_service(&service).await;
+    assert_eq!((inspection.run_state, inspection.spec), (RunState::Running, None));
+    let instance = inspection.instance.expect("it is there");
     drop(foreign);
-    assert_eq!(bench.look(&service).await.life, RunState::Absent, "it was adopted until its end");
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Absent, "it was adopted until its end");
     bench.stop(&service, &instance).await;
 }
 
 #[tokio::test]
-async fn an_adopted_tree_ends_with_what_it_started_and_no_more() {
+async fn a_stop_of_an_adopted_tree_ends_its_descendants_and_no_other_process() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let mut command = std::process::Command::new("sh");
@@ -102,7 +102,7 @@ async fn an_adopted_tree_ends_with_what_it_started_and_no_more() {
 }
 
 #[tokio::test]
-async fn what_is_a_service_already_or_nothing_at_all_is_not_adopted() {
+async fn a_process_of_another_service_a_dead_one_and_lcm_itself_are_not_adopted() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     bench.start(&service).await;
@@ -117,7 +117,7 @@ async fn what_is_a_service_already_or_nothing_at_all_is_not_adopted() {
     };
     assert!(adopt(gone).is_err() && adopt(1).is_err());
     assert!(adopt(i32::try_from(std::process::id()).expect("a pid")).is_err(), "lcm itself is no service");
-    assert_eq!(bench.look(&other).await.life, RunState::Absent);
+    assert_eq!(bench.inspect_service(&other).await.run_state, RunState::Absent);
 }
 
 fn refused(result: Result<ProcessFact, DriverError>, reason: &str) {
@@ -128,7 +128,7 @@ fn refused(result: Result<ProcessFact, DriverError>, reason: &str) {
 }
 
 #[tokio::test]
-async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_or_whole() {
+async fn no_part_of_an_adopted_tree_is_adopted_by_a_second_service() {
     let bench = Bench::new();
     let (one, two) = (bench.service("one", "exec sleep 600"), bench.service("two", "exec sleep 600"));
     let mut command = std::process::Command::new("sh");
@@ -143,12 +143,13 @@ async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_o
     adopt(&desired, &one, parent.pid()).expect("adopted");
     let whose = format!("part of `one` of project {}", bench.project);
     for desired in [&desired, &elsewhere] {
-        refused(adopt(desired, &two, parent.pid()), &format!("it is {whose}"));
-        refused(adopt(desired, &two, child), &format!("it comes from process {} (sh), which is {whose}", parent.pid()));
+        refused(adopt(desired, &two, parent.pid()), &format!("it is already {whose}"));
+        let reason = format!("it descends from process {} (sh), which is {whose}", parent.pid());
+        refused(adopt(desired, &two, child), &reason);
     }
     adopt(&desired, &one, parent.pid()).expect("it is its own already");
-    assert_eq!(bench.look(&two).await.life, RunState::Absent);
-    let id = bench.look(&one).await.instance.expect("it is there");
+    assert_eq!(bench.inspect_service(&two).await.run_state, RunState::Absent);
+    let id = bench.inspect_service(&one).await.instance.expect("it is there");
     let members: Vec<i32> = bench.tree(&one).await.members.iter().map(|member| member.pid).collect();
     bench.stop(&one, &id).await;
     assert!(members.iter().all(|pid| !lives(*pid)));
@@ -157,15 +158,15 @@ async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_o
     let line = format!("sh -c 'echo $$ > {}; sleep 600 & wait' & wait", bench.path("second").display());
     let parent = Foreign(command.args(["-c", &line]).spawn().expect("sh runs"));
     let child: i32 = bench.line_of("second").await.parse().expect("a pid");
-    adopt(&desired, &one, child).expect("adopted: what it was before has ended");
-    refused(adopt(&desired, &two, parent.pid()), &format!("process {child} (sh) comes from it, and is {whose}"));
-    let id = bench.look(&one).await.instance.expect("it is there");
+    adopt(&desired, &one, child).expect("adopted: the earlier one has ended");
+    refused(adopt(&desired, &two, parent.pid()), &format!("process {child} (sh) descends from it, and is {whose}"));
+    let id = bench.inspect_service(&one).await.instance.expect("it is there");
     bench.stop(&one, &id).await;
     assert!(!lives(child));
 }
 
 #[tokio::test]
-async fn what_another_services_pid_file_names_is_not_adopted() {
+async fn a_process_in_another_services_pid_file_is_not_adopted() {
     let bench = Bench::new();
     let foreign = Foreign::sleep(|_| {});
     let path = bench.path("pid");
@@ -188,7 +189,7 @@ async fn a_service_that_runs_adopts_nothing_else() {
     let running = bench.tree(&web).await.members[0].pid;
     let adopt = |service: &Service, pid| bench.processes.adopt(&desired, &service.name, pid);
     refused(adopt(&web, first.pid()), &format!("`web` already runs as pid {running}"));
-    assert_eq!(bench.look(&web).await.instance, Some(instance.clone()));
+    assert_eq!(bench.inspect_service(&web).await.instance, Some(instance.clone()));
 
     adopt(&known, first.pid()).expect("adopted");
     refused(adopt(&known, second.pid()), &format!("`known` already runs as pid {}", first.pid()));

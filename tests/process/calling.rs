@@ -1,5 +1,5 @@
-//! Hooks and notifiers as the machine calls them: real programs, and a real server. Nothing of a program outlives its
-//! call, and nothing that it does makes a call last longer than it may.
+//! Calls of hooks and notifiers: real programs, and a real server. No process of a program outlives its call, and none
+//! extends a call beyond its timeout.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -47,15 +47,15 @@ async fn call(bench: &Bench, line: &str) -> HookResult {
     call_within(bench, &call, PATIENCE, bench.folder.path(), &payload(bench)).await
 }
 
-fn well(output: &str) -> HookResult {
+fn success(output: &str) -> HookResult {
     HookResult { error: None, output: output.to_owned() }
 }
 
 #[tokio::test]
-async fn it_is_told_on_stdin_and_what_it_writes_is_kept_in_order() {
+async fn a_program_gets_the_payload_on_stdin_and_its_output_is_kept_in_order() {
     let bench = Bench::new();
     let answer = call(&bench, "cat > told; env > environment; echo one; echo two >&2; echo three").await;
-    assert_eq!(answer, well("one\ntwo\nthree\n"));
+    assert_eq!(answer, success("one\ntwo\nthree\n"));
     let told: Value = serde_json::from_str(&fs::read_to_string(bench.path("told")).expect("told")).expect("JSON");
     assert_eq!(told, json!(payload(&bench)));
     assert_eq!(
@@ -77,7 +77,7 @@ async fn it_is_told_on_stdin_and_what_it_writes_is_kept_in_order() {
 }
 
 #[tokio::test]
-async fn how_it_ended_is_said() {
+async fn a_failure_names_the_exit_or_the_missing_program() {
     let bench = Bench::new();
     let answer = call(&bench, "echo no licence; exit 3").await;
     assert_eq!(answer, HookResult { error: Some("exits 3".to_owned()), output: "no licence\n".to_owned() });
@@ -85,20 +85,20 @@ async fn how_it_ended_is_said() {
     let absent = Call::Exec(vec!["./no-such-program".to_owned()]);
     let answer = call_within(&bench, &absent, PATIENCE, bench.folder.path(), &payload(&bench)).await;
     let error = answer.error.expect("it can't be run");
-    assert!(error.starts_with("can't run: its program ./no-such-program is not there"), "{error}");
+    assert!(error.starts_with("can't run: its program ./no-such-program does not exist"), "{error}");
     let nowhere = bench.path("nowhere");
     let answer = call_within(&bench, &absent, PATIENCE, &nowhere, &payload(&bench)).await;
     assert!(answer.error.is_some_and(|error| error.contains("its folder")));
 }
 
 #[tokio::test]
-async fn who_does_not_listen_and_who_talks_too_much_are_borne() {
+async fn unread_input_and_excessive_output_are_no_errors() {
     let bench = Bench::new();
     let mut long = payload(&bench);
     long.reason = "why ".repeat(1 << 18);
-    let unreadable = Call::Exec(["sh", "-c", "exec 0<&-; echo well"].map(str::to_owned).to_vec());
+    let unreadable = Call::Exec(["sh", "-c", "exec 0<&-; echo done"].map(str::to_owned).to_vec());
     let answer = call_within(&bench, &unreadable, PATIENCE, bench.folder.path(), &long).await;
-    assert_eq!(answer, well("well\n"));
+    assert_eq!(answer, success("done\n"));
     let answer = call(&bench, "echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last").await;
     assert_eq!(answer.error, None);
     let output = answer.output;
@@ -107,11 +107,11 @@ async fn who_does_not_listen_and_who_talks_too_much_are_borne() {
 }
 
 #[tokio::test]
-async fn at_its_deadline_it_is_killed_with_all_that_it_started() {
+async fn at_its_deadline_a_program_is_killed_with_all_its_descendants() {
     let bench = Bench::new();
     let line = "sh -c 'trap \"\" TERM; echo $$ > child; sleep 600' & echo begun; sleep 600; echo never";
     let stubborn = Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
-    // As soon as the machine was quick enough to let it begin.
+    // With the first timeout that lets the program begin on this machine.
     for timeout in [1, 5, 20, 60].map(Duration::from_secs) {
         let answer = call_within(&bench, &stubborn, timeout, bench.folder.path(), &payload(&bench)).await;
         assert_eq!(answer.error, Some(format!("did not end within {}s", timeout.as_secs())));
@@ -123,21 +123,24 @@ async fn at_its_deadline_it_is_killed_with_all_that_it_started() {
     panic!("it never began");
 }
 
-/// Each leaves a process behind that writes its pid to `left`, before it is done.
-const FLIGHTS: [(&str, &str); 8] = [
+/// Commands that each leave a process behind, which writes its pid to `left` before the command is done.
+const ESCAPES: [(&str, &str); 8] = [
     ("in the background", "sh -c 'echo $$ > left; exec sleep 600' &"),
     ("in a session of its own", "setsid sh -c 'echo $$ > left; exec sleep 600' &"),
     ("forked twice", "( ( setsid sh -c 'echo $$ > left; exec sleep 600' & ) & )"),
-    ("deaf to a hangup", "nohup sh -c 'echo $$ > left; exec sleep 600' > /dev/null 2>&1 &"),
-    ("deaf to all that can be unheard", "sh -c 'trap \"\" TERM INT HUP QUIT; echo $$ > left; sleep 600; sleep 600' &"),
+    ("ignoring a hangup", "nohup sh -c 'echo $$ > left; exec sleep 600' > /dev/null 2>&1 &"),
+    (
+        "ignoring all signals that can be ignored",
+        "sh -c 'trap \"\" TERM INT HUP QUIT; echo $$ > left; sleep 600; sleep 600' &",
+    ),
     ("stopped", "sh -c 'echo $$ > left; kill -STOP $$; exec sleep 600' &"),
     ("with nothing open", "setsid sh -c 'echo $$ > left; exec 0<&- 1>&- 2>&-; exec sleep 600' &"),
     ("in a namespace of its own", "setsid unshare -Ur sh -c 'echo $$ > left; exec sleep 600' &"),
 ];
 
 #[tokio::test]
-async fn what_it_leaves_behind_ends_with_it_wherever_it_fled_to() {
-    for (how, line) in FLIGHTS {
+async fn processes_that_a_call_leaves_behind_end_with_it_wherever_they_escaped() {
+    for (how, line) in ESCAPES {
         let bench = Bench::new();
         let answer = call(&bench, &format!("{line}\nwhile ! [ -s left ]; do sleep 0.01; done; echo done")).await;
         let left: i32 = bench.line_of("left").await.parse().expect("a pid");
@@ -145,12 +148,15 @@ async fn what_it_leaves_behind_ends_with_it_wherever_it_fled_to() {
         assert_eq!(answer.error, None, "{how}");
         let (first, rest) = answer.output.split_once('\n').expect("lines");
         assert_eq!(first, "done", "{how}");
-        assert!(rest.starts_with("lcm: ended what was left running: ") && rest.contains("(pid "), "{how}: {rest}");
+        assert!(
+            rest.starts_with("lcm: ended the processes that were left running: ") && rest.contains("(pid "),
+            "{how}: {rest}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_call_that_ends_its_guardian_is_ended_with_all_that_is_left_of_it() {
+async fn a_call_that_kills_its_guardian_is_ended_with_all_its_processes() {
     let bench = Bench::new();
     let answer = call(&bench, "sleep 600 & echo $! > child; kill -KILL $PPID; sleep 600").await;
     let error = answer.error.expect("how it ended is not known");
@@ -158,7 +164,7 @@ async fn a_call_that_ends_its_guardian_is_ended_with_all_that_is_left_of_it() {
     let child = bench.line_of("child").await.parse().expect("a pid");
     assert!(!lives(child), "it ended before the call did");
     let answer = call(&bench, "for signal in TERM INT HUP QUIT; do kill -$signal $PPID; done; echo done").await;
-    assert_eq!(answer, well("done\n"), "no other signal ends a guardian");
+    assert_eq!(answer, success("done\n"), "no other signal ends a guardian");
 }
 
 #[tokio::test]
@@ -171,7 +177,7 @@ async fn a_call_that_is_dropped_leaves_nothing() {
     wait_for("the child's end", || (!lives(pid)).then_some(())).await;
 }
 
-/// Answers one request after the other, and hands on what was asked.
+/// Serves one response after the other, and passes on the requests.
 fn server(answers: Vec<&'static str>) -> (u16, mpsc::Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
@@ -195,7 +201,7 @@ fn server(answers: Vec<&'static str>) -> (u16, mpsc::Receiver<(String, Vec<u8>)>
 }
 
 #[tokio::test]
-async fn an_address_gets_the_event_or_what_the_manifest_gives_and_any_2xx_is_well() {
+async fn an_address_gets_the_event_or_the_json_of_the_manifest_and_any_2xx_is_a_success() {
     let bench = Bench::new();
     let (port, asked) = server(vec![
         "HTTP/1.1 204 No Content\r\n\r\n",
@@ -205,24 +211,24 @@ async fn an_address_gets_the_event_or_what_the_manifest_gives_and_any_2xx_is_wel
     let url = format!("http://127.0.0.1:{port}/lcm");
     let request = |json| Call::Http { method: "POST".to_owned(), url: url.clone(), json };
     let ask = async |call| call_within(&bench, &call, PATIENCE, Path::new("/"), &payload(&bench)).await;
-    assert_eq!(ask(request(None)).await, well(""));
+    assert_eq!(ask(request(None)).await, success(""));
     let (head, body) = asked.recv_timeout(PATIENCE).expect("asked");
     assert!(head.starts_with("POST /lcm HTTP/1.1\r\n") && head.contains("application/json"), "{head}");
     assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON"), json!(payload(&bench)));
-    assert_eq!(ask(request(Some(json!({ "text": "hello" })))).await, well("thanks"));
+    assert_eq!(ask(request(Some(json!({ "text": "hello" })))).await, success("thanks"));
     assert_eq!(asked.recv_timeout(PATIENCE).expect("asked").1, br#"{"text":"hello"}"#);
     let answer = ask(request(None)).await;
     assert_eq!(
         answer,
         HookResult { error: Some("answered 409 Conflict".to_owned()), output: "still in us".to_owned() }
     );
-    assert!(ask(request(None)).await.error.is_some(), "nobody listens any more");
+    assert!(ask(request(None)).await.error.is_some(), "the server has ended");
 }
 
 #[tokio::test]
 async fn an_address_that_hangs_fails_at_its_deadline() {
     let bench = Bench::new();
-    // It takes connections, and nobody answers them.
+    // The listener accepts connections, and sends no response.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let call = Call::Http { method: "POST".to_owned(), url: format!("http://127.0.0.1:{port}/"), json: None };

@@ -1,4 +1,4 @@
-//! The machine as a whole: one picture of it, and who holds what others need.
+//! The machine as a whole: one snapshot of all facts, and the holders of ports.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use lcm::runtime::machine::Machine;
 use lcm::runtime::process::facts::ProcessReading as _;
 
 #[tokio::test]
-async fn one_picture_holds_all_that_was_asked_for() {
+async fn one_snapshot_holds_all_requested_facts() {
     let bench = Bench::new();
     let mut web = server::service(&bench, "web", "port");
     bench.start(&web).await;
@@ -70,38 +70,42 @@ async fn one_picture_holds_all_that_was_asked_for() {
     };
     assert_eq!(facts.probes[&web.name].health, Some(ProbeReading::Passed));
     assert_eq!(facts.probes[&web.name].busy, Some(BusyReading::Busy("/jobs is 3".to_owned())));
-    assert_eq!((failures("sick"), failures("young")), (3, 1), "what may still be starting is asked but once");
-    assert!(!facts.probes.contains_key(&ended.name), "what does not run is not probed");
+    assert_eq!(
+        (failures("sick"), failures("young")),
+        (3, 1),
+        "a service that may still be starting is probed only once"
+    );
+    assert!(!facts.probes.contains_key(&ended.name), "a service that does not run is not probed");
 }
 
 #[tokio::test]
-async fn who_holds_a_needed_port_is_named() {
+async fn the_holder_of_a_needed_port_is_named() {
     let bench = Bench::new();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let mut service = bench.service("web", "exec sleep 600");
     service.ports = BTreeSet::from([port.into()]);
     let machine = machine(&bench, &[&service]);
-    // Tests beside this one start programs: between fork and exec each of them holds what this process holds.
+    // Other tests start programs: between fork and exec each of them holds the files of this process.
     let ours = format!("(pid {})", std::process::id());
-    let told = holder_until(&machine, &bench, &service, |holder| holder.is_some_and(|holder| holder.ends_with(&ours)));
-    let holder = told.await.expect("we hold it");
+    let found = holder_until(&machine, &bench, &service, |holder| holder.is_some_and(|holder| holder.ends_with(&ours)));
+    let holder = found.await.expect("this process holds it");
     assert!(holder.starts_with(&format!("{port} by ")), "{holder}");
     drop(listener);
     holder_until(&machine, &bench, &service, |holder| holder.is_none()).await;
 }
 
-/// Who holds the service's port, once it is as it should be.
+/// Returns the holder of the service's port, once it meets `is_expected`.
 async fn holder_until(
     machine: &Machine,
     bench: &Bench,
     service: &Service,
-    is_so: impl Fn(Option<&str>) -> bool,
+    is_expected: impl Fn(Option<&str>) -> bool,
 ) -> Option<String> {
     let begun = std::time::Instant::now();
     loop {
         let holder = machine.port_holder(&bench.project, service).await.expect("it can be read");
-        if is_so(holder.as_deref()) {
+        if is_expected(holder.as_deref()) {
             return holder;
         }
         assert!(begun.elapsed() < PATIENCE, "{holder:?}");
@@ -110,7 +114,7 @@ async fn holder_until(
 }
 
 #[tokio::test]
-async fn a_service_is_not_in_its_own_way_but_in_that_of_another() {
+async fn a_port_of_the_service_itself_blocks_only_other_services() {
     let bench = Bench::new();
     let mut service = server::service(&bench, "web", "port");
     bench.start(&service).await;
@@ -125,7 +129,7 @@ async fn a_service_is_not_in_its_own_way_but_in_that_of_another() {
 }
 
 #[tokio::test]
-async fn nothing_is_put_aside_for_a_process() {
+async fn a_process_has_no_previous_revision_to_settle_or_restore() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let machine = machine(&bench, &[&service]);
@@ -136,7 +140,7 @@ async fn nothing_is_put_aside_for_a_process() {
 }
 
 #[tokio::test]
-async fn what_does_not_run_is_not_asked_though_its_port_is_held() {
+async fn a_service_that_does_not_run_is_not_probed_though_its_port_is_held() {
     let bench = Bench::new();
     let port = server::foreign(&bench.path("notes"));
     let mut service = bench.service("web", "exec sleep 600");

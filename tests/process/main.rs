@@ -1,4 +1,4 @@
-//! Real process trees on this machine: started, looked at, probed and stopped as `lcm apply` would. Only processes that
+//! Real process trees on this machine: started, inspected, probed and stopped as `lcm apply` does. Only processes that
 //! the tests started themselves are ever signalled.
 
 mod adopting;

@@ -1,5 +1,5 @@
-//! The output of a service: it comes into its log in order and whole, however the service opens it, with its shim or its
-//! standby killed, and in any amount.
+//! The output of a service: it comes into its log in order and whole, however the service opens it, with its shim or
+//! its standby killed, and in any amount.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::probing::machine;
 use crate::support::{Bench, kill, lives, pids, process_of, wait_for, write};
 
-/// Processes that relay, or stand by to relay, into a log of this bench's.
+/// Lists the processes that relay, or stand by to relay, into a log of this bench.
 fn relays(bench: &Bench) -> Vec<i32> {
     let holds_a_log = |pid: i32| {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -35,7 +35,7 @@ async fn until_logged(bench: &Bench, service: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn all_ways_to_open_its_output_append_and_keep_their_order() {
+async fn output_is_appended_in_order_however_the_service_opens_it() {
     let bench = Bench::new();
     let line = "echo one; echo two > /dev/stderr; echo three > /dev/stdout; echo four >> /dev/stderr; \
                 echo five | tee /dev/stderr > /dev/null; echo six > /proc/self/fd/1; echo seven > /dev/fd/2; \
@@ -48,9 +48,9 @@ async fn all_ways_to_open_its_output_append_and_keep_their_order() {
 }
 
 #[tokio::test]
-async fn all_that_it_wrote_is_in_the_log_once_its_end_is_known() {
+async fn all_output_is_in_the_log_once_the_exit_is_known() {
     let bench = Bench::new();
-    // A part of it holds the pipe open after the end of its first process.
+    // Another process of the service holds the pipe open after the end of the first one.
     let service = bench.service("web", "sleep 600 & head -c 900000 /dev/zero | tr '\\0' x; echo end; exit 3");
     let instance = bench.start(&service).await;
     bench.until(&service, |life| !matches!(life, RunState::Running)).await;
@@ -62,7 +62,7 @@ async fn all_that_it_wrote_is_in_the_log_once_its_end_is_known() {
 }
 
 #[tokio::test]
-async fn a_killed_shim_costs_no_output_and_its_standby_is_no_member() {
+async fn a_killed_shim_loses_no_output_and_its_standby_is_not_a_member() {
     let bench = Bench::new();
     let service = bench.service("web", "echo before; while [ ! -e go ]; do sleep 0.01; done; echo after; sleep 600");
     let instance = bench.start(&service).await;
@@ -78,14 +78,14 @@ async fn a_killed_shim_costs_no_output_and_its_standby_is_no_member() {
     wait_for("the shim's end", || (!lives(shim)).then_some(())).await;
     write(&bench.path("go"), "");
     until_logged(&bench, "web", "before\nafter\n").await;
-    assert_eq!(relays(&bench), [standby], "a look starts no other");
+    assert_eq!(relays(&bench), [standby], "an inspection starts no other standby");
     bench.stop(&service, &instance).await;
     bench.assert_empty();
     wait_for("the standby's end", || relays(&bench).is_empty().then_some(())).await;
 }
 
 #[tokio::test]
-async fn without_shim_and_standby_it_runs_on_and_the_next_look_relays_what_waits() {
+async fn without_shim_and_standby_a_service_runs_on_and_the_next_inspection_relays_its_output() {
     let bench = Bench::new();
     let line = "while [ ! -e go ]; do sleep 0.01; done; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo done; \
                 echo > written; sleep 600";
@@ -98,8 +98,12 @@ async fn without_shim_and_standby_it_runs_on_and_the_next_look_relays_what_waits
         wait_for("its end", || (!lives(pid)).then_some(())).await;
     }
     write(&bench.path("go"), "");
-    let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)), "no SIGPIPE ended it");
+    let inspection = bench.inspect_service(&service).await;
+    assert_eq!(
+        (inspection.run_state, inspection.instance.as_ref()),
+        (RunState::Running, Some(&instance)),
+        "no SIGPIPE ended it"
+    );
     bench.line_of("written").await;
     until_logged(&bench, "web", "x\ndone\n").await;
     assert_eq!(log_of(&bench, "web").len(), 3_000_006, "nothing of it is lost");
@@ -108,7 +112,7 @@ async fn without_shim_and_standby_it_runs_on_and_the_next_look_relays_what_waits
 }
 
 #[tokio::test]
-async fn a_line_that_a_flood_has_rotated_away_was_seen() {
+async fn a_line_that_a_flood_has_rotated_away_is_found() {
     let bench = Bench::new();
     let mut service = bench.service("web", "echo server is ready; exec yes another line");
     service.health.probe = Some(Probe::Log("server is ready".to_owned()));
@@ -141,7 +145,7 @@ async fn a_flood_without_the_line_never_passes() {
         let ProbeReading::Failed { detail, .. } = &answer else { panic!("{answer:?}") };
         assert!(detail.contains("does not show `server is ready` yet"), "{detail}");
     }
-    // For a pattern that came into the manifest later, no one has looked through what is gone.
+    // Rotated output was not searched for a pattern that was added to the manifest later.
     service.health.probe = Some(Probe::Log("server is up".to_owned()));
     let answer = machine(&bench, &[&service]).probe(&bench.project, &service, &instance).await;
     let ProbeReading::Unknown(detail) = &answer else { panic!("{answer:?}") };

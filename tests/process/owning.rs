@@ -1,4 +1,4 @@
-//! Whose a process is: proven by shims, records and descent, never by what a process says of itself.
+//! Ownership of processes: proven by shims, records and descent, never by a process's own environment or arguments.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,15 +62,15 @@ async fn pid_in(bench: &Bench, name: &str) -> i32 {
     bench.line_of(name).await.parse().expect("a pid")
 }
 
-/// By a process of its own: what another test forks meanwhile would hold the copy open for writing, and the kernel
-/// executes no such file.
+/// Copies lcm in a separate process: a process that another test forks meanwhile would inherit the copy open for
+/// writing, and the kernel does not execute such a file.
 fn copy_lcm(to: &Path) {
     let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_lcm")).arg(to).status().expect("cp runs");
     assert!(copied.success(), "no copy of lcm");
 }
 
 #[tokio::test]
-async fn an_upgrade_of_the_binary_loses_and_doubles_nothing() {
+async fn an_upgrade_of_the_binary_loses_and_duplicates_no_service() {
     let mut bench = Bench::new();
     let binary = bench.path("lcm");
     copy_lcm(&binary);
@@ -79,9 +79,9 @@ async fn an_upgrade_of_the_binary_loses_and_doubles_nothing() {
     let instance = bench.start(&service).await;
     fs::remove_file(&binary).expect("removed");
     copy_lcm(&binary);
-    let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
-    assert_eq!(bench.start(&service).await, instance, "there is no second copy");
+    let inspection = bench.inspect_service(&service).await;
+    assert_eq!((inspection.run_state, inspection.instance.as_ref()), (RunState::Running, Some(&instance)));
+    assert_eq!(bench.start(&service).await, instance, "no second copy is started");
     bench.stop(&service, &instance).await;
     bench.assert_empty();
 }
@@ -93,12 +93,12 @@ async fn a_shim_that_records_nothing_is_recorded_by_a_changing_run() {
     let instance = bench.start(&service).await;
     let child = pid_in(&bench, "child").await;
     recorded(&bench, &service, child).await;
-    // As an earlier lcm left it.
+    // As under an earlier lcm.
     fs::remove_file(members_file(&bench, &service)).expect("removed");
     bench.processes.record(&bench.project).await;
     recorded(&bench, &service, child).await;
     kill_shim(&bench, &service).await;
-    assert_eq!(bench.look(&service).await.life, RunState::Running);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Running);
     bench.stop(&service, &instance).await;
     assert!(!lives(child));
     bench.assert_empty();
@@ -116,17 +116,17 @@ async fn a_tree_whose_shim_died_is_whole_and_reported() {
     let tree = bench.tree(&service).await;
     assert_eq!(tree.lost_shim, Some(LostShim { pid: Some(shim) }));
     assert!(tree.members.iter().any(|member| member.pid == orphan), "{:?}", tree.members);
-    assert_eq!(bench.look(&service).await.spec.as_deref(), Some(service.spec.hash()));
+    assert_eq!(bench.inspect_service(&service).await.spec.as_deref(), Some(service.spec.hash()));
     assert_eq!(bench.start(&service).await, instance, "it is not started anew for that");
     bench.stop(&service, &instance).await;
-    assert!(!lives(orphan), "no part of it survives");
+    assert!(!lives(orphan), "no process of it survives");
     bench.assert_empty();
-    assert_eq!(bench.start(&service).await, bench.look(&service).await.instance.expect("it runs again"));
+    assert_eq!(bench.start(&service).await, bench.inspect_service(&service).await.instance.expect("it runs again"));
     assert_eq!(bench.tree(&service).await.lost_shim, None);
 }
 
 #[tokio::test]
-async fn what_joined_a_recorded_session_after_the_shims_death_belongs_to_the_tree() {
+async fn processes_of_a_recorded_session_belong_to_the_tree_after_the_shims_death() {
     let bench = Bench::new();
     // The parent of the late one ends, so that nothing but the session leads to it.
     let line =
@@ -145,7 +145,7 @@ async fn what_joined_a_recorded_session_after_the_shims_death_belongs_to_the_tre
 }
 
 #[tokio::test]
-async fn users_and_namespaces_that_a_service_changes_do_not_take_its_processes_out_of_its_tree() {
+async fn a_change_of_user_or_namespace_does_not_take_a_process_out_of_its_tree() {
     if !is_root() {
         return;
     }
@@ -179,7 +179,7 @@ async fn users_and_namespaces_that_a_service_changes_do_not_take_its_processes_o
 }
 
 #[tokio::test]
-async fn an_environment_alone_makes_no_process_roots_service() {
+async fn an_environment_alone_makes_no_process_a_service_of_root() {
     if !is_root() {
         return;
     }
@@ -195,12 +195,15 @@ async fn an_environment_alone_makes_no_process_roots_service() {
     assert_eq!(seen.members, tree.members);
     let claims = claims(&bench).await;
     assert_eq!(claimed_pids(&claims), [forged.pid()]);
-    assert!(claims[0].sentence().contains("an environment proves nothing"), "{}", claims[0].sentence());
+    assert!(claims[0].sentence().contains("an environment alone proves nothing"), "{}", claims[0].sentence());
     bench.stop(&service, &instance).await;
     assert!(lives(forged.pid()));
-    assert_eq!(bench.look(&service).await.life, RunState::Ended(seen.exit.or(bench.tree(&service).await.exit)));
+    assert_eq!(
+        bench.inspect_service(&service).await.run_state,
+        RunState::Ended(seen.exit.or(bench.tree(&service).await.exit))
+    );
     let again = bench.start(&service).await;
-    assert_ne!(again, instance, "what claims to be it does not keep it from starting");
+    assert_ne!(again, instance, "a claim does not prevent the start");
     bench.stop(&service, &again).await;
     assert!(lives(forged.pid()));
 }
@@ -213,7 +216,7 @@ async fn a_command_line_of_a_shim_without_its_lock_is_a_claim() {
     let mut command = std::process::Command::new("sh");
     command.args(["__shim", "--project", bench.project.as_str(), "--service", "web"]).current_dir(bench.folder.path());
     let forged = Foreign(command.spawn().expect("sh runs"));
-    assert_eq!(bench.look(&service).await.life, RunState::Absent);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Absent);
     let claims = claims(&bench).await;
     assert_eq!(claimed_pids(&claims), [forged.pid()]);
     assert!(claims[0].sentence().contains("holds no lock"), "{}", claims[0].sentence());
@@ -228,14 +231,14 @@ async fn a_command_line_of_a_shim_without_its_lock_is_a_claim() {
 }
 
 #[tokio::test]
-async fn what_was_forked_since_the_last_record_is_known_by_the_output_that_it_has() {
+async fn processes_forked_since_the_last_record_are_known_by_their_output_pipe() {
     let bench = Bench::new();
     let daemon = "setsid sh -c 'echo $$ > daemon; exec sleep 600' &";
     let line = format!("while ! [ -e go ]; do sleep 0.01; done; ({daemon}); exec sleep 600");
     let service = bench.service("web", &line);
     let instance = bench.start(&service).await;
     let shim = bench.tree(&service).await.shim.expect("a shim").pid;
-    // A shim that stands still records nothing.
+    // A stopped shim records nothing.
     kill(shim, Signal::STOP);
     write(&bench.path("go"), "");
     let pid = pid_in(&bench, "daemon").await;
@@ -247,7 +250,7 @@ async fn what_was_forked_since_the_last_record_is_known_by_the_output_that_it_ha
     assert!(tree.members.iter().any(|member| member.pid == pid), "{pid} is not in {:?}", tree.members);
     assert_eq!(tree.lost_shim, Some(LostShim { pid: Some(shim) }));
     bench.stop(&service, &instance).await;
-    assert!(!lives(pid), "it was left");
+    assert!(!lives(pid), "it was left running");
     bench.assert_empty();
 }
 
@@ -256,7 +259,7 @@ async fn two_shims_of_one_service_are_both_found_and_stopped() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let first = bench.start(&service).await;
-    // An lcm that believes in no shim of this user starts it once more.
+    // An lcm that trusts no shim of this user starts a second copy.
     let mut doubter = bench.processes.clone();
     doubter.owners = BTreeSet::from([OTHER_UID]);
     doubter.state_dir = bench.path("other-state");
@@ -272,7 +275,7 @@ async fn two_shims_of_one_service_are_both_found_and_stopped() {
 }
 
 #[tokio::test]
-async fn a_record_is_believed_for_this_boot_this_process_and_this_user_alone() {
+async fn a_record_counts_for_this_boot_this_process_and_this_user_only() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
@@ -301,7 +304,7 @@ async fn a_record_is_believed_for_this_boot_this_process_and_this_user_alone() {
     planted(&|note| note["members"][0]["start_ticks"] = json!(ticks - 1));
     assert!(bench.tree(&service).await.members.is_empty(), "another process had that pid");
     planted(&|note| note["members"] = json!([{ "pid": 1, "start_ticks": 0, "session": 1 }]));
-    assert!(bench.tree(&service).await.members.is_empty(), "and the first process is no one's");
+    assert!(bench.tree(&service).await.members.is_empty(), "the init process belongs to no service");
     if is_root() {
         planted(&|_| {});
         chown(&path, Some(OTHER_UID), None).expect("another user's file");
@@ -310,16 +313,16 @@ async fn a_record_is_believed_for_this_boot_this_process_and_this_user_alone() {
     fs::remove_file(&path).expect("removed");
     planted(&|_| {});
     let believed: Vec<i32> = bench.tree(&service).await.members.iter().map(|member| member.pid).collect();
-    assert_eq!(believed, [foreign.pid()], "a record of this user's own is believed");
+    assert_eq!(believed, [foreign.pid()], "a record of this user counts");
     fs::remove_file(&path).expect("removed");
     assert!(lives(foreign.pid()));
 }
 
 #[tokio::test]
-async fn a_stop_of_the_services_own_making_runs_in_the_environment_that_lcm_makes() {
+async fn a_stop_command_runs_in_the_environment_that_lcm_builds() {
     let bench = Bench::new();
     let mut service = bench.service("web", "env -i PATH=/forged MODE=forged sleep 600 & exec sleep 600");
-    set(&mut service, "MODE", "as the manifest says");
+    set(&mut service, "MODE", "from the manifest");
     let script = "#!/bin/sh\necho \"$MODE $PATH\" > stopped\n";
     write(&bench.path("stopper"), script);
     fs::set_permissions(bench.path("stopper"), fs::Permissions::from_mode(0o755)).expect("executable");
@@ -327,7 +330,7 @@ async fn a_stop_of_the_services_own_making_runs_in_the_environment_that_lcm_make
     service.stop.grace = std::time::Duration::from_millis(200);
     let instance = bench.start(&service).await;
     bench.stop(&service, &instance).await;
-    let said = bench.line_of("stopped").await;
-    assert!(said.starts_with("as the manifest says /usr/"), "{said}");
+    let line = bench.line_of("stopped").await;
+    assert!(line.starts_with("from the manifest /usr/"), "{line}");
     bench.assert_empty();
 }

@@ -1,4 +1,4 @@
-//! Freezing a tree: all of it, also what it forks meanwhile; and letting it go on.
+//! Pause of a whole tree, including the processes that it forks meanwhile, and unpause.
 
 use std::fs;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use lcm::model::desired::Service;
 use lcm::model::instance::Instance;
 use lcm::runtime::{DriverError, Pause, RunState};
 
-/// The letter of its state; `None`: it is gone.
+/// Returns the state letter of a process; `None`: it is gone.
 fn state(pid: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
@@ -34,8 +34,8 @@ async fn double_forks_are_frozen_and_go_on() {
     let instance = bench.start(&service).await;
     let grandchild: i32 = bench.line_of("grandchild").await.parse().expect("a pid");
     bench.pause(&service, &instance).await.expect("frozen");
-    bench.pause(&service, &instance).await.expect("what is frozen stays so");
-    assert_eq!(bench.look(&service).await.life, RunState::Suspended);
+    bench.pause(&service, &instance).await.expect("a frozen tree stays frozen");
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Suspended);
     assert_eq!(state(grandchild), Some('T'));
     let members = bench.tree(&service).await.members;
     assert!(members.len() >= 5 && members.iter().all(|member| state(member.pid) == Some('T')), "{members:?}");
@@ -43,7 +43,7 @@ async fn double_forks_are_frozen_and_go_on() {
     let beats = || fs::read_to_string(bench.path("beats")).unwrap_or_default().len();
     let before = beats();
     bench.unpause(&service, &instance).await.expect("it goes on");
-    assert_eq!(bench.look(&service).await.life, RunState::Running);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Running);
     wait_for("a beat", || (beats() > before).then_some(())).await;
     bench.pause(&service, &instance).await.expect("frozen");
     bench.stop(&service, &instance).await;
@@ -51,23 +51,23 @@ async fn double_forks_are_frozen_and_go_on() {
 }
 
 #[tokio::test]
-async fn what_forks_while_it_is_frozen_is_frozen_as_well() {
+async fn processes_forked_during_the_pause_are_frozen_as_well() {
     let bench = Bench::new();
-    // Each one lives for a moment, longer than a look takes on a busy machine, and leaves another one behind.
+    // Each process lives for a moment, longer than a scan takes on a busy machine, and forks a successor.
     let line = "echo 'sleep 0.4; setsid sh ./fork & sleep 0.4; exit' > fork
         for each in 1 2 3 4 5 6; do sh ./fork & done; echo > ready; while :; do sleep 600; done";
     let mut service = bench.service("forking", line);
-    // One that forks while it is asked to end is asked in vain.
+    // A process that forks while it is signalled outruns the signal.
     service.stop.grace = Duration::from_secs(1);
     let instance = bench.start(&service).await;
     bench.line_of("ready").await;
     bench.pause(&service, &instance).await.expect("frozen");
     let frozen = bench.marked();
     assert!(frozen.len() > 2, "{frozen:?}");
-    assert_eq!(bench.look(&service).await.life, RunState::Suspended);
-    // What slipped through would be gone after one of so many looks, or have forked.
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Suspended);
+    // A process that was missed would be gone after one of these inspections, or have forked.
     for _ in 0..20 {
-        assert_eq!(bench.look(&service).await.life, RunState::Suspended);
+        assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Suspended);
         assert_eq!(bench.marked(), frozen);
     }
     bench.unpause(&service, &instance).await.expect("it goes on");
@@ -86,7 +86,7 @@ async fn a_parent_that_waits_for_its_childs_exec_does_not_keep_the_tree_from_fre
     bench.line_of("ready").await;
     for _ in 0..20 {
         bench.pause(&service, &instance).await.expect("frozen");
-        assert_eq!(bench.look(&service).await.life, RunState::Suspended);
+        assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Suspended);
         bench.unpause(&service, &instance).await.expect("it goes on");
     }
     bench.stop(&service, &instance).await;
@@ -94,7 +94,7 @@ async fn a_parent_that_waits_for_its_childs_exec_does_not_keep_the_tree_from_fre
 }
 
 #[tokio::test]
-async fn another_start_than_the_one_seen_is_left_alone() {
+async fn a_restarted_service_is_left_alone() {
     let bench = Bench::new();
     let service = bench.service("web", "sleep 600");
     let first = bench.start(&service).await;
@@ -103,7 +103,7 @@ async fn another_start_than_the_one_seen_is_left_alone() {
     bench.unpause(&service, &first).await.expect("nothing is left to go on");
     let second = bench.start(&service).await;
     let refused = bench.pause(&service, &first).await.expect_err("another one").to_string();
-    assert!(refused.contains("started anew"), "{refused}");
-    assert_eq!(bench.look(&service).await.life, RunState::Running);
+    assert!(refused.contains("was restarted"), "{refused}");
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Running);
     bench.stop(&service, &second).await;
 }

@@ -1,4 +1,4 @@
-//! Probes of services that run, through the machine's own door.
+//! Probes of running services, through the driver.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::server;
 use crate::support::{Bench, Foreign, PATIENCE, set, wait_for};
 
-/// What other projects of this host have in containers is no part of these tests.
+/// Machine without a Docker engine: containers of other projects on this host are no part of these tests.
 pub(crate) fn machine(bench: &Bench, services: &[&Service]) -> Machine {
     let shim = PathBuf::from(env!("CARGO_BIN_EXE_lcm"));
     let mut environment = bench.processes.environment.clone();
@@ -35,7 +35,7 @@ fn with_pointer(port: u16, path: &str, equals: Option<Value>) -> Probe {
     Probe::Http(HttpProbe { pointer, ..get(port, "/json") })
 }
 
-/// A service that serves, and its port.
+/// Starts a service that serves HTTP, and returns its port.
 async fn serving(bench: &Bench) -> (Service, Instance, u16) {
     let service = server::service(bench, "web", "port");
     let instance = bench.start(&service).await;
@@ -58,7 +58,7 @@ fn failed(reading: &ProbeReading) -> &str {
 }
 
 #[tokio::test]
-async fn http_may_ask_for_a_status_a_body_and_a_pointer() {
+async fn an_http_probe_checks_status_body_and_pointer() {
     let bench = Bench::new();
     let (service, instance, port) = serving(&bench).await;
     let ask = async |probe| reading(&bench, &service, &instance, probe).await;
@@ -92,7 +92,7 @@ async fn http_may_ask_for_a_status_a_body_and_a_pointer() {
         ),
     ] {
         let reading = ask(failing).await;
-        assert!(failed(&reading).contains(why), "{reading:?} should say {why}");
+        assert!(failed(&reading).contains(why), "{reading:?} should contain {why}");
     }
     for url in ["https://localhost/", "nowhere"] {
         let answer = ask(Probe::Http(HttpProbe { url: url.to_owned(), ..get(port, "/ok") })).await;
@@ -118,7 +118,7 @@ async fn a_server_that_hangs_fails_at_the_probes_own_deadline() {
 }
 
 #[tokio::test]
-async fn what_a_probe_or_a_busy_probe_starts_ends_with_it() {
+async fn processes_that_a_probe_or_a_busy_probe_starts_end_with_it() {
     let bench = Bench::new();
     let mut service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
@@ -136,11 +136,11 @@ async fn what_a_probe_or_a_busy_probe_starts_ends_with_it() {
     let left = std::fs::read_to_string(bench.path("left")).expect("they began");
     let left: Vec<i32> = left.lines().map(|line| line.parse().expect("a pid")).collect();
     assert!(!left.is_empty() && left.iter().all(|pid| !crate::support::lives(*pid)), "{left:?}");
-    assert_eq!(bench.tree(&service).await.members.len(), 1, "nor is any of it a part of the service");
+    assert_eq!(bench.tree(&service).await.members.len(), 1, "none of them is a member of the service");
 }
 
 #[tokio::test]
-async fn tcp_asks_for_a_connection() {
+async fn a_tcp_probe_checks_for_a_connection() {
     let bench = Bench::new();
     let (service, instance, port) = serving(&bench).await;
     let probe = |port| Probe::Tcp { host: "127.0.0.1".to_owned(), port };
@@ -151,7 +151,7 @@ async fn tcp_asks_for_a_connection() {
 }
 
 #[tokio::test]
-async fn exec_asks_in_the_services_folder_and_environment_and_is_no_member_of_it() {
+async fn an_exec_probe_runs_in_the_services_folder_and_environment_and_is_not_a_member() {
     let bench = Bench::new();
     let mut service = bench.service("web", "exec sleep 600");
     set(&mut service, "ANSWER", "yes");
@@ -189,7 +189,7 @@ async fn a_log_that_was_ready_once_stays_so_while_the_service_lives() {
     std::fs::remove_file(bench.path("go")).expect("removed");
     let instance = bench.start(&service).await;
     let answer = reading(&bench, &service, &instance, probe).await;
-    assert!(failed(&answer).contains("does not show"), "what the last start wrote does not count: {answer:?}");
+    assert!(failed(&answer).contains("does not show"), "output of the last start does not count: {answer:?}");
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn output_that_lost_its_beginning_proves_nothing_of_a_start_that_is_over()
     wait_for("its output", || std::fs::read_to_string(&log).ok().filter(|text| !text.is_empty())).await;
     let probe = |pattern: &str| Probe::Log(pattern.to_owned());
     let answer = reading(&bench, &service, &instance, probe("(")).await;
-    assert!(matches!(&answer, ProbeReading::Unknown(reason) if reason.contains("no pattern")), "{answer:?}");
+    assert!(matches!(&answer, ProbeReading::Unknown(reason) if reason.contains("invalid pattern")), "{answer:?}");
     let young = service.clone();
     service.health.timeout = Duration::ZERO;
     let answer = reading(&bench, &service, &instance, probe("ready")).await;
@@ -219,7 +219,7 @@ async fn output_that_lost_its_beginning_proves_nothing_of_a_start_that_is_over()
 }
 
 #[tokio::test]
-async fn the_answer_of_a_stranger_does_not_count() {
+async fn the_answer_of_a_foreign_process_does_not_count() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
@@ -228,19 +228,19 @@ async fn the_answer_of_a_stranger_does_not_count() {
         let answer = reading(&bench, &service, &instance, probe.clone()).await;
         let who = format!("(pid {})", std::process::id());
         assert!(failed(&answer).contains(&who), "{answer:?} should name {who}");
-        // But as a proxy's, where the manifest says so.
+        // It counts if the manifest allows a proxy.
         let mut proxied = service.clone();
         proxied.health.any_listener = true;
         assert_eq!(reading(&bench, &proxied, &instance, probe).await, ProbeReading::Passed);
     }
-    // Nor that of a service which is gone.
+    // The answer of a service that is gone does not count either.
     bench.stop(&service, &instance).await;
     let answer = reading(&bench, &service, &instance, Probe::Exec(vec!["true".to_owned()])).await;
     assert!(failed(&answer).contains("ended"), "{answer:?}");
 }
 
 #[tokio::test]
-async fn an_adopted_service_answers_for_itself() {
+async fn the_answer_of_an_adopted_service_counts() {
     let bench = Bench::new();
     let service = server::service(&bench, "web", "port");
     let program = std::env::current_exe().expect("this binary");
@@ -249,7 +249,7 @@ async fn an_adopted_service_answers_for_itself() {
     let foreign = Foreign(command.stdout(std::process::Stdio::null()).spawn().expect("it runs"));
     let port = bench.line_of("port").await.parse().expect("a port");
     bench.processes.adopt(&bench.desired(&[&service]), &service.name, foreign.pid()).expect("adopted");
-    let instance = bench.look(&service).await.instance.expect("it is there");
+    let instance = bench.inspect_service(&service).await.instance.expect("it is there");
     let answer = reading(&bench, &service, &instance, Probe::Http(get(port, "/ok"))).await;
     assert_eq!(answer, ProbeReading::Passed);
 }
@@ -288,17 +288,20 @@ async fn busy_is_everything_but_a_clear_no() {
         (http("/json", "/nowhere"), "has no /nowhere"),
         (http("/broken", "/jobs"), "answered 503"),
         (http("/hang", "/jobs"), "no answer within 500ms"),
-        (exec("exit 0"), "says so"),
+        (exec("exit 0"), "exits 0"),
         (exec("sleep 600"), "did not end"),
-        (BusyProbe::Exec(vec!["./no-such-program".to_owned()]), "can't tell"),
+        (BusyProbe::Exec(vec!["./no-such-program".to_owned()]), "its busy probe failed"),
     ] {
         let answer = ask(busy).await;
-        assert!(matches!(&answer, BusyReading::Busy(detail) if detail.contains(why)), "{answer:?} should say {why}");
+        assert!(
+            matches!(&answer, BusyReading::Busy(detail) if detail.contains(why)),
+            "{answer:?} should contain {why}"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_eviction_is_called_for_and_must_be_answered() {
+async fn an_eviction_runs_all_calls_and_fails_with_the_first_that_fails() {
     let bench = Bench::new();
     let (mut service, _instance, port) = serving(&bench).await;
     let http = |method: &str, path: &str| Call::Http {
@@ -321,7 +324,7 @@ async fn an_eviction_is_called_for_and_must_be_answered() {
         (vec![exec("exit 2")], "exits 2"),
     ] {
         let error = evict(calls).await.expect_err("it refuses");
-        assert!(error.contains("`web` was not evicted") && error.contains(why), "{error} should say {why}");
+        assert!(error.contains("`web` was not evicted") && error.contains(why), "{error} should contain {why}");
     }
     assert!(!bench.path("never").exists(), "the first that fails ends it");
 }

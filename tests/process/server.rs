@@ -1,5 +1,5 @@
-//! A small HTTP server for services to be, in this very binary: run again with a variable set, it serves until it is
-//! stopped. In the tests' own process it plays the stranger.
+//! Small HTTP server that services run, in this test binary: executed again with a variable set, it serves until it is
+//! stopped. In the tests' own process it is a foreign server.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use lcm::model::desired::Service;
 
 use crate::support::{Bench, set};
 
-/// Names the file that is to hold the port.
+/// Variable that names the file for the port.
 const SERVE: &str = "LCM_TEST_SERVE";
 
 /// A service that serves and writes its port to this file.

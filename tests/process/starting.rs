@@ -1,4 +1,4 @@
-//! What a service is started with, and what must not be started.
+//! Starts of services: environment, files and logs, and starts that must be refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,18 +19,18 @@ use crate::support::{Bench, kill, lives, pids, process_of, salt, set, set_secret
 async fn a_service_starts_runs_and_stops() {
     let bench = Bench::new();
     let service = bench.service("web", "echo one; echo two >&2; echo > said; exec sleep 600");
-    assert_eq!(bench.look(&service).await.life, RunState::Absent);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Absent);
     bench.processes.prepare(&service).await.expect("all it needs is there");
     let instance = bench.start(&service).await;
-    let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
-    assert_eq!(look.spec.as_deref(), Some(service.spec.hash()));
+    let inspection = bench.inspect_service(&service).await;
+    assert_eq!((inspection.run_state, inspection.instance.as_ref()), (RunState::Running, Some(&instance)));
+    assert_eq!(inspection.spec.as_deref(), Some(service.spec.hash()));
     bench.line_of("said").await;
     bench.stop(&service, &instance).await;
     bench.assert_empty();
-    let look = bench.look(&service).await;
-    let RunState::Ended(Some(ExitFact { code: None, signal: Some(15), at: Some(_) })) = look.life else {
-        panic!("TERM ended it, not {:?}", look.life);
+    let inspection = bench.inspect_service(&service).await;
+    let RunState::Ended(Some(ExitFact { code: None, signal: Some(15), at: Some(_) })) = inspection.run_state else {
+        panic!("TERM ended it, not {:?}", inspection.run_state);
     };
     let log = bench.processes.log_since_start(&bench.project, &service.name, 1000).await.expect("a log");
     assert_eq!(log, "one\ntwo\n");
@@ -56,7 +56,7 @@ async fn the_environment_is_the_same_from_everywhere() {
     for machine in ["HOME", "USER", "LOGNAME", "SHELL", "TZ", "LCM_STARTED_AT"] {
         assert!(environment.remove(machine).is_some_and(|value| !value.is_empty()), "{machine}");
     }
-    let config = environment.remove("LCM_CONFIG").expect("its making");
+    let config = environment.remove("LCM_CONFIG").expect("its config");
     let config: serde_json::Value = serde_json::from_str(config).expect("JSON");
     assert_eq!(config["spec"], *service.spec.config());
     assert_eq!(config["stop"]["grace_ms"], 60_000);
@@ -83,7 +83,7 @@ async fn the_environment_is_the_same_from_everywhere() {
 }
 
 #[tokio::test]
-async fn a_program_that_parses_integers_is_told_its_gpus_by_index() {
+async fn a_program_that_parses_integers_gets_its_gpus_by_index() {
     let bench = Bench::new();
     let service = bench.exec("web", &["sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER"]);
     let gpus = [GpuId::new("GPU-8f1e4f6a-0b1c-4a5e-9d7f-2c3b4a5d6e7f"), GpuId::new("GPU-3b1f")];
@@ -121,7 +121,7 @@ async fn secrets_are_on_no_command_line_and_nothing_of_the_callers_on_the_shim()
 }
 
 #[tokio::test]
-async fn what_the_caller_left_open_is_not_handed_on() {
+async fn open_files_of_the_caller_are_not_inherited() {
     let bench = Bench::new();
     let path = bench.path("held");
     let held = rustix::fs::open(&path, OFlags::RDWR | OFlags::CREATE, Mode::RUSR | Mode::WUSR).expect("a file");
@@ -137,43 +137,49 @@ async fn what_the_caller_left_open_is_not_handed_on() {
 }
 
 #[tokio::test]
-async fn how_it_ended_is_known() {
+async fn the_exit_of_a_service_is_known() {
     let bench = Bench::new();
     let failing = bench.service("failing", "exit 3");
     bench.start(&failing).await;
-    let look = bench.until(&failing, |life| matches!(life, RunState::Ended(_))).await;
-    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { code: Some(3), signal: None, .. }))), "{look:?}");
+    let inspection = bench.until(&failing, |life| matches!(life, RunState::Ended(_))).await;
+    assert!(
+        matches!(inspection.run_state, RunState::Ended(Some(ExitFact { code: Some(3), signal: None, .. }))),
+        "{inspection:?}"
+    );
 
     let killed = bench.service("killed", "exec sleep 600");
     bench.start(&killed).await;
     kill(bench.tree(&killed).await.members[0].pid, Signal::KILL);
-    let look = bench.until(&killed, |life| matches!(life, RunState::Ended(_))).await;
-    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { code: None, signal: Some(9), .. }))), "{look:?}");
+    let inspection = bench.until(&killed, |life| matches!(life, RunState::Ended(_))).await;
+    assert!(
+        matches!(inspection.run_state, RunState::Ended(Some(ExitFact { code: None, signal: Some(9), .. }))),
+        "{inspection:?}"
+    );
 
     // A new start has not ended as the last one did.
     let instance = bench.start(&killed).await;
-    let look = bench.look(&killed).await;
-    assert_eq!((look.life, look.instance), (RunState::Running, Some(instance)));
+    let inspection = bench.inspect_service(&killed).await;
+    assert_eq!((inspection.run_state, inspection.instance), (RunState::Running, Some(instance)));
 }
 
 #[tokio::test]
-async fn a_tree_that_lost_its_first_process_is_crippled_unless_that_left_on_purpose() {
+async fn a_tree_that_lost_its_first_process_is_degraded_unless_that_exited_with_0() {
     let bench = Bench::new();
     let daemon = bench.service("daemon", "sleep 600 & exit 0");
     bench.start(&daemon).await;
-    let degraded = bench.service("crippled", "sleep 600 & exit 7");
+    let degraded = bench.service("degraded", "sleep 600 & exit 7");
     let instance = bench.start(&degraded).await;
-    let look = bench.until(&degraded, |life| !matches!(life, RunState::Running)).await;
-    assert!(matches!(look.life, RunState::Degraded(ExitFact { code: Some(7), .. })), "{look:?}");
+    let inspection = bench.until(&degraded, |life| !matches!(life, RunState::Running)).await;
+    assert!(matches!(inspection.run_state, RunState::Degraded(ExitFact { code: Some(7), .. })), "{inspection:?}");
     let start = Start { project: &bench.project, service: &degraded, gpus: &[], indices: &[] };
     let error = bench.processes.start(&start).await.expect_err("not beside what is left");
     assert!(matches!(&error, DriverError::Refused(text) if text.contains("sleep (pid ")), "{error}");
     bench.stop(&degraded, &instance).await;
-    assert_eq!(bench.look(&daemon).await.life, RunState::Running);
+    assert_eq!(bench.inspect_service(&daemon).await.run_state, RunState::Running);
 }
 
 #[tokio::test]
-async fn running_it_twice_starts_one_copy() {
+async fn two_concurrent_starts_run_one_copy() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
@@ -182,7 +188,7 @@ async fn running_it_twice_starts_one_copy() {
     assert!(!started.is_empty(), "one of the two must win");
     assert_eq!(bench.tree(&service).await.members.len(), 1);
     let instance = bench.start(&service).await;
-    assert!(started.contains(&instance), "the one that runs is given back");
+    assert!(started.contains(&instance), "the running instance is returned");
 
     let mut other = service.clone();
     other.spec = Spec::plain(serde_json::json!({ "command": ["another"] }));
@@ -196,7 +202,7 @@ async fn running_it_twice_starts_one_copy() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_before_anything_runs() {
+async fn a_missing_program_or_folder_is_named_before_the_start() {
     let bench = Bench::new();
     let refusal = async |service| {
         let prepared = bench.processes.prepare(&service).await.expect_err("it can't run").to_string();
@@ -206,7 +212,7 @@ async fn what_is_missing_is_named_before_anything_runs() {
         prepared
     };
     let error = refusal(bench.exec("web", &["./no-such-program"])).await;
-    assert!(error.contains("`web` can't run: its program ./no-such-program is not there"), "{error}");
+    assert!(error.contains("`web` can't run: its program ./no-such-program does not exist"), "{error}");
     let error = refusal(bench.exec("web", &["no-such-program"])).await;
     assert!(error.contains("no-such-program is not on its PATH"), "{error}");
     crate::support::write(&bench.path("plain"), "#!/bin/sh\n");
@@ -215,7 +221,7 @@ async fn what_is_missing_is_named_before_anything_runs() {
     let mut service = bench.exec("web", &["true"]);
     process_of(&mut service).cwd = PathBuf::from("/no/such/folder");
     let error = refusal(service).await;
-    assert!(error.contains("/no/such/folder is not there"), "{error}");
+    assert!(error.contains("/no/such/folder does not exist"), "{error}");
     bench.assert_empty();
 }
 
@@ -255,7 +261,7 @@ async fn a_state_folder_that_can_not_be_written_is_named() {
 }
 
 #[tokio::test]
-async fn the_state_folder_is_for_its_owners_eyes_only() {
+async fn the_state_folder_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
@@ -265,7 +271,7 @@ async fn the_state_folder_is_for_its_owners_eyes_only() {
 }
 
 #[tokio::test]
-async fn a_pid_file_is_there_while_the_first_process_runs() {
+async fn a_pid_file_exists_while_the_first_process_runs() {
     let bench = Bench::new();
     let file = bench.path("web.pid");
     let mut service = bench.exec("web", &["sleep", "600"]);
@@ -280,7 +286,7 @@ async fn a_pid_file_is_there_while_the_first_process_runs() {
     bench.stop(&service, &instance).await;
     assert!(!file.exists());
 
-    // One that ends by itself takes it along, and one that another program has written stays.
+    // The file is removed when the process ends by itself, and left alone if another program has written it.
     let instance = bench.start(&service).await;
     let first = bench.tree(&service).await.members[0].pid;
     kill(first, Signal::KILL);
@@ -294,7 +300,7 @@ async fn a_pid_file_is_there_while_the_first_process_runs() {
 }
 
 #[tokio::test]
-async fn a_pid_file_that_may_not_be_written_is_told_before_anything_runs() {
+async fn a_pid_file_that_can_not_be_written_fails_the_start() {
     let bench = Bench::new();
     let mut service = bench.exec("web", &["sleep", "600"]);
     write(&bench.path("victim"), "1\n");
@@ -303,7 +309,7 @@ async fn a_pid_file_that_may_not_be_written_is_told_before_anything_runs() {
     let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
     let error = bench.processes.start(&start).await.expect_err("refused").to_string();
     assert!(error.contains("its pid file can't be written") && error.contains("is a link"), "{error}");
-    // Its shim leaves a moment after its answer.
+    // The shim ends a moment after its reply.
     wait_for("the end of the shim", || bench.marked().is_empty().then_some(())).await;
     assert_eq!(fs::read_to_string(bench.path("victim")).expect("read"), "1\n");
 }

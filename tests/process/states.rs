@@ -1,4 +1,4 @@
-//! Every row of the table from what is observed to a state, on real process trees.
+//! Derivation of each state from observations, on real process trees.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use rustix::process::Signal;
 use crate::probing::machine;
 use crate::support::{Bench, PATIENCE, kill};
 
-/// Looked at as `lcm status` would look; `past`: what lcm last brought it to, by its history.
-async fn look(bench: &Bench, service: &Service, past: Option<State>) -> ObservedService {
+/// Observes a service as `lcm status` does; `past` is the last state in its history.
+async fn inspect_service(bench: &Bench, service: &Service, past: Option<State>) -> ObservedService {
     let desired = bench.desired(&[service]);
     let mut facts = machine(bench, &[service]).observe(&desired).await;
     let fact = |state| HistoryFact { state: Some(state), made: true, ..HistoryFact::default() };
@@ -24,11 +24,11 @@ async fn look(bench: &Bench, service: &Service, past: Option<State>) -> Observed
     seen
 }
 
-/// Waits until the machine is so far that it is judged so, and for this reason.
+/// Waits until the service is observed in this state, with a detail that contains `why`.
 async fn becomes(bench: &Bench, service: &Service, state: State, why: &str) {
     let begun = Instant::now();
     loop {
-        let seen = look(bench, service, None).await;
+        let seen = inspect_service(bench, service, None).await;
         if seen.state == state && seen.detail.contains(why) {
             return;
         }
@@ -38,7 +38,7 @@ async fn becomes(bench: &Bench, service: &Service, state: State, why: &str) {
     }
 }
 
-fn asked(mut service: Service, command: &str) -> Service {
+fn probed(mut service: Service, command: &str) -> Service {
     service.health.probe = Some(Probe::Exec(vec![command.to_owned()]));
     service
 }
@@ -49,25 +49,25 @@ fn busy(service: &Service, command: &str) -> Service {
 }
 
 #[tokio::test]
-async fn never_started_it_is_registered() {
+async fn a_service_that_never_started_is_registered() {
     let bench = Bench::new();
     becomes(&bench, &bench.service("never", "true"), State::Registered, "never started").await;
 }
 
 #[tokio::test]
-async fn what_runs_is_starting_online_busy_idle_or_in_error_by_its_probes() {
+async fn a_running_service_is_starting_online_busy_idle_or_in_error_by_its_probes() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
     becomes(&bench, &service, State::Online, "it runs").await;
 
-    let mut silent = asked(service.clone(), "false");
+    let mut silent = probed(service.clone(), "false");
     becomes(&bench, &silent, State::Starting, "does not answer yet").await;
     silent.health.timeout = Duration::ZERO;
     becomes(&bench, &silent, State::Error, "its health probe fails").await;
-    assert_eq!(look(&bench, &silent, Some(State::Timeout)).await.state, State::Timeout);
+    assert_eq!(inspect_service(&bench, &silent, Some(State::Timeout)).await.state, State::Timeout);
 
-    let well = asked(service.clone(), "true");
+    let well = probed(service.clone(), "true");
     becomes(&bench, &well, State::Online, "its health probe passes").await;
     becomes(&bench, &busy(&well, "true"), State::Busy, "it is busy").await;
     becomes(&bench, &busy(&well, "false"), State::Idle, "its health probe passes").await;
@@ -77,7 +77,7 @@ async fn what_runs_is_starting_online_busy_idle_or_in_error_by_its_probes() {
 }
 
 #[tokio::test]
-async fn stopped_by_a_signal_it_is_suspended() {
+async fn a_service_stopped_by_a_signal_is_suspended() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
@@ -90,7 +90,7 @@ async fn stopped_by_a_signal_it_is_suspended() {
 }
 
 #[tokio::test]
-async fn ended_with_0_or_by_a_stop_signal_it_is_offline_and_otherwise_failed() {
+async fn a_service_that_exits_with_0_or_by_a_stop_signal_is_offline_and_otherwise_failed() {
     let bench = Bench::new();
     let ends = [
         ("exit 0", None, State::Offline, "exited with 0"),
@@ -111,11 +111,11 @@ async fn ended_with_0_or_by_a_stop_signal_it_is_offline_and_otherwise_failed() {
 }
 
 #[tokio::test]
-async fn whose_first_process_died_is_in_error_while_others_are_left() {
+async fn a_service_whose_first_process_died_is_in_error_while_others_are_left() {
     let bench = Bench::new();
     let service = bench.service("web", "sleep 600 & exit 3");
     let instance = bench.start(&service).await;
-    becomes(&bench, &service, State::Error, "1 of its processes are left").await;
+    becomes(&bench, &service, State::Error, "processes still running: 1").await;
     bench.stop(&service, &instance).await;
     bench.assert_empty();
 }

@@ -1,4 +1,4 @@
-//! Ending a tree: all of it, and nothing else.
+//! Stops of a tree: all of its processes, and no others.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::support::{Bench, Foreign, PATIENCE, kill, lives, set, wait_for};
 
 #[tokio::test]
-async fn double_forks_that_ignore_term_leave_nothing() {
+async fn a_stop_ends_double_forks_that_ignore_term() {
     let bench = Bench::new();
     let line = "trap '' TERM
         setsid sh -c 'trap \"\" TERM; (sleep 600 & echo $! > grandchild; sleep 600) & exec sleep 600' &
@@ -31,12 +31,12 @@ async fn double_forks_that_ignore_term_leave_nothing() {
     bench.stop(&service, &instance).await;
     assert!(!members.into_iter().any(lives));
     bench.assert_empty();
-    let look = bench.look(&service).await;
-    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { signal: Some(9), .. }))), "{look:?}");
+    let inspection = bench.inspect_service(&service).await;
+    assert!(matches!(inspection.run_state, RunState::Ended(Some(ExitFact { signal: Some(9), .. }))), "{inspection:?}");
 }
 
 #[tokio::test]
-async fn what_forks_while_it_is_killed_is_killed_as_well() {
+async fn processes_forked_during_the_kill_are_killed_as_well() {
     let bench = Bench::new();
     let line = "trap '' TERM; echo 'trap \"\" TERM; while :; do sleep 0.01; setsid sh ./fork & sleep 0.01; exit; done' \
                 > fork; sh ./fork & sh ./fork & while :; do sleep 600; done";
@@ -48,7 +48,7 @@ async fn what_forks_while_it_is_killed_is_killed_as_well() {
 }
 
 #[tokio::test]
-async fn the_signal_is_the_manifests_and_reaches_every_process() {
+async fn the_signal_of_the_manifest_reaches_every_process() {
     let bench = Bench::new();
     let line = "trap 'echo parent >> got; exit 0' USR1
         sh -c 'trap \"echo child >> got; exit 0\" USR1; echo > ready; while :; do sleep 0.01; done' &
@@ -65,7 +65,7 @@ async fn the_signal_is_the_manifests_and_reaches_every_process() {
     let instance = bench.start(&service).await;
     let error = bench.try_stop(&service, &instance).await.expect_err("there is no such signal");
     assert!(error.to_string().contains("FETCH"), "{error}");
-    assert_eq!(bench.look(&service).await.life, RunState::Running);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Running);
 }
 
 #[tokio::test]
@@ -80,12 +80,12 @@ async fn a_suspended_tree_ends_by_its_signal() {
     }
     bench.until(&service, |life| *life == RunState::Suspended).await;
     bench.stop(&service, &instance).await;
-    let look = bench.look(&service).await;
-    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { signal: Some(15), .. }))), "{look:?}");
+    let inspection = bench.inspect_service(&service).await;
+    assert!(matches!(inspection.run_state, RunState::Ended(Some(ExitFact { signal: Some(15), .. }))), "{inspection:?}");
 }
 
 #[tokio::test]
-async fn a_service_may_have_its_own_way_to_stop() {
+async fn a_service_may_have_its_own_stop_command() {
     let bench = Bench::new();
     let mut service = bench.service("web", "trap '' TERM; echo $$ > pid; while [ ! -e over ]; do sleep 0.01; done");
     set(&mut service, "MODE", "fast");
@@ -96,39 +96,39 @@ async fn a_service_may_have_its_own_way_to_stop() {
     bench.stop(&service, &instance).await;
     assert_eq!(bench.line_of("over").await, "fast", "in the service's own environment and folder");
     let seen = fs::read_to_string(bench.path("seen")).expect("its environment");
-    assert!(!seen.contains("LCM_"), "it is no member of the service: {seen}");
-    let look = bench.look(&service).await;
-    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { code: Some(0), .. }))), "{look:?}");
+    assert!(!seen.contains("LCM_"), "it is not a member of the service: {seen}");
+    let inspection = bench.inspect_service(&service).await;
+    assert!(matches!(inspection.run_state, RunState::Ended(Some(ExitFact { code: Some(0), .. }))), "{inspection:?}");
 }
 
 #[tokio::test]
-async fn a_way_to_stop_that_fails_falls_back_on_the_signal() {
+async fn a_stop_command_that_fails_falls_back_to_the_signal() {
     let bench = Bench::new();
     let mut service = bench.service("web", "exec sleep 600");
     service.stop.exec = Some(["./no-such-program"].map(str::to_owned).to_vec());
     service.stop.grace = PATIENCE;
     let instance = bench.start(&service).await;
     bench.stop(&service, &instance).await;
-    let look = bench.look(&service).await;
-    assert!(matches!(look.life, RunState::Ended(Some(ExitFact { signal: Some(15), .. }))), "{look:?}");
+    let inspection = bench.inspect_service(&service).await;
+    assert!(matches!(inspection.run_state, RunState::Ended(Some(ExitFact { signal: Some(15), .. }))), "{inspection:?}");
 }
 
 #[tokio::test]
-async fn what_was_not_meant_is_left_alone() {
+async fn other_instances_and_reused_pids_are_left_alone() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
     let earlier = lcm::runtime::process::instance("0123456789abcdef0123456789abcdef".to_owned());
-    let error = bench.try_stop(&service, &earlier).await.expect_err("that one is not there any more");
+    let error = bench.try_stop(&service, &earlier).await.expect_err("that instance is gone");
     assert!(matches!(error, DriverError::Refused(_)), "{error}");
-    assert_eq!(bench.look(&service).await.life, RunState::Running);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Running);
 
-    // A pid that another process has by now.
+    // A pid that was reused by another process.
     let foreign = Foreign::sleep(|_| {});
     let adopted = lcm::runtime::process::instance(format!("{}:1", foreign.pid()));
     bench.stop(&service, &adopted).await;
     assert!(lives(foreign.pid()));
-    assert_eq!(bench.look(&service).await.life, RunState::Running);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Running);
     bench.stop(&service, &instance).await;
     bench.stop(&service, &instance).await;
 }

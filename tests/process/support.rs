@@ -1,4 +1,4 @@
-//! A bench to run real services on: its own project, its own state folder, and nothing left of them afterwards.
+//! Test bench for real services: a project and a state folder of its own, and no process left afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,7 @@ use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use lcm::runtime::{Inspection, RunState, Start, StopRequest};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Long enough for any machine that does its work at all; nothing passes by waiting it out.
+/// Timeout of all waits, long enough for any working machine; no test passes by waiting for it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Bench {
@@ -35,7 +35,7 @@ impl Bench {
         let state = folder.path().join("state");
         let environment = BTreeMap::from([
             ("LCM_STATE_DIR".to_owned(), state.display().to_string()),
-            // No GPU of this machine's own gets in.
+            // No GPU of this machine is visible.
             ("LCM_NVML_LIB".to_owned(), String::new()),
             ("RUNNER_TRACKING_ID".to_owned(), "from the caller".to_owned()),
             ("TAKEN_OVER".to_owned(), "on purpose".to_owned()),
@@ -49,7 +49,7 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// A service that runs a line of shell in the bench's folder.
+    /// Creates a service that runs a line of shell in the bench's folder.
     pub(crate) fn service(&self, name: &str, line: &str) -> Service {
         self.exec(name, &["sh", "-c", line])
     }
@@ -83,12 +83,12 @@ impl Bench {
         self.processes.start(&start).await.expect("it starts")
     }
 
-    pub(crate) async fn look(&self, service: &Service) -> Inspection {
-        self.processes.look(&self.project, service).await.expect("it can be looked at")
+    pub(crate) async fn inspect_service(&self, service: &Service) -> Inspection {
+        self.processes.inspect_service(&self.project, service).await.expect("it can be inspected")
     }
 
     pub(crate) async fn tree(&self, service: &Service) -> TreeFact {
-        let tree = self.processes.tree(&self.project, service).await.expect("it can be looked at");
+        let tree = self.processes.tree(&self.project, service).await.expect("it can be inspected");
         tree.expect("there is something")
     }
 
@@ -111,15 +111,15 @@ impl Bench {
         self.processes.stop(&stop).await
     }
 
-    /// Waits until it has come to this.
+    /// Waits until the service is in an expected run state.
     pub(crate) async fn until(&self, service: &Service, life: impl Fn(&RunState) -> bool) -> Inspection {
         let begun = Instant::now();
         loop {
-            let look = self.look(service).await;
-            if life(&look.life) {
-                return look;
+            let inspection = self.inspect_service(service).await;
+            if life(&inspection.run_state) {
+                return inspection;
             }
-            assert!(begun.elapsed() < PATIENCE, "`{}` is still {:?}", service.name, look.life);
+            assert!(begun.elapsed() < PATIENCE, "`{}` is still {:?}", service.name, inspection.run_state);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -133,7 +133,7 @@ impl Bench {
         .await
     }
 
-    /// Every living process that carries this bench's marks.
+    /// Lists the living processes that carry this bench's marks.
     pub(crate) fn marked(&self) -> Vec<i32> {
         let mark = format!("LCM_PROJECT={}", self.project);
         pids()
@@ -146,7 +146,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// Nothing of this bench lives, no shim either.
+    /// Asserts that no process of this bench lives, nor any shim.
     #[track_caller]
     pub(crate) fn assert_empty(&self) {
         let left = self.marked();
@@ -154,7 +154,7 @@ impl Bench {
     }
 }
 
-/// What has one of these for its parent, and so on down.
+/// Returns the processes and all their descendants.
 fn with_children(mut pids: Vec<i32>) -> Vec<i32> {
     let mut next = 0;
     while let Some(pid) = pids.get(next).copied() {
@@ -166,7 +166,8 @@ fn with_children(mut pids: Vec<i32>) -> Vec<i32> {
 }
 
 impl Drop for Bench {
-    /// By the marks of this bench and what descends from them; what forks while it is killed is found at the next round.
+    /// By the marks of this bench and what descends from them; what forks while it is killed is found at the next
+    /// round.
     fn drop(&mut self) {
         for _ in 0..100 {
             let left = with_children(self.marked());
@@ -227,16 +228,16 @@ pub(crate) fn kill(pid: i32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid).expect("a pid"), signal);
 }
 
-/// Whether a process is there and no zombie.
+/// Returns true if a process exists and is not a zombie.
 pub(crate) fn lives(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') && !rest.starts_with('X'))
 }
 
-pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn wait_for<T>(what: &str, mut inspection: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = inspection() {
             return found;
         }
         assert!(begun.elapsed() < PATIENCE, "still waiting for {what}");
@@ -244,7 +245,7 @@ pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>)
     }
 }
 
-/// A process that lcm did not start; it ends with this.
+/// Foreign process, which lcm did not start; it is killed when this is dropped.
 pub(crate) struct Foreign(pub(crate) std::process::Child);
 
 impl Foreign {

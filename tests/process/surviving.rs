@@ -1,4 +1,4 @@
-//! What a tree outlives, and that it is found afterwards.
+//! Survival of trees: a killed shim, lost notes and a caller that goes away; each tree is found afterwards.
 
 use std::fs;
 
@@ -16,8 +16,8 @@ async fn a_tree_whose_shim_was_killed_is_still_ours() {
     let shim = bench.tree(&service).await.shim.expect("a shim");
     kill(shim.pid, Signal::KILL);
     wait_for("the shim's end", || (!lives(shim.pid)).then_some(())).await;
-    let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
+    let inspection = bench.inspect_service(&service).await;
+    assert_eq!((inspection.run_state, inspection.instance.as_ref()), (RunState::Running, Some(&instance)));
     assert_eq!(bench.start(&service).await, instance, "it is not started anew for that");
     bench.stop(&service, &instance).await;
     bench.assert_empty();
@@ -30,16 +30,16 @@ async fn a_tree_whose_notes_are_gone_is_still_ours() {
     let instance = bench.start(&service).await;
     wait_for("both processes", || (bench.marked().len() == 3).then_some(())).await;
     fs::remove_dir_all(bench.path("state")).expect("removed");
-    let look = bench.look(&service).await;
-    assert_eq!((look.life, look.instance.as_ref()), (RunState::Running, Some(&instance)));
-    assert_eq!(look.spec.as_deref(), Some(service.spec.hash()));
-    let log = bench.processes.log_since_start(&bench.project, &service.name, 100).await.expect("it writes on");
+    let inspection = bench.inspect_service(&service).await;
+    assert_eq!((inspection.run_state, inspection.instance.as_ref()), (RunState::Running, Some(&instance)));
+    assert_eq!(inspection.spec.as_deref(), Some(service.spec.hash()));
+    let log = bench.processes.log_since_start(&bench.project, &service.name, 100).await.expect("it still writes");
     assert_eq!(log, "ready\n");
-    assert_eq!(bench.start(&service).await, instance, "there is no second copy");
+    assert_eq!(bench.start(&service).await, instance, "no second copy is started");
     assert_eq!(bench.tree(&service).await.members.len(), 2);
     bench.stop(&service, &instance).await;
     bench.assert_empty();
-    assert_eq!(bench.look(&service).await.life, RunState::Absent);
+    assert_eq!(bench.inspect_service(&service).await.run_state, RunState::Absent);
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn the_shim_has_a_session_of_its_own_and_the_service_a_group_of_its_own() 
 }
 
 #[tokio::test]
-async fn other_projects_are_seen_but_their_making_is_not_shown() {
+async fn trees_of_other_projects_are_visible_without_their_config() {
     let (mine, other) = (Bench::new(), Bench::new());
     let service = other.service("web", "exec sleep 600");
     other.start(&service).await;
@@ -78,12 +78,12 @@ async fn other_projects_are_seen_but_their_making_is_not_shown() {
         panic!("it can be read")
     };
     let tree = trees.iter().find(|tree| tree.marks.project == other.project.as_str()).expect("it is seen");
-    assert!(tree.marks.config.contains("sleep 600"), "its own making is told");
+    assert!(tree.marks.config.contains("sleep 600"), "its own config is visible");
     assert!(tree.started_at.is_some() && tree.exit.is_none() && tree.shim.is_some());
 }
 
 #[tokio::test]
-async fn a_log_stays_within_its_bounds_however_much_is_written() {
+async fn a_log_stays_within_its_bounds_under_a_flood() {
     let bench = Bench::new();
     let mut service = bench.exec("flood", &["yes", "a line that is written again and again"]);
     process_of(&mut service).log.max_size_bytes = 1 << 20;
@@ -118,14 +118,14 @@ async fn a_pattern_of_this_start_is_not_found_in_the_last() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_midway_leaves_all_or_nothing() {
+async fn a_cancelled_start_leaves_one_service_or_none() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
     for patience_ms in [0, 1, 2, 5, 10, 20] {
         let patience = std::time::Duration::from_millis(patience_ms);
         let _ = tokio::time::timeout(patience, bench.processes.start(&start)).await;
-        // Whatever became of it, this ends with exactly one.
+        // Regardless of its outcome, the next start ends with exactly one copy.
         let mut tries = 0;
         let instance = loop {
             match bench.processes.start(&start).await {

@@ -1,6 +1,6 @@
-//! The chapter on a machine that is in use, as it is written: a Compose project with a restart policy, a stopped
-//! container, a server started by hand in a terminal, a desktop that holds GPU memory. Real containers and processes,
-//! and a GPU that is played. Nothing of it may be touched by what the chapter runs.
+//! The chapter on a machine in use, as written: a Compose project with a restart policy, a stopped container, a server
+//! started by hand in a terminal, a desktop that holds GPU memory. Real containers and processes, and a simulated GPU.
+//! The chapter's commands must touch none of them.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -17,13 +17,13 @@ use crate::studio::Foreign;
 use crate::world::{Gpu, VARIABLE, World};
 use crate::{Shown, redact};
 
-/// As the chapter calls them.
+/// Ports in the chapter.
 const PORTS: [&str; 3] = ["11434", "3000", "8880"];
 const FOLDER: &str = "box";
 
-/// Somebody else's machine.
+/// A machine used by others.
 struct InUse {
-    // In the order in which they go.
+    // In the order in which they are removed.
     containers: Vec<Foreign>,
     programs: Vec<Child>,
     sandbox: Sandbox,
@@ -37,21 +37,21 @@ pub(crate) fn chapter(commands: Vec<Shown>) {
     let before = machine.state();
     for command in commands {
         machine.run(&command);
-        assert_eq!(machine.state(), before, "README.md:{}: `{}` touched something", command.line, command.command);
+        assert_eq!(machine.state(), before, "README.md:{}: `{}` changed something", command.line, command.command);
     }
     let draft = fs::read_to_string(machine.sandbox.path(FOLDER).join("lcm.yaml")).expect("a draft");
     assert!(!draft.contains("s3cr3t"), "a secret was copied:\n{draft}");
-    // What the draft proposes for the server that was started by hand is valid as it stands.
-    let alive = draft.lines().map(|line| {
+    // The draft's proposal for the server that was started by hand is valid as it is.
+    let uncommented = draft.lines().map(|line| {
         line.strip_prefix("  # ").filter(|rest| is_proposal(rest)).map_or(line.to_owned(), |rest| format!("  {rest}"))
     });
-    let alive: Vec<String> = alive.collect();
-    let path = machine.sandbox.write("alive.yaml", &alive.join("\n"));
-    assert!(alive.iter().any(|line| line == "  model_server:"), "{draft}");
+    let uncommented: Vec<String> = uncommented.collect();
+    let path = machine.sandbox.write("uncommented.yaml", &uncommented.join("\n"));
+    assert!(uncommented.iter().any(|line| line == "  model_server:"), "{draft}");
     machine.sandbox.lcm(&[Path::new("validate"), &path]).exits(0).says("4 services");
 }
 
-/// A line of a service that stands in the draft as a comment.
+/// Returns true for a line of a service that is a comment in the draft.
 fn is_proposal(line: &str) -> bool {
     line == "model_server:" || (line.starts_with("  ") && !line.trim_start().starts_with('#'))
 }
@@ -88,7 +88,7 @@ impl InUse {
         format!("comfyui-{}", self.sandbox.name)
     }
 
-    /// A container as Compose makes and marks it.
+    /// Starts a container with Compose's marks.
     fn compose(&mut self, service: &str, words: &[&str], server: &[&str]) {
         let project = self.sandbox.name.clone();
         let port = self.ports[self.containers.len()];
@@ -117,7 +117,7 @@ impl InUse {
         self.containers.push(Foreign::run(&[&common[..], words, &serve[..], server].concat()));
     }
 
-    /// A program of the desktop's that holds GPU memory.
+    /// Starts a desktop program that holds GPU memory.
     fn desktop(&mut self) {
         let program = self.sandbox.path("Xorg");
         fs::copy(static_server(), &program).expect("a copy of the server");
@@ -130,7 +130,7 @@ impl InUse {
         self.programs.push(child);
     }
 
-    /// A server as somebody types it at a prompt.
+    /// Starts a server in a terminal.
     fn by_hand(&mut self) {
         let server = self.sandbox.path("model_server");
         let typed = format!("exec {} --port {} --vram 2GB", server.display(), self.ports[2]);
@@ -140,7 +140,7 @@ impl InUse {
         self.programs.push(terminal.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a terminal"));
     }
 
-    /// What changes when anything here is touched.
+    /// Returns a text that differs once any of these was changed.
     fn state(&self) -> String {
         let mut state: Vec<String> = self.containers.iter().map(Foreign::state).collect();
         state.extend(self.sandbox.servers().iter().map(|(pid, words)| format!("{pid} {words}")));
@@ -168,16 +168,19 @@ impl InUse {
         }
         script.env("PATH", format!("{}:{}", bin.display(), self.sandbox.get("PATH")));
         let ran = run(script, &what).exits(0);
-        let said = self.told(&ran.stdout);
-        let mut lines = said.lines().map(|line| redact(&self.told(line)));
+        let said = self.with_chapter_names(&ran.stdout);
+        let mut lines = said.lines().map(|line| redact(&self.with_chapter_names(line)));
         for line in &shown.output {
-            let wanted = redact(&self.told(line));
-            assert!(lines.any(|line| line == wanted), "{what}\nnothing says, in its place:\n{line}\nbut:\n{said}");
+            let wanted = redact(&self.with_chapter_names(line));
+            assert!(
+                lines.any(|line| line == wanted),
+                "{what}\nmissing in the output, at its place:\n{line}\nbut:\n{said}"
+            );
         }
     }
 
-    /// With the chapter's names in place of this test's.
-    fn told(&self, text: &str) -> String {
+    /// Replaces this test's names by the chapter's.
+    fn with_chapter_names(&self, text: &str) -> String {
         let mut text = text
             .replace(&format!("GPU-{}", self.sandbox.name), "GPU-8f1e2a34")
             .replace(&self.comfyui(), "comfyui")
@@ -187,7 +190,7 @@ impl InUse {
         for (port, shown) in self.ports.iter().zip(PORTS) {
             text = text.replace(&port.to_string(), shown);
         }
-        for (pattern, instead) in [(r"pid:? \d+", "pid 4711"), (r"what is on [^ ]+\.", "what is on box.")] {
+        for (pattern, instead) in [(r"pid:? \d+", "pid 4711"), (r"programs on [^ ]+\.", "programs on box.")] {
             text = Regex::new(pattern).expect("a pattern").replace_all(&text, instead).into_owned();
         }
         text

@@ -1,12 +1,12 @@
-//! Folders of a manifest: two checkouts of one project, a release behind a link, a deleted and a moved folder. What each
-//! gives, for a container that mounts a folder of the checkout and for a process that works in it:
+//! Folders of a manifest: two checkouts of one project, a release behind a link, a deleted and a moved folder. Result
+//! of each, for a container that mounts a folder of the checkout and for a process that works in it:
 //!
 //! | the folder | container | process |
 //! |---|---|---|
-//! | of another checkout, which is there | kept, told | kept, told |
-//! | behind a link that leads elsewhere by now | made anew | restarted |
-//! | deleted, and another checkout applies | made anew | restarted |
-//! | deleted and made anew at its path | made anew | restarted |
+//! | of another checkout, which exists | kept, reported | kept, reported |
+//! | behind a link that leads elsewhere by now | recreated | restarted |
+//! | deleted, and another checkout applies | recreated | restarted |
+//! | deleted and recreated at its path | recreated | restarted |
 //! | moved away, and nothing in its place | refused | refused |
 
 use std::fs;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::sandbox::Sandbox;
 use crate::{docker, image, steps};
 
-/// A container and a process of one checkout, which has the folder `conf`.
+/// Writes a manifest with a container and a process, in a checkout with the folder `conf`.
 fn checkout(sandbox: &Sandbox, folder: &str) -> String {
     let text = format!(
         "version: 1\nname: @NAME@\nservices:\n  boxed: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: \
@@ -41,8 +41,8 @@ fn plan(sandbox: &Sandbox, manifest: &str) -> Value {
     sandbox.lcm(&["plan", manifest, "--format", "json"]).json()
 }
 
-/// The container, and the first process.
-fn things(sandbox: &Sandbox) -> (String, Vec<i32>) {
+/// Returns the container and the process ids.
+fn instances(sandbox: &Sandbox) -> (String, Vec<i32>) {
     let container =
         docker(&["inspect", "--format", "{{.Id}}", &format!("{}-boxed", sandbox.name)]).expect("a container");
     (container, sandbox.servers().into_iter().map(|(pid, _)| pid).collect())
@@ -52,18 +52,18 @@ fn works_in(pid: i32) -> String {
     fs::read_link(format!("/proc/{pid}/cwd")).expect("a folder").display().to_string()
 }
 
-/// No apply from here on finds anything to do.
+/// Checks that no further apply changes anything.
 fn settles(sandbox: &Sandbox, manifests: &[&str]) {
-    let before = things(sandbox);
+    let before = instances(sandbox);
     for round in 0..10 {
         for manifest in manifests {
             sandbox.lcm(&["apply", "--yes", manifest]).exits(0);
-            assert_eq!(things(sandbox), before, "round {round}, {manifest}");
+            assert_eq!(instances(sandbox), before, "round {round}, {manifest}");
         }
     }
 }
 
-pub(crate) fn two_checkouts_do_not_push_each_other() {
+pub(crate) fn two_checkouts_do_not_displace_each_other() {
     let sandbox = sandbox("twice", "one/lcm.yaml");
     let (one, two) = (checkout(&sandbox, "one"), checkout(&sandbox, "two"));
     sandbox.lcm(&["apply", "--yes", &one]).exits(0);
@@ -73,11 +73,11 @@ pub(crate) fn two_checkouts_do_not_push_each_other() {
     assert!(warned.contains("other_checkout") && warned.contains("one/lcm.yaml"), "{warned}");
     settles(&sandbox, &[&one, &two]);
     sandbox.lcm(&["apply", "--yes", "--take-over", &two]).exits(0);
-    let (_, pids) = things(&sandbox);
+    let (_, pids) = instances(&sandbox);
     assert_eq!(works_in(pids[0]), sandbox.path("two/conf").display().to_string());
 }
 
-pub(crate) fn a_folder_that_was_made_anew_at_its_path_is_another() {
+pub(crate) fn a_folder_that_was_recreated_at_its_path_is_another() {
     let sandbox = sandbox("anew", "one/lcm.yaml");
     let one = checkout(&sandbox, "one");
     sandbox.lcm(&["apply", "--yes", &one]).exits(0);
@@ -91,7 +91,7 @@ pub(crate) fn a_folder_that_was_made_anew_at_its_path_is_another() {
     settles(&sandbox, &[&one]);
 }
 
-pub(crate) fn a_release_that_a_link_leads_to_by_now_is_taken_and_kept() {
+pub(crate) fn a_release_that_a_link_leads_to_is_adopted_and_kept() {
     let sandbox = sandbox("release", "current/lcm.yaml");
     for release in ["r1", "r2"] {
         checkout(&sandbox, release);
@@ -112,14 +112,14 @@ pub(crate) fn a_release_that_a_link_leads_to_by_now_is_taken_and_kept() {
         assert_eq!(step["reason"]["code"], "settings_changed", "{step:#}");
     }
     sandbox.lcm(&["apply", "--yes", &current]).exits(0);
-    let (container, pids) = things(&sandbox);
+    let (container, pids) = instances(&sandbox);
     let r2 = sandbox.path("r2/conf").display().to_string();
     assert_eq!(works_in(pids[0]), r2);
     assert_eq!(docker(&["inspect", "--format", "{{(index .Mounts 0).Source}}", &container]).expect("a mount"), r2);
     settles(&sandbox, &[&current]);
 }
 
-pub(crate) fn what_a_deleted_checkout_left_running_moves_to_the_next() {
+pub(crate) fn services_of_a_deleted_checkout_move_to_the_next() {
     let sandbox = sandbox("deleted", "two/lcm.yaml");
     let (one, two) = (checkout(&sandbox, "one"), checkout(&sandbox, "two"));
     sandbox.lcm(&["apply", "--yes", &one]).exits(0);
@@ -132,17 +132,17 @@ pub(crate) fn what_a_deleted_checkout_left_running_moves_to_the_next() {
     settles(&sandbox, &[&two]);
 }
 
-pub(crate) fn a_folder_that_was_moved_away_is_refused_and_not_made_anew() {
+pub(crate) fn a_folder_that_was_moved_away_is_refused_and_not_recreated() {
     let sandbox = sandbox("moved", "one/lcm.yaml");
     let one = checkout(&sandbox, "one");
     sandbox.lcm(&["apply", "--yes", &one]).exits(0);
-    let before = things(&sandbox);
+    let before = instances(&sandbox);
     let conf = sandbox.path("one/conf");
     fs::rename(&conf, sandbox.path("one/gone")).expect("moved away");
     let refused = sandbox.lcm(&["restart", "boxed", "bare", "-m", &one, "--yes"]);
     assert_eq!(refused.code, 3, "{refused}");
     assert!(!Path::new(&conf).exists(), "no empty folder is made in its place");
-    assert_eq!(things(&sandbox), before, "what runs goes on");
+    assert_eq!(instances(&sandbox), before, "running services are left alone");
     fs::rename(sandbox.path("one/gone"), &conf).expect("moved back");
     settles(&sandbox, &[&one]);
 }

@@ -1,6 +1,6 @@
-//! Random changes by another client of the engine to twelve running services: the plan names each that matters to the
-//! manifest and no other, one apply mends them, and the second plan is empty. `LCM_SOAK_DRIFT` sets how many changes,
-//! `LCM_SOAK_SEED` which.
+//! Random changes by another client of the engine to twelve running services: the plan names each that the manifest
+//! describes and no other, one apply mends them, and the second plan is empty. `LCM_SOAK_DRIFT` sets the number of
+//! changes, `LCM_SOAK_SEED` their seed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use crate::{Undo, docker, image, steps};
 const SERVICES: usize = 12;
 /// Changes between two plans.
 const AT_ONCE: usize = 6;
-/// Few enough for a pipeline; every kind is among them.
+/// Changes without `LCM_SOAK_DRIFT`: few enough for a pipeline, with every kind among them.
 const CHANGES_DEFAULT: usize = 36;
 
-/// What a stranger does to one container.
+/// Change that another client makes to one container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Disconnect,
@@ -28,7 +28,7 @@ enum Change {
     Rename,
     Recreate,
     Retag,
-    /// Nothing that the manifest describes.
+    /// A change of nothing that the manifest describes.
     Nothing,
 }
 
@@ -64,8 +64,8 @@ struct Yard {
     manifest: String,
     inside: String,
     other: String,
-    /// An image of the same content under another id.
-    twin: String,
+    /// Image of the same content under another id.
+    copy: String,
     _undo: Vec<Undo>,
 }
 
@@ -78,11 +78,11 @@ impl Yard {
             docker(&["network", "create", network]).expect("a network");
             undo.push(Undo::later(&["network", "rm", network]));
         }
-        let twin = format!("lcm-test/{}:twin", sandbox.name);
+        let copy = format!("lcm-test/{}:copy", sandbox.name);
         let plain = docker(&["create", image::model_server()]).expect("a container");
-        docker(&["commit", "--change", "LABEL twin=yes", &plain, &twin]).expect("another image");
+        docker(&["commit", "--change", "LABEL copy=yes", &plain, &copy]).expect("another image");
         docker(&["rm", &plain]).expect("removed");
-        undo.push(Undo::later(&["rmi", "--force", &twin]));
+        undo.push(Undo::later(&["rmi", "--force", &copy]));
         let mut text = format!("version: 1\nname: {}\nservices:\n", sandbox.name);
         for number in 0..SERVICES {
             let tag = tag(&sandbox.name, number);
@@ -99,7 +99,7 @@ impl Yard {
         std::fs::create_dir(sandbox.path("conf")).expect("a folder");
         let path = sandbox.write("lcm.yaml", &text);
         sandbox.take_down(&path);
-        let yard = Self { manifest: path.display().to_string(), sandbox, inside, other, twin, _undo: undo };
+        let yard = Self { manifest: path.display().to_string(), sandbox, inside, other, copy, _undo: undo };
         yard.sandbox.lcm(&["apply", "--yes", &yard.manifest]).exits(0);
         yard
     }
@@ -112,7 +112,7 @@ impl Yard {
         if number.is_multiple_of(2) { &self.inside } else { "bridge" }
     }
 
-    /// Makes the change. Whether the manifest is touched by it.
+    /// Makes the change, and returns true if it affects the manifest.
     fn make(&self, number: usize, change: Change) -> bool {
         let container = &self.container(number);
         let does = |words: &[&str]| drop(docker(words).unwrap_or_else(|error| panic!("{change:?}: {error}")));
@@ -130,16 +130,16 @@ impl Yard {
             Change::Retag => {
                 let tag = tag(&self.sandbox.name, number);
                 let id = |image: &str| docker(&["inspect", "--type", "image", "--format", "{{.Id}}", image]);
-                // From the one to the other: it may have been changed before.
-                let is_twin = id(&tag).is_ok_and(|is| Ok(is) == id(&self.twin));
-                does(&["tag", if is_twin { image::model_server() } else { &self.twin }, &tag]);
+                // From one image to the other: the tag may have been moved before.
+                let is_copy = id(&tag).is_ok_and(|is| Ok(is) == id(&self.copy));
+                does(&["tag", if is_copy { image::model_server() } else { &self.copy }, &tag]);
             }
-            Change::Nothing => does(&["tag", &self.twin, &format!("{}-unused", self.twin)]),
+            Change::Nothing => does(&["tag", &self.copy, &format!("{}-unused", self.copy)]),
         }
         change != Change::Nothing
     }
 
-    /// Another container with the same name and labels, and other mounts.
+    /// Replaces the container by one with the same name and labels, and other mounts.
     fn recreate(&self, number: usize) {
         let container = self.container(number);
         let format = "{{range $name, $value := .Config.Labels}}{{$name}}={{$value}}\n{{end}}";
@@ -150,10 +150,10 @@ impl Yard {
         words.extend(labels.lines().filter(|line| !line.is_empty()).flat_map(|line| ["--label", line]));
         let tag = tag(&self.sandbox.name, number);
         words.extend([tag.as_str(), "--host", "0.0.0.0"]);
-        docker(&words).expect("made anew");
+        docker(&words).expect("recreated");
     }
 
-    /// Services that the plan would do something to, or can't.
+    /// Returns services with a step in the plan, and blocked ones.
     fn named(&self) -> BTreeSet<String> {
         let plan = self.sandbox.lcm(&["plan", &self.manifest, "--format", "json"]).json();
         let of = |list: &str| -> Vec<String> {
@@ -172,11 +172,11 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-pub(crate) fn whatever_others_change_one_apply_mends_it_and_no_more() {
+pub(crate) fn one_apply_mends_changes_by_others_and_no_more() {
     let yard = Yard::new();
     let soak = setting("LCM_SOAK_DRIFT").and_then(|count| usize::try_from(count).ok());
     let changes = soak.unwrap_or(CHANGES_DEFAULT);
-    // The short run is the same each time; the long one looks for what is not known yet.
+    // The short run is the same each time; the long one searches for unknown cases.
     let drawn = if soak.is_some() { u64::from(std::process::id()) } else { 1 };
     let seed = setting("LCM_SOAK_SEED").unwrap_or(0x5eed_0000 + drawn);
     println!("LCM_SOAK_SEED={seed}");
@@ -202,12 +202,12 @@ pub(crate) fn whatever_others_change_one_apply_mends_it_and_no_more() {
         let code = if renamed.is_empty() { 0 } else { 4 };
         yard.sandbox.lcm(&["apply", "--yes", &yard.manifest]).exits(code);
         for number in renamed {
-            // Nothing of it was touched, and no second one was made.
+            // The renamed container was not touched, and no second one was created.
             let container = yard.container(number);
             docker(&["rename", &format!("{container}-elsewhere"), &container]).expect("its own name again");
         }
         let second = yard.sandbox.lcm(&["plan", &yard.manifest, "--format", "json"]).exits(0).json();
         assert_eq!(steps(&second), [""; 0], "seed {seed}, round {round}: {chosen:?}");
     }
-    let _ = docker(&["rmi", "--force", &format!("{}-unused", yard.twin)]);
+    let _ = docker(&["rmi", "--force", &format!("{}-unused", yard.copy)]);
 }

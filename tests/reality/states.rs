@@ -1,10 +1,10 @@
-//! What is more than running or not: containers that a stop would remove, crash loops, a log that its service opens anew,
+//! States beyond running or not: containers that a stop would remove, crash loops, a log that its service reopens,
 //! networks of other containers, ports on several addresses.
 
 use crate::sandbox::{Sandbox, free_port, wait_until};
 use crate::{Undo, docker, image, steps};
 
-/// A manifest of these services, taken down in the end.
+/// Writes a manifest of these services, which is taken down at the end.
 fn yard(what: &str, services: &str) -> (Sandbox, String) {
     let mut sandbox = Sandbox::new(what);
     let manifest = sandbox.write("lcm.yaml", &format!("version: 1\nname: @NAME@\nservices:\n{services}"));
@@ -38,7 +38,7 @@ pub(crate) fn a_container_that_a_stop_would_remove_is_not_stopped() {
         "lcm.yaml",
         "version: 1\nname: @NAME@\nservices:\n  r2: { docker: { container: @NAME@-r2, auto_remove: accept } }\n",
     );
-    // Nothing would bring it up again.
+    // Nothing would start it again.
     sandbox.lcm(&["restart", "r2", "--yes", "-m", &manifest]).exits(4).says("it can't be restarted");
     assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id]).as_deref(), Ok("true"));
     sandbox.lcm(&["down", "--yes", &manifest]).exits(0);
@@ -59,10 +59,10 @@ pub(crate) fn a_crash_loop_under_the_engines_restart_policy_is_an_error() {
     let status = sandbox.lcm(&["status", &manifest, "--format", "json"]).json();
     assert_eq!(status["services"][0]["state"], "error", "{status:#}");
     let reason = status["services"][0]["reason"].as_str().unwrap_or_default();
-    assert!(reason.contains("restart policy (always) has brought it back"), "{reason}");
+    assert!(reason.contains("restart policy (always) has restarted it"), "{reason}");
 }
 
-pub(crate) fn a_process_that_opens_its_standard_error_anew_keeps_its_log() {
+pub(crate) fn a_process_that_reopens_its_standard_error_keeps_its_log() {
     let line = "echo first; echo second > /dev/stderr; echo third >> /dev/stdout; exec \\\"$$0\\\" --port 0";
     let services = format!(
         "  talks: {{ process: {{ command: [sh, -c, \"{line}\", \"@SERVER@\"] }}, health: {{ log: listening }} }}\n"
@@ -72,7 +72,7 @@ pub(crate) fn a_process_that_opens_its_standard_error_anew_keeps_its_log() {
     sandbox.lcm(&["logs", "talks", "-m", &manifest]).exits(0).says("first").says("second").says("third");
 }
 
-pub(crate) fn a_pattern_that_was_never_seen_does_not_pass_for_a_log_that_lost_its_beginning() {
+pub(crate) fn a_pattern_that_never_matched_fails_even_if_the_log_has_lost_its_beginning() {
     let flood = "--flood-log, \"2000000\"";
     let health = "health: { log: \"server is ready\", timeout: 2s, warm_time: 0s }";
     let services = format!(
@@ -87,7 +87,7 @@ pub(crate) fn a_pattern_that_was_never_seen_does_not_pass_for_a_log_that_lost_it
     assert!(failed.stdout.contains("server is ready"), "{failed}");
 }
 
-pub(crate) fn a_service_in_anothers_network_is_made_anew_with_it() {
+pub(crate) fn a_service_in_the_network_of_another_is_recreated_with_it() {
     let guest = ", networks: [\"container:@NAME@-base\"], command: [--host, 0.0.0.0, --port, \"8001\"]";
     let services = format!("{}{}", own("base", ", command: [--host, 0.0.0.0]"), own("guest", guest));
     let (sandbox, manifest) = yard("guest", &services);

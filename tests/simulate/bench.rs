@@ -1,4 +1,4 @@
-//! One manifest, one simulated world, and runs of lcm over them, each checked as it goes.
+//! Bench of one manifest and one simulation, with checked runs of lcm.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -24,7 +24,7 @@ use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::intent::DockerSpec;
 use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::registry::observe;
-use lcm::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
+use lcm::sim::{Behaviour, Crash, Deed, OVERRESERVED, Sim};
 use lcm::store::memory::MemoryStore;
 use lcm::store::{Author, Journal as _};
 use proptest::test_runner::TestCaseError;
@@ -41,12 +41,12 @@ pub(crate) struct Bench {
     pub(crate) sim: Sim,
     draft: Draft,
     began: Facts,
-    /// Who has a fault, or had one.
+    /// Services that have or had a fault.
     struck: Mutex<BTreeSet<ServiceName>>,
     pub(crate) store: MemoryStore,
 }
 
-/// A run, and how many plans it took.
+/// Result of a run, with its number of plans.
 pub(crate) struct Ran {
     pub(crate) outcome: RunResult,
     pub(crate) rounds: usize,
@@ -92,7 +92,7 @@ impl Bench {
         bench
     }
 
-    /// Nothing fails from now on.
+    /// Lifts all faults.
     pub(crate) fn lift(&self) {
         for (index, service) in self.draft.services.iter().enumerate() {
             self.sim.set_behaviour(name(index), self.behaviour(index, service));
@@ -113,8 +113,8 @@ impl Bench {
         self.sim.set_behaviour(name(index), fault.strike(behaviour));
     }
 
-    /// The audited plan of facts.
-    pub(crate) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, PlanError> {
+    /// Returns the audited plan of these facts.
+    pub(crate) fn plan_facts(&self, facts: &Facts, request: &Request) -> Result<Plan, PlanError> {
         self.plan_of(&observe(facts, &self.desired), request)
     }
 
@@ -122,7 +122,7 @@ impl Bench {
         let made = plan(&self.desired, observed, request);
         let findings = audit(&made, &self.desired, observed, request);
         let given_back = made.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone()));
-        // What others have taken since is its own again once it is woken.
+        // Memory that others have taken meanwhile belongs to the service again once it is woken.
         let wakes = made.steps.iter().filter(|step| step.action == Action::Wake);
         let lacking = wakes.flat_map(|step| step.gpus.iter().map(|gpu| (step.service.clone(), gpu.clone())));
         self.sim.release(given_back.chain(lacking).collect());
@@ -137,7 +137,7 @@ impl Bench {
     }
 
     pub(crate) async fn plan(&self) -> Result<Plan, TestCaseError> {
-        self.think(&self.facts().await, &Request::default())
+        self.plan_facts(&self.facts().await, &Request::default())
             .map_err(|found| TestCaseError::fail(format!("audit: {found}")))
     }
 
@@ -164,7 +164,7 @@ impl Bench {
         let context = RunContext {
             driver: &self.sim,
             store: &self.store,
-            store_told: &AtomicBool::new(false),
+            store_failure_reported: &AtomicBool::new(false),
             author: &Author::default(),
             desired: &self.desired,
             request: &Request::default(),
@@ -182,7 +182,7 @@ impl Bench {
         Ok(Ran { outcome, rounds })
     }
 
-    /// Runs until the effect of this number, and is killed there. `false`: there was none.
+    /// Runs until the effect with this number, and crashes there; returns false if there was none.
     pub(crate) async fn apply_and_crash(&self, effect_number: usize, side: Crash) -> Result<bool, TestCaseError> {
         self.sim.crash_at(effect_number, side);
         let crashed = tokio::select! {
@@ -194,10 +194,10 @@ impl Bench {
         Ok(crashed)
     }
 
-    /// Nothing that is not ours was touched, no GPU was overcommitted, nothing started without what it depends on.
+    /// Checks that no foreign object was touched, no GPU overcommitted, and no service started before its dependencies.
     pub(crate) fn is_lawful(&self) -> Result<(), TestCaseError> {
         prop_assert_eq!(self.sim.violations(), Vec::<String>::new());
-        prop_assert_eq!(self.foreign(&self.sim.world()), self.foreign(&self.began), "what is foreign stays as it was");
+        prop_assert_eq!(self.foreign(&self.sim.world()), self.foreign(&self.began), "foreign objects are unchanged");
         let struck = self.struck.lock().expect("unpoisoned").clone();
         let mut started: BTreeSet<ServiceName> = BTreeSet::new();
         for effect in self.sim.log().iter().filter(|effect| effect.deed == Deed::Start) {
@@ -209,7 +209,7 @@ impl Bench {
                     Condition::Healthy if probed => &effect.answering,
                     Condition::Healthy | Condition::Started => &effect.running,
                 };
-                // One that dies is found dead a moment later.
+                // A dependency that dies is observed a moment later.
                 let died = struck.contains(dependency) && (edge.condition == Condition::Started || !probed);
                 let name = &effect.service;
                 prop_assert!(died || up.contains(dependency), "{name} started without {dependency}: {effect:?}");
@@ -219,7 +219,7 @@ impl Bench {
                 let used = effect.memory.get(&gpu).copied().unwrap_or_default();
                 let used = used + self.unmarked(&gpu, &effect.running, &started);
                 let (capacity, name) = (self.capacity(&gpu), &effect.service);
-                // What ran before may be put back where it was, be it in an overcommit that is none of lcm's making.
+                // A previous revision may be restored in its place, even in an overcommit that lcm did not cause.
                 let as_before = used <= self.used_before(&gpu);
                 prop_assert!(
                     used + self.desired.reserve <= capacity || as_before || service.vram == Mebibytes::ZERO,
@@ -230,42 +230,42 @@ impl Bench {
         Ok(())
     }
 
-    /// Some service was found paused.
+    /// Returns true if some service was paused before the first run.
     pub(crate) fn is_paused_somewhere(&self) -> bool {
         self.draft.services.iter().any(|service| service.found == Found::Suspended)
     }
 
-    /// What was done to the world: `Start s1`.
+    /// Returns all effects: `Start s1`.
     pub(crate) fn deeds(&self) -> Vec<String> {
         self.sim.log().iter().map(|effect| format!("{:?} {}", effect.deed, effect.service)).collect()
     }
 
-    /// No GPU was given away twice. Where the driver does not tell what single processes hold, nobody knows of one that
-    /// has not taken all that it may: then it is what is there that counts.
-    pub(crate) fn keeps_to_what_is_there(&self, draft: &Draft) -> Result<(), TestCaseError> {
+    /// Checks that no GPU was overcommitted. Without readings of single processes, a service that has not taken all of
+    /// its memory yet is unknown: then only the memory in use counts.
+    pub(crate) fn never_overcommits(&self, draft: &Draft) -> Result<(), TestCaseError> {
         let hides = draft.memory.as_ref().is_some_and(|memory| memory.silent);
         let violations = self.sim.violations();
-        // What a service holds none of counts as taken by a foreign program that comes between a plan and a start.
-        // A service that takes its memory again by itself comes just so.
+        // Memory that a service does not hold may be taken by a foreign program between a plan and a start.
+        // A service that takes its memory again by itself has the same effect.
         let comes_back = |memory: &MemoryDraft| memory.sleeps.iter().any(|sleep| sleep.lasts_ms.is_some());
         let comes = |memory: &MemoryDraft| !memory.intrusions.is_empty() || comes_back(memory);
         let intruded = draft.memory.as_ref().is_some_and(comes);
-        let known = violations.iter().filter(|what| !((hides || intruded) && what.starts_with(OVERPROMISED)));
+        let known = violations.iter().filter(|what| !((hides || intruded) && what.starts_with(OVERRESERVED)));
         prop_assert_eq!(known.collect::<Vec<_>>(), Vec::<&String>::new());
-        // Where nobody comes in between, what was proved before a start is there when it is taken.
+        // Without a foreign program in between, memory that was free before a start is free when it is taken.
         let undisturbed = |memory: &MemoryDraft| memory.intrusions.is_empty() && memory.sleeps.is_empty();
         let alone = draft.memory.as_ref().is_some_and(undisturbed);
         for (gpu, worst) in self.sim.worst() {
-            prop_assert!(hides || !alone || worst <= self.capacity(&gpu), "{gpu} was asked for {worst}");
+            prop_assert!(hides || !alone || worst <= self.capacity(&gpu), "{worst} were requested of {gpu}");
         }
         Ok(())
     }
 
-    /// Where a wanted service holds little and is not told to lack it, all that it declares is free for it.
-    pub(crate) async fn who_sleeps_has_its_memory_or_is_blocked(&self) -> Result<(), TestCaseError> {
+    /// Checks that each wanted service that holds little of its memory has the rest free, or is blocked or held.
+    pub(crate) async fn sleepers_have_their_memory_or_are_blocked(&self) -> Result<(), TestCaseError> {
         let plan = self.plan().await?;
         let observed = observe(&self.facts().await, &self.desired);
-        let told: BTreeSet<&ServiceName> = plan
+        let reported: BTreeSet<&ServiceName> = plan
             .blocked
             .iter()
             .map(|blocked| &blocked.service)
@@ -283,9 +283,9 @@ impl Bench {
             for (name, seen) in observed.services.iter().filter(|(_, seen)| seen.gpus.contains(id)) {
                 let service = &self.desired.services[name];
                 let held = seen.measured.as_ref().and_then(|measured| measured.get(id)).copied().unwrap_or_default();
-                let counts = wanted.contains(name) && !told.contains(name);
-                // What is not measured may hold all of it.
-                // One that was given one GPU of several, and does not tell which, holds its memory wherever it holds it.
+                let counts = wanted.contains(name) && !reported.contains(name);
+                // An unmeasured service may hold all of its memory.
+                // A service on one GPU of several that is not marked with it holds its memory on any of them.
                 let all: Mebibytes = seen.measured.iter().flatten().map(|(_, held)| *held).sum();
                 let has_all = seen.marks.is_none() && all.0 * 10 >= service.vram.0 * 9 * given(&service.gpu);
                 let is_small = seen.measured.is_some() && held.0 * 10 < service.vram.0 * 9 && !has_all;
@@ -298,7 +298,7 @@ impl Bench {
         Ok(())
     }
 
-    /// What the facts hold of things that are neither ours nor named by us.
+    /// Returns the containers and trees that neither belong to the project nor are named in the manifest.
     fn foreign(&self, facts: &Facts) -> (Vec<String>, Vec<String>) {
         let names: BTreeSet<&str> =
             self.desired.services.values().filter_map(Service::object).map(ObjectName::as_str).collect();
@@ -322,7 +322,7 @@ impl Bench {
         Mebibytes(self.draft.gpus[index])
     }
 
-    /// Declared memory on a GPU when the world began, by everybody's marks.
+    /// Returns the declared memory on a GPU before the first run, by the marks of all projects.
     fn used_before(&self, gpu: &GpuId) -> Mebibytes {
         let containers = self.began.docker().containers.known().into_iter().flatten();
         let up = |state| matches!(state, ContainerState::Running | ContainerState::Paused);
@@ -335,7 +335,7 @@ impl Bench {
         marked + self.unmarked(gpu, &all, &BTreeSet::new())
     }
 
-    /// Where the last start of a service put it, by its marks.
+    /// Returns the GPUs of the last start of a service, by its marks.
     fn gpus_of_last_start(&self, service: &ServiceName) -> Vec<GpuId> {
         let facts = self.sim.world();
         let containers =
@@ -346,13 +346,13 @@ impl Bench {
         gpus.split(',').filter(|gpu| !gpu.is_empty()).map(GpuId::from).collect()
     }
 
-    /// Memory of containers that somebody else made and that ran from the beginning: they bear no marks.
+    /// Returns the memory of existing containers that ran before the first run, which have no marks.
     fn unmarked(&self, gpu: &GpuId, running: &BTreeSet<ServiceName>, started: &BTreeSet<ServiceName>) -> Mebibytes {
         let ran = |name: &str| {
             let mut found = self.began.docker().containers.known().into_iter().flatten();
             found.any(|one| one.name == name && matches!(one.state, ContainerState::Running | ContainerState::Paused))
         };
-        let sits = |request: &GpuRequest| match request {
+        let uses = |request: &GpuRequest| match request {
             GpuRequest::None => false,
             GpuRequest::Auto | GpuRequest::Count(_) => true,
             GpuRequest::All(refs) | GpuRequest::Any(refs) => refs.iter().any(|one| match one {
@@ -365,13 +365,13 @@ impl Bench {
             None | Some(DockerSpec::Created(_)) => false,
         });
         services
-            .filter(|one| running.contains(&one.name) && !started.contains(&one.name) && sits(&one.gpu))
+            .filter(|one| running.contains(&one.name) && !started.contains(&one.name) && uses(&one.gpu))
             .map(|service| service.vram)
             .sum()
     }
 }
 
-/// How many GPUs a service without marks was given.
+/// Returns the number of GPUs of a service without marks.
 fn given(gpu: &GpuRequest) -> u64 {
     match gpu {
         GpuRequest::None => 0,

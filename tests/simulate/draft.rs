@@ -1,4 +1,4 @@
-//! Random manifests, and random worlds that they meet: small numbers and plain choices, so that what fails shrinks.
+//! Random manifests and random snapshots: small numbers and plain choices, so that failures shrink well.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::memory::MemoryDraft;
 pub(crate) const GPUS_MAX: usize = 3;
 pub(crate) const PORT_BASE: u16 = 8000;
 
-/// A manifest, and what is there already.
+/// Manifest, with the state of the machine before the first run.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) services: Vec<ServiceDraft>,
     /// Capacity of each declared GPU.
     pub(crate) gpus: Vec<u64>,
     pub(crate) reserve: u64,
-    /// `None`: no modes, so all is wanted.
+    /// `None`: no modes, so that all services are wanted.
     pub(crate) mode: Option<ModeDraft>,
-    pub(crate) foreign: Vec<StrangerDraft>,
+    pub(crate) foreign: Vec<ForeignDraft>,
     pub(crate) orphans_go: bool,
-    /// What a driver measures; `None`: there is no driver, and the manifest vouches for the GPUs.
+    /// GPU memory that a driver measures; `None`: no driver, the manifest declares the GPUs.
     pub(crate) memory: Option<MemoryDraft>,
 }
 
 impl Draft {
-    /// The same without what no machine could show: two services that run on one port.
+    /// Returns the draft without impossible states: two services that run on one port.
     pub(crate) fn possible(&self) -> Self {
         let mut draft = self.clone();
         let mut taken = BTreeSet::new();
@@ -48,7 +48,7 @@ impl Draft {
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceDraft {
     pub(crate) kind: Kind,
-    /// Earlier services that it depends on, by their distance; whether started is enough; whether it restarts too.
+    /// Earlier services that this one depends on: their distance; true if started is enough; true if it restarts too.
     pub(crate) needs: Vec<(usize, bool, bool)>,
     pub(crate) vram: u64,
     pub(crate) gpu: GpuDraft,
@@ -58,11 +58,11 @@ pub(crate) struct ServiceDraft {
     pub(crate) probed: bool,
     pub(crate) secret: bool,
     pub(crate) found: Found,
-    /// GPU that the running one sits on, and memory that was declared for it then.
+    /// GPU of the running instance, and the memory that was declared at its start.
     pub(crate) found_on: usize,
     pub(crate) found_vram: u64,
     pub(crate) loading_ms: u64,
-    /// Busy for so long from the beginning; `None`: nobody asks.
+    /// Time from the beginning in which the service is busy; `None`: no busy probe.
     pub(crate) busy_ms: Option<u64>,
     pub(crate) stop_ms: u64,
 }
@@ -83,34 +83,34 @@ pub(crate) enum GpuDraft {
     All,
 }
 
-/// What is there of a service.
+/// State of a service before the first run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
     Running,
-    /// Made from another spec.
+    /// Runs with another spec.
     Stale,
-    /// Started with another secret.
+    /// Runs with another secret.
     OtherSecret,
-    /// Old, and failing its probe.
+    /// Runs for long, and fails its probe.
     Unhealthy,
-    /// Young, and failing its probe.
+    /// Started recently, and fails its probe.
     Starting,
     Ended(i32),
     Suspended,
-    /// Its first process failed and others are left; of a container: dead.
-    Crippled,
+    /// Its first process failed and others are left; a container is dead.
+    Degraded,
     /// A container that never ran.
     Created,
-    /// A crash left only the older self.
+    /// A crash left only the previous revision.
     Aside,
-    /// A crash left the newer one not running beside the older self.
+    /// A crash left the new revision not running beside the previous one.
     HalfMade,
-    /// A crash left both, and the newer one is well.
+    /// A crash left both revisions, and the new one is healthy.
     Unsettled,
     /// Runs under an earlier container name.
     Renamed,
-    /// Runs the other way: a tree where a container is wanted, and the reverse.
+    /// Runs on the other runtime: a process tree instead of a container, or the reverse.
     OtherRuntime,
 }
 
@@ -123,10 +123,10 @@ pub(crate) struct ModeDraft {
     pub(crate) goal: Option<(u32, i64)>,
 }
 
-/// What is not a service of the manifest.
+/// Foreign object: not a service of the manifest.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum StrangerDraft {
-    /// Bears our mark, but no name that the manifest has.
+pub(crate) enum ForeignDraft {
+    /// Marked with this project, under a service name that the manifest lacks.
     Orphan {
         container: bool,
         runs: bool,
@@ -134,14 +134,14 @@ pub(crate) enum StrangerDraft {
         vram: u64,
         port: Option<u16>,
     },
-    /// Another project's.
+    /// Marked with another project.
     Other {
         container: bool,
         gpu: usize,
         vram: u64,
         port: Option<u16>,
     },
-    /// A container that nobody marked, under a name that a service wants.
+    /// Unmarked container under a name that a service wants.
     NameTaken {
         service: usize,
     },
@@ -152,7 +152,7 @@ pub(crate) enum StrangerDraft {
 
 pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
     let mode = (any::<u8>(), any::<u8>(), any::<u8>(), any::<bool>(), proptest::option::of((0..3_u32, 0..6_i64)));
-    // Two draws at once: few services must be off in any case.
+    // Two draws combined, so that few services must be off.
     let mode = mode.prop_map(|(wanted, first, second, keep, goal)| {
         let stopped = first & second & !wanted;
         ModeDraft { wanted, stopped, keep, goal }
@@ -221,7 +221,7 @@ fn found() -> impl Strategy<Value = Found> {
         1 => Just(Found::Starting),
         1 => prop_oneof![Just(0), Just(1), Just(143)].prop_map(Found::Ended),
         1 => Just(Found::Suspended),
-        1 => Just(Found::Crippled),
+        1 => Just(Found::Degraded),
         1 => Just(Found::Created),
         1 => Just(Found::Aside),
         1 => Just(Found::HalfMade),
@@ -231,22 +231,22 @@ fn found() -> impl Strategy<Value = Found> {
     ]
 }
 
-fn foreign() -> impl Strategy<Value = StrangerDraft> {
+fn foreign() -> impl Strategy<Value = ForeignDraft> {
     let port = || proptest::option::weighted(0.3, 0..4_u16);
     prop_oneof![
         3 => (any::<bool>(), any::<bool>(), 0..GPUS_MAX, 0..=8_u64, port()).prop_map(
-            |(container, runs, gpu, vram, port)| StrangerDraft::Orphan { container, runs, gpu, vram, port }
+            |(container, runs, gpu, vram, port)| ForeignDraft::Orphan { container, runs, gpu, vram, port }
         ),
         2 => (any::<bool>(), 0..GPUS_MAX, 0..=8_u64, port()).prop_map(
-            |(container, gpu, vram, port)| StrangerDraft::Other { container, gpu, vram, port }
+            |(container, gpu, vram, port)| ForeignDraft::Other { container, gpu, vram, port }
         ),
-        1 => (0..8_usize).prop_map(|service| StrangerDraft::NameTaken { service }),
-        1 => (0..4_u16).prop_map(|port| StrangerDraft::Listener { port }),
+        1 => (0..8_usize).prop_map(|service| ForeignDraft::NameTaken { service }),
+        1 => (0..4_u16).prop_map(|port| ForeignDraft::Listener { port }),
     ]
 }
 
 impl ServiceDraft {
-    /// What it does when nothing fails.
+    /// Returns the behaviour without faults.
     pub(crate) fn behaviour(&self) -> Behaviour {
         Behaviour {
             loading: Duration::from_millis(self.loading_ms),
@@ -257,20 +257,20 @@ impl ServiceDraft {
     }
 }
 
-/// One thing that goes wrong, and can be lifted.
+/// Fault that can be injected and lifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Prepare,
     Start,
     Dies,
-    Cripples,
+    Degrades,
     NeverHealthy,
     Stop,
 }
 
 impl Fault {
     pub(crate) const ALL: [Self; 6] =
-        [Self::Prepare, Self::Start, Self::Dies, Self::Cripples, Self::NeverHealthy, Self::Stop];
+        [Self::Prepare, Self::Start, Self::Dies, Self::Degrades, Self::NeverHealthy, Self::Stop];
 
     pub(crate) fn strike(self, behaviour: Behaviour) -> Behaviour {
         let error = || Some("a fault that a test has set".to_owned());
@@ -278,7 +278,7 @@ impl Fault {
             Self::Prepare => Behaviour { prepare_error: error(), ..behaviour },
             Self::Start => Behaviour { start_error: error(), ..behaviour },
             Self::Dies => Behaviour { dies_while_loading: true, never_healthy: true, ..behaviour },
-            Self::Cripples => {
+            Self::Degrades => {
                 Behaviour { dies_while_loading: true, leaves_children: true, never_healthy: true, ..behaviour }
             }
             Self::NeverHealthy => Behaviour { never_healthy: true, ..behaviour },

@@ -1,4 +1,4 @@
-//! A draft as the manifest's loader would resolve it.
+//! Manifest of a draft, as the loader would resolve it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::draft::{Draft, GpuDraft, Kind, PORT_BASE, ServiceDraft};
 
 pub(crate) const PROJECT: &str = "studio";
 
-/// Longer than the longest that a service loads.
+/// Longer than any loading time.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn name(index: usize) -> ServiceName {
@@ -62,12 +62,12 @@ pub(crate) fn desired(draft: &Draft) -> Desired {
         ..Desired::plain(ProjectName::from(PROJECT), services.map(|(_, service)| service))
     };
     let wanted = wanted(draft, &desired);
-    stop_what_nobody_needs(draft, &mut desired, &wanted);
+    stop_unneeded(draft, &mut desired, &wanted);
     share_no_port(&mut desired, &wanted);
     desired
 }
 
-/// The loader refuses two services of one mode that claim one port.
+/// Removes ports that two services of one mode share, which the loader refuses.
 fn share_no_port(desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
     let mut taken = BTreeSet::new();
     for service in desired.services.values_mut().filter(|service| wanted.contains(&service.name)) {
@@ -93,8 +93,8 @@ pub(crate) fn wanted(draft: &Draft, desired: &Desired) -> BTreeSet<ServiceName> 
     wanted
 }
 
-/// The loader refuses a service that is both wanted and to be off.
-fn stop_what_nobody_needs(draft: &Draft, desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
+/// Stops only unwanted services, since the loader refuses a service that is both wanted and stopped.
+fn stop_unneeded(draft: &Draft, desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
     let Some(mode) = &draft.mode else { return };
     let off = (0..draft.services.len()).filter(|index| mode.stopped & (1 << index) != 0).map(name);
     let off: BTreeSet<ServiceName> = off.filter(|name| !wanted.contains(name)).collect();

@@ -1,5 +1,5 @@
-//! GPU memory as a driver measures it, over the random worlds: what runs holds some, gives it back late or never, loads
-//! it late, and strangers come and go.
+//! GPU memory as a driver measures it, in random snapshots: services load it at once or late, free it late or never,
+//! and foreign programs come and go.
 
 use std::time::Duration;
 
@@ -17,40 +17,40 @@ use proptest::prelude::{Strategy, any};
 use crate::draft::{Draft, GPUS_MAX, ServiceDraft, drafts};
 use crate::manifest::{PROJECT, name};
 
-/// Of the longest that anything in these worlds lasts.
+/// Longer than any event of a draft lasts.
 pub(crate) const LONG: Duration = Duration::from_hours(1);
 
 const SERVICES_MAX: usize = 8;
 
-/// What a driver measures, and what comes of it.
+/// GPU memory that a driver measures, and its changes.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryDraft {
     pub(crate) habits: Vec<Habit>,
     pub(crate) intrusions: Vec<IntrusionDraft>,
-    /// The driver tells nothing of single processes.
+    /// True if the driver reports no memory of single processes.
     pub(crate) silent: bool,
-    /// The driver keeps so much of each GPU.
+    /// Memory of each GPU that the driver reserves.
     pub(crate) reserved: u64,
     pub(crate) sleeps: Vec<SleepDraft>,
-    /// One bit for each service that has a call by which it is woken.
+    /// One bit per service that has a wake call.
     pub(crate) wakes: u8,
 }
 
-/// A time in which one service has given memory back.
+/// Time in which one service has given memory back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SleepDraft {
     pub(crate) service: usize,
     pub(crate) from_ms: u64,
-    /// `None`: it takes it again only when it is woken.
+    /// `None`: the service takes it again only when it is woken.
     pub(crate) lasts_ms: Option<u64>,
-    /// Of what it declares.
+    /// Percentage of its declared memory that is left.
     pub(crate) to_percent: u64,
 }
 
-/// What one service does with its memory.
+/// Memory behaviour of one service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habit {
-    /// Of what is declared.
+    /// Percentage of its declared memory that the service takes.
     pub(crate) takes_percent: u64,
     pub(crate) late_ms: Option<u64>,
     pub(crate) lag_ms: u64,
@@ -65,7 +65,7 @@ pub(crate) struct IntrusionDraft {
     pub(crate) lasts_ms: u64,
 }
 
-/// Worlds that a driver measures.
+/// Drafts with a driver that measures memory.
 pub(crate) fn measured() -> impl Strategy<Value = Draft> {
     let habit = (0..=100_u64, proptest::option::weighted(0.2, 0..60_000_u64), lag(), proptest::bool::weighted(0.05));
     let habit =
@@ -83,7 +83,7 @@ pub(crate) fn measured() -> impl Strategy<Value = Draft> {
         wakes: 0,
     });
     (drafts(), memory).prop_map(|(mut draft, memory)| {
-        // What once declared more, and is measured, may take what the manifest says of it now.
+        // A running service that is measured may take its newly declared memory, so the earlier size is not larger.
         for service in &mut draft.services {
             service.found_vram = service.found_vram.min(service.vram);
         }
@@ -91,13 +91,13 @@ pub(crate) fn measured() -> impl Strategy<Value = Draft> {
     })
 }
 
-/// Measured worlds in which services give memory back by themselves and take it again, at any time.
+/// Measured drafts in which services give memory back by themselves and take it again, at any time.
 pub(crate) fn asleep() -> impl Strategy<Value = Draft> {
     let lasts = proptest::option::weighted(0.6, 0..90_000_u64);
     let sleep = (0..SERVICES_MAX, 0..60_000_u64, lasts, 0..=100_u64);
     let sleep = sleep.prop_map(|(service, from_ms, lasts_ms, to_percent)| SleepDraft {
         service,
-        // Many have given it back before lcm begins.
+        // Many services have given it back before the first run.
         from_ms: from_ms.saturating_sub(20_000),
         lasts_ms,
         to_percent,
@@ -114,7 +114,7 @@ pub(crate) fn asleep() -> impl Strategy<Value = Draft> {
     )
 }
 
-/// Mostly a while, now and then longer than anybody waits.
+/// Usually short; sometimes longer than lcm waits.
 fn lag() -> impl Strategy<Value = u64> {
     proptest::prop_oneof![3 => proptest::prelude::Just(0), 4 => 0..30_000_u64, 1 => 30_000..100_000_u64]
 }
@@ -156,7 +156,7 @@ fn gpu(index: usize) -> GpuId {
     GpuId::new(format!("gpu-{index}"))
 }
 
-/// What a driver reads before lcm begins: what runs holds its part of what it was marked with.
+/// Measures the initial memory: each running instance holds its percentage of the marked size.
 pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
     let Some(memory) = &draft.memory else { return };
     let mut gpus: Vec<GpuFact> = (0_u32..).zip(&draft.gpus).map(|(index, capacity)| bare(index, *capacity)).collect();
@@ -172,10 +172,10 @@ pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
         project: marks.project.as_str().into(),
         service: marks.service.as_str().into(),
     };
-    let mut seated = Vec::new();
+    let mut placed = Vec::new();
     for tree in facts.processes().trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty()) {
         let share = part(&tree.marks.service, tree.marks.vram_mib);
-        seated.push((of_tree(&tree.marks), tree.members[0].pid, tree.marks.gpus.clone(), share));
+        placed.push((of_tree(&tree.marks), tree.members[0].pid, tree.marks.gpus.clone(), share));
     }
     let up = |state| matches!(state, ContainerState::Running | ContainerState::Paused);
     let containers = facts.docker().containers.known().into_iter().flatten().filter(|found| up(found.state));
@@ -186,13 +186,13 @@ pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
             (Some(marks), _) => (marks.service.clone(), marks.vram_mib, marks.gpus.clone()),
             (None, Some(index)) => {
                 let service = &desired.services[&name(index)];
-                (service.name.to_string(), service.vram.0, seat(draft, index))
+                (service.name.to_string(), service.vram.0, placement(draft, index))
             }
             (None, None) => continue,
         };
-        seated.push((ProcessOwner::Container(container.id.clone()), pid, gpus, part(&service, marked)));
+        placed.push((ProcessOwner::Container(container.id.clone()), pid, gpus, part(&service, marked)));
     }
-    for (owner, pid, on, share) in seated {
+    for (owner, pid, on, share) in placed {
         for fact in gpus.iter_mut().filter(|fact| on.split(',').any(|id| id == fact.id.as_str())) {
             let used = fact.used.unwrap_or_default();
             let share = share.min(fact.capacity - fact.reserved - used);
@@ -226,8 +226,8 @@ fn bare(index: u32, capacity: u64) -> GpuFact {
     }
 }
 
-/// Where a container sits that somebody else made: the manifest is right about it.
-fn seat(draft: &Draft, index: usize) -> String {
+/// Returns the GPUs of an existing container, as the manifest declares them.
+fn placement(draft: &Draft, index: usize) -> String {
     use crate::draft::GpuDraft;
     let all = || (0..draft.gpus.len()).map(|index| format!("gpu-{index}"));
     match draft.services[index].gpu {

@@ -1,5 +1,4 @@
-//! A service that never stays up, and runs of lcm at any time: how often it is started is bounded, and the others come
-//! to rest beside it.
+//! A service that never stays up, and runs of lcm at any time: its starts are bounded, and the other services converge.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::draft::{Draft, drafts};
 use crate::manifest::name;
 use crate::{cases, hold_over};
 
-/// How it fails, and when somebody applies.
+/// Failing service, with the pauses between runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Loop {
     draft: Draft,
@@ -40,7 +39,7 @@ fn loops() -> impl Strategy<Value = Loop> {
         proptest::prelude::Just(Manner::NeverHealthy),
         proptest::prelude::Just(Manner::NeverStarts),
     ];
-    // From one after the other to what cron does, and longer.
+    // From immediate repetition to a cron interval and longer.
     let pause = proptest::prop_oneof![0..5_000_u64, 0..120_000_u64];
     (drafts(), 0..8_usize, manner, vec(pause, 12..=20)).prop_map(|(draft, index, manner, pauses_ms)| {
         let index = index % draft.services.len().max(1);
@@ -62,7 +61,7 @@ impl Manner {
     }
 }
 
-/// Number of starts of a service, but for those that bring its older self back.
+/// Number of starts of a service, without those that restore its previous revision.
 fn starts(bench: &Bench, service: &ServiceName) -> usize {
     let log = bench.sim.log();
     let deeds: Vec<Deed> = log.iter().filter(|effect| effect.service == *service).map(|effect| effect.deed).collect();
@@ -70,12 +69,12 @@ fn starts(bench: &Bench, service: &ServiceName) -> usize {
     (0..deeds.len()).filter(is_new).count()
 }
 
-/// Its first start, its budget, and retries after 5, 10 and 20 minutes: these runs take less than 40, and what they wait
-/// for beside that is bounded by the timeouts of a few starts.
+/// The first start, the budget, and retries after 5, 10 and 20 minutes: these runs take less than 40 minutes, apart
+/// from the timeouts of a few starts.
 const STARTS_MAX: usize = 1 + 3 + 4;
 
 #[test]
-fn a_crash_loop_is_started_as_often_as_its_budget_allows_and_its_neighbours_come_to_rest() {
+fn a_crash_loop_is_started_within_its_budget_and_other_services_converge() {
     hold_over(cases() / 5, loops(), |case| async move {
         if case.draft.services.is_empty() {
             return Ok(());
@@ -96,13 +95,13 @@ fn a_crash_loop_is_started_as_often_as_its_budget_allows_and_its_neighbours_come
     });
 }
 
-/// With a spent budget, two more runs at once change nothing.
+/// Checks that with a spent budget two more runs at once change nothing.
 async fn rests(bench: &Bench, looping: &ServiceName) -> Result<(), TestCaseError> {
-    // It may have been about to be tried once more.
+    // One more attempt may have been due.
     bench.apply().await?;
     tokio::time::sleep(Duration::from_mins(2)).await;
     bench.apply().await?;
-    // If it was, what that left behind goes with the next run.
+    // If so, the next run removes its remains.
     bench.apply().await?;
     let effects = bench.sim.effects();
     let before = bench.deeds();

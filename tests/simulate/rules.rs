@@ -1,4 +1,4 @@
-//! Random rules over random worlds: whatever is forbidden is not done, and what is left still comes to rest.
+//! Random rules over random snapshots: denied changes are not made, and the rest still converges.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use crate::bench::Bench;
 use crate::draft::{Draft, drafts};
 use crate::manifest::name;
 
-/// A row that is denied, or all changes from its first state, or to its second.
+/// Denied row of the transition table, or all changes from its first state, or to its second.
 #[derive(Clone, Debug)]
 pub(crate) struct RuleDraft {
     row: usize,
     any_from: bool,
     any_to: bool,
-    /// One bit for each service; none: all.
+    /// One bit per service; none: all services.
     services: u8,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn rules((draft, rules): &Ruled) -> Rules {
     Rules { deny: deny.collect(), allow: Vec::new() }
 }
 
-/// Changes that were made and recorded though a rule forbids them.
+/// Returns the recorded changes that a rule denies.
 pub(crate) fn broken(bench: &Bench) -> Vec<String> {
     let made = bench.store.transitions().into_iter().filter(|transition| transition.made);
     let denied = made.filter(|transition| {

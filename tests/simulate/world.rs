@@ -1,4 +1,4 @@
-//! The world that a draft speaks of, as a driver would have read it.
+//! Snapshot of a draft, as a driver would have read it.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::process::facts::TreeFact;
 use serde_json::json;
 
-use crate::draft::{Draft, Found, Kind, PORT_BASE, ServiceDraft, StrangerDraft};
+use crate::draft::{Draft, ForeignDraft, Found, Kind, PORT_BASE, ServiceDraft};
 use crate::manifest::{PROJECT, name};
 
 pub(crate) fn world(draft: &Draft, desired: &Desired) -> Facts {
@@ -25,7 +25,7 @@ pub(crate) fn world(draft: &Draft, desired: &Desired) -> Facts {
         world.add_service(&desired.services[&name(index)], index, service);
     }
     for (number, foreign) in draft.foreign.iter().enumerate() {
-        world.add_stranger(draft, number, *foreign);
+        world.add_foreign(draft, number, *foreign);
     }
     let mut facts = Facts::empty("host", now);
     facts.docker_mut().containers = Reading::Known(world.containers);
@@ -47,7 +47,7 @@ struct World {
     pids: i32,
 }
 
-/// Which spec a thing is made from.
+/// Spec that an instance is made from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Made {
     Now,
@@ -62,7 +62,7 @@ impl World {
             Kind::Container => self.add_container(service, index, draft),
             Kind::Existing => self.add_existing(service, index, draft),
         }
-        // What ran for long answers, whatever the time that its next start will take.
+        // A service that has run for long answers, regardless of the loading time of its next start.
         let health = if matches!(draft.found, Found::Unhealthy | Found::Starting) {
             ProbeReading::Failed { failures: 3, detail: "connection refused".to_owned() }
         } else {
@@ -101,7 +101,7 @@ impl World {
                 tree.exit = Some(ExitFact { code: Some(code), signal: None, at: None });
             }
             Found::Suspended => tree.suspended = true,
-            Found::Crippled => tree.exit = Some(ExitFact { code: Some(1), signal: None, at: None }),
+            Found::Degraded => tree.exit = Some(ExitFact { code: Some(1), signal: None, at: None }),
             Found::OtherRuntime => {
                 let container = self.container("earlier", index, ContainerState::Running, Some(tree.marks), false);
                 self.listen(service, &ProcessOwner::Container(container.id.clone()));
@@ -118,12 +118,12 @@ impl World {
     fn add_container(&mut self, service: &Service, index: usize, draft: &ServiceDraft) {
         let marks = self.marks(service, index, draft, made(draft.found));
         let own = service.object().expect("a container").as_str();
-        let mut older_marks = self.marks(service, index, draft, Made::Before);
-        older_marks.salt.push_str("-older");
-        let older = |state| {
-            let mut older = self.container(&format!("{own}{ASIDE_SUFFIX}"), index, state, Some(older_marks), false);
-            older.id.push_str("-older");
-            older
+        let mut previous_marks = self.marks(service, index, draft, Made::Before);
+        previous_marks.salt.push_str("-previous");
+        let previous = |state| {
+            let mut found = self.container(&format!("{own}{ASIDE_SUFFIX}"), index, state, Some(previous_marks), false);
+            found.id.push_str("-previous");
+            found
         };
         let of =
             |state, name: &str| self.container(name, index, state, Some(marks.clone()), draft.found == Found::Starting);
@@ -136,11 +136,11 @@ impl World {
                 vec![ContainerFact { exit_code: Some(code.into()), ..of(ContainerState::Exited, own) }]
             }
             Found::Suspended => vec![of(ContainerState::Paused, own)],
-            Found::Crippled => vec![of(ContainerState::Dead, own)],
+            Found::Degraded => vec![of(ContainerState::Dead, own)],
             Found::Created => vec![of(ContainerState::Created, own)],
-            Found::Aside => vec![older(ContainerState::Exited)],
-            Found::HalfMade => vec![of(ContainerState::Created, own), older(ContainerState::Exited)],
-            Found::Unsettled => vec![of(ContainerState::Running, own), older(ContainerState::Exited)],
+            Found::Aside => vec![previous(ContainerState::Exited)],
+            Found::HalfMade => vec![of(ContainerState::Created, own), previous(ContainerState::Exited)],
+            Found::Unsettled => vec![of(ContainerState::Running, own), previous(ContainerState::Exited)],
             Found::Renamed => vec![of(ContainerState::Running, &format!("{own}-earlier"))],
             Found::OtherRuntime => {
                 let tree = self.tree(marks.clone(), false);
@@ -165,7 +165,7 @@ impl World {
             Found::Ended(_) | Found::Aside | Found::HalfMade | Found::OtherRuntime => ContainerState::Exited,
             Found::Created => ContainerState::Created,
             Found::Suspended => ContainerState::Paused,
-            Found::Crippled => ContainerState::Dead,
+            Found::Degraded => ContainerState::Dead,
             Found::Running
             | Found::Stale
             | Found::OtherSecret
@@ -182,16 +182,16 @@ impl World {
         self.containers.push(container);
     }
 
-    fn add_stranger(&mut self, draft: &Draft, number: usize, foreign: StrangerDraft) {
+    fn add_foreign(&mut self, draft: &Draft, number: usize, foreign: ForeignDraft) {
         let index = 100 + number;
         match foreign {
-            StrangerDraft::Orphan { container, runs, gpu, vram, port } => {
+            ForeignDraft::Orphan { container, runs, gpu, vram, port } => {
                 self.add_marked(PROJECT, container, runs, (index, gpu, vram, port));
             }
-            StrangerDraft::Other { container, gpu, vram, port } => {
+            ForeignDraft::Other { container, gpu, vram, port } => {
                 self.add_marked("other", container, true, (index, gpu, vram, port));
             }
-            StrangerDraft::NameTaken { service } => {
+            ForeignDraft::NameTaken { service } => {
                 let service = service % draft.services.len();
                 let own = format!("{PROJECT}-s{service}");
                 let elsewhere = matches!(draft.services[service].found, Found::Renamed | Found::OtherRuntime);
@@ -203,7 +203,7 @@ impl World {
                     self.containers.push(container);
                 }
             }
-            StrangerDraft::Listener { port } => {
+            ForeignDraft::Listener { port } => {
                 let port = PORT_BASE + port;
                 if self.taken.insert(port) {
                     let program = Some("python3".to_owned());
@@ -279,7 +279,7 @@ impl World {
         if self.gpus == 0 { String::new() } else { format!("gpu-{}", index % self.gpus) }
     }
 
-    /// The first so many GPUs.
+    /// Returns the first `count` + 1 GPUs.
     fn spread(&self, count: usize) -> String {
         (0..=count).take(self.gpus).map(|index| format!("gpu-{index}")).collect::<Vec<_>>().join(",")
     }
@@ -323,7 +323,7 @@ impl World {
         }
     }
 
-    /// Each port has one listener: whoever came first.
+    /// Adds listeners for the service's ports that have none yet.
     fn listen(&mut self, service: &Service, owner: &ProcessOwner) {
         for port in &service.ports {
             if self.taken.insert(port.port) {
@@ -348,7 +348,7 @@ fn made(found: Found) -> Made {
         | Found::Starting
         | Found::Ended(_)
         | Found::Suspended
-        | Found::Crippled
+        | Found::Degraded
         | Found::Created
         | Found::Aside
         | Found::HalfMade
@@ -358,7 +358,7 @@ fn made(found: Found) -> Made {
     }
 }
 
-/// A paused container keeps its ports.
+/// Returns true if a container in this state holds its ports; a paused one does.
 fn holds_ports(state: ContainerState) -> bool {
     matches!(state, ContainerState::Running | ContainerState::Paused)
 }

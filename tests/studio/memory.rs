@@ -1,4 +1,5 @@
-//! The studio's memory, on one played GPU: what a switch waits for, whom it names, and what it leaves alone.
+//! Memory of the studio on one simulated GPU: the waits of a switch, the holders that it names, and the services that
+//! it leaves alone.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::played::{BUSY, EVICT, Foreign, Manners, Played};
 use crate::sandbox::{answers, wait_until};
 use crate::studio::docker;
 
-/// What the manifest says of them, in MiB.
+/// Sizes in the manifest, in MiB.
 const COMFYUI_MIB: u64 = 19_074;
 const OLLAMA_MIB: u64 = 17_167;
 
@@ -22,11 +23,11 @@ pub(crate) fn a_switch_unloads_stops_waits_and_starts() {
     let ran = played.lcm("video", &["apply", "--yes", "--format", "json"]).exits(0);
     let events = ran.events();
     let done = &events[position(&events, "step_done", "stop:ollama")];
-    let rungs: Vec<&str> = stages(done).map(|(stage, _)| stage).collect();
-    assert_eq!(rungs, ["evict", "stop", "release"], "{ran}");
+    let names: Vec<&str> = stages(done).map(|(stage, _)| stage).collect();
+    assert_eq!(names, ["evict", "stop", "release"], "{ran}");
     // The lag begins when the driver first notices the end; the rest is for clocks that differ.
-    let (_, waited_ms) = stages(done).last().expect("a rung");
-    assert!(waited_ms >= 1400, "the wait for the memory is in its rung: {done}");
+    let (_, waited_ms) = stages(done).last().expect("a stage");
+    assert!(waited_ms >= 1400, "the wait for the memory is in its stage: {done}");
     assert!(docker(&["logs", &format!("{}-ollama", played.sandbox.name)]).contains("unloaded"));
     for start in ["start:comfyui", "start:vidi"] {
         assert!(position(&events, "step_done", "stop:ollama") < stage(&events, start, "start"), "{ran}");
@@ -37,8 +38,8 @@ pub(crate) fn a_switch_unloads_stops_waits_and_starts() {
     played.was_never_overcommitted();
 }
 
-pub(crate) fn memory_that_does_not_come_back_is_named() {
-    // Unloading does not give it all back, and neither does its end.
+pub(crate) fn memory_that_is_not_released_is_named() {
+    // Neither unloading nor the end of the process frees all of it.
     let words = BTreeMap::from([("ollama", "--leak --resident 12GiB")]);
     let played = Played::new(&Manners { words, ollama: &[EVICT] });
     played.lcm("chat", &["apply", "--yes"]).exits(0);
@@ -46,7 +47,7 @@ pub(crate) fn memory_that_does_not_come_back_is_named() {
     let pid = played.gpus.world().holds.iter().find_map(|hold| hold.host_pid).expect("its number on the host");
     let ran = ran
         .says(&format!(
-            "stop ollama failed: stopped, but its room did not come back within 1s: pid {pid} (model_server)"
+            "stop ollama failed: stopped, but its resources were not released within 1s: pid {pid} (model_server)"
         ))
         .says("still holds 12 288 MiB on GPU 0")
         .says("comfyui is blocked: it needs 19 074 MiB")
@@ -54,28 +55,28 @@ pub(crate) fn memory_that_does_not_come_back_is_named() {
     assert!(!ran.stderr.contains("comfyui: start"), "{ran}");
     assert!(!answers(played.port("comfyui")));
     assert_eq!(played.sandbox.servers().len(), 1, "but the rest of the mode is up\n{ran}");
-    // Nor is it tried on memory that is not there.
+    // It is not started on memory that is not free either.
     let again = played.lcm("video", &["apply", "--yes", "--format", "json"]).exits(4).events();
     assert_eq!(result(&again)["changed"], Value::Bool(false));
     played.was_never_overcommitted();
 }
 
-pub(crate) fn a_strangers_memory_is_counted_and_named() {
+pub(crate) fn foreign_memory_is_counted_and_named() {
     let played = Played::new(&Manners { ollama: &[EVICT], ..Manners::default() });
     played.lcm("chat", &["apply", "--yes"]).exits(0);
     let _blender = Foreign::new(&played, "blender", "6GiB");
-    // 6 144 by that program, and what the driver keeps. What matters less than comfyui is not what stands in its way.
+    // 6 144 of that program, and the memory of the driver. Services of lower priority than comfyui are not in its way.
     let arithmetic =
         "it needs 19 074 MiB; GPU 0 has 24 564 − 512 reserve − 6 244 foreign (blender, the driver) = 17 808\n";
     for beside in ["plan", "apply"] {
         let ran = played.lcm("beside", &[beside]).exits(4).says(arithmetic);
         ran.says("Nothing can be done now");
     }
-    assert_eq!(played.used_mib(), OLLAMA_MIB + 6_144, "nothing was stopped or unloaded in vain");
+    assert_eq!(played.used_mib(), OLLAMA_MIB + 6_144, "nothing was stopped or unloaded needlessly");
     played.lcm("video", &["apply", "--yes", "--strict"]).exits(4).says(arithmetic);
     assert!(answers(played.port("ollama")), "with --strict it is all or nothing");
 
-    // The mode wants ollama off in any case, and the rest of it up.
+    // The mode wants ollama off in any case, and its other services running.
     let plan = played.lcm("video", &["plan", "--format", "json"]).exits(4).json();
     assert_eq!(
         (blocked(&plan), steps(&plan)),
@@ -86,7 +87,7 @@ pub(crate) fn a_strangers_memory_is_counted_and_named() {
     played.was_never_overcommitted();
 }
 
-pub(crate) fn a_busy_one_is_waited_for_or_not() {
+pub(crate) fn a_busy_service_is_waited_for_or_not() {
     let played = Played::new(&Manners { words: BTreeMap::from([("ollama", "--work 2s")]), ollama: &[BUSY] });
     played.lcm("chat", &["apply", "--yes"]).exits(0);
     let asked: Timestamp = Timestamp::now();
@@ -97,10 +98,10 @@ pub(crate) fn a_busy_one_is_waited_for_or_not() {
     assert_eq!(drain["detail"], "/exec_info/queue_remaining is 1");
     let stopped: Timestamp =
         events[stage(&events, "stop:ollama", "stop")]["at"].as_str().expect("a time").parse().expect("a time");
-    assert!(stopped >= asked + 2.seconds(), "it was stopped at work: {ran}");
+    assert!(stopped >= asked + 2.seconds(), "it was stopped while it was busy: {ran}");
 
     played.lcm("chat", &["apply", "--yes"]).exits(0);
-    // More work than anybody waits for.
+    // More work than a run waits for.
     for _ in 0..100 {
         played.post("ollama", "/work");
     }
@@ -111,7 +112,7 @@ pub(crate) fn a_busy_one_is_waited_for_or_not() {
     played.was_never_overcommitted();
 }
 
-pub(crate) fn a_kept_one_unloads_and_the_next_time_it_stops() {
+pub(crate) fn a_kept_service_unloads_and_the_next_time_it_stops() {
     let words = BTreeMap::from([("ollama", "--resident 512MiB")]);
     let played = Played::new(&Manners { words, ollama: &[EVICT] });
     played.lcm("chat", &["apply", "--yes"]).exits(0);
@@ -129,7 +130,7 @@ pub(crate) fn a_kept_one_unloads_and_the_next_time_it_stops() {
     // It counts for what it may keep: 24 564 less 512 in reserve, 100 of the driver, 19 074 and 1 024.
     played.lcm("beside", &["status"]).exits(0).says("free 3 854");
 
-    // Its memory is asked for again as soon as somebody talks to it.
+    // It takes its memory again with the next request.
     played.lcm("chat", &["apply", "--yes"]).exits(0);
     played.post("ollama", "/work");
     wait_until("it has its memory again", || played.used_mib() == OLLAMA_MIB);
@@ -165,11 +166,11 @@ pub(crate) fn status_and_plan_show_what_is_measured() {
     assert_eq!(gpu(&plan["gpus"][0], &figures), [1_124, 15_360 + 1_124, used_mib, after_mib, after_mib]);
     played.lcm("video", &["plan"]).exits(0).says("foreign 1 124  measured 16 484");
 
-    // What takes more than it declares counts for that, and is named with the figure to write.
+    // A service that holds more than it declares counts with what it holds, and is named with the size to write.
     drop(foreign);
     played.lcm("video", &["apply", "--yes"]).exits(0);
-    let told = "warning: vidi holds 4 500 MiB on GPU 0, and declares 3 815: write vram: 4500MiB";
-    played.lcm("video", &["status"]).exits(0).says("3 815 MiB   4 500 MiB").says(told);
+    let warning = "warning: vidi holds 4 500 MiB on GPU 0, but declares 3 815: write vram: 4500MiB";
+    played.lcm("video", &["status"]).exits(0).says("3 815 MiB   4 500 MiB").says(warning);
     played.was_never_overcommitted();
 }
 
@@ -179,7 +180,7 @@ fn memory_of(status: &Value, service: &str) -> (u64, Option<u64>) {
     (line["vram_declared_mib"].as_u64().expect("MiB"), line["vram_measured_mib"].as_u64())
 }
 
-/// The rungs of a step that is over, and how long each took.
+/// Returns the stages of a finished step and their times in milliseconds.
 fn stages(event: &Value) -> impl Iterator<Item = (&str, u64)> {
     let stages = event["stages"].as_array().expect("stages").iter();
     stages.map(|stage| (stage["stage"].as_str().expect("a name"), stage["took_ms"].as_u64().expect("a time")))

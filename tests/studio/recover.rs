@@ -1,4 +1,4 @@
-//! Crash loops on the real thing: each is held after its budget, its neighbours converge, and nothing swings.
+//! Crash loops on a real engine: each is held after its budget, its neighbours converge, and nothing oscillates.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::plans::result;
 use crate::sandbox::{Ran, free_port, wait_until};
 use crate::studio::{Studio, docker, remove_labelled};
 
-/// The loops matter more than the one that does not fit beside the first of them.
+/// Manifest in which the loops have a higher priority than the service that does not fit beside the first of them.
 fn manifest(image: &str, attempts: u32, die: &str) -> String {
     let (first, second, web, small) = (free_port(), free_port(), free_port(), free_port());
     let recover = format!("recover: {{ attempts: {attempts}, backoff: 1ms }}");
@@ -56,7 +56,7 @@ impl Loop {
         Self { studio, project }
     }
 
-    /// Once both loops have ended again.
+    /// Applies once both loops have ended again.
     fn apply(&self) -> Ran {
         let sandbox = &self.studio.sandbox;
         wait_until("the loops have ended", || {
@@ -83,7 +83,7 @@ fn started(events: &[Value], service: &str) -> bool {
     events.iter().any(|event| event["type"] == "step_started" && event["step"] == id.as_str())
 }
 
-pub(crate) fn a_crash_loop_is_held_after_its_budget_and_nothing_swings() {
+pub(crate) fn a_crash_loop_is_held_after_its_budget_and_nothing_oscillates() {
     let house = Loop::new();
     let mut starts = [0, 0];
     let mut settled: Option<Vec<(i32, String)>> = None;
@@ -94,11 +94,11 @@ pub(crate) fn a_crash_loop_is_held_after_its_budget_and_nothing_swings() {
             *count += u32::from(started(&events, service));
         }
         if let Some(before) = &settled {
-            assert_eq!(&house.up(), before, "they run on as they are: {ran}");
+            assert_eq!(&house.up(), before, "they go on running: {ran}");
             assert_eq!(result(&events)["changed"], Value::Bool(false), "{ran}");
             ran.exits(3);
         } else if !started(&events, "looping") && !started(&events, "boxed") {
-            assert_eq!(house.up().len(), 2, "the neighbours are up, also the one that had no room: {ran}");
+            assert_eq!(house.up().len(), 2, "the neighbours run, also the one that had no memory: {ran}");
             settled = Some(house.up());
         }
     }
@@ -108,7 +108,7 @@ pub(crate) fn a_crash_loop_is_held_after_its_budget_and_nothing_swings() {
     sandbox.lcm(&["plan", "loop.yaml"]).exits(3).says("all 2 attempts are spent");
     sandbox.lcm(&["status", "loop.yaml"]).exits(0).says("all 2 attempts are spent");
 
-    // With leave from an operator it is tried again, and matters as much as before.
+    // After an operator has reset its attempts, it is tried again with the same priority.
     let store = Sqlite::at(&sandbox.path("state"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let (project, service) = (house.project.as_str().into(), "looping".into());
@@ -116,7 +116,7 @@ pub(crate) fn a_crash_loop_is_held_after_its_budget_and_nothing_swings() {
     let events = house.apply().events();
     assert!(started(&events, "looping") && !started(&events, "boxed"));
 
-    // Mended in the manifest, both come up and stay.
+    // Fixed in the manifest, both start and stay up.
     let text = fs::read_to_string(sandbox.path("loop.yaml")).expect("the manifest");
     fs::write(sandbox.path("loop.yaml"), text.replace(&format!(", {DIES}"), "")).expect("a manifest");
     let apply = || sandbox.lcm(&["apply", "--yes", "--format", "json", "loop.yaml"]);

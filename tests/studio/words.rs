@@ -1,4 +1,4 @@
-//! Operators' words on real containers, and through the restart of an engine that is the test's own.
+//! Operator holds on real containers, and through the restart of an engine of the test's own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ pub(crate) fn a_container_is_suspended_maintained_and_terminated() {
     let held = &plan["held"][0];
     assert_eq!((&held["service"], &held["by"]), (&json!("cosyvoice"), &json!("kim")), "{plan:#}");
     assert_eq!((&held["reason"]["code"], &plan["changes"]), (&json!("suspended"), &json!(false)));
-    // It keeps its memory, and gives way to nobody that fits beside it; by hand it goes on, and is paused again.
+    // It keeps its memory, and is not stopped for a service that fits beside it; resumed by hand, it is paused again.
     docker(&["unpause", &container]);
     studio.lcm("lcm", &["apply", "--yes"]).exits(0).says("pause");
     assert_eq!(status(&container), "paused");
     lcm(&["maintain", "cosyvoice"]).exits(0).says("suspended → maintenance");
     studio.lcm("chat", &["apply", "--yes"]).exits(0);
-    assert_eq!(status(&container), "paused", "hands off");
+    assert_eq!(status(&container), "paused", "left alone");
     lcm(&["resume", "cosyvoice"]).exits(0).says("maintenance → suspended → online");
     assert_eq!(status(&container), "running");
     lcm(&["terminate", "cosyvoice", "--as", "kim"]).exits(0);
@@ -38,7 +38,8 @@ pub(crate) fn a_container_is_suspended_maintained_and_terminated() {
     assert_eq!(status(&container), "running");
 }
 
-/// An engine of the test's own, in a network of its own: else the bridge of the machine's engine would disappear.
+/// An engine of the test's own, in a network namespace of its own: else the bridge of the machine's engine would
+/// disappear.
 struct Engine {
     folder: PathBuf,
     child: Child,
@@ -46,14 +47,14 @@ struct Engine {
 
 impl Engine {
     fn start(folder: &Path) -> Self {
-        // The machine's own settings are another engine's.
+        // The settings of the machine belong to another engine.
         fs::write(folder.join("engine.json"), "{}").expect("settings");
         let engine = Self { folder: folder.to_owned(), child: spawn(folder) };
         engine.wait();
         engine
     }
 
-    /// The same one, ended and started; its containers do not live through that.
+    /// Restarts the engine, which ends its containers.
     fn start_again(&mut self) {
         self.end();
         self.child = spawn(&self.folder);
@@ -62,7 +63,7 @@ impl Engine {
 
     fn wait(&self) {
         wait_until("the engine answers", || {
-            self.command(&["version"]).output().is_ok_and(|said| said.status.success())
+            self.command(&["version"]).output().is_ok_and(|output| output.status.success())
         });
     }
 
@@ -77,7 +78,7 @@ impl Engine {
         run(self.command(words), &format!("docker {}", words.join(" "))).exits(0).stdout.trim().to_owned()
     }
 
-    /// By its own signal, so that it ends what it started.
+    /// Ends the engine by its own signal, so that it ends its containers.
     fn end(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             super::kill(i32::try_from(self.child.id()).expect("a pid"), "TERM");
@@ -89,7 +90,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         let listed = self.command(&["ps", "--all", "--quiet"]).output();
-        let listed = listed.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
+        let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         for id in listed.lines() {
             let _ = self.command(&["rm", "--force", id]).output();
         }
@@ -148,16 +149,16 @@ services:
     }
     engine.end();
     sandbox.lcm(&["plan", &manifest]).exits(1).says("nothing is known");
-    sandbox.lcm(&["suspend", "two", "-m", &manifest]).exits(0).says("its state is not known now");
-    sandbox.lcm(&["resume", "two", "-m", &manifest]).exits(1).says("can't be judged");
+    sandbox.lcm(&["suspend", "two", "-m", &manifest]).exits(0).says("its state is unknown");
+    sandbox.lcm(&["resume", "two", "-m", &manifest]).exits(1).says("its state is unknown");
     engine.start_again();
-    sandbox.lcm(&["resume", "two", "-m", &manifest]).exits(0).says("the word is taken back");
-    assert!(state(&engine, "one", &name).ends_with("exited"), "it went down with its engine");
+    sandbox.lcm(&["resume", "two", "-m", &manifest]).exits(0).says("released");
+    assert!(state(&engine, "one", &name).ends_with("exited"), "it ended with its engine");
     let stopped = state(&engine, "one", &name);
     for _ in 0..3 {
         apply(&sandbox).says("by hand");
         assert_eq!(state(&engine, "one", &name), stopped, "and is left so");
-        assert!(state(&engine, "two", &name).ends_with("running"), "its neighbour is brought back");
+        assert!(state(&engine, "two", &name).ends_with("running"), "its neighbour is restarted");
     }
     sandbox.lcm(&["resume", "one", "-m", &manifest]).exits(0).says("maintenance → offline");
     apply(&sandbox);

@@ -1,5 +1,5 @@
-//! A bench for tests on a real engine: a project name of its own, services to start, and an end of all containers that
-//! the test made, by id.
+//! Bench for tests on a real engine: a unique project name, services to start, and removal of all containers that the
+//! test created, by id.
 
 use std::future::Future;
 use std::process::Command;
@@ -22,10 +22,10 @@ use serde_json::json;
 
 use crate::image;
 
-/// Longer than anything takes on a loaded machine; only a failing test waits for so long.
+/// Longer than any step takes on a loaded machine; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What the server is told in every container.
+/// Arguments of the server in every container.
 pub(crate) const SERVE: [&str; 4] = ["--host", "0.0.0.0", "--port", "8000"];
 
 pub(crate) struct Bench {
@@ -43,7 +43,7 @@ impl Bench {
         Self { engine, project, undo: Mutex::default() }
     }
 
-    /// A container of lcm's own that serves.
+    /// Spec of a created container that serves.
     pub(crate) fn container(&self, service: &str, words: &[&str]) -> ContainerSpec {
         ContainerSpec {
             command: Some(SERVE.iter().chain(words).map(|word| (*word).to_owned()).collect()),
@@ -52,12 +52,12 @@ impl Bench {
         }
     }
 
-    /// Serves, with these words more on its command line.
+    /// Service with a created container that serves, with additional arguments.
     pub(crate) fn serving(&self, service: &str, words: &[&str]) -> Service {
         own(service, self.container(service, words))
     }
 
-    /// What the engine tells of all containers, with these in the manifest.
+    /// Reads all containers of the engine, with these services in the manifest.
     pub(crate) async fn facts(&self, services: &[&Service]) -> Vec<ContainerFact> {
         let desired = Desired::plain(self.project.clone(), services.iter().map(|service| (*service).clone()));
         match self.engine.containers(&desired).await {
@@ -81,9 +81,9 @@ impl Bench {
         self.engine.start(&start).await.map_err(|error| error.to_string())
     }
 
-    /// Once it listens: the first process of a container ignores every signal that it has no handler for yet.
+    /// Stops a service once it listens: the first process of a container ignores every signal without a handler.
     pub(crate) async fn stop(&self, service: &Service, instance: &Instance) -> Result<(), String> {
-        until("it listens or is gone", || async {
+        until("it listens or has ended", || async {
             let log = self.engine.log_since_start(id(instance), 64 << 10).await;
             log.map_or(true, |text| text.contains("listening on"))
         })
@@ -98,15 +98,15 @@ impl Bench {
         self.engine.stop(&stop).await.map_err(|error| error.to_string())
     }
 
-    pub(crate) async fn look(&self, service: &Service) -> Inspection {
-        self.engine.look(&self.project, service).await.expect("a look")
+    pub(crate) async fn inspect_service(&self, service: &Service) -> Inspection {
+        self.engine.inspect_service(&self.project, service).await.expect("an inspection")
     }
 
     pub(crate) async fn life(&self, service: &Service) -> RunState {
-        self.look(service).await.life
+        self.inspect_service(service).await.run_state
     }
 
-    /// A container that somebody else makes; it does not run yet. `options` are the engine's, `words` the server's.
+    /// Creates a foreign container, without starting it. `options` are the engine's, `words` the server's.
     pub(crate) fn foreign(&self, name: &str, options: &[&str], words: &[&str]) -> String {
         let mut all = vec!["create", "--name", name];
         all.extend(options);
@@ -117,7 +117,7 @@ impl Bench {
         id
     }
 
-    /// A docker command that undoes something that the test did.
+    /// Adds a docker command that undoes an action of the test.
     pub(crate) fn at_the_end(&self, command: &[&str]) {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
         self.undo.lock().expect("no test thread panics here").push(command);
@@ -137,7 +137,7 @@ impl Drop for Bench {
     }
 }
 
-/// A service with a container of lcm's own.
+/// Service with a created container.
 pub(crate) fn own(name: &str, container: ContainerSpec) -> Service {
     let config = json!({
         "image": container.image,
@@ -148,7 +148,7 @@ pub(crate) fn own(name: &str, container: ContainerSpec) -> Service {
     Service { spec, ..service(name, container) }
 }
 
-/// With defaults all over.
+/// Service with defaults.
 pub(crate) fn service(name: &str, workload: impl Into<Workload>) -> Service {
     Service {
         stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
@@ -158,7 +158,7 @@ pub(crate) fn service(name: &str, workload: impl Into<Workload>) -> Service {
     }
 }
 
-/// The docker command's answer, without the last line's end.
+/// Runs a docker command; returns its output without the last line end.
 pub(crate) fn docker(words: &[&str]) -> Result<String, String> {
     let output = Command::new("docker").args(words).output().map_err(|error| error.to_string())?;
     if output.status.success() {
@@ -167,7 +167,7 @@ pub(crate) fn docker(words: &[&str]) -> Result<String, String> {
     Err(format!("docker {words:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// One field of what inspecting a container tells.
+/// Returns one field of a container's inspection as JSON.
 pub(crate) fn inspected(id: &str, field: &str) -> String {
     docker(&["inspect", "--type", "container", "--format", &format!("{{{{json {field}}}}}"), id]).expect("a container")
 }
@@ -179,7 +179,7 @@ pub(crate) fn id(instance: &Instance) -> &str {
     }
 }
 
-/// Waits until `holds` says so.
+/// Waits until `holds` returns true.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let begin = Instant::now();
     while !holds().await {

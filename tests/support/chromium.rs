@@ -1,7 +1,7 @@
-//! A real browser without a window, spoken to by its protocol for developers over two pipes: no port, no crate. Each
-//! has a profile of its own, which goes with it.
+//! Headless browser, driven by the DevTools protocol over two pipes: no port, no crate. Each browser has its own
+//! temporary profile.
 //!
-//! Every wait is for an answer, and ends when all together have taken too long: that is a failure, not a measurement.
+//! Every wait is for a response, and all waits share one deadline: exceeding it is a failure, not a measurement.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// For one browser and all that is asked of it; a busy machine takes seconds to start one.
+/// Deadline for one browser and all its commands; a busy machine takes seconds to start one.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Where Debian and others put it.
+/// Names of the browser on Debian and others.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
-/// Why there is no browser to test in.
+/// Reason why there is no browser to test in.
 pub(crate) fn chromium_missing() -> Option<String> {
     binary().is_none().then(|| format!("none of {} is installed", NAMES.join(", ")))
 }
@@ -36,7 +36,7 @@ pub(crate) struct Page {
     messages: Receiver<Value>,
     session: Option<String>,
     last: u64,
-    /// All that it told of without being asked, in order.
+    /// Events that the browser sent, in order.
     pub(crate) events: Vec<Value>,
     deadline: Instant,
     profile: tempfile::TempDir,
@@ -47,7 +47,7 @@ impl Page {
     pub(crate) fn new() -> Self {
         let profile = tempfile::tempdir().expect("a folder for the profile");
         let binary = binary().expect("a browser");
-        // It reads commands from the third file and answers into the fourth.
+        // The browser reads commands from descriptor 3 and writes responses to descriptor 4.
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", &binary])
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
@@ -62,14 +62,14 @@ impl Page {
         let commands = child.stdin.take().expect("piped");
         let mut answers = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, messages) = channel();
-        // Ends with the browser, whose end closes the pipe.
+        // The thread ends with the browser, whose end closes the pipe.
         std::thread::spawn(move || {
             let mut message = Vec::new();
             while answers.read_until(0, &mut message).is_ok_and(|read| read > 0) {
                 message.pop();
-                let said = serde_json::from_slice(&message).unwrap_or(Value::Null);
+                let value = serde_json::from_slice(&message).unwrap_or(Value::Null);
                 message.clear();
-                if sender.send(said).is_err() {
+                if sender.send(value).is_err() {
                     break;
                 }
             }
@@ -87,7 +87,7 @@ impl Page {
         page
     }
 
-    /// Shows a page of this text, and waits until it is loaded.
+    /// Loads a page with this HTML, and waits until it is loaded.
     pub(crate) fn show(&mut self, html: &str) -> String {
         let path = self.profile.path().join("page.html");
         std::fs::write(&path, html).expect("a page");
@@ -105,7 +105,7 @@ impl Page {
         url
     }
 
-    /// What the browser answers; an error is a failure.
+    /// Sends a command; returns the browser's response. An error is a failure.
     pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.last += 1;
         let mut command = json!({ "id": self.last, "method": method, "params": parameters });
@@ -114,7 +114,7 @@ impl Page {
         }
         let mut bytes = command.to_string().into_bytes();
         bytes.push(0);
-        self.commands.write_all(&bytes).and_then(|()| self.commands.flush()).expect("the browser listens");
+        self.commands.write_all(&bytes).and_then(|()| self.commands.flush()).expect("the browser reads commands");
         loop {
             let message = self.next(method);
             if message["id"] == self.last {
@@ -132,15 +132,15 @@ impl Page {
         self.messages.recv_timeout(left).unwrap_or_else(|error| panic!("{what}: no answer from the browser: {error}"))
     }
 
-    /// What an expression comes to in the page.
+    /// Evaluates an expression in the page.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
-        let asked = json!({ "expression": expression, "returnByValue": true });
-        let answer = self.call("Runtime.evaluate", &asked);
+        let request = json!({ "expression": expression, "returnByValue": true });
+        let answer = self.call("Runtime.evaluate", &request);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }
 
-    /// Presses and lets go a key.
+    /// Presses and releases a key.
     pub(crate) fn press(&mut self, key: &str, number: u32) {
         let text = match key {
             "Enter" => "\r",
@@ -154,7 +154,7 @@ impl Page {
         }
     }
 
-    /// Clicks into the middle of the first element that this selects.
+    /// Clicks the centre of the first element that matches the selector.
     pub(crate) fn click(&mut self, selector: &str) {
         let place = self.eval(&format!(
             "(() => {{ const element = document.querySelector({selector:?}); element.scrollIntoView({{ block: 'center' }}); \
@@ -167,13 +167,13 @@ impl Page {
         }
     }
 
-    /// As wide and high as a screen.
+    /// Sets the size of the screen.
     pub(crate) fn size(&mut self, width: u32, height: u32) {
         let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", &screen);
     }
 
-    /// What the reader's system asks for: `prefers-color-scheme`, `prefers-reduced-motion`; a medium other than a screen.
+    /// Sets the medium, and a media feature such as `prefers-color-scheme` or `prefers-reduced-motion`.
     pub(crate) fn media(&mut self, medium: &str, name: &str, value: &str) {
         let features = json!([{ "name": name, "value": value }]);
         self.call("Emulation.setEmulatedMedia", &json!({ "media": medium, "features": features }));
@@ -181,11 +181,11 @@ impl Page {
 }
 
 impl Drop for Page {
-    /// Asked to go, then waited for: its profile can't be removed while it writes there.
+    /// Closes the browser and waits for its end: its profile can't be removed while the browser writes there.
     fn drop(&mut self) {
         let _ = self.commands.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
         let _ = self.commands.flush();
-        // Its end closes the pipe; whoever still says something is heard out.
+        // Its end closes the pipe; messages until then are discarded.
         while self.messages.recv_timeout(self.deadline.saturating_duration_since(Instant::now())).is_ok() {}
         let _ = self.child.kill();
         let _ = self.child.wait();

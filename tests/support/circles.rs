@@ -1,11 +1,11 @@
-//! Finds circles of imports: which file uses which, re-exports followed to where the item is defined, and the groups of
-//! files that reach each other. A `mod.rs` counts as a file like any other, also where it only hands an item on.
+//! Finds import cycles: the files that each file uses, with re-exports followed to the definition, and the groups of
+//! files that reach each other. A `mod.rs` counts as a file like any other, also where it only re-exports an item.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::Source;
 
-/// A re-export of a re-export; more stand nowhere.
+/// Bound on chains of re-exports, above any in the tree.
 const HOPS_MAX: u32 = 8;
 
 type Path = Vec<String>;
@@ -13,13 +13,13 @@ type Path = Vec<String>;
 struct Module<'a> {
     source: &'a Source,
     path: Path,
-    /// What a name in this file stands for, by its full path.
+    /// Full paths by the names in this file.
     names: BTreeMap<String, Path>,
     /// Leaves of this file's `use`.
     imports: Vec<Path>,
 }
 
-/// The imports within each group of files that import each other: from, to. Test code is left out.
+/// Returns the imports within each group of files that import each other, as pairs (from, to), without test code.
 pub(crate) fn circles(sources: &[Source]) -> Vec<Vec<(String, String)>> {
     let modules: Vec<Module<'_>> = sources.iter().map(Module::new).collect();
     let index: BTreeMap<&[String], usize> =
@@ -54,8 +54,8 @@ fn reach(from: usize, edges: &[BTreeSet<usize>]) -> BTreeSet<usize> {
     seen
 }
 
-/// The file that defines what `path` names, and before it those that re-export it; none for a module as such, and for
-/// other crates.
+/// Returns the file that defines `path`, preceded by those that re-export it; none for a module itself, and for other
+/// crates.
 fn passed(path: &[String], modules: &[Module<'_>], index: &BTreeMap<&[String], usize>) -> Vec<usize> {
     let (mut path, mut found) = (path.to_vec(), Vec::new());
     for _ in 0..HOPS_MAX {
@@ -103,7 +103,7 @@ impl<'a> Module<'a> {
         self.path.iter().cloned().chain([name.to_owned()]).collect()
     }
 
-    /// From the root of the crate; as it is where it names another crate.
+    /// Resolves a path from the root of the crate; unchanged if it names another crate.
     fn absolute(&self, path: Path) -> Path {
         let ups = path.iter().take_while(|segment| *segment == "super").count();
         match path.first().map(String::as_str) {
@@ -120,7 +120,7 @@ impl<'a> Module<'a> {
         }
     }
 
-    /// Each path that this file names: its imports, and what it writes out in code.
+    /// Returns each path that this file names: its imports, and the paths in code.
     fn used(&self) -> Vec<Path> {
         let mut used = self.imports.clone();
         let code = &self.source.code;
@@ -139,7 +139,7 @@ impl<'a> Module<'a> {
     }
 }
 
-/// The leaves of a tree of imports: full path, and the name that it has here.
+/// Collects the leaves of a `use` tree: full path and local name.
 fn open_up(text: &str, before: &[String], leaves: &mut Vec<(Path, String)>) {
     let text = text.trim();
     if let Some(group) = text.strip_prefix('{') {
@@ -157,7 +157,7 @@ fn open_up(text: &str, before: &[String], leaves: &mut Vec<(Path, String)>) {
     leaves.push((path, name));
 }
 
-/// The items of a group, split at its outer commas.
+/// Splits the items of a group at its outer commas.
 fn split_outside(group: &str) -> Vec<&str> {
     let (mut depth, mut from, mut items) = (0_i32, 0, Vec::new());
     for (at, letter) in group.char_indices() {

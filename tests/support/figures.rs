@@ -1,6 +1,6 @@
-//! What every bench prints and takes the middle of.
+//! Description of the machine, and the median, for all benches.
 
-/// `2 × Intel(R) Xeon(R) …`: figures mean nothing without it.
+/// Returns the processor (`2 × Intel(R) Xeon(R) …`), without which figures mean nothing.
 pub(crate) fn machine() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));

@@ -1,5 +1,5 @@
-//! Played GPUs for a test of its own: a copy of the simulated library, and the world beside it. Give lcm
-//! [`Gpus::library`] as `LCM_NVML_LIB`, and model servers [`Gpus::path`] as `LCM_SIMULATED_GPU`.
+//! Simulated GPUs of one test: a copy of the simulated library, and its state file. lcm gets [`Gpus::library`] as
+//! `LCM_NVML_LIB`, and model servers get [`Gpus::path`] as `LCM_SIMULATED_GPU`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,15 +18,15 @@ const SOURCES: [&str; 3] = [
 
 const FLAGS: [&str; 6] = ["--edition", "2024", "--crate-type", "cdylib", "-C", "strip=symbols"];
 
-/// The library, as `cargo build --examples` would make it.
+/// Returns the library, as `cargo build --examples` would build it.
 pub(crate) fn simulated_library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| built("libsimulated_gpu.so", SOURCES[0], &FLAGS, &hash_of(&SOURCES, &FLAGS)))
 }
 
-/// Why nobody can say here whose the pids are that a driver lists.
+/// Reason why the pids that a driver lists can't be attributed on this host.
 pub(crate) fn nameless() -> Option<&'static str> {
-    // The number of the host's own: the same on every machine.
+    // The inode of the host's pid namespace: the same on every machine.
     let host = Path::new("pid:[4026531836]");
     let own = fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own != host);
     own.then_some("drivers list the host's pids, and this container has its own")
@@ -70,7 +70,7 @@ impl Gpus {
         self.folder.path().join("libnvidia-ml.so.1.world")
     }
 
-    /// As it is now.
+    /// Returns the current state.
     pub(crate) fn world(&self) -> World {
         World::now(&self.path()).expect("a world")
     }
@@ -83,13 +83,13 @@ impl Gpus {
         self.change(|world| world.quirks = quirks.to_vec());
     }
 
-    /// A process that holds so much for ever.
+    /// Adds a process that holds this much memory forever.
     pub(crate) fn hold(&self, gpu: &str, pid: u32, mib: u64) {
         let hold = Hold { gpu: gpu.to_owned(), pid, mib, ..Hold::default() };
         self.change(|world| world.holds.push(hold));
     }
 
-    /// Takes symbols away from the library, as if it were older than they are. Before it is loaded.
+    /// Removes symbols from the library, as in an older driver. Must be called before it is loaded.
     pub(crate) fn without(&self, symbols: &[&str]) {
         let mut bytes = fs::read(self.library()).expect("the library");
         for symbol in symbols {
@@ -97,7 +97,7 @@ impl Gpus {
             let places: Vec<usize> =
                 bytes.windows(name.len()).enumerate().filter(|(_, bytes)| *bytes == name).map(|(at, _)| at).collect();
             assert!(!places.is_empty(), "the library has no {symbol}");
-            // Another name in its place: the table of symbols finds neither.
+            // A different name in its place, so that the symbol table finds neither.
             for at in places {
                 bytes[at + 1] = b'_';
             }

@@ -1,7 +1,7 @@
-//! A container image without a registry: the model server as a static binary, alone in a tar, imported.
+//! Container image without a registry: a tar with the static model server alone, imported into the engine.
 //!
-//! It is built once for each content. The lock is the machine's, not the checkout's: importing the same name twice
-//! would give it another meaning while somebody else's tests run.
+//! The image is built once per content. The lock belongs to the machine, not to the checkout: importing a name twice
+//! would change its meaning while another user's tests run.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,10 +10,10 @@ use std::sync::OnceLock;
 
 use crate::server::{hash, static_server};
 
-/// Where the server lies within the image.
+/// Path of the server within the image.
 pub(crate) const SERVER: &str = "/model_server";
 
-/// The image's name; builds it where it is not there yet.
+/// Returns the image's name; builds the image if it does not exist yet.
 pub(crate) fn model_server() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
@@ -34,7 +34,7 @@ fn is_there(name: &str) -> bool {
     inspect.status().expect("the docker command").success()
 }
 
-/// A tar that holds the server and nothing else.
+/// Imports a tar with the server alone.
 fn import(server: &Path, name: &str) {
     let folder = server.parent().expect("it has one");
     let tar = folder.join(format!("{}.tar", std::process::id()));

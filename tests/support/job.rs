@@ -1,4 +1,4 @@
-//! A job container with the real binary: an image of this machine's own libraries and a shell, and lcm mounted into it.
+//! Job container with the real binary: an image of this machine's own libraries and a shell, with lcm mounted into it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,13 +13,13 @@ use sha2::{Digest as _, Sha256};
 const PROGRAMS: [&str; 3] = ["sh", "sleep", "cat"];
 const LCM: &str = env!("CARGO_BIN_EXE_lcm");
 
-/// The image's name; built where it is not there yet.
+/// Returns the image's name; builds the image if it does not exist yet.
 pub(crate) fn image() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
         let files = files();
         let name = format!("lcm-test/job:{}", hash(&files));
-        // Importing the same name twice would give it another meaning while other tests run.
+        // Importing a name twice would change its meaning while other tests run.
         let path = std::env::temp_dir().join(format!("lcm-test-job-{}.lock", rustix::process::getuid().as_raw()));
         let lock = File::create(path).expect("a lock file");
         lock.lock().expect("the lock");
@@ -32,12 +32,12 @@ pub(crate) fn image() -> &'static str {
     })
 }
 
-/// Options of `docker run` that put this build's lcm on the image's PATH.
+/// Returns options of `docker run` that mount this build's lcm on the image's PATH.
 pub(crate) fn mount_lcm() -> [String; 2] {
     ["--volume".to_owned(), format!("{LCM}:/usr/bin/lcm:ro")]
 }
 
-/// The programs, and the libraries that they and lcm load.
+/// Returns the programs, and the libraries that they and lcm load.
 fn files() -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::new();
     let programs = PROGRAMS.iter().map(|program| Path::new("/bin").join(program));
@@ -67,7 +67,7 @@ fn hash(files: &BTreeSet<PathBuf>) -> String {
 fn import(files: &BTreeSet<PathBuf>, name: &str) {
     let tar = tempfile::NamedTempFile::new().expect("a file");
     let members = files.iter().map(|file| file.strip_prefix("/").expect("an absolute path"));
-    // Links are followed, so that the members lie where the loader looks for them.
+    // Links are followed, so that the members are where the loader searches for them.
     run(Command::new("tar").arg("-chf").arg(tar.path()).args(["-C", "/"]).args(members));
     let path = "ENV PATH=/usr/bin:/bin";
     run(Command::new("docker").args(["import", "--change", path]).arg(tar.path()).arg(name));

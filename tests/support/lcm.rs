@@ -1,5 +1,5 @@
-//! The real binary in a folder of the test's own and an environment that holds nothing but what it needs there.
-//! For what needs no machine: usage, files, locks, simulated worlds.
+//! The real binary in a folder of the test's own, with a minimal environment. For tests that need no machine: usage,
+//! files, locks, simulations.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use promised::Promised;
 #[path = "promised.rs"]
 pub(crate) mod promised;
 
-/// One call of `lcm`, being put together.
+/// Builder of one call of `lcm`.
 pub(crate) struct Lcm {
     folder: PathBuf,
     words: Vec<String>,
@@ -21,13 +21,13 @@ pub(crate) struct Lcm {
 }
 
 impl Lcm {
-    /// State and lock lie in `folder` too, which is also where it runs.
+    /// Creates a call with `folder` as working directory, which also contains state and lock.
     pub(crate) fn new(folder: &Path) -> Self {
         let at = |name: &str| folder.join(name).display().to_string();
         let environment = [
             ("HOME", at("home")),
             ("LCM_LOCK", at("lcm.lock")),
-            // No GPU of this machine's own gets in.
+            // No GPU of this machine is read.
             ("LCM_NVML_LIB", String::new()),
             ("LCM_STATE_DIR", at("state")),
             ("PATH", "/usr/bin:/bin".to_owned()),
@@ -41,7 +41,7 @@ impl Lcm {
         self
     }
 
-    /// Takes `world.json` for the world.
+    /// Adds `--world world.json`.
     pub(crate) fn simulated(self) -> Self {
         self.args(&["--world", "world.json"])
     }
@@ -51,7 +51,7 @@ impl Lcm {
         self
     }
 
-    /// Ready to be run otherwise than to its end.
+    /// Returns the command, for tests that don't just run it to its end.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lcm"));
         command.args(&self.words).env_clear().envs(&self.environment).current_dir(&self.folder).stdin(Stdio::null());
@@ -68,7 +68,7 @@ impl Lcm {
     }
 }
 
-/// How it ended.
+/// Result of a run.
 pub(crate) struct Ran {
     what: String,
     code: Option<i32>,
@@ -87,7 +87,7 @@ impl Ran {
         }
     }
 
-    /// What the shell sees.
+    /// Returns the exit code.
     pub(crate) fn exit(&self) -> Option<i32> {
         self.code
     }
@@ -111,7 +111,7 @@ impl Ran {
         self
     }
 
-    /// The command and all that it said, for golden files.
+    /// Formats the command with its output, for golden files.
     pub(crate) fn told(&self) -> String {
         let Self { what, code, stdout, stderr } = self;
         let code = code.map_or_else(|| "by a signal".to_owned(), |code| code.to_string());
@@ -138,7 +138,7 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// A folder with a manifest of two modes that can't share the GPU, and a world in which nothing runs.
+/// Creates a folder with a manifest of two modes that can't share the GPU, and a snapshot in which nothing runs.
 pub(crate) fn studio() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("lcm.yaml"), STUDIO).expect("a manifest");

@@ -1,5 +1,5 @@
-//! The studio on one played GPU of 24 GiB: real processes and a real container that take memory in a world of the
-//! test's own, which lcm reads through the real `nvml-wrapper`.
+//! The studio on one simulated GPU of 24 GiB: real processes and a real container that take its memory, which lcm reads
+//! through the real `nvml-wrapper`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -11,27 +11,27 @@ use crate::server::static_server;
 use crate::studio::{Studio, remove_labelled};
 use crate::world::{Gpu, VARIABLE, World};
 
-/// What a card of 24 GiB shows.
+/// Capacity that a card of 24 GiB reports.
 const CAPACITY_MIB: u64 = 24_564;
 
-/// How this studio differs from one whose services are quick and well.
+/// Deviations of this studio from one whose services start at once and are healthy.
 #[derive(Default)]
 pub(crate) struct Manners<'a> {
-    /// More words for the server of a service: `--load 2s --leak`.
+    /// Additional arguments for the server of a service: `--load 2s --leak`.
     pub(crate) words: BTreeMap<&'a str, &'a str>,
-    /// Keys of the language model, as a flow of YAML each.
+    /// Manifest keys of the language model, each in YAML's flow style.
     pub(crate) ollama: &'a [&'a str],
 }
 
-/// How to make it unload.
+/// Key that evicts the language model.
 pub(crate) const EVICT: &str = "evict: { http: { method: POST, url: \"http://127.0.0.1:@OLLAMA@/api/generate\", \
                                 json: { model: \"qwen2.5:32b\", keep_alive: 0s } }, resident: 1GiB }";
-/// How to ask whether it works.
+/// Key that probes the language model for work.
 pub(crate) const BUSY: &str =
     "busy: { http: \"http://127.0.0.1:@OLLAMA@/prompt\", pointer: /exec_info/queue_remaining }";
 
 pub(crate) struct Played {
-    // In the order in which they go: what runs, the image that it runs from, the GPU that it holds.
+    // Dropped in this order: the processes, the image of the container, the GPU that they hold.
     pub(crate) sandbox: Sandbox,
     studio: Option<Studio>,
     pub(crate) gpus: Gpus,
@@ -39,15 +39,15 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// With the language model in a container of lcm's own.
+    /// Creates a studio with the language model in a created container.
     pub(crate) fn new(manners: &Manners<'_>) -> Self {
         Self::of(Some(Studio::new()), manners)
     }
 
-    /// With the language model in a container from this studio's image, or as a process where there is none.
+    /// Creates a studio with the language model in a container from this studio's image; `None`: as a process.
     pub(crate) fn of(studio: Option<Studio>, manners: &Manners<'_>) -> Self {
         let mut sandbox = Sandbox::new("played");
-        // Other projects' services count by the GPU that they are marked with: no two tests have the same.
+        // Other projects' services count by the GPU of their marks: each test has its own.
         let gpu = Gpu {
             uuid: format!("GPU-{}", sandbox.name),
             parent: None,
@@ -129,13 +129,13 @@ modes:
         self.sandbox.write("lcm.yaml", &text.replace("@OLLAMA@", &self.ports["ollama"].to_string()));
     }
 
-    /// `lcm` with this studio's manifest.
+    /// Runs `lcm` with this studio's manifest.
     #[track_caller]
     pub(crate) fn lcm(&self, mode: &str, words: &[&str]) -> Ran {
         self.sandbox.lcm(&[words, &["--mode", mode]].concat())
     }
 
-    /// The language model runs in a container.
+    /// Returns true if the language model runs in a container.
     pub(crate) fn is_contained(&self) -> bool {
         self.studio.is_some()
     }
@@ -149,18 +149,18 @@ modes:
     pub(crate) fn post(&self, service: &str, path: &str) {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port(service))).expect("it listens");
-        write!(stream, "POST {path} HTTP/1.1\r\ncontent-length: 0\r\n\r\n").expect("asked");
+        write!(stream, "POST {path} HTTP/1.1\r\ncontent-length: 0\r\n\r\n").expect("a request");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
+        stream.read_to_string(&mut answer).expect("a response");
         assert!(answer.starts_with("HTTP/1.1 20"), "{path}: {answer}");
     }
 
-    /// Held now, in MiB.
+    /// Returns the memory in use, in MiB.
     pub(crate) fn used_mib(&self) -> u64 {
         self.gpus.world().used_mib(&format!("GPU-{}", self.sandbox.name))
     }
 
-    /// Nobody has ever wanted more than there was.
+    /// Asserts that no process ever tried to exceed the capacity.
     #[track_caller]
     pub(crate) fn was_never_overcommitted(&self) {
         assert_eq!(self.gpus.world().overcommitted, Vec::<String>::new());
@@ -174,11 +174,11 @@ impl Drop for Played {
     }
 }
 
-/// Somebody else's program on the GPU; it ends with this.
+/// Foreign program on the GPU; dropping it ends the process.
 pub(crate) struct Foreign(Child);
 
 impl Foreign {
-    /// A program of this name that holds so much.
+    /// Starts a program of this name that holds this much memory.
     pub(crate) fn new(played: &Played, name: &str, size: &str) -> Self {
         let program = played.sandbox.path(name);
         copy_program(static_server(), &program);

@@ -1,5 +1,5 @@
-//! Whatever the real binary says as JSON, in any test, fits the committed schema of its format, and says nothing that
-//! the schema does not describe. The harnesses ask this of each run; a test has nothing to do for it.
+//! Validates all JSON that the real binary writes, in any test, against the committed schema of its format, without
+//! undescribed fields. The harnesses check each run; a test has nothing to do for it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 #[path = "schema.rs"]
 pub(crate) mod schema;
 
-/// What a call of `lcm` will leave behind as JSON.
+/// JSON output that a call of `lcm` will write.
 pub(crate) struct Promised {
     what: String,
     stdout: bool,
@@ -18,7 +18,7 @@ pub(crate) struct Promised {
 }
 
 impl Promised {
-    /// Read from its command line; of another program nothing is known.
+    /// Derives the output from the command line; another program has none.
     pub(crate) fn by(command: &Command) -> Self {
         let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let lcm = command.get_program() == env!("CARGO_BIN_EXE_lcm");
@@ -35,7 +35,7 @@ impl Promised {
         }
     }
 
-    /// Fails with the document, and with what of it does not fit.
+    /// Validates the output; panics with the document and its faults.
     #[track_caller]
     pub(crate) fn check(&self, stdout: &str) {
         if self.stdout {
@@ -46,7 +46,7 @@ impl Promised {
         }
     }
 
-    /// One document, or one a line.
+    /// Validates one document, or one per line.
     #[track_caller]
     fn check_text(&self, text: &str) {
         // `init --out` writes a manifest.

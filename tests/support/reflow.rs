@@ -1,4 +1,4 @@
-//! A terminal in memory that is resized as today's terminals are: lines that were wrapped are wrapped anew.
+//! In-memory terminal that reflows wrapped lines on a resize, as modern terminals do.
 
 /// Returns the terminal in its new size. The cursor has to stand at the beginning of a line.
 pub(crate) fn resized(terminal: &vt100::Parser, rows: u16, columns: u16) -> vt100::Parser {

@@ -1,5 +1,5 @@
-//! A corner of this machine for one test: a folder, names and ports of its own, the real binary in a bare environment.
-//! When it is dropped, also by a panic, all that was started in it is gone.
+//! Sandbox of one test on this machine: its own folder, names and ports, and the real binary with a minimal
+//! environment. Dropping it, also in a panic, ends everything that was started in it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -22,16 +22,16 @@ use promised::Promised;
 #[path = "promised.rs"]
 mod promised;
 
-/// Nothing here takes a tenth of it; a machine that does is not slow but stuck.
+/// Ten times the longest wait: a machine that exceeds it is not slow but stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// One test's corner.
+/// Sandbox of one test.
 pub(crate) struct Sandbox {
     folder: TempDir,
     /// Unique on this machine while the test runs.
     pub(crate) name: String,
     environment: BTreeMap<String, String>,
-    /// Taken down in the end.
+    /// Manifests that are taken down at the end.
     manifests: Vec<PathBuf>,
 }
 
@@ -41,7 +41,7 @@ impl Sandbox {
         let name = format!("{what}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = TempDir::with_prefix("lcm-test-").expect("a temporary folder");
         let mut sandbox = Self { folder, name, environment: BTreeMap::new(), manifests: Vec::new() };
-        // A name of its own for the file is how this test's processes are told from all others.
+        // The path of this copy distinguishes this test's processes from all others.
         let server = sandbox.path("model_server");
         copy_program(static_server(), &server);
         for (name, value) in [
@@ -49,7 +49,7 @@ impl Sandbox {
             ("HOME", sandbox.path("home").display().to_string()),
             ("LCM_STATE_DIR", sandbox.path("state").display().to_string()),
             ("LCM_LOCK", sandbox.path("lcm.lock").display().to_string()),
-            // No GPU of this machine's own gets in.
+            // No GPU of this machine is read.
             ("LCM_NVML_LIB", String::new()),
             ("MODEL_SERVER", server.display().to_string()),
         ] {
@@ -72,7 +72,7 @@ impl Sandbox {
         self.environment.get(name).map_or("", String::as_str)
     }
 
-    /// Will be taken down in the end, with `lcm down`.
+    /// Registers a manifest to take down with `lcm down` at the end.
     pub(crate) fn take_down(&mut self, manifest: impl Into<PathBuf>) {
         self.manifests.push(manifest.into());
     }
@@ -81,7 +81,7 @@ impl Sandbox {
         self.folder.path().join(name)
     }
 
-    /// Writes a file into the sandbox; `NAME`, `GPU` and `SERVER` between at signs become this sandbox's own.
+    /// Writes a file into the sandbox; `NAME`, `GPU` and `SERVER` between at signs become those of this sandbox.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         let server = self.path("model_server").display().to_string();
@@ -92,7 +92,7 @@ impl Sandbox {
         path
     }
 
-    /// The real binary in this sandbox, with nothing of the caller's environment.
+    /// Returns the command of the real binary in this sandbox, with nothing of the caller's environment.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lcm"));
         command.args(words).env_clear().envs(&self.environment).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -106,13 +106,13 @@ impl Sandbox {
         run(self.command(&words), &format!("lcm {}", words.join(" ")))
     }
 
-    /// Starts `lcm` and comes back; [`Running::end`] waits for it.
+    /// Starts `lcm` without waiting; [`Running::end`] waits for it.
     pub(crate) fn start<S: AsRef<OsStr>>(&self, words: &[S]) -> Running {
         let words: Vec<String> = words.iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
         Running::start(self.command(&words), &format!("lcm {}", words.join(" ")))
     }
 
-    /// All living processes that run this sandbox's own server, with their arguments.
+    /// Returns all live processes that run this sandbox's own server, with their arguments.
     pub(crate) fn servers(&self) -> Vec<(i32, String)> {
         let server = self.path("model_server");
         processes()
@@ -120,7 +120,7 @@ impl Sandbox {
             .collect()
     }
 
-    /// The shims of this sandbox's project, by what they show on their command line.
+    /// Returns the shims of this sandbox's project, by their command line.
     pub(crate) fn shims(&self) -> Vec<(i32, String)> {
         let lcm = Path::new(env!("CARGO_BIN_EXE_lcm"));
         processes()
@@ -140,14 +140,14 @@ impl Drop for Sandbox {
                 end_within(&mut child, PATIENCE);
             }
         }
-        // What is left by then is the mistake that the test has found.
+        // Processes that are left by then are a bug that the test has found.
         for (pid, _) in self.servers() {
             let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
         }
     }
 }
 
-/// A run that came to its end.
+/// Result of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) what: String,
@@ -157,7 +157,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Fails with all that was said, unless it ended so.
+    /// Asserts the exit code; panics with the output.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self}");
@@ -166,23 +166,23 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "nothing says {text:?}\n{self}");
+        assert!(self.stdout.contains(text) || self.stderr.contains(text), "{text:?} is missing\n{self}");
         self
     }
 
     #[track_caller]
     pub(crate) fn hides(self, text: &str) -> Self {
-        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "something says {text:?}\n{self}");
+        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "{text:?} is unexpected\n{self}");
         self
     }
 
-    /// The whole of stdout as one JSON document.
+    /// Parses stdout as one JSON document.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON: {error}\n{self}"))
     }
 
-    /// Each line of stdout as JSON.
+    /// Parses each line of stdout as JSON.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
         let line =
@@ -198,7 +198,7 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// A run under way; dropped, it is ended.
+/// Run in progress; dropping it ends the process.
 pub(crate) struct Running {
     what: String,
     promised: Promised,
@@ -219,13 +219,15 @@ impl Running {
     #[track_caller]
     pub(crate) fn end(mut self) -> Ran {
         let code = end_within(&mut self.child, 2 * PATIENCE);
-        // A pipe that stays open after the end is one that something started has kept.
+        // A pipe that stays open after the end is held by a child process.
         let text = |stream: &mpsc::Receiver<String>| {
-            stream.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}: ended, and left its output open", self.what))
+            stream
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("{}: ended, but a child process holds its output open", self.what))
         };
         let (stdout, stderr) = (text(&self.stdout), text(&self.stderr));
         let ran = Ran { what: self.what.clone(), code: code.unwrap_or(-1), stdout, stderr };
-        assert!(code.is_some(), "ended by a signal, or by this test's patience\n{ran}");
+        assert!(code.is_some(), "ended by a signal or by this test's timeout\n{ran}");
         self.promised.check(&ran.stdout);
         ran
     }
@@ -243,17 +245,17 @@ pub(crate) fn run(command: Command, what: &str) -> Ran {
     Running::start(command, what).end()
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
+    while !holds() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A port that nobody has, below those that the kernel gives to connections, so that none of them takes it.
+/// Returns a free port below the kernel's ephemeral range, so that no connection takes it.
 pub(crate) fn free_port() -> u16 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
@@ -277,13 +279,13 @@ pub(crate) fn is_alive(pid: i32) -> bool {
     processes().any(|(other, _)| other == pid)
 }
 
-/// Ends one process that this test started.
+/// Signals one process that this test started.
 pub(crate) fn kill(pid: i32, signal: &str) {
     let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().expect("kill");
     assert!(status.success(), "kill -{signal} {pid}");
 }
 
-/// All living processes but zombies, with their arguments.
+/// Returns all live processes, without zombies, with their arguments.
 fn processes() -> impl Iterator<Item = (i32, String)> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter_map(|pid| {
@@ -294,7 +296,7 @@ fn processes() -> impl Iterator<Item = (i32, String)> {
     })
 }
 
-/// Its exit code; `None` where a signal ended it, or where it had to be killed.
+/// Waits for the exit code; `None`: a signal ended the process, or it had to be killed.
 fn end_within(child: &mut Child, time: Duration) -> Option<i32> {
     let deadline = Instant::now() + time;
     loop {
@@ -320,8 +322,8 @@ fn gather(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Copies a program by a process of its own: what another thread forks meanwhile would hold the copy open for writing,
-/// and the kernel executes no such file.
+/// Copies a program in a child process: a process forked meanwhile by another thread would hold the copy open for
+/// writing, and the kernel executes no such file.
 #[track_caller]
 pub(crate) fn copy_program(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg(from).arg(to).status().expect("cp runs");

@@ -1,4 +1,4 @@
-//! Holds JSON that lcm made against the committed schema of its format, and against nothing beside it.
+//! Validates lcm's JSON against the committed schema of its format, without undescribed fields.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-/// Holds one document against the schema that its `format` names.
+/// Validates one document against the schema that its `format` names.
 #[track_caller]
 pub(crate) fn check(document: &Value, what: &str) {
     let format = document["format"].as_str().unwrap_or_else(|| panic!("$ {what}\nno format in {document:#}"));
@@ -22,7 +22,7 @@ pub(crate) fn check(document: &Value, what: &str) {
     );
 }
 
-/// Each schema is compiled once.
+/// Returns the compiled schema of a format; each is compiled once.
 fn validator(format: &str) -> Arc<Validator> {
     static ALL: LazyLock<Mutex<BTreeMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +40,7 @@ fn validator(format: &str) -> Arc<Validator> {
     validator
 }
 
-/// What is published stays open, so that later fields break no reader. Here nothing is said that it does not describe.
+/// Forbids undescribed fields in a schema. The published schemas allow them, so that later fields break no reader.
 fn close(schema: &mut Value, is_part: bool) {
     let Value::Object(keys) = schema else { return };
     let has_fields = keys.contains_key("properties");
@@ -48,7 +48,7 @@ fn close(schema: &mut Value, is_part: bool) {
         match key.as_str() {
             "properties" | "$defs" => each(value, |schema| close(schema, false)),
             "items" | "additionalProperties" => close(value, false),
-            // What is one of several, has the fields beside them too.
+            // An alternative also has the fields beside it.
             "oneOf" | "anyOf" | "allOf" => each(value, |schema| close(schema, has_fields || is_part)),
             _ => {}
         }

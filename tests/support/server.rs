@@ -1,5 +1,5 @@
-//! The model server as a static binary: it runs as a process, and in an image that holds nothing else. Built once for
-//! each content, also by test programs that run side by side.
+//! The model server as a static binary, which runs as a process and in an image that contains nothing else. It is built
+//! once per content, also by test programs that run in parallel.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server.rs");
 
-/// What that one takes in.
+/// Modules of the server.
 const PARTS: [&str; 3] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server/memory.rs"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server/options.rs"),
@@ -20,19 +20,19 @@ const PARTS: [&str; 3] = [
 
 const FLAGS: [&str; 7] = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
 
-/// Its path, which ends in `model_server`.
+/// Returns the server's path, which ends in `model_server`.
 pub(crate) fn static_server() -> &'static Path {
     static SERVER: OnceLock<PathBuf> = OnceLock::new();
     SERVER.get_or_init(|| built("model_server", SOURCE, &FLAGS, &hash()))
 }
 
-/// A program or a library of one `rustc` call, built once for each content.
+/// Builds a program or a library by one `rustc` call, once per content; returns its path.
 pub(crate) fn built(name: &str, source: &str, flags: &[&str], hash: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{hash}"));
     let built = folder.join(name);
     if !built.exists() {
         fs::create_dir_all(&folder).expect("a folder");
-        // Beside it first, and renamed: half a file is never taken for a whole one.
+        // Built under another name and renamed, so that no incomplete file is used.
         let draft = folder.join(format!("draft-{}", std::process::id()));
         let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
         let output = Command::new(&compiler).args(flags).arg("-o").arg(&draft).arg(source).output();
@@ -43,7 +43,7 @@ pub(crate) fn built(name: &str, source: &str, flags: &[&str], hash: &str) -> Pat
     built
 }
 
-/// Of the source, and of how it is built.
+/// Hash of the sources and the compiler's flags.
 pub(crate) fn hash() -> String {
     hash_of([SOURCE].iter().chain(&PARTS), &FLAGS)
 }

@@ -1,17 +1,17 @@
-//! Reads Rust source just well enough to hold laws over it: comments and strings blanked out, functions, modules,
-//! paths. It knows nothing of types, and needs no parser.
+//! Reader of Rust source for the laws: code without comments and strings, functions, modules, paths. No parser, and no
+//! types.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// One source file of the repository.
+/// Source file of the repository.
 pub(crate) struct Source {
-    /// Relative to the repository's root.
+    /// Path relative to the repository's root.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// The text with comments, strings and characters turned into spaces; newlines stay, so that places agree.
+    /// Text with comments, strings and characters replaced by spaces; newlines stay, so that offsets agree.
     pub(crate) code: String,
-    /// What is compiled for tests only.
+    /// Ranges that are compiled for tests only.
     tests: Vec<Range<usize>>,
 }
 
@@ -22,7 +22,7 @@ impl Source {
         Self { path, text, code, tests }
     }
 
-    /// All `.rs` files under a folder of the repository, by path.
+    /// Reads all `.rs` files under a folder of the repository, by path.
     pub(crate) fn all(folder: &str) -> Vec<Self> {
         let root = root();
         let mut files = Vec::new();
@@ -37,7 +37,7 @@ impl Source {
             .collect()
     }
 
-    /// `src/plan/order.rs:12`.
+    /// Formats an offset: `src/plan/order.rs:12`.
     pub(crate) fn place(&self, offset: usize) -> String {
         format!("{}:{}", self.path, self.line(offset))
     }
@@ -52,13 +52,13 @@ impl Source {
             || self.tests.iter().any(|range| range.contains(&offset))
     }
 
-    /// `plan` for `src/plan/order.rs`, `main` for `src/main.rs`.
+    /// Returns the stage of the file: `plan` for `src/plan/order.rs`, `main` for `src/main.rs`.
     pub(crate) fn stage(&self) -> &str {
         let inner = self.path.strip_prefix("src/").unwrap_or(&self.path);
         inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs")
     }
 
-    /// Where `word` stands as a whole word in code.
+    /// Returns the offsets of `word` as a whole word in code.
     pub(crate) fn words<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         self.code.match_indices(word).map(|(at, _)| at).filter(move |at| {
             let joins = |letter: Option<char>| letter.is_some_and(is_name);
@@ -68,7 +68,7 @@ impl Source {
         })
     }
 
-    /// Name and range of each function that has a body.
+    /// Returns name and range of each function with a body.
     pub(crate) fn functions(&self) -> Vec<(String, Range<usize>)> {
         let mut found = Vec::new();
         for at in self.words("fn") {
@@ -83,7 +83,7 @@ impl Source {
         found
     }
 
-    /// Each path that begins with `crate::`, groups opened up: offset, first segment, second segment where there is.
+    /// Returns each path that begins with `crate::`, with groups expanded: offset, first segment, second one if any.
     pub(crate) fn crate_paths(&self) -> Vec<(usize, String, Option<String>)> {
         let mut found = Vec::new();
         for at in self.words("crate") {
@@ -97,8 +97,7 @@ impl Source {
     }
 }
 
-/// The repository.
-/// A comment or a text literal.
+/// Comment or text literal.
 pub(crate) struct Prose {
     pub(crate) range: Range<usize>,
 }
@@ -108,7 +107,7 @@ impl Prose {
         &file.text[self.range.clone()]
     }
 
-    /// A line of documentation, of a file or of what follows.
+    /// Returns true for a line of documentation.
     pub(crate) fn is_documentation(&self, file: &Source) -> bool {
         let text = self.text(file);
         (text.starts_with("///") && !text.starts_with("////")) || text.starts_with("//!")
@@ -131,6 +130,7 @@ impl Source {
     }
 }
 
+/// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -151,7 +151,7 @@ fn is_name(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-/// First and second segments of what stands after `crate::`, which may be a group in braces.
+/// Returns first and second segments of the path after `crate::`, which may be a group in braces.
 fn leaves(rest: &str) -> Vec<(String, Option<String>)> {
     let segment = |text: &str| text.trim_start().chars().take_while(|letter| is_name(*letter)).collect::<String>();
     let heads: Vec<String> = if rest.starts_with('{') { group(rest) } else { vec![rest.to_owned()] };
@@ -169,7 +169,7 @@ fn leaves(rest: &str) -> Vec<(String, Option<String>)> {
     found
 }
 
-/// The items of `{a, b::{c, d}}`, split at the outer commas.
+/// Splits the items of `{a, b::{c, d}}` at the outer commas.
 fn group(text: &str) -> Vec<String> {
     let inner = &text[1..matching_brace(text, 0) - 1];
     let (mut depth, mut items) = (0_i32, vec![String::new()]);
@@ -185,7 +185,7 @@ fn group(text: &str) -> Vec<String> {
     items
 }
 
-/// Where a signature ends: the first `{` or `;` that is not within an array type.
+/// Returns the end of a signature: the first `{` or `;` that is not within an array type.
 fn signature_end(rest: &str) -> Option<usize> {
     let mut depth = 0_i32;
     rest.char_indices().find_map(|(at, letter)| {
@@ -194,7 +194,7 @@ fn signature_end(rest: &str) -> Option<usize> {
     })
 }
 
-/// The offset after the brace that closes the one at `open`.
+/// Returns the offset after the brace that closes the one at `open`.
 fn matching_brace(code: &str, open: usize) -> usize {
     let mut depth = 0;
     for (at, letter) in code[open..].char_indices() {
@@ -215,7 +215,7 @@ fn test_modules(code: &str) -> Vec<Range<usize>> {
     starts.filter_map(|at| code[at..].find('{').map(|open| at..matching_brace(code, at + open))).collect()
 }
 
-/// Turns comments and literals into spaces, byte for byte.
+/// Replaces comments and literals by spaces, byte for byte.
 fn blank(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
@@ -236,7 +236,7 @@ fn blank(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Where the comment, string or character that begins at `at` ends; `at` where none does.
+/// Returns the end of the comment, string or character that begins at `at`; `at` if none does.
 fn literal_end(bytes: &[u8], at: usize) -> usize {
     let until = |from: usize, needle: &[u8]| {
         bytes[from..]

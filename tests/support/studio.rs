@@ -1,11 +1,11 @@
-//! The studio of `examples/studio`, as it is, under names and ports of its own, with a real engine.
+//! The studio of `examples/studio`, unchanged, under unique names and ports, with a real engine.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::sandbox::{Ran, Sandbox, answers, free_port, run};
 
-/// The example, prepared by its own script.
+/// Example studio, prepared by its own script.
 pub(crate) struct Studio {
     pub(crate) sandbox: Sandbox,
 }
@@ -36,7 +36,7 @@ impl Studio {
         studio
     }
 
-    /// `prepare.sh`, in this studio's environment.
+    /// Runs `prepare.sh` in this studio's environment.
     #[track_caller]
     pub(crate) fn prepare(&self, words: &[&str]) -> Ran {
         let mut script = self.sandbox.command::<&str>(&[]);
@@ -48,7 +48,7 @@ impl Studio {
         run(script, "prepare.sh")
     }
 
-    /// `lcm` with a manifest of the example: `video`, `voice`, `chat`, or `lcm`.
+    /// Runs `lcm` with a manifest of the example: `video`, `voice`, `chat`, or `lcm`.
     #[track_caller]
     pub(crate) fn lcm(&self, mode: &str, words: &[&str]) -> Ran {
         let file = if mode == "lcm" { manifest("lcm.yaml") } else { manifest(&format!("modes/{mode}.yaml")) };
@@ -59,7 +59,7 @@ impl Studio {
         self.sandbox.get(&port_variable(service)).parse().expect("a port")
     }
 
-    /// The services that answer now.
+    /// Returns the services that answer now.
     pub(crate) fn up(&self) -> Vec<&'static str> {
         SERVICES.into_iter().filter(|service| answers(self.port(service))).collect()
     }
@@ -75,20 +75,20 @@ impl Studio {
 
 impl Drop for Studio {
     fn drop(&mut self) {
-        // Containers must be gone before their image; the sandbox takes down once more, and finds nothing.
+        // Containers must be removed before their image; the sandbox takes the project down again, which does nothing.
         let _ = self.sandbox.lcm(&["down", "--yes", manifest("lcm.yaml").to_str().expect("UTF-8")]);
         remove_labelled(&format!("lcm.project={}", self.sandbox.name));
         let _ = self.prepare(&["--undo"]);
     }
 }
 
-/// A container that the test itself made; it goes with it.
+/// Container that the test itself created; dropping it removes the container.
 pub(crate) struct Foreign {
     pub(crate) id: String,
 }
 
 impl Foreign {
-    /// `docker run -d` with these words.
+    /// Starts a container by `docker run --detach` with these words.
     #[track_caller]
     pub(crate) fn run(words: &[&str]) -> Self {
         Self { id: docker(&[&["run", "--detach"], words].concat()) }
@@ -99,7 +99,7 @@ impl Foreign {
         Self { id: docker(&[&["create"], words].concat()) }
     }
 
-    /// What changes when anybody starts, stops or recreates it.
+    /// Returns a text that changes when the container is started, stopped or recreated.
     pub(crate) fn state(&self) -> String {
         docker(&["inspect", "--format", "{{.Id}} {{.State.Status}} {{.State.StartedAt}} {{.Name}}", &self.id])
     }
@@ -111,19 +111,19 @@ impl Drop for Foreign {
     }
 }
 
-/// Runs the engine's own client, and gives its output.
+/// Runs the engine's own client, and returns its output.
 #[track_caller]
 pub(crate) fn docker(words: &[&str]) -> String {
     let ran = run(docker_command(words), &format!("docker {}", words.join(" "))).exits(0);
     ran.stdout.trim().to_owned()
 }
 
-/// Whether the engine knows such a container.
+/// Returns true if the engine has such a container.
 pub(crate) fn exists(container: &str) -> bool {
     docker_command(&["container", "inspect", container]).output().is_ok_and(|output| output.status.success())
 }
 
-/// `running`, `exited` and the like.
+/// Returns a container's status: `running`, `exited` and the like.
 pub(crate) fn status(container: &str) -> String {
     docker(&["inspect", "--format", "{{.State.Status}}", container])
 }
@@ -132,7 +132,7 @@ pub(crate) fn id(container: &str) -> String {
     docker(&["inspect", "--format", "{{.Id}}", container])
 }
 
-/// Why there is no engine to test with.
+/// Reason why there is no engine to test with.
 pub(crate) fn engine_missing() -> Option<String> {
     match docker_command(&["version", "--format", "{{.Server.Version}}"]).output() {
         Ok(output) if output.status.success() => None,
@@ -141,7 +141,7 @@ pub(crate) fn engine_missing() -> Option<String> {
     }
 }
 
-/// By a label that holds this test's own name.
+/// Removes all containers with this label, which must contain this test's own name.
 pub(crate) fn remove_labelled(label: &str) {
     let found = docker_command(&["ps", "--all", "--quiet", "--filter", &format!("label={label}")]).output();
     for id in found.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default().lines() {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::memory::{Need, Shortfall, capacity_for, is_measured, shortfall};
 use crate::apply::run::{
-    ReservationState, Run, StartReservation, StepError, WaitError, holds_command, needed_stops, poll_interval,
+    ReservationState, Run, StartReservation, StepError, WaitError, duration_text, needed_stops, poll_interval,
 };
 use crate::model::capacity::HostCapacity;
 use crate::model::endpoint::Endpoint;
@@ -38,17 +38,17 @@ pub(in crate::apply) enum MemoryProof {
     NotNeeded,
     Measured,
     /// No driver measures: the sizes in the manifest are the only evidence.
-    Unproven,
+    NotMeasured,
 }
 
-/// Admits a start as soon as its resources are free. Waits for memory whichever process holds it, because that may be about
-/// to end; waits only for ports that this run has freed.
+/// Admits a start as soon as its resources are free. Waits for memory whichever process holds it, because any process
+/// may be ending; waits only for ports that this run has freed.
 pub(in crate::apply) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<(), WaitError> {
     match readmit(run, plan, step, need).await? {
         MemoryProof::NotNeeded | MemoryProof::Measured => {}
-        MemoryProof::Unproven => {
+        MemoryProof::NotMeasured => {
             if needed_stops(plan, step).next().is_some() {
-                let detail = "UNPROVEN: no driver measures what came back";
+                let detail = "not measured: no GPU driver found; using the sizes in the manifest";
                 run.stage(step, Stage::Release, Some(detail.to_owned()));
             }
         }
@@ -65,7 +65,7 @@ pub(in crate::apply) async fn readmit(
 ) -> Result<MemoryProof, WaitError> {
     let (began, patience) = (Instant::now(), run.context.options.release_timeout);
     let mut certain_since = began;
-    let mut told = false;
+    let mut reported = false;
     loop {
         let asked_at;
         let mut block = {
@@ -87,12 +87,12 @@ pub(in crate::apply) async fn readmit(
         }
         let waited = certain_since.elapsed();
         if waited >= patience {
-            block.error.error = format!("{}; waited {} for it", block.error.error, holds_command(patience));
+            block.error.error = format!("{}; waited {} for it", block.error.error, duration_text(patience));
             return Err(WaitError::Failed(block.error));
         }
-        if !told {
+        if !reported {
             run.stage(step, Stage::Release, Some(block.error.error));
-            told = true;
+            reported = true;
         }
         run.clock
             .sleep(poll_interval(began.elapsed(), asked_at.elapsed()).min(patience.saturating_sub(waited)))
@@ -138,7 +138,7 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
     let Some(headroom): Option<HostCapacity> = headroom else { return Ok(MemoryProof::NotNeeded) };
     match shortfall(&headroom, need, &reservations) {
         None if is_measured(&headroom, need.gpus) => Ok(MemoryProof::Measured),
-        None => Ok(MemoryProof::Unproven),
+        None => Ok(MemoryProof::NotMeasured),
         Some(shortfall) => Err(block(shortfall)),
     }
 }
@@ -156,12 +156,12 @@ fn block(shortfall: Shortfall) -> AdmissionBlock {
 async fn busy_port(run: &Run<'_>, need: &Need<'_>) -> Option<StepError> {
     match run.context.driver.port_holder(&run.context.desired.project, need.service).await {
         Ok(None) => None,
-        Ok(Some(holder)) => Some(StepError::new(ReasonCode::PortTaken, format!("port {holder} is held"))),
-        Err(error) => Some(StepError::new(ReasonCode::Unknown, format!("its ports can't be looked at: {error}"))),
+        Ok(Some(holder)) => Some(StepError::new(ReasonCode::PortTaken, format!("port in use: {holder}"))),
+        Err(error) => Some(StepError::new(ReasonCode::Unknown, format!("its ports can't be read: {error}"))),
     }
 }
 
-/// True where this run has freed one of these ports, or one that clashes with it.
+/// Returns true if this run has freed one of these ports, or one that clashes with it.
 fn is_freed(run: &Run<'_>, ports: &BTreeSet<Endpoint>) -> bool {
     let ledger = run.ledger();
     ports.iter().any(|port| ledger.freed_ports.iter().any(|freed| freed.clashes(port)))
@@ -174,19 +174,19 @@ async fn still_there(run: &Run<'_>, plan: &Plan, step: &Step) -> Option<StepErro
         // A service that this plan starts again may run by now.
         let returns = plan.steps.iter().any(|other| other.action == Action::Start && other.service == stop.service);
         let Some(gone) = desired.services.get(&stop.service).filter(|_| !returns) else { continue };
-        let look = match driver.look(&desired.project, gone).await {
-            Ok(look) => look,
+        let inspection = match driver.inspect(&desired.project, gone).await {
+            Ok(inspection) => inspection,
             Err(error) => {
-                let error = format!("whether {} is gone can't be told: {error}", stop.service);
+                let error = format!("can't verify that {} has ended: {error}", stop.service);
                 return Some(StepError::new(ReasonCode::Unknown, error));
             }
         };
-        let is_there = match look.life {
+        let is_there = match inspection.run_state {
             RunState::Running | RunState::Suspended | RunState::Degraded(_) => true,
             RunState::Absent | RunState::Ended(_) => false,
         };
         if is_there {
-            return Some(StepError::new(ReasonCode::NoCapacity, format!("{} still runs", stop.service)));
+            return Some(StepError::new(ReasonCode::NoCapacity, format!("{} is still running", stop.service)));
         }
     }
     None

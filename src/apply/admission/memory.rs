@@ -20,7 +20,7 @@ pub(in crate::apply) struct Need<'a> {
     pub(in crate::apply) service: &'a Service,
     pub(in crate::apply) gpus: &'a [GpuId],
     pub(in crate::apply) amount: Mebibytes,
-    /// What of that it has taken already: a GPU's use as a whole has it in.
+    /// Part of it that the service holds already: the used memory of a GPU as a whole includes it.
     pub(in crate::apply) held: Mebibytes,
 }
 
@@ -68,12 +68,12 @@ pub(in crate::apply) async fn capacity_for(
 }
 
 /// Probes services that hold little memory. A survey probes none, and a service that still loads holds as little as one
-/// that is evicted; the planner tells them apart by their answers. Returns the answers of those that passed.
+/// that is evicted; the planner distinguishes them by their answers. Returns the answers of those that passed.
 async fn probe_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceName, ProbeFacts> {
     let (driver, desired) = (run.context.driver, run.context.desired);
     // A service that this run has admitted counts by its reservation.
-    let promised = |name: &ServiceName| run.ledger().reservations.contains_key(name);
-    let others = desired.services.values().filter(|service| service.vram > Mebibytes::ZERO && !promised(&service.name));
+    let reserved = |name: &ServiceName| run.ledger().reservations.contains_key(name);
+    let others = desired.services.values().filter(|service| service.vram > Mebibytes::ZERO && !reserved(&service.name));
     let others: Vec<&Service> = others.collect();
     if others.is_empty() {
         return BTreeMap::new();
@@ -96,7 +96,7 @@ pub(in crate::apply) fn shortfall(
     reservations: &BTreeMap<ServiceName, StartReservation>,
 ) -> Option<Shortfall> {
     if let Some(reason) = &headroom.unknown {
-        return Some(Shortfall::Unknown(format!("whether its memory is free can't be told: {reason}")));
+        return Some(Shortfall::Unknown(format!("free GPU memory can't be read: {reason}")));
     }
     let mut short = None;
     for id in need.gpus {
@@ -104,7 +104,7 @@ pub(in crate::apply) fn shortfall(
             return Some(Shortfall::Unknown(why));
         }
         let Some(gpu) = headroom.gpus.get(id) else {
-            return Some(Shortfall::Lost(format!("GPU {id} is not there any more")));
+            return Some(Shortfall::Lost(format!("GPU {id} no longer exists")));
         };
         if let Some(reason) = &gpu.lost {
             return Some(Shortfall::Lost(format!("{} can't be used any more: {reason}", gpu.called)));
@@ -123,7 +123,7 @@ pub(in crate::apply) fn unreadable(headroom: &HostCapacity, id: &GpuId) -> Optio
     }
 }
 
-/// True where a driver measures the free memory of all these GPUs.
+/// Returns true if a driver measures the free memory of all these GPUs.
 pub(in crate::apply) fn is_measured(headroom: &HostCapacity, gpus: &[GpuId]) -> bool {
     gpus.iter().all(|id| headroom.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
 }
@@ -140,7 +140,7 @@ fn shortfall_on(
         others().filter(|(_, reservation)| !reservation.gpus.contains(id)).map(|(name, _)| name).collect();
     let others: Vec<_> = others().filter(|(_, reservation)| reservation.gpus.contains(id)).collect();
     let gpu = &without(gpu, &elsewhere);
-    let counted = with_promises(gpu, &others);
+    let counted = with_reservations(gpu, &others);
     let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
     let further = Need { amount: need.amount - need.held, ..*need };
     let both = [Some((&counted, need)), whole.as_ref().map(|whole| (whole, &further))];
@@ -153,8 +153,8 @@ fn has_capacity(gpu: &GpuCapacity, need: &Need<'_>) -> bool {
     u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
 }
 
-/// True where the memory would suffice once the loading services are done. Until then, memory that they have taken already
-/// counts several times: as theirs, as used, and as foreign.
+/// Returns true if the memory would suffice once the loading services are done. Until then, memory that they have taken
+/// already counts several times: as theirs, as used, and as foreign.
 fn passes(counted: &GpuCapacity, others: &[(&ServiceName, &StartReservation)], need: &Need<'_>) -> bool {
     let (loading, rest): (Vec<_>, Vec<_>) =
         others.iter().copied().partition(|(_, reservation)| reservation.state == ReservationState::Loading);
@@ -165,7 +165,7 @@ fn passes(counted: &GpuCapacity, others: &[(&ServiceName, &StartReservation)], n
         && as_a_whole(counted, &rest).is_some_and(|gpu| has_capacity(&gpu, need))
 }
 
-/// Counts services that this run has placed on other GPUs only by their measured memory here.
+/// Counts a GPU with services that this run has placed on other GPUs: only their measured memory counts here.
 fn without(gpu: &GpuCapacity, elsewhere: &[&ServiceName]) -> GpuCapacity {
     let mut gpu = gpu.clone();
     for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.iter().any(|name| holder.is(name))) {
@@ -174,15 +174,16 @@ fn without(gpu: &GpuCapacity, elsewhere: &[&ServiceName]) -> GpuCapacity {
     gpu
 }
 
-/// Counts each reservation in full until a reading shows its service, and then for the part that is not measured yet.
-fn with_promises(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReservation)]) -> GpuCapacity {
+/// Counts a GPU with reservations: each in full until a reading shows its service, and then for the part that is not
+/// measured yet.
+fn with_reservations(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReservation)]) -> GpuCapacity {
     let mut gpu = gpu.clone();
     for (name, reservation) in
         reservations.iter().filter(|(_, reservation)| reservation.state == ReservationState::Loading)
     {
         match gpu.holders.iter_mut().find(|holder| holder.is(name)) {
             Some(holder) => holder.counts = holder.counts.max(reservation.amount),
-            None => gpu.holders.push(promised(name, reservation)),
+            None => gpu.holders.push(reserved(name, reservation)),
         }
     }
     gpu
@@ -193,17 +194,17 @@ fn with_promises(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReserva
 fn as_a_whole(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReservation)]) -> Option<GpuCapacity> {
     let used = MemoryHolder {
         service: None,
-        label: "used (the driver does not say by whom)".to_owned(),
+        label: "used (the driver does not name the processes)".to_owned(),
         counts: gpu.used?,
         measured: None,
     };
     let reservations = reservations.iter().filter(|(_, reservation)| reservation.state != ReservationState::Settled);
-    let reservations = reservations.map(|(name, reservation)| promised(name, reservation));
+    let reservations = reservations.map(|(name, reservation)| reserved(name, reservation));
     let holders = [used].into_iter().chain(reservations).collect();
     Some(GpuCapacity { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
 }
 
-fn promised(name: &ServiceName, reservation: &StartReservation) -> MemoryHolder {
-    let label = format!("promised to {name}");
+fn reserved(name: &ServiceName, reservation: &StartReservation) -> MemoryHolder {
+    let label = format!("reserved for {name}");
     MemoryHolder { service: Some(name.clone()), label, counts: reservation.amount, measured: None }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::apply::run::{Run, StepError, WaitError, holds_command, poll_interval};
+use crate::apply::run::{Run, StepError, WaitError, duration_text, poll_interval};
 use crate::model::desired::Service;
 use crate::model::facts::{Attribution, Facts, GpuFact, GpuHolder, ProcessOwner, Reading, RuntimeFacts};
 use crate::model::instance::Instance;
@@ -13,8 +13,8 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::RunState;
 
-/// A driver that is being reloaded answers a moment later. A broken one does not recover, and is often the reason for the
-/// stop, which therefore goes on.
+/// Readings of the GPUs before a stop. A driver that is being reloaded answers a moment later; a broken one does not
+/// recover, and is often the reason for the stop, which therefore goes on.
 const READINGS_MAX: u32 = 3;
 const READING_PAUSE: Duration = Duration::from_secs(1);
 
@@ -27,10 +27,10 @@ pub(in crate::apply) struct BeforeStop {
     port_holder: Option<String>,
 }
 
-/// Programs of the service on GPUs.
+/// Knowledge of the programs of the service on GPUs.
 enum OnGpus {
     /// Empty where no driver measures.
-    Told(Programs),
+    Known(Programs),
     /// Reason for which its GPUs could not be read.
     Unknown(String),
 }
@@ -48,16 +48,16 @@ impl OnGpus {
         loop {
             let facts = run.context.driver.survey(run.context.desired).await;
             let reason = match &facts.gpus {
-                Reading::NotAsked => return Self::Told(Programs::default()),
-                Reading::Unknown(reason) => format!("the GPUs could not be read before that: {reason}"),
+                Reading::NotAsked => return Self::Known(Programs::default()),
+                Reading::Unknown(reason) => format!("the GPUs could not be read before the stop: {reason}"),
                 // Some drivers report the processes of a GPU, and not their memory.
                 Reading::Known(gpus) => {
                     let is_dark = |gpu: &GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.is_empty();
                     let Some((gpu, reason)) = unreadable(gpus, is_dark) else {
                         let programs = Programs::of(gpus, owner, &other_trees(&facts, owner, instance));
-                        return Self::told(gpus, step, programs);
+                        return Self::known(gpus, step, programs);
                     };
-                    format!("GPU {} could not be read before that: {reason}", gpu.index)
+                    format!("GPU {} could not be read before the stop: {reason}", gpu.index)
                 }
             };
             // Only one stop of a run waits for the driver; the others use its result.
@@ -72,11 +72,11 @@ impl OnGpus {
     }
 
     /// Programs are unknown where the driver does not name a process on the GPUs: it may belong to the service.
-    fn told(gpus: &[GpuFact], step: &Step, programs: Programs) -> Self {
-        let is_its = |gpu: &&GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.iter().any(GpuHolder::is_anybody);
+    fn known(gpus: &[GpuFact], step: &Step, programs: Programs) -> Self {
+        let is_its = |gpu: &&GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.iter().any(GpuHolder::is_unidentified);
         match gpus.iter().find(is_its).filter(|_| programs.by_pid.is_empty()) {
-            Some(gpu) => Self::Unknown(format!("the driver does not name who is on GPU {}", gpu.index)),
-            None => Self::Told(programs),
+            Some(gpu) => Self::Unknown(format!("the driver does not name the processes on GPU {}", gpu.index)),
+            None => Self::Known(programs),
         }
     }
 }
@@ -114,17 +114,17 @@ impl BeforeStop {
             }
         };
         let owner = ProcessOwner::of(&desired.project, &step.service, instance);
-        // A plan that was made while the GPUs could not be read does not say which it is on.
+        // A plan that was made while the GPUs could not be read does not name those of the service.
         let is_on_none = step.gpus.is_empty() && service.is_some_and(|service| !service.wants_gpu());
         let on_gpus = async {
-            if is_on_none { OnGpus::Told(Programs::default()) } else { OnGpus::of(run, step, &owner, instance).await }
+            if is_on_none { OnGpus::Known(Programs::default()) } else { OnGpus::of(run, step, &owner, instance).await }
         };
         let (port_holder, on_gpus) = tokio::join!(port, on_gpus);
         Self { name: step.service.clone(), owner, on_gpus, port_holder }
     }
 }
 
-/// Waits until nothing of it is left.
+/// Waits until the stop has freed everything, for at most the release timeout.
 pub(in crate::apply) async fn released(
     run: &Run<'_>,
     service: Option<&Service>,
@@ -139,13 +139,14 @@ pub(in crate::apply) async fn released(
         let Some(left) = left(run, service, instance, before).await else {
             if let OnGpus::Unknown(reason) = &before.on_gpus {
                 let name = &before.name;
-                run.warn(&format!("{name} was stopped, and that its GPU memory came back is UNPROVEN: {reason}"));
+                run.warn(&format!("{name} was stopped, but the release of its GPU memory was not measured: {reason}"));
             }
             return Ok(());
         };
         let waited = began.elapsed();
         if waited >= patience {
-            let error = format!("stopped, but its room did not come back within {}: {left}", holds_command(patience));
+            let time = duration_text(patience);
+            let error = format!("stopped, but its resources were not released within {time}: {left}");
             return Err(WaitError::Failed(StepError::new(ReasonCode::StopFailed, error)));
         }
         run.clock
@@ -158,7 +159,7 @@ pub(in crate::apply) async fn released(
 /// Describes what the stop has not freed yet, if anything.
 async fn left(run: &Run<'_>, service: Option<&Service>, instance: &Instance, before: &BeforeStop) -> Option<String> {
     let driver = run.context.driver;
-    let was_on_none = matches!(&before.on_gpus, OnGpus::Told(programs) if programs.by_pid.is_empty());
+    let was_on_none = matches!(&before.on_gpus, OnGpus::Known(programs) if programs.by_pid.is_empty());
     let survey = async { if was_on_none { None } else { Some(driver.survey(run.context.desired).await) } };
     // The readings take equally long, and run at the same time to shorten a switch.
     let (left, facts) = tokio::join!(left_outside(run, service, instance, before), survey);
@@ -174,50 +175,50 @@ async fn left_outside(
 ) -> Option<String> {
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     if let Some(service) = service {
-        let (look, held) = tokio::join!(driver.look(project, service), driver.port_holder(project, service));
-        match look {
-            Ok(look) if look.instance.as_ref() != Some(instance) => {}
-            Ok(look) => match look.life {
+        let (inspection, held) = tokio::join!(driver.inspect(project, service), driver.port_holder(project, service));
+        match inspection {
+            Ok(inspection) if inspection.instance.as_ref() != Some(instance) => {}
+            Ok(inspection) => match inspection.run_state {
                 RunState::Absent | RunState::Ended(_) => {}
                 RunState::Running | RunState::Suspended | RunState::Degraded(_) => {
-                    return Some("it runs again or still".to_owned());
+                    return Some("it is still running, or was started again".to_owned());
                 }
             },
-            Err(error) => return Some(format!("it can't be looked at: {error}")),
+            Err(error) => return Some(format!("it can't be inspected: {error}")),
         }
         match held {
             Ok(held) => {
                 if let Some(held) = held.filter(|held| Some(held) != before.port_holder.as_ref()) {
-                    return Some(format!("port {held} is held"));
+                    return Some(format!("port still in use: {held}"));
                 }
             }
             Err(_) if service.ports.is_empty() => {}
-            Err(error) => return Some(format!("whether its ports are free can't be told: {error}")),
+            Err(error) => return Some(format!("its ports can't be read: {error}")),
         }
     }
     None
 }
 
-/// `pid 4711 (ollama) still holds 18 000 MiB on GPU 0`.
+/// Describes a program that is still on a GPU: `pid 4711 (ollama) still holds 18 000 MiB on GPU 0`.
 fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Option<String> {
     let gpus = match (&facts.gpus, &before.on_gpus) {
         (Reading::Known(gpus), _) => gpus,
         // Unreadable before and after the stop: the same as without a driver, and reported.
         (Reading::NotAsked, _) | (Reading::Unknown(_), OnGpus::Unknown(_)) => return None,
-        (Reading::Unknown(reason), OnGpus::Told(_)) => {
-            return Some(format!("who is on the GPUs can't be told: {reason}"));
+        (Reading::Unknown(reason), OnGpus::Known(_)) => {
+            return Some(format!("the processes on the GPUs can't be read: {reason}"));
         }
     };
     let found;
     let programs = match &before.on_gpus {
-        OnGpus::Told(programs) => programs,
+        OnGpus::Known(programs) => programs,
         OnGpus::Unknown(_) => {
             found = Programs::of(gpus, &before.owner, &other_trees(facts, &before.owner, instance));
             &found
         }
     };
     if let Some((gpu, reason)) = unreadable(gpus, |gpu| programs.gpus.contains(&gpu.id)) {
-        return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
+        return Some(format!("the processes on GPU {} can't be read: {reason}", gpu.index));
     }
     // A process of another owner under the same pid is another process.
     let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == ProcessOwner::Foreign;

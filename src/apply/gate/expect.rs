@@ -26,57 +26,59 @@ pub(in crate::apply) enum StartReadiness {
     Stale(String),
 }
 
-pub(in crate::apply) fn of_stop(step: &Step, look: &Inspection) -> Readiness {
-    match look.life {
+pub(in crate::apply) fn of_stop(step: &Step, inspection: &Inspection) -> Readiness {
+    match inspection.run_state {
         RunState::Absent | RunState::Ended(_) => Readiness::Done,
-        RunState::Running | RunState::Suspended | RunState::Degraded(_) if look.instance == step.expect.instance => {
+        RunState::Running | RunState::Suspended | RunState::Degraded(_)
+            if inspection.instance == step.expect.instance =>
+        {
             Readiness::Ready
         }
         RunState::Running | RunState::Suspended | RunState::Degraded(_) => {
-            Readiness::Stale("another of it runs by now than the plan was made for".to_owned())
+            Readiness::Stale("a different instance is running than the one in the plan".to_owned())
         }
     }
 }
 
-pub(in crate::apply) fn of_pause(step: &Step, look: &Inspection) -> Readiness {
-    let is_it = look.instance == step.expect.instance;
-    match look.life {
+pub(in crate::apply) fn of_pause(step: &Step, inspection: &Inspection) -> Readiness {
+    let is_it = inspection.instance == step.expect.instance;
+    match inspection.run_state {
         RunState::Suspended if is_it => Readiness::Done,
         RunState::Running if is_it => Readiness::Ready,
         RunState::Absent | RunState::Ended(_) | RunState::Degraded(_) | RunState::Running | RunState::Suspended => {
-            Readiness::Stale("it is another one by now, or does not run well".to_owned())
+            Readiness::Stale("it was replaced, or is not running properly".to_owned())
         }
     }
 }
 
-pub(in crate::apply) fn of_unpause(step: &Step, look: &Inspection) -> Readiness {
-    let is_it = look.instance == step.expect.instance;
-    match look.life {
+pub(in crate::apply) fn of_unpause(step: &Step, inspection: &Inspection) -> Readiness {
+    let is_it = inspection.instance == step.expect.instance;
+    match inspection.run_state {
         RunState::Running if is_it => Readiness::Done,
         RunState::Suspended if is_it => Readiness::Ready,
         RunState::Absent | RunState::Ended(_) | RunState::Degraded(_) | RunState::Running | RunState::Suspended => {
-            Readiness::Stale("it is another one by now, or has ended".to_owned())
+            Readiness::Stale("it was replaced, or has ended".to_owned())
         }
     }
 }
 
-pub(in crate::apply) fn of_remove(step: &Step, look: &Inspection) -> Readiness {
+pub(in crate::apply) fn of_remove(step: &Step, inspection: &Inspection) -> Readiness {
     if is_of_previous(step) {
-        return if look.previous { Readiness::Ready } else { Readiness::Done };
+        return if inspection.previous { Readiness::Ready } else { Readiness::Done };
     }
-    match look.life {
+    match inspection.run_state {
         RunState::Absent => Readiness::Done,
-        RunState::Ended(_) if look.instance == step.expect.instance => Readiness::Ready,
-        RunState::Ended(_) => Readiness::Stale("another of it is there by now than the plan was made for".to_owned()),
+        RunState::Ended(_) if inspection.instance == step.expect.instance => Readiness::Ready,
+        RunState::Ended(_) => Readiness::Stale("a different instance exists than the one in the plan".to_owned()),
         RunState::Running | RunState::Suspended | RunState::Degraded(_) => {
-            Readiness::Stale("it runs by now".to_owned())
+            Readiness::Stale("it is running by now".to_owned())
         }
     }
 }
 
-pub(in crate::apply) fn of_start(step: &Step, service: &Service, look: &Inspection) -> StartReadiness {
+pub(in crate::apply) fn of_start(step: &Step, service: &Service, inspection: &Inspection) -> StartReadiness {
     let starting_already = step.route.first() == Some(&State::Starting);
-    let as_wanted = match (&look.spec, &step.spec) {
+    let as_wanted = match (&inspection.spec, &step.spec) {
         (Some(carried), Some(wanted)) => {
             carried == wanted || (wanted == service.spec.hash() && service.spec.has_hash(carried))
         }
@@ -84,22 +86,22 @@ pub(in crate::apply) fn of_start(step: &Step, service: &Service, look: &Inspecti
         // Without a hash it was not made by lcm, and is used as it is.
         (None, _) => true,
     };
-    match (&look.life, &look.instance) {
-        (RunState::Running, Some(found)) if starting_already && look.instance != step.expect.instance => {
-            StartReadiness::Stale(format!("another of it runs by now than the one that was starting ({found:?})"))
+    match (&inspection.run_state, &inspection.instance) {
+        (RunState::Running, Some(found)) if starting_already && inspection.instance != step.expect.instance => {
+            StartReadiness::Stale(format!("a different instance is running than the one that was starting ({found:?})"))
         }
         (RunState::Running, Some(found)) if starting_already || as_wanted => StartReadiness::Await(found.clone()),
-        (RunState::Running, _) => StartReadiness::Stale("it runs by now, made from another spec".to_owned()),
+        (RunState::Running, _) => StartReadiness::Stale("it is running by now, with another spec".to_owned()),
         (RunState::Suspended, _) => StartReadiness::Stale("it is suspended by now".to_owned()),
-        (RunState::Degraded(_), _) => StartReadiness::Stale("processes of it are left over by now".to_owned()),
+        (RunState::Degraded(_), _) => StartReadiness::Stale("some of its processes are left over".to_owned()),
         (RunState::Absent | RunState::Ended(_), _) if starting_already => {
-            StartReadiness::Stale("it ended by now".to_owned())
+            StartReadiness::Stale("it has ended by now".to_owned())
         }
-        // An ended process tree leaves only a note; an ended container still exists, and may be another one by now.
+        // An ended process tree leaves only a note; an ended container still exists, and may have been replaced.
         (RunState::Absent, _) | (RunState::Ended(_), Some(Instance { name: None, .. }) | None) => StartReadiness::Begin,
         (RunState::Ended(_), found) if *found == step.expect.instance => StartReadiness::Begin,
         (RunState::Ended(_), Some(_)) => {
-            StartReadiness::Stale("another of it was there since the plan was made".to_owned())
+            StartReadiness::Stale("another instance has run since the plan was made".to_owned())
         }
     }
 }
@@ -110,9 +112,10 @@ pub(in crate::apply) async fn check_expectation(
     service: &Service,
     judge: impl FnOnce(&Inspection) -> Readiness,
 ) -> Result<(), StepOutcome> {
-    let look = run.clock.unless_cancelled(run.context.driver.look(&run.context.desired.project, service)).await;
-    match look.map_err(StepOutcome::Cancelled)? {
-        Ok(look) => match judge(&look) {
+    let inspection =
+        run.clock.unless_cancelled(run.context.driver.inspect(&run.context.desired.project, service)).await;
+    match inspection.map_err(StepOutcome::Cancelled)? {
+        Ok(inspection) => match judge(&inspection) {
             Readiness::Ready => Ok(()),
             Readiness::Done => Err(StepOutcome::NotNeeded),
             Readiness::Stale(reason) => Err(StepOutcome::Stale(reason)),

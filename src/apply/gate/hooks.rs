@@ -55,17 +55,17 @@ pub(in crate::apply) async fn after(run: &Run<'_>, at: HookPoint<'_>) {
     }
 }
 
-/// Calls one hook. `Some`: it failed; the error is the one of the step where the hook is required.
+/// Calls one hook, and returns its error, which is that of the step if the hook is required. `None`: it succeeded.
 async fn call(run: &Run<'_>, at: HookPoint<'_>, hook: &Hook) -> Option<StepError> {
     let HookPoint { step, point, instance, .. } = at;
     let what = named(run, &hook.call);
     let is_before = matches!(point, Point::PreStart | Point::PreStop);
-    // A required hook judges the present change: the answer that an earlier run got does not count.
+    // A required hook judges the present change: its result in an earlier run does not count.
     if is_before
         && !hook.required
         && let Some(earlier) = pending::acknowledged(run, step, point, hook)
     {
-        let detail = format!("{point}: {what} was called by run {} already", earlier.payload.run);
+        let detail = format!("{point}: {what} was already called by run {}", earlier.payload.run);
         run.stage(step, Stage::Hook, Some(detail));
         return None;
     }
@@ -76,7 +76,7 @@ async fn call(run: &Run<'_>, at: HookPoint<'_>, hook: &Hook) -> Option<StepError
     let answer = run.context.driver.call(&call).await;
     let prevents = is_before && hook.required;
     let outcome = match &answer.error {
-        None => CallOutcome::Well,
+        None => CallOutcome::Succeeded,
         Some(_) if prevents => CallOutcome::Vetoed,
         Some(_) => CallOutcome::Failed,
     };
@@ -106,8 +106,8 @@ async fn acknowledge(run: &Run<'_>, step: &Step, hook: &Hook, called: CallReport
 fn vetoed(point: Point, what: &str, error: &str, output: &str) -> StepError {
     let lines: Vec<String> =
         output.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(Into::into).collect();
-    let said = lines.last().map(|line| format!(": {line}")).unwrap_or_default();
-    let error = format!("vetoed by its {point} hook {what}, which {}{said}", predicate(error));
+    let last = lines.last().map(|line| format!(": {line}")).unwrap_or_default();
+    let error = format!("vetoed by its {point} hook {what}, which {}{last}", predicate(error));
     // A single line is part of the error already.
     let log = if lines.len() > 1 { lines[lines.len().saturating_sub(LOG_LINES)..].to_vec() } else { Vec::new() };
     StepError { code: ReasonCode::Vetoed, error, log }

@@ -15,7 +15,7 @@ fn by_rule(run: &Run<'_>, step: &Step) -> Option<String> {
     let rules = &run.context.desired.rules;
     match rules.judge_route(&run.rule_case(&step.service), &step.route) {
         Some(Legality::Denied(denial)) => Some(denial.to_string()),
-        Some(Legality::NoRow) => Some("the lifecycle has no such way by now".to_owned()),
+        Some(Legality::NoRow) => Some("the lifecycle does not allow this route any more".to_owned()),
         Some(Legality::Legal) | None => None,
     }
 }

@@ -1,5 +1,5 @@
-//! Attempts to bring services up, counted in the store before the effect of a start, so that a crash of lcm loses none. The
-//! planner decides what follows from the count.
+//! Attempts to start services, counted in the store before the effect of a start, so that a crash of lcm loses none.
+//! The planner decides what follows from the count.
 //!
 //! A run counts each service at most once, because it never tries one twice.
 
@@ -11,17 +11,17 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
-/// Forgets the attempts of services that have recovered by the plan.
+/// Forgets the attempts of services that the plan reports as recovered.
 pub(in crate::apply) async fn forget(run: &Run<'_>, plan: &Plan) {
     for service in &plan.recovered {
         set(run, service, None).await;
     }
 }
 
-/// Counts a start that is about to have its effect. The first one of a healthy service is counted only if it fails.
+/// Counts a start before its effect. The first start of a healthy service is counted only if it fails.
 pub(in crate::apply) async fn begin(run: &Run<'_>, step: &Step) {
-    let brings_back = matches!(step.reason.code, ReasonCode::Exited | ReasonCode::Unhealthy);
-    if brings_back || counted(run, &step.service).await > 0 {
+    let recovers = matches!(step.reason.code, ReasonCode::Exited | ReasonCode::Unhealthy);
+    if recovers || counted(run, &step.service).await > 0 {
         count(run, &step.service).await;
     }
 }
@@ -40,7 +40,7 @@ pub(in crate::apply) async fn failed(run: &Run<'_>, plan: &Plan, step: &Step, co
     }
 }
 
-/// Counts a service that came up in this run, and did not stay up.
+/// Counts a service that this run started, and that did not stay up.
 pub(in crate::apply) async fn relapsed(run: &Run<'_>, service: &ServiceName) {
     count(run, service).await;
 }
@@ -59,7 +59,7 @@ pub(in crate::apply) async fn stopped(run: &Run<'_>, step: &Step) {
     // A service that lcm stops has not failed by itself.
     run.ledger().came_up.remove(&step.service);
     // A service that is stopped because its budget is spent must not be started again as if it had none spent.
-    if step.reason.code == ReasonCode::BudgetSpent && counted(run, &step.service).await == 0 {
+    if step.reason.code.is_of_budget() && counted(run, &step.service).await == 0 {
         tried(run, &step.service, 1).await;
         return;
     }
@@ -122,7 +122,7 @@ async fn set(run: &Run<'_>, service: &ServiceName, attempts: Option<Attempts>) {
     .await;
 }
 
-/// Works on the attempts of the store. They are read once, because no other process counts while the lock is held.
+/// Calls `work` with the attempts of the store, which are read once: no other process counts while the lock is held.
 async fn with_attempts<T>(run: &Run<'_>, work: impl FnOnce(&mut BTreeMap<ServiceName, Attempts>) -> T) -> T {
     let is_read = run.ledger().attempts.is_some();
     if !is_read {

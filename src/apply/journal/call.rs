@@ -8,10 +8,10 @@ use crate::model::hooks::HookPayload;
 use crate::model::names::ServiceName;
 use crate::store::{Called, JournalEntry, PendingChange};
 
-/// Half of what is kept of one output comes from its beginning, half from its end: an error is told in a line or two,
-/// and a thousand calls come to four megabytes.
+/// Bytes that are kept of one output, half from its beginning and half from its end: an error takes a line or two, and
+/// a thousand calls come to four megabytes.
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
-/// A script may stand where a program's name is expected.
+/// Characters that are kept of a call's name: a whole script may stand where a program is expected.
 const NAME_CHARS_MAX: usize = 60;
 
 /// Result of a call, masked and bounded.
@@ -44,7 +44,7 @@ pub(in crate::apply) async fn report(run: &Run<'_>, report: CallReport<'_>, pend
         run.store_failed(&error);
         Vec::new()
     });
-    run.say(EventKind::Hook { service, hook: payload.hook, call, outcome, error, output, took_ms });
+    run.emit(EventKind::Hook { service, hook: payload.hook, call, outcome, error, output, took_ms });
     added
 }
 

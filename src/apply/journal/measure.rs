@@ -1,5 +1,5 @@
 //! Measurements for the estimates of later runs: the time that starts and stops took, and the memory that services held.
-//! Nothing is decided by them, and a store that fails stops nothing.
+//! No decision depends on them, and a store that fails stops nothing.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ impl Stopwatch {
     }
 }
 
-/// Records that a service was asked to give its memory back, and goes on running.
+/// Records the eviction of a service, which goes on running.
 pub(in crate::apply) async fn evicted(run: &Run<'_>, step: &Step) {
     remember(run, &step.service, Measured::Evicted).await;
 }

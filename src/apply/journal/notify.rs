@@ -8,17 +8,17 @@ use tokio::time::{Instant, sleep};
 
 use super::call::{CallReport, named, report, shortened};
 use super::pending;
-use crate::apply::run::{Notice, Owed, Run, holds_command, millis};
+use crate::apply::run::{Notice, Owed, Run, duration_text, millis};
 use crate::host::calls::{HookCall, HookResult};
 use crate::model::event::CallOutcome;
 use crate::model::hooks::{Notifier, Payload};
 use crate::model::pending::TRIES_MAX;
 use crate::store::PendingChange;
 
-/// Acceptable at the end of a run that took minutes.
+/// Longest wait for deliveries at the end of a run, which may have taken minutes.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
-/// An interrupted run ends within 5 s, of which effects under way have had 4.
+/// The same for an interrupted run: it ends within 5 s, of which effects under way have had 4.
 const LEAVE_INTERRUPTED: Duration = Duration::from_millis(500);
 
 /// Serves every notifier until the run is over and all notifications are delivered, or their time has run out.
@@ -34,7 +34,7 @@ async fn serve_one(run: &Run<'_>, at: usize, notifier: &Notifier) {
     let work = async {
         while let Some(posted) = receiver.next().await {
             let delivered = deliver(run, notifier, &posted.notice).await;
-            // It counts as delivered from here on, whatever time its record takes.
+            // Delivered from here on, however long its record takes.
             run.notices.delivered(&posted);
             close(run, notifier, &posted.notice, delivered).await;
         }
@@ -54,23 +54,23 @@ async fn serve_one(run: &Run<'_>, at: usize, notifier: &Notifier) {
         "the run was interrupted".to_owned()
     } else {
         // A notification that is never accepted is dropped after some runs.
-        pending::tried_in_vain(run, &recorded).await;
-        format!("it did not take them within {} of the run's end", holds_command(patience))
+        pending::count_try(run, &recorded).await;
+        format!("not accepted within {} of the end of the run", duration_text(patience))
     };
     let is_last = |owed: &Owed| !is_interrupted && owed.tries.unwrap_or_default() + 1 >= TRIES_MAX;
     let dropped = left.iter().filter(|owed| owed.id.is_some() && is_last(owed)).count();
     let next = match (recorded.len(), dropped) {
         (0, _) => "",
-        (all, dropped) if all == dropped => "; after three runs that tried it is dropped",
-        (_, 0) => "; the next run tells it",
-        _ => "; the next run tells what it has not tried three times",
+        (all, dropped) if all == dropped => "; dropped after three runs that tried",
+        (_, 0) => "; the next run tries again",
+        _ => "; the next run retries those that have not been tried three times",
     };
     let called = format!("{} ({})", named(run, &notifier.call), notifier.source);
-    run.warn(&format!("{} not told to {called}: {when}{next}", changes(left.len())));
+    run.warn(&format!("{} not delivered to {called}: {when}{next}", notifications(left.len())));
 }
 
-fn changes(count: usize) -> String {
-    if count == 1 { "1 change was".to_owned() } else { format!("{count} changes were") }
+fn notifications(count: usize) -> String {
+    if count == 1 { "1 notification was".to_owned() } else { format!("{count} notifications were") }
 }
 
 /// Returns when the run has been over for this time, or for [`LEAVE_INTERRUPTED`] where it was interrupted.

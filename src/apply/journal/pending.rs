@@ -1,8 +1,9 @@
 //! Journal of the calls that a run commits itself to. A step records its hooks and notifications before its effect; each
-//! is taken off the record once it was made. What an earlier run has left on record is settled before the first step.
+//! record is deleted once the call was made. Calls that an earlier run has left on record are settled before the first
+//! step.
 //!
-//! A store that can't be written forbids a step that has something to record, but for `lcm down`: it would be forgotten
-//! when this run is killed.
+//! A step that has calls to record fails if the store can't be written, except in `lcm down`: a killed run would forget
+//! them.
 
 use std::path::Path;
 
@@ -80,7 +81,7 @@ fn point_after(action: Action) -> Point {
     match action {
         Action::Start => Point::PostStart,
         Action::Stop => Point::PostStop,
-        // They have no hooks of their own.
+        // These actions have no hooks.
         Action::Evict
         | Action::Wake
         | Action::Remove
@@ -91,8 +92,8 @@ fn point_after(action: Action) -> Point {
     }
 }
 
-/// Calls of an earlier run's step that this step makes instead, and notifications of what that step did and this one
-/// does not repeat.
+/// Returns the ids of the calls of an earlier run's step that this step makes instead, and of the notifications of its
+/// changes that this step does not repeat.
 fn taken_over(run: &Run<'_>, step: &Step, end: State) -> (Vec<u64>, Vec<u64>) {
     let same = |call: &&PendingCall| {
         let kind = match call.due {
@@ -128,7 +129,7 @@ pub(in crate::apply) fn note(run: &Run<'_>, step: &StepId, notifier: &Notifier, 
     }
 }
 
-/// Takes a hook's record from the step that committed itself to it, once it was made.
+/// Takes the record of a hook that was called from the step that committed itself to it, and returns its id.
 pub(in crate::apply) fn made(run: &Run<'_>, step: &StepId, point: Point, (call, cwd): (&Call, &Path)) -> Option<u64> {
     let digest = digest(run.masker(), point, call, cwd);
     let mut ledger = run.ledger();
@@ -142,7 +143,7 @@ pub(in crate::apply) fn commit(run: &Run<'_>, step: &StepId, id: u64, call: &Pen
     run.ledger().committed.entry(step.clone()).or_default().push(Commitment::of(id, call));
 }
 
-/// Returns an earlier run's acknowledged call of this hook for the same change, which then is this step's.
+/// Returns the acknowledged call of this hook by an earlier run for the same change, and assigns it to this step.
 pub(in crate::apply) fn acknowledged(run: &Run<'_>, step: &Step, point: Point, hook: &Hook) -> Option<PendingCall> {
     let (now, digest) = (run.context.driver.now(), digest(run.masker(), point, &hook.call, &hook.cwd));
     let is_it =
@@ -175,7 +176,7 @@ pub(in crate::apply) async fn close(run: &Run<'_>, step: &Step) {
     settle_ids(run, &done).await;
 }
 
-/// Takes calls off the record.
+/// Deletes the records of calls.
 pub(in crate::apply) async fn settle_ids(run: &Run<'_>, done: &[u64]) {
     if done.is_empty() {
         return;
@@ -186,7 +187,7 @@ pub(in crate::apply) async fn settle_ids(run: &Run<'_>, done: &[u64]) {
 }
 
 /// Counts one more run that could not make these calls.
-pub(in crate::apply) async fn tried_in_vain(run: &Run<'_>, tried: &[u64]) {
+pub(in crate::apply) async fn count_try(run: &Run<'_>, tried: &[u64]) {
     if tried.is_empty() {
         return;
     }
@@ -249,8 +250,8 @@ async fn call_hook(run: &Run<'_>, line: &PendingLine, call: &PendingCall) {
     let is_it = |hook: &&Hook| call.digest == digest(run.masker(), point, &hook.call, &hook.cwd);
     let Some(hook) = service.hooks.at(point).iter().find(is_it) else { return };
     // When it was recorded, the service had not been started yet.
-    let look = run.context.driver.look(&run.context.desired.project, service).await;
-    let instance = look.ok().and_then(|look| look.instance).or_else(|| call.payload.instance.clone());
+    let inspection = run.context.driver.inspect(&run.context.desired.project, service).await;
+    let instance = inspection.ok().and_then(|inspection| inspection.instance).or_else(|| call.payload.instance.clone());
     let payload = HookPayload { instance, ..call.payload.clone() };
     let began = Instant::now();
     let hook_call =
@@ -264,7 +265,7 @@ async fn call_hook(run: &Run<'_>, line: &PendingLine, call: &PendingCall) {
     let report = CallReport {
         payload: &payload,
         call: call.call.clone(),
-        outcome: if answer.error.is_none() { CallOutcome::Well } else { CallOutcome::Failed },
+        outcome: if answer.error.is_none() { CallOutcome::Succeeded } else { CallOutcome::Failed },
         took_ms: millis(began.elapsed()),
         error: answer.error.map(|error| run.mask(&error)),
         output: call::shortened(&run.mask(&answer.output)),

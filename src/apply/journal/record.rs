@@ -21,11 +21,11 @@ pub(in crate::apply) struct Cursor<'r, 'a> {
     service: ServiceName,
     route: Vec<State>,
     reason: String,
-    /// A change of a surplus copy or of a previous revision is no change of the service of that name.
+    /// True if changes of the step are changes of the service: not for a surplus copy or a previous revision.
     counts: bool,
     step: StepId,
     payload: HookPayload,
-    /// Changes that notifiers have been informed of beforehand.
+    /// Changes that were notified of before they were made.
     announced: BTreeSet<State>,
     pub(in crate::apply) state: State,
 }
@@ -42,17 +42,17 @@ impl<'r, 'a> Cursor<'r, 'a> {
         Self { run, service, route, reason, counts, step, payload, announced: BTreeSet::new(), state }
     }
 
-    /// True where changes of the step are changes of the service.
+    /// Returns true if changes of the step are changes of the service.
     pub(in crate::apply) fn counts(&self) -> bool {
         self.counts
     }
 
     /// Sets the instance that notifications name.
-    pub(in crate::apply) fn is_now(&mut self, instance: &Instance) {
+    pub(in crate::apply) fn set_instance(&mut self, instance: &Instance) {
         self.payload.instance = Some(instance.clone());
     }
 
-    /// Informs notifiers beforehand of the changes that the step is about to make.
+    /// Notifies of the changes that lie ahead of the step, before they are made.
     pub(in crate::apply) async fn announce(&mut self) {
         let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
         let ahead: Vec<State> = self.route.get(here..).unwrap_or_default().to_vec();
@@ -121,7 +121,7 @@ impl<'r, 'a> Cursor<'r, 'a> {
         };
         let written = notices.write(run, Some(&transition)).await;
         notices.post(run, &written);
-        run.say(EventKind::Transition { service: self.service.clone(), from, to, reason });
+        run.emit(EventKind::Transition { service: self.service.clone(), from, to, reason });
     }
 
     /// Returns the notifications of changes, for each notifier that subscribes to them.

@@ -20,7 +20,7 @@ pub(in crate::apply) fn succeed(run: &Run<'_>, step: &Step, outcome: Outcome, to
         ledger.done += u32::from(outcome == Outcome::Done);
     }
     let (id, service, stages) = (step.id.clone(), step.service.clone(), run.stage_times(&step.id));
-    run.say(EventKind::StepDone { step: id, service, outcome, took_ms, stages });
+    run.emit(EventKind::StepDone { step: id, service, outcome, took_ms, stages });
 }
 
 /// Records and reports a failed step. Its service is prevented in later rounds of the run.
@@ -31,7 +31,7 @@ pub(in crate::apply) fn fail(run: &Run<'_>, (step, service): StepKey<'_>, failur
         let mut ledger = run.ledger();
         ledger.failed.insert(id.clone());
         ledger.skipped.remove(&id);
-        if !ledger.unevicted.contains_key(&id) {
+        if !ledger.not_evicted.contains_key(&id) {
             let reason = Reason { code: failure.code, message: error.clone(), by: None };
             ledger.prevented.insert(service.clone(), reason);
         }
@@ -39,12 +39,12 @@ pub(in crate::apply) fn fail(run: &Run<'_>, (step, service): StepKey<'_>, failur
         ledger.failures.push(failure);
     }
     let stages = run.stage_times(&id);
-    run.say(EventKind::StepFailed { step: id, service, error, log, took_ms, stages });
+    run.emit(EventKind::StepFailed { step: id, service, error, log, took_ms, stages });
 }
 
 /// Records and reports a step that was not carried out.
 pub(in crate::apply) fn skip(run: &Run<'_>, step: &Step, reason: &str) {
     run.ledger().skipped.insert(step.id.clone());
     let (id, service) = (step.id.clone(), step.service.clone());
-    run.say(EventKind::StepSkipped { step: id, service, reason: run.mask(reason) });
+    run.emit(EventKind::StepSkipped { step: id, service, reason: run.mask(reason) });
 }

@@ -58,14 +58,14 @@ mod tests {
     use crate::model::observed::{ObservedService, Ownership};
 
     #[test]
-    fn only_what_is_known_and_new_is_worth_a_row() {
+    fn only_a_known_and_new_state_is_recorded() {
         let seen = |state| ObservedService::plain(state, "it runs", Ownership::Ours);
         assert_eq!(changed_from(None, &seen(State::Registered)), None);
         assert_eq!(changed_from(None, &seen(State::Online)), Some(State::Registered));
         assert_eq!(changed_from(Some(State::Deleted), &seen(State::Registered)), None);
         assert_eq!(changed_from(Some(State::Online), &seen(State::Online)), None);
         assert_eq!(changed_from(Some(State::Online), &seen(State::Failed)), Some(State::Online));
-        let unknown = ObservedService { unknown: Some("nobody answers".to_owned()), ..seen(State::Registered) };
+        let unknown = ObservedService { unknown: Some("no answer".to_owned()), ..seen(State::Registered) };
         assert_eq!(changed_from(Some(State::Online), &unknown), None);
     }
 }

@@ -42,12 +42,12 @@ impl RunClock {
         }
     }
 
-    /// Time since the run began.
+    /// Returns the time since the run began.
     pub(in crate::apply) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Reason for which the run begins nothing more, if there is one.
+    /// Returns the reason for which the run begins nothing more, if there is one.
     pub(in crate::apply) fn cancelled(&self) -> Option<Cancelled> {
         if self.interrupt.borrow().is_some() {
             return Some(Cancelled::Interrupted);
@@ -134,7 +134,7 @@ pub(in crate::apply) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `2m 30s`, for messages.
-pub(in crate::apply) fn holds_command(time: Duration) -> String {
+/// Formats a time for messages: `2m 30s`.
+pub(in crate::apply) fn duration_text(time: Duration) -> String {
     jiff::SignedDuration::try_from(time).map_or_else(|_| "ages".to_owned(), |time| format!("{time:#}"))
 }

@@ -21,8 +21,8 @@ use crate::store::{Author, Store};
 pub struct RunContext<'a> {
     pub driver: &'a dyn Driver,
     pub store: &'a dyn Store,
-    /// True once a store failure has been reported: it is reported once.
-    pub store_told: &'a AtomicBool,
+    /// True once a failure of the store has been reported: later ones are not.
+    pub store_failure_reported: &'a AtomicBool,
     /// Operator and id of this run, as the history records them.
     pub author: &'a Author,
     pub desired: &'a Desired,
@@ -45,12 +45,12 @@ pub struct RunContext<'a> {
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Steps under way at once.
+    /// Largest number of steps under way at once.
     pub parallelism: usize,
     pub on_failure: OnFailure,
-    /// For the whole run.
+    /// Bound of the whole run.
     pub timeout: Duration,
-    /// Stops a busy service without a wait.
+    /// True if a busy service is stopped without a wait.
     pub force: bool,
     /// Longest wait for memory, ports and names to become free after a stop.
     pub release_timeout: Duration,
@@ -79,7 +79,7 @@ pub enum Interrupt {
 /// Result of a run.
 #[derive(Clone, Debug)]
 pub struct RunResult {
-    /// At least one thing was changed.
+    /// True if at least one thing was changed.
     pub changed: bool,
     pub done: u32,
     pub skipped: u32,
@@ -89,7 +89,7 @@ pub struct RunResult {
     pub interrupted: Option<Interrupt>,
     /// Reason for which no step, or no further step, was begun.
     pub refused: Option<String>,
-    /// The reason is that the host's lock was lost.
+    /// True if that reason is the loss of the host's lock.
     pub lock_lost: bool,
     /// Plan for the state that the run left behind: without steps when converged. `None` where the run was interrupted
     /// or refused, so that nothing was observed at its end.

@@ -17,11 +17,11 @@ use crate::model::plan::Step;
 use crate::model::rules::Case;
 use crate::model::secret::Masker;
 
-/// One apply, as its steps see it.
+/// One run, as its steps share it.
 pub(in crate::apply) struct Run<'a> {
     pub(in crate::apply) context: RunContext<'a>,
     pub(in crate::apply) clock: RunClock,
-    /// Admissions are proved one at a time.
+    /// Held while an admission is checked: one at a time.
     pub(in crate::apply) admission: tokio::sync::Mutex<()>,
     /// Signals that a start was launched: dependents that wait for no more may begin.
     pub(in crate::apply) launched: Notify,
@@ -48,7 +48,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// True where this run committed itself to the call, or has dealt with it.
+    /// Returns true if this run committed itself to the call, or has settled it.
     pub(in crate::apply) fn is_own(&self, call: &PendingCall) -> bool {
         call.payload.run == self.context.author.run || self.ledger().settled.contains(&call.id)
     }
@@ -61,26 +61,26 @@ impl<'a> Run<'a> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The case that rules judge: this service, in this mode, now.
+    /// Returns the case that rules judge: this service, in this mode, now.
     pub(in crate::apply) fn rule_case<'s>(&'s self, service: &'s ServiceName) -> Case<'s> {
         Case { service, mode: self.context.desired.mode.as_ref(), at: self.context.driver.now() }
     }
 
     /// Reports an event.
-    pub(in crate::apply) fn say(&self, kind: EventKind) {
+    pub(in crate::apply) fn emit(&self, kind: EventKind) {
         self.clock.note_event();
         (self.context.events)(Event::new(self.context.driver.now(), kind));
     }
 
     pub(in crate::apply) fn warn(&self, message: &str) {
-        self.say(EventKind::Warning { message: self.mask(message) });
+        self.emit(EventKind::Warning { message: self.mask(message) });
     }
 
     /// Reports that a step has entered a stage.
     pub(in crate::apply) fn stage(&self, step: &Step, stage: Stage, detail: Option<String>) {
         let detail = detail.map(|detail| self.mask(&detail));
         self.ledger().enter_stage(&step.id, stage);
-        self.say(EventKind::Stage { step: step.id.clone(), service: step.service.clone(), stage, detail });
+        self.emit(EventKind::Stage { step: step.id.clone(), service: step.service.clone(), stage, detail });
     }
 
     /// Begins to time the stages of a step.
@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
 
     /// Reports the first failure of the store; later ones have the same cause.
     pub(in crate::apply) fn store_failed(&self, error: &dyn std::error::Error) {
-        if !self.context.store_told.swap(true, Ordering::Relaxed) {
+        if !self.context.store_failure_reported.swap(true, Ordering::Relaxed) {
             self.warn(&format!("the history is not kept in this run: {error}"));
         }
     }
@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
     /// Reports the first time that operator holds can't be read.
     pub(in crate::apply) fn holds_unreadable(&self, error: &dyn std::error::Error) {
         if !self.holds_unreadable.swap(true, Ordering::Relaxed) {
-            self.warn(&format!("what operators hold can't be read: {error}"));
+            self.warn(&format!("operator holds can't be read: {error}"));
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
         let beat = || {
             let waiting = self.ledger().under_way.iter().cloned().collect();
             let elapsed_ms = millis(self.clock.elapsed());
-            self.say(EventKind::Heartbeat { waiting, elapsed_ms });
+            self.emit(EventKind::Heartbeat { waiting, elapsed_ms });
         };
         self.clock.with_heartbeat(work, beat).await
     }

@@ -29,18 +29,18 @@ pub(in crate::apply) struct RunLedger {
     pub(in crate::apply) skipped: BTreeSet<StepId>,
     pub(in crate::apply) prevented: BTreeMap<ServiceName, Reason>,
     /// Evictions that gave back too little, and their services: these may still be stopped.
-    pub(in crate::apply) unevicted: BTreeMap<StepId, ServiceName>,
+    pub(in crate::apply) not_evicted: BTreeMap<StepId, ServiceName>,
     /// Services whose settings could not be changed in place: they are recreated.
     pub(in crate::apply) not_updated: BTreeSet<ServiceName>,
-    /// The GPUs of a stop could not be read, after several attempts.
+    /// True if the GPUs of a stop could not be read after several attempts.
     pub(in crate::apply) gpus_unreadable: bool,
     pub(in crate::apply) prepared: BTreeSet<ServiceName>,
     pub(in crate::apply) under_way: BTreeSet<StepId>,
-    /// The moment at which each step under way entered its stages.
+    /// Time at which each step under way entered each of its stages.
     stages: BTreeMap<StepId, Vec<(Stage, Instant)>>,
     /// Starts of the present round that have returned, healthy or not.
     pub(in crate::apply) launched: BTreeSet<StepId>,
-    /// Services that a start of this run has brought up.
+    /// Services that a start of this run has made healthy.
     pub(in crate::apply) came_up: BTreeSet<ServiceName>,
     pub(in crate::apply) started: Vec<Moved>,
     pub(in crate::apply) stopped: Vec<Moved>,
@@ -49,13 +49,13 @@ pub(in crate::apply) struct RunLedger {
     pub(in crate::apply) freed_ports: BTreeSet<Endpoint>,
     /// GPU memory that starts of this run were admitted with, until their services are stopped again.
     pub(in crate::apply) reservations: BTreeMap<ServiceName, StartReservation>,
-    /// The largest memory measured of each service on one GPU.
+    /// Largest measured memory of each service on one GPU.
     pub(in crate::apply) heaviest: BTreeMap<ServiceName, Mebibytes>,
     /// Services that this run has counted an attempt of.
     pub(in crate::apply) attempted: BTreeSet<ServiceName>,
     /// All attempts on record; `None`: not read yet.
     pub(in crate::apply) attempts: Option<BTreeMap<ServiceName, Attempts>>,
-    /// The last state that this run brought each service to.
+    /// Last state that this run brought each service to.
     pub(in crate::apply) states: BTreeMap<ServiceName, State>,
     /// Services that a plan of this run stops and starts again.
     pub(in crate::apply) restarting: BTreeSet<ServiceName>,
@@ -63,9 +63,9 @@ pub(in crate::apply) struct RunLedger {
     pub(in crate::apply) holds: BTreeMap<ServiceName, HoldRecord>,
     /// Recorded calls of steps under way.
     pub(in crate::apply) committed: BTreeMap<StepId, Vec<Commitment>>,
-    /// Pending calls of earlier runs that this run has dealt with.
+    /// Pending calls of earlier runs that this run has made or dropped.
     pub(in crate::apply) settled: BTreeSet<u64>,
-    /// Number of those that were made.
+    /// Number of pending calls of earlier runs that were made.
     pub(in crate::apply) made: u32,
 }
 

@@ -1,7 +1,8 @@
 //! State that the steps of one run share: its context, its clock, its ledger, its notifications, and the outcomes of
 //! steps.
 //!
-//! In: the context of the caller. Out: events, and the outcome of the run. Nothing here touches the machine.
+//! In: the context of the caller. Out: events, and the result of the run. Not here: effects on the machine, which
+//! `step` makes through the driver.
 
 mod clock;
 mod commitment;
@@ -16,7 +17,7 @@ mod subject;
 
 pub use self::context::{Failure, Interrupt, OnFailure, Options, RunContext, RunResult};
 
-pub(super) use self::clock::{Cancelled, holds_command, millis};
+pub(super) use self::clock::{Cancelled, duration_text, millis};
 pub(super) use self::commitment::Commitment;
 pub(super) use self::handle::Run;
 pub(super) use self::ledger::Moved;

@@ -10,8 +10,8 @@ use tokio::sync::{broadcast, watch};
 
 use crate::model::hooks::HookPayload;
 
-/// Notifications that wait for one notifier. A switch of a whole machine makes about as many changes. The oldest beyond
-/// that wait for the next run.
+/// Largest number of notifications that wait for one notifier: about as many as a mode switch of a whole machine makes.
+/// The oldest beyond that wait for the next run.
 const WAITING_MAX: usize = 64;
 
 /// Notifications of one run.
@@ -20,10 +20,10 @@ pub(in crate::apply) struct NoticeChannel {
     sender: Mutex<Option<broadcast::Sender<Arc<Posted>>>>,
     /// One for each notifier, in the manifest's order. `None`: its worker has it.
     receivers: Mutex<Vec<Option<broadcast::Receiver<Arc<Posted>>>>>,
-    /// Notifications that were not delivered to their end, by notifier and in the order in which they were posted.
+    /// Notifications that are not delivered yet, by notifier and in the order in which they were posted.
     owed: Mutex<BTreeMap<(usize, u64), Owed>>,
     posted: AtomicU64,
-    /// True when nothing more is posted.
+    /// True once nothing more is posted.
     closed: watch::Sender<bool>,
 }
 
@@ -46,7 +46,7 @@ pub(in crate::apply) struct Notice {
 pub(in crate::apply) struct Owed {
     /// Key of the record; `None`: it could not be recorded.
     pub(in crate::apply) id: Option<u64>,
-    /// Number of runs that tried in vain; `None`: this run made the notification itself.
+    /// Number of runs that failed to deliver it; `None`: this run made the notification itself.
     pub(in crate::apply) tries: Option<u32>,
 }
 
@@ -92,7 +92,7 @@ impl NoticeChannel {
         lock(&self.owed).remove(&posted.key);
     }
 
-    /// Takes every notification of one notifier that was not delivered to its end.
+    /// Takes every notification of one notifier that is not delivered yet.
     pub(in crate::apply) fn take_owed(&self, notifier: usize) -> Vec<Owed> {
         lock(&self.owed).extract_if((notifier, 0)..=(notifier, u64::MAX), |_, _| true).map(|(_, owed)| owed).collect()
     }

@@ -30,7 +30,7 @@ impl StepError {
 
     /// Error of a service whose state can't be read: no step acts on an unknown.
     pub(in crate::apply) fn unreadable(error: &DriverError) -> Self {
-        Self::new(ReasonCode::Unknown, format!("it can't be looked at, so it is left alone: {error}"))
+        Self::new(ReasonCode::Unknown, format!("it can't be inspected, so it is left alone: {error}"))
     }
 }
 

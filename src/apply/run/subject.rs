@@ -7,18 +7,18 @@ use crate::model::lifecycle::Action;
 use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::plan::{Plan, Step};
 
-/// True where the subject is the service itself, not an orphan or a surplus copy of the same name.
+/// Returns true if the subject is the service itself, not an orphan or a surplus copy of the same name.
 pub(in crate::apply) fn is_of_service(step: &Step) -> bool {
     step.id.as_str() == format!("{}:{}", step.action, step.service)
 }
 
-/// True where the subject is the container that was put aside for a newer one.
+/// Returns true if the subject is the container that was put aside for a newer one.
 pub(in crate::apply) fn is_of_previous(step: &Step) -> bool {
     step.expect.instance.as_ref().is_some_and(|instance| instance.object().ends_with(ASIDE_SUFFIX))
 }
 
-/// True where an inspection of the service shows the subject of the step. An instance of another runtime or of another
-/// container name is known by its identity alone.
+/// Returns true if an inspection of the service shows the subject of the step. An instance of another runtime or of
+/// another container name is known by its identity alone.
 pub(in crate::apply) fn can_be_inspected(step: &Step, service: &Service) -> bool {
     match (&step.expect.instance, service.object()) {
         (Some(instance), _) if instance.runtime != service.workload.runtime => false,

@@ -1,5 +1,5 @@
 //! Changes of the copies of a running service: another number of them, or each replaced by one of another spec. Memory of
-//! further copies is admitted as that of a start. A rollout that does not get done is taken back.
+//! further copies is admitted as that of a start. A rollout that fails is rolled back.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::apply::gate::permission::forbidden;
 use crate::apply::journal::pending;
 use crate::apply::journal::record::Cursor;
 use crate::apply::run::{
-    Cancelled, Moved, ReservationState, Run, StepError, StepOutcome, holds_command, poll_interval,
+    Cancelled, Moved, ReservationState, Run, StepError, StepOutcome, duration_text, poll_interval,
 };
 use crate::model::copies::{Copies, CopiesChange, number_of};
 use crate::model::desired::Service;
@@ -31,7 +31,7 @@ struct CopiesRollout<'a> {
     change: CopiesChange,
 }
 
-/// Reason for which a rollout did not get done.
+/// Reason for which a rollout did not complete.
 enum RolloutError {
     Failed(String),
     Cancelled(Cancelled),
@@ -72,34 +72,35 @@ pub(in crate::apply) async fn roll_out(run: &Run<'_>, plan: &Plan, step: &Step) 
 }
 
 impl CopiesRollout<'_> {
-    /// `false`: it is done already. `Err`: outcome of a step that is not carried out.
+    /// Returns false if the rollout is done already. `Err`: outcome of a step that is not carried out.
     async fn readiness(&self) -> Result<bool, StepOutcome> {
-        let look = self.run.clock.unless_cancelled(self.look()).await.map_err(StepOutcome::Cancelled)?;
-        let look = look.map_err(|error| StepOutcome::Failed(StepError::unreadable(&error)))?;
-        if !self.runs(&look) {
-            return Err(StepOutcome::Stale("it has ended since, or is another one by now".to_owned()));
+        let inspection = self.run.clock.unless_cancelled(self.inspect()).await.map_err(StepOutcome::Cancelled)?;
+        let inspection = inspection.map_err(|error| StepOutcome::Failed(StepError::unreadable(&error)))?;
+        if !self.runs(&inspection) {
+            return Err(StepOutcome::Stale("it has ended or was replaced since the plan was made".to_owned()));
         }
-        // Copies of the newer revision say nothing of the previous one.
+        // Copies of the newer revision prove nothing about the previous one.
         let restores = self.step.is_rolling() && !self.rolls_forward();
-        Ok(restores || !self.is_done(&look))
+        Ok(restores || !self.is_done(&inspection))
     }
 
-    async fn look(&self) -> Result<Inspection, DriverError> {
-        self.run.context.driver.look(&self.run.context.desired.project, self.service).await
+    async fn inspect(&self) -> Result<Inspection, DriverError> {
+        self.run.context.driver.inspect(&self.run.context.desired.project, self.service).await
     }
 
-    /// It runs, and is the instance that the plan names.
-    fn runs(&self, look: &Inspection) -> bool {
-        look.life == RunState::Running && look.instance.as_ref() == Some(self.instance)
+    /// Returns true if the service runs as the instance that the plan names.
+    fn runs(&self, inspection: &Inspection) -> bool {
+        inspection.run_state == RunState::Running && inspection.instance.as_ref() == Some(self.instance)
     }
 
-    /// All copies are there, ready, and of the spec that the step rolls out.
-    fn is_done(&self, look: &Inspection) -> bool {
-        let is_of_spec = || look.spec.as_ref().is_none_or(|carried| self.service.spec.has_hash(carried));
-        look.copies.is_some_and(|copies| copies.is_settled(self.change.to)) && (!self.rolls_forward() || is_of_spec())
+    /// Returns true if all copies exist, are ready, and have the spec that the step rolls out.
+    fn is_done(&self, inspection: &Inspection) -> bool {
+        let is_of_spec = || inspection.spec.as_ref().is_none_or(|carried| self.service.spec.has_hash(carried));
+        inspection.copies.is_some_and(|copies| copies.is_settled(self.change.to))
+            && (!self.rolls_forward() || is_of_spec())
     }
 
-    /// It writes the spec of the manifest. A rolling step without a spec writes the previous one.
+    /// Returns true if the step writes the spec of the manifest. A rolling step without a spec writes the previous one.
     fn rolls_forward(&self) -> bool {
         self.step.is_rolling() && self.step.spec.is_some()
     }
@@ -123,7 +124,7 @@ impl CopiesRollout<'_> {
                 StepOutcome::Done
             }
             Err(RolloutError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),
-            Err(RolloutError::Failed(error)) => self.take_back(cursor, error).await,
+            Err(RolloutError::Failed(error)) => self.roll_back(cursor, error).await,
         }
     }
 
@@ -133,31 +134,31 @@ impl CopiesRollout<'_> {
             driver.update(project, self.service, self.instance).await
         } else if self.step.is_rolling() {
             let is_back = driver.restore(project, self.service).await?;
-            let missing = || DriverError::Missing("its previous revision is not there any more".to_owned());
+            let missing = || DriverError::Missing("its previous revision no longer exists".to_owned());
             is_back.then_some(()).ok_or_else(missing)
         } else {
             driver.scale(project, self.service, self.instance, self.change.to).await
         }
     }
 
-    /// Waits until all copies are as wanted. The deadline of a start counts from the last copy that came up.
+    /// Waits until all copies are as wanted. The deadline of a start counts from the last copy that became ready.
     async fn settled(&self) -> Result<(), RolloutError> {
         let (run, time_max) = (self.run, self.service.health.start_time_max());
         let mut progress = CopiesProgress::new();
         run.stage(self.step, Stage::Health, None);
         loop {
             let asked_at = Instant::now();
-            let look = run.clock.unless_cancelled(self.look()).await.map_err(RolloutError::Cancelled)?;
-            match look {
-                Ok(look) => {
-                    if !self.runs(&look) {
+            let inspection = run.clock.unless_cancelled(self.inspect()).await.map_err(RolloutError::Cancelled)?;
+            match inspection {
+                Ok(inspection) => {
+                    if !self.runs(&inspection) {
                         let error = format!("it ended while its copies changed; {}", progress.detail);
                         return Err(RolloutError::Failed(error));
                     }
-                    if self.is_done(&look) {
+                    if self.is_done(&inspection) {
                         return Ok(());
                     }
-                    if progress.moves(look.copies) {
+                    if progress.moves(inspection.copies) {
                         run.stage(self.step, Stage::Health, Some(progress.detail.clone()));
                     }
                 }
@@ -165,7 +166,7 @@ impl CopiesRollout<'_> {
             }
             let waited = progress.since.elapsed();
             if waited >= time_max {
-                let error = format!("{}, and no further one for {}", progress.detail, holds_command(time_max));
+                let error = format!("{}; no progress for {}", progress.detail, duration_text(time_max));
                 return Err(RolloutError::Failed(error));
             }
             let pause = poll_interval(waited, asked_at.elapsed()).min(time_max.saturating_sub(waited));
@@ -173,8 +174,8 @@ impl CopiesRollout<'_> {
         }
     }
 
-    /// Takes a rollout back that did not get done: the previous number of copies, or their previous revision.
-    async fn take_back(&self, mut cursor: Cursor<'_, '_>, error: String) -> StepOutcome {
+    /// Rolls back a rollout that failed: to the previous number of copies, or to their previous revision.
+    async fn roll_back(&self, mut cursor: Cursor<'_, '_>, error: String) -> StepOutcome {
         let log = log_tail(self.run, &self.step.service).await;
         cursor.go(State::Error, &error).await;
         self.keep_reservation(ReservationState::Detached);
@@ -197,7 +198,7 @@ impl CopiesRollout<'_> {
                 cursor.go(State::Online, &back).await;
                 format!("{error}; {back}")
             }
-            Err(cause) => format!("{error}; it could not be taken back: {cause}"),
+            Err(cause) => format!("{error}; it could not be rolled back: {cause}"),
         };
         StepOutcome::Failed(StepError { code: ReasonCode::StartFailed, error, log })
     }
@@ -209,7 +210,7 @@ impl CopiesRollout<'_> {
     }
 }
 
-/// Copies as last seen, and since when.
+/// Copies as last read, and the time of their last progress.
 struct CopiesProgress {
     detail: String,
     since: Instant,
@@ -222,8 +223,8 @@ impl CopiesProgress {
         Self { detail: "its copies are not reported".to_owned(), since: Instant::now(), seen: None, best: (0, 0) }
     }
 
-    /// Takes a reading; `true` where it differs from the last one. The deadline moves only with a copy that came up or was
-    /// replaced, so that copies which come and go do not move it for ever.
+    /// Records a reading, and returns true if it differs from the last one. The deadline moves only with a copy that
+    /// became ready or was replaced, so that copies which come and go do not move it for ever.
     fn moves(&mut self, copies: Option<Copies>) -> bool {
         let Some(copies) = copies.filter(|copies| self.seen != Some(*copies)) else { return false };
         self.seen = Some(copies);

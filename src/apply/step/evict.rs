@@ -1,12 +1,12 @@
-//! Eviction as a step of its own: the service goes on, and its memory is measured to be free. The answer of the call proves
-//! nothing.
+//! Eviction as a step of its own: the service goes on running, and its memory is measured to be free. The result of the
+//! call proves nothing.
 
 use tokio::time::Instant;
 
 use crate::apply::admission::memory::{capacity_now, unreadable};
 use crate::apply::gate::expect::{check_expectation, of_stop};
 use crate::apply::journal::measure;
-use crate::apply::run::{Run, StepError, StepOutcome, holds_command, poll_interval};
+use crate::apply::run::{Run, StepError, StepOutcome, duration_text, poll_interval};
 use crate::model::capacity::{GpuCapacity, HostCapacity};
 use crate::model::event::Stage;
 use crate::model::names::ServiceName;
@@ -16,12 +16,12 @@ use crate::model::size::Mebibytes;
 pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
     let context = &run.context;
     let Some(service) = context.desired.services.get(&step.service) else {
-        return StepOutcome::Stale("the manifest does not know it".to_owned());
+        return StepOutcome::Stale("it is not in the manifest".to_owned());
     };
     let Some(evict) = &service.evict else {
-        return StepOutcome::Stale("the manifest does not say how to evict it".to_owned());
+        return StepOutcome::Stale("the manifest has no `evict` for it".to_owned());
     };
-    if let Err(outcome) = check_expectation(run, service, |look| of_stop(step, look)).await {
+    if let Err(outcome) = check_expectation(run, service, |inspection| of_stop(step, inspection)).await {
         return outcome;
     }
     if let Some(cancelled) = run.clock.cancelled() {
@@ -29,7 +29,7 @@ pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
     }
     run.stage(step, Stage::Evict, None);
     run.ledger().changed = true;
-    // Recorded before the answer: after a run that is cancelled here, the next one may stop the service instead.
+    // Recorded before the result: after a run that is cancelled here, the next one may stop the service instead.
     measure::evicted(run, step).await;
     let outcome = match context.driver.evict(service).await {
         Ok(()) => {
@@ -39,7 +39,7 @@ pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
         Err(error) => StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string())),
     };
     if matches!(outcome, StepOutcome::Failed(_)) {
-        run.ledger().unevicted.insert(step.id.clone(), step.service.clone());
+        run.ledger().not_evicted.insert(step.id.clone(), step.service.clone());
     }
     outcome
 }
@@ -57,7 +57,7 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome 
         let Some(left) = left(&headroom, step, resident) else { return StepOutcome::Done };
         let waited = began.elapsed();
         if waited >= patience {
-            let error = format!("evicted, but after {} {left}", holds_command(patience));
+            let error = format!("evicted, but after {} {left}", duration_text(patience));
             return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error));
         }
         if let Err(cancelled) =
@@ -68,18 +68,18 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome 
     }
 }
 
-/// Describes the memory that it still holds beyond `resident`, or the reason for which that is unknown.
+/// Describes the memory that the service holds beyond `resident`, or the reason for which that is unknown.
 fn left(headroom: &HostCapacity, step: &Step, resident: Mebibytes) -> Option<String> {
     if let Some(reason) = &headroom.unknown {
-        return Some(format!("what it holds can't be told: {reason}"));
+        return Some(format!("its memory can't be read: {reason}"));
     }
     if let Some(reason) = step.gpus.iter().find_map(|id| unreadable(headroom, id)) {
-        return Some(format!("what it holds can't be told: {reason}"));
+        return Some(format!("its memory can't be read: {reason}"));
     }
     let lines = headroom.gpus.iter().filter_map(|(id, gpu)| {
         let held = held(gpu, &step.service);
         if held.is_none() && step.gpus.contains(id) {
-            return Some(format!("nobody tells what it holds on {}", gpu.called));
+            return Some(format!("its memory on {} is not measured", gpu.called));
         }
         let over = held.unwrap_or_default() - resident;
         let beyond = || format!("it still holds {} on {}, {over} more than it may keep", resident + over, gpu.called);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::apply::run::{Cancelled, Run, holds_command, poll_interval};
+use crate::apply::run::{Cancelled, Run, duration_text, poll_interval};
 use crate::model::desired::{Health, Service};
 use crate::model::facts::{ExitFact, ProbeReading};
 use crate::model::instance::Instance;
@@ -15,7 +15,7 @@ use crate::runtime::{DriverError, Inspection, RunState};
 /// Reason for which a wait for health ended without it.
 #[derive(Debug)]
 pub(in crate::apply) enum HealthError {
-    /// The service did not come up, and is in this state.
+    /// The service did not become healthy, and is in this state.
     Final { state: State, error: String },
     /// The run was cancelled; no fault of the service is known.
     Cancelled(Cancelled),
@@ -37,8 +37,9 @@ pub(in crate::apply) async fn wait(run: &Run<'_>, service: &Service, instance: &
             .await
             .map_err(HealthError::Cancelled)?;
         // Inspected after the probe: once the instance has ended, the answer came from another process and does not count.
-        let look = run.clock.unless_cancelled(driver.look(project, service)).await.map_err(HealthError::Cancelled)?;
-        alive(look, instance, &mut streak)?;
+        let inspection =
+            run.clock.unless_cancelled(driver.inspect(project, service)).await.map_err(HealthError::Cancelled)?;
+        alive(inspection, instance, &mut streak)?;
         streak.add(reading, asked_at);
         if streak.is_enough(health) {
             return Ok(());
@@ -95,33 +96,33 @@ impl SuccessStreak {
 
 /// Checks that the instance still runs. An inspection that fails proves nothing.
 fn alive(
-    look: Result<Inspection, DriverError>,
+    inspection: Result<Inspection, DriverError>,
     instance: &Instance,
     streak: &mut SuccessStreak,
 ) -> Result<(), HealthError> {
-    let look = match look {
-        Ok(look) => look,
+    let inspection = match inspection {
+        Ok(inspection) => inspection,
         Err(error) => {
-            streak.lose(format!("it could not be looked at: {error}"));
+            streak.lose(format!("it could not be inspected: {error}"));
             return Ok(());
         }
     };
-    let (state, error) = match look.life {
-        RunState::Running if look.instance.as_ref() == Some(instance) => return Ok(()),
-        RunState::Running => (State::Failed, "another of it runs in its place".to_owned()),
+    let (state, error) = match inspection.run_state {
+        RunState::Running if inspection.instance.as_ref() == Some(instance) => return Ok(()),
+        RunState::Running => (State::Failed, "another instance is running in its place".to_owned()),
         RunState::Absent => (State::Failed, "it is gone".to_owned()),
         RunState::Ended(exit) => (State::Failed, format!("it ended while it was starting{}", status(exit.as_ref()))),
         RunState::Degraded(exit) => {
             let status = status(Some(&exit));
             (State::Error, format!("its first process ended while it was starting{status}; others are left"))
         }
-        RunState::Suspended => (State::Error, "somebody suspended it while it was starting".to_owned()),
+        RunState::Suspended => (State::Error, "it was suspended while it was starting".to_owned()),
     };
     Err(HealthError::Final { state, error })
 }
 
 fn late(waited: Duration, streak: &SuccessStreak) -> String {
-    format!("not healthy after {}: {}", holds_command(waited), streak.last_detail)
+    format!("not healthy after {}: {}", duration_text(waited), streak.last_detail)
 }
 
 /// Formats an exit: `: exit status 1`.

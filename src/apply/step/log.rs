@@ -3,7 +3,7 @@
 use crate::apply::run::Run;
 use crate::model::names::ServiceName;
 
-/// Enough to show the cause, few enough to read.
+/// Lines of a report: enough to show the cause, few enough to read.
 const LINES: usize = 10;
 
 /// Returns the last lines that a service wrote, masked.

@@ -1,4 +1,4 @@
-//! A pause: freezes what an operator suspended.
+//! A pause: freezes a service that an operator suspended.
 
 use crate::apply::gate::expect::{check_expectation, of_pause};
 use crate::apply::journal::pending;
@@ -9,13 +9,13 @@ use crate::model::plan::ReasonCode;
 use crate::model::plan::Step;
 use crate::runtime::Pause;
 
-/// Freezes what an operator suspended.
+/// Freezes a service that an operator suspended.
 pub(in crate::apply) async fn pause(run: &Run<'_>, step: &Step) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
-        return StepOutcome::Stale("the plan names nothing to pause".to_owned());
+        return StepOutcome::Stale("the plan names no instance to pause".to_owned());
     };
-    if let Err(outcome) = check_expectation(run, service, |look| of_pause(step, look)).await {
+    if let Err(outcome) = check_expectation(run, service, |inspection| of_pause(step, inspection)).await {
         return outcome;
     }
     if let Err(outcome) = pending::begin(run, step, None, true).await {

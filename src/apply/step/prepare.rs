@@ -13,7 +13,7 @@ use crate::model::plan::{Plan, ReasonCode, Step};
 /// Prepares every start of the plan that this run has not prepared yet, and returns the number of failures.
 pub(in crate::apply) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usize, Cancelled> {
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| is_due(run, step)).collect();
-    let work: Vec<_> = steps.iter().map(|step| one(run, step)).collect();
+    let work: Vec<_> = steps.iter().map(|step| prepare_one(run, step)).collect();
     run.ledger().under_way = steps.iter().map(|step| step.id.clone()).collect();
     let at_once = run.context.options.parallelism.max(1);
     let results: Result<Vec<_>, Cancelled> =
@@ -34,18 +34,18 @@ pub(in crate::apply) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usiz
     Ok(failed)
 }
 
-async fn one(run: &Run<'_>, step: &Step) -> Result<(), StepError> {
+async fn prepare_one(run: &Run<'_>, step: &Step) -> Result<(), StepError> {
     let Some(service) = run.context.desired.services.get(&step.service) else { return Ok(()) };
     let began = Instant::now();
     run.stage(step, Stage::Prepare, None);
     let prepared = run.context.driver.prepare(service).await;
     prepared.map_err(|error| StepError::new(ReasonCode::PrepareFailed, error.to_string()))?;
     let (id, service) = (step.id.clone(), step.service.clone());
-    run.say(EventKind::Prepared { step: id, service, took_ms: millis(began.elapsed()) });
+    run.emit(EventKind::Prepared { step: id, service, took_ms: millis(began.elapsed()) });
     Ok(())
 }
 
-/// True for a start that is not under way already, and was neither prepared nor failed in this run.
+/// Returns true for a start that is not under way already, and was neither prepared nor failed in this run.
 fn is_due(run: &Run<'_>, step: &Step) -> bool {
     let ledger = run.ledger();
     let writes_spec = step.action == Action::Start || (step.is_rolling() && step.spec.is_some());

@@ -1,5 +1,5 @@
 //! Previous revision of a recreated service, and its restoration after the newer one failed. Restoration is admitted as a
-//! start is: where memory is measured, the memory of the newer one must be free first.
+//! start is: where memory is measured, the memory of the newer revision must be free first.
 
 use crate::apply::admission::admit::admit;
 use crate::apply::admission::memory::{Need, capacity_now, is_measured, unreadable};
@@ -33,7 +33,7 @@ pub(in crate::apply) fn restorable<'p>(plan: &'p Plan, step: &Step) -> Restorabl
     }
 }
 
-/// Restores the previous revision. `false`: there was none. `Err`: reason for which it could not be restored.
+/// Restores the previous revision, and returns false if there was none. `Err`: reason for which it can't be restored.
 pub(in crate::apply) async fn restore(
     run: &Run<'_>,
     plan: &Plan,
@@ -67,12 +67,12 @@ pub(in crate::apply) async fn restore(
     restored
 }
 
-/// Stops the newer one, which holds the memory that the previous revision needs.
+/// Stops the newer revision, which holds the memory that the previous one needs.
 async fn stop_newer(run: &Run<'_>, step: &Step, service: &Service) -> Result<(), String> {
     let (driver, project) = (run.context.driver, &run.context.desired.project);
-    let look = driver.look(project, service).await.map_err(|error| error.to_string())?;
-    let instance = match look.life {
-        RunState::Running | RunState::Suspended | RunState::Degraded(_) => look.instance,
+    let inspection = driver.inspect(project, service).await.map_err(|error| error.to_string())?;
+    let instance = match inspection.run_state {
+        RunState::Running | RunState::Suspended | RunState::Degraded(_) => inspection.instance,
         RunState::Absent | RunState::Ended(_) => None,
     };
     let Some(instance) = instance else { return Ok(()) };
@@ -91,6 +91,6 @@ async fn stop_newer(run: &Run<'_>, step: &Step, service: &Service) -> Result<(),
 fn message(refusal: WaitError) -> String {
     match refusal {
         WaitError::Failed(error) => error.error,
-        WaitError::Cancelled(_) => "this run was cut short".to_owned(),
+        WaitError::Cancelled(_) => "this run was cancelled".to_owned(),
     }
 }

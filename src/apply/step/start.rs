@@ -25,14 +25,14 @@ use crate::runtime::Start;
 pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);
     let Some(service) = desired.services.get(&step.service) else {
-        return StepOutcome::Stale("the manifest does not know it".to_owned());
+        return StepOutcome::Stale("it is not in the manifest".to_owned());
     };
-    let look = match run.clock.unless_cancelled(driver.look(&desired.project, service)).await {
-        Ok(Ok(look)) => look,
+    let inspection = match run.clock.unless_cancelled(driver.inspect(&desired.project, service)).await {
+        Ok(Ok(inspection)) => inspection,
         Ok(Err(error)) => return StepOutcome::Failed(StepError::unreadable(&error)),
         Err(cancelled) => return StepOutcome::Cancelled(cancelled),
     };
-    match of_start(step, service, &look) {
+    match of_start(step, service, &inspection) {
         StartReadiness::Stale(reason) => StepOutcome::Stale(reason),
         StartReadiness::Await(instance) => {
             reserve(run, &need(step, service));
@@ -92,7 +92,7 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
             for moved in run.ledger().started.iter_mut().filter(|moved| moved.step.id == step.id) {
                 moved.instance = Some(instance.clone());
             }
-            cursor.is_now(&instance);
+            cursor.set_instance(&instance);
             cursor.walk_to(State::Starting).await;
             run.launch(&step.id);
             let outcome = await_health(run, plan, step, service, &instance, cursor).await;
@@ -149,7 +149,8 @@ async fn await_health(
                 }
             }
             if let Err(error) = run.context.driver.settle(&run.context.desired.project, service).await {
-                run.warn(&format!("{} is well, but its older self is still there: {error}", step.service));
+                let name = &step.service;
+                run.warn(&format!("{name} is healthy, but its previous revision could not be removed: {error}"));
             }
             StepOutcome::Done
         }
@@ -182,28 +183,28 @@ async fn give_up(
     match restorable(plan, step) {
         Restorable::NeverStopped => {}
         Restorable::Displaced(to) => {
-            error = format!("{error}; what ran before is not brought back: its room was given to {to}");
+            error = format!("{error}; the previous revision is not restored: {to} uses its resources");
         }
         Restorable::Free(stop) => match restore(run, plan, step, service, stop).await {
             Ok(true) => {
                 forget_moves(run, step);
-                let back = "the older one was brought back".to_owned();
+                let back = "the previous revision was restored".to_owned();
                 for state in route(Action::Start, cursor.state).unwrap_or_default().iter().skip(1) {
                     if *state != State::Online {
                         cursor.go(*state, &back).await;
                     }
                 }
-                run.warn(&format!("{}: {back}, since the new one did not come up", step.service));
+                run.warn(&format!("{}: {back}, because the new one did not start", step.service));
                 error = format!("{error}; {back}");
             }
             Ok(false) => {}
-            Err(cause) => error = format!("{error}; what ran before could not be brought back: {cause}"),
+            Err(cause) => error = format!("{error}; the previous revision could not be restored: {cause}"),
         },
     }
     StepOutcome::Failed(StepError { code: ReasonCode::StartFailed, error, log })
 }
 
-/// Detaches the reservation of a service that did not come up: it may still take its memory.
+/// Detaches the reservation of a service that did not start: it may still take its memory.
 fn detach(run: &Run<'_>, step: &Step, state: State) {
     let mut ledger = run.ledger();
     if state.is_not_running() {

@@ -1,4 +1,4 @@
-//! A stop: evict, drain, hooks, stop, release, hooks again; and the removal of a thing that has ended.
+//! A stop: evict, drain, hooks, stop, release, hooks again; and the removal of an instance that has ended.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::apply::journal::measure::Stopwatch;
 use crate::apply::journal::record::Cursor;
 use crate::apply::journal::{attempts, pending};
 use crate::apply::run::{
-    Cancelled, Moved, Run, StepError, StepOutcome, WaitError, can_be_inspected, holds_command, is_of_previous,
+    Cancelled, Moved, Run, StepError, StepOutcome, WaitError, can_be_inspected, duration_text, is_of_previous,
     is_of_service, poll_interval,
 };
 use crate::model::desired::{Service, StopPolicy};
@@ -31,21 +31,21 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
     // A subject that can't be inspected is stopped by its instance; the driver finds out where it is gone. An inspection of
-    // the service says nothing of a container that was put aside.
-    let looked_at = service.filter(|service| can_be_inspected(step, service) && !is_of_previous(step));
-    let look = async {
-        match looked_at {
-            Some(service) => check_expectation(run, service, |look| of_stop(step, look)).await,
+    // the service shows nothing of a container that was put aside.
+    let inspected = service.filter(|service| can_be_inspected(step, service) && !is_of_previous(step));
+    let inspection = async {
+        match inspected {
+            Some(service) => check_expectation(run, service, |inspection| of_stop(step, inspection)).await,
             None => Ok(()),
         }
     };
     // The readings take equally long, and run at the same time to shorten a switch.
-    let (ready, early) = tokio::join!(look, early(run, step, service));
+    let (ready, early) = tokio::join!(inspection, early(run, step, service));
     if let Err(outcome) = ready {
         return outcome;
     }
     let Some(instance) = &step.expect.instance else {
-        return StepOutcome::Stale("the plan names nothing to stop".to_owned());
+        return StepOutcome::Stale("the plan names no instance to stop".to_owned());
     };
     if let Some(service) = service
         && step.route.first().is_some_and(|state| state.is_operational())
@@ -80,7 +80,7 @@ pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
     outcome
 }
 
-/// Reads the state before the stop in advance, where no eviction or drain comes between that would change it.
+/// Reads the state before the stop in advance, unless an eviction or a drain may change it until then.
 async fn early(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<BeforeStop> {
     let instance = step.expect.instance.as_ref()?;
     if service.is_some_and(|service| service.evict.is_some() || service.busy.is_some()) {
@@ -136,10 +136,10 @@ async fn end(
     let seen = service.filter(|service| can_be_inspected(step, service));
     match released(run, seen, instance, &before).await {
         Ok(()) => {}
-        Err(WaitError::Failed(trouble)) => {
+        Err(WaitError::Failed(error)) => {
             attempts::not_released(run, step).await;
-            cursor.go(State::Error, &trouble.error).await;
-            return StepOutcome::Failed(trouble);
+            cursor.go(State::Error, &error.error).await;
+            return StepOutcome::Failed(error);
         }
         Err(WaitError::Cancelled(cancelled)) => return StepOutcome::Cancelled(cancelled),
     }
@@ -176,7 +176,7 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
     }
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     let began = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         let asked_at = Instant::now();
         let detail = match run.clock.unless_cancelled(driver.busy(service, instance)).await {
@@ -192,19 +192,19 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
             run.warn(&format!(
                 "{} is still busy after {} ({detail}); it is stopped anyway",
                 step.service,
-                holds_command(bound)
+                duration_text(bound)
             ));
             return Ok(());
         }
         // A service that has ended meanwhile answers no probe, and would be waited for until the timeout.
-        if let Ok(look) = driver.look(project, service).await
-            && matches!(look.life, RunState::Absent | RunState::Ended(_))
+        if let Ok(inspection) = driver.inspect(project, service).await
+            && matches!(inspection.run_state, RunState::Absent | RunState::Ended(_))
         {
             return Ok(());
         }
-        if !told {
+        if !reported {
             run.stage(step, Stage::Drain, Some(detail.clone()));
-            told = true;
+            reported = true;
         }
         let pause = poll_interval(waited, asked_at.elapsed());
         let pause = service.drain.map_or(pause, |bound| pause.min(bound.saturating_sub(waited)));
@@ -220,8 +220,8 @@ fn still_busy(cancelled: Cancelled, waited: Duration, detail: Option<&str>) -> S
         Cancelled::OutOfTime => {
             let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
             let error = format!(
-                "still busy after {}{detail}, and the run's time is over; set `drain:` or give --force to stop it anyway",
-                holds_command(waited)
+                "still busy after {}{detail} when the run timed out; set `drain:` or use --force to stop it anyway",
+                duration_text(waited)
             );
             StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error))
         }
@@ -231,7 +231,7 @@ fn still_busy(cancelled: Cancelled, waited: Duration, detail: Option<&str>) -> S
 pub(in crate::apply) async fn remove(run: &Run<'_>, step: &Step) -> StepOutcome {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
     if let Some(service) = service.filter(|service| can_be_inspected(step, service))
-        && let Err(outcome) = check_expectation(run, service, |look| of_remove(step, look)).await
+        && let Err(outcome) = check_expectation(run, service, |inspection| of_remove(step, inspection)).await
     {
         return outcome;
     }

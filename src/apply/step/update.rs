@@ -13,9 +13,9 @@ use crate::runtime::Pause;
 pub(in crate::apply) async fn update(run: &Run<'_>, step: &Step) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
-        return StepOutcome::Stale("the plan names nothing to update".to_owned());
+        return StepOutcome::Stale("the plan names no instance to update".to_owned());
     };
-    if let Err(outcome) = check_expectation(run, service, |look| of_stop(step, look)).await {
+    if let Err(outcome) = check_expectation(run, service, |inspection| of_stop(step, inspection)).await {
         return outcome;
     }
     if let Err(outcome) = pending::begin(run, step, None, true).await {
@@ -39,9 +39,9 @@ pub(in crate::apply) async fn update(run: &Run<'_>, step: &Step) -> StepOutcome 
 pub(in crate::apply) async fn unpause(run: &Run<'_>, step: &Step) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
-        return StepOutcome::Stale("the plan names nothing to let go on".to_owned());
+        return StepOutcome::Stale("the plan names no instance to unpause".to_owned());
     };
-    if let Err(outcome) = check_expectation(run, service, |look| of_unpause(step, look)).await {
+    if let Err(outcome) = check_expectation(run, service, |inspection| of_unpause(step, inspection)).await {
         return outcome;
     }
     if let Err(outcome) = pending::begin(run, step, None, true).await {
@@ -60,7 +60,7 @@ pub(in crate::apply) async fn unpause(run: &Run<'_>, step: &Step) -> StepOutcome
         Ok(()) => StepOutcome::Done,
         Err(HealthError::Final { state, error }) => {
             cursor.go(state, &error).await;
-            StepOutcome::Failed(StepError::new(ReasonCode::StartFailed, format!("it goes on, and then {error}")))
+            StepOutcome::Failed(StepError::new(ReasonCode::StartFailed, format!("unpaused, but then {error}")))
         }
         Err(HealthError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),
     }

@@ -19,12 +19,12 @@ use crate::runtime::Start;
 /// Wakes the instance that the plan names, and returns when it answers.
 pub(in crate::apply) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> StepOutcome {
     let Some(service) = run.context.desired.services.get(&step.service) else {
-        return StepOutcome::Stale("the manifest does not know it".to_owned());
+        return StepOutcome::Stale("it is not in the manifest".to_owned());
     };
     let Some(instance) = &step.expect.instance else {
         return StepOutcome::Stale("the plan names no instance of it".to_owned());
     };
-    match check_expectation(run, service, |look| of_stop(step, look)).await {
+    match check_expectation(run, service, |inspection| of_stop(step, inspection)).await {
         Ok(()) => {}
         Err(StepOutcome::NotNeeded) => return StepOutcome::Stale("it has ended since".to_owned()),
         Err(outcome) => return outcome,
@@ -63,7 +63,7 @@ async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance
             }
             StepOutcome::Done
         }
-        Err(HealthError::Final { error, .. }) => failed(run, step, format!("woken, and then {error}")).await,
+        Err(HealthError::Final { error, .. }) => failed(run, step, format!("woken, but then {error}")).await,
         Err(HealthError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),
     }
 }

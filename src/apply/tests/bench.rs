@@ -1,4 +1,4 @@
-//! A manifest, a world, and an apply between them, in few words.
+//! Bench of these tests: a manifest, a simulated host, and an apply between them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -47,29 +47,29 @@ pub(super) struct Bench {
     pub(super) sim: Sim,
     pub(super) store: MemoryStore,
     pub(super) options: Options,
-    /// Only the first plan was agreed to.
+    /// True if only the first plan is approved.
     pub(super) approved: bool,
     pub(super) interrupt: watch::Sender<Option<Interrupt>>,
-    /// What the planner says in later rounds; nothing to do, when they are used up.
-    pub(super) thoughts: Mutex<VecDeque<Plan>>,
+    /// Plans of later rounds; an empty plan when they are used up.
+    pub(super) next_plans: Mutex<VecDeque<Plan>>,
     pub(super) requests: Mutex<Vec<Request>>,
-    /// What the GPUs have in later rounds; none, when they are used up.
+    /// Capacities that are read first; the simulated ones when they are used up.
     pub(super) headrooms: Mutex<VecDeque<HostCapacity>>,
-    /// How they wish to be stopped.
+    /// Stop policies of orphans.
     pub(super) orphans: BTreeMap<ServiceName, StopPolicy>,
-    /// Nothing can be written down.
+    /// True if the store can't be written.
     pub(super) forgets: bool,
-    /// Holds can't be read either.
+    /// True if holds can't be read either.
     pub(super) hides_holds: bool,
     pub(super) purpose: Purpose,
     /// Steps that may begin before the host's lock is lost; `None`: it is never lost.
     pub(super) lock_steps: Mutex<Option<usize>>,
-    /// Each has an id of its own.
+    /// Number of applies so far: each has an id of its own.
     applies: AtomicUsize,
     events: Mutex<Vec<Event>>,
 }
 
-/// Plans as it is told to; observes and counts as the real one.
+/// Returns the plans of the test; observes and counts like the real planner.
 impl Planner for Bench {
     fn observe(&self, facts: Facts) -> Snapshot {
         let observed = crate::runtime::registry::observe(&facts, &self.desired);
@@ -78,7 +78,7 @@ impl Planner for Bench {
 
     fn plan(&self, _: &Snapshot, request: &Request) -> Result<Plan, PlanError> {
         lock(&self.requests).push(request.clone());
-        Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
+        Ok(lock(&self.next_plans).pop_front().unwrap_or_else(|| plan(Vec::new())))
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
@@ -88,7 +88,7 @@ impl Planner for Bench {
 }
 
 impl Bench {
-    /// `running`: services that run already, as the manifest has them.
+    /// `running`: services that run already, with the spec of the manifest.
     pub(super) fn new(services: Vec<Service>, running: &[&str]) -> Self {
         let desired = desired(services);
         let began: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
@@ -108,7 +108,7 @@ impl Bench {
             },
             approved: false,
             interrupt: watch::Sender::new(None),
-            thoughts: Mutex::default(),
+            next_plans: Mutex::default(),
             requests: Mutex::default(),
             headrooms: Mutex::default(),
             orphans: BTreeMap::new(),
@@ -121,7 +121,7 @@ impl Bench {
         }
     }
 
-    /// A driver measures the one GPU: its capacity in MiB, and what services that run hold, the first as pid 4711.
+    /// Has a driver measure the one GPU: its capacity and the memory of running services, in MiB, from pid 4711 on.
     pub(super) fn measured(mut self, capacity: u64, held: &[(&str, u64)]) -> Self {
         let holders = (4711..).zip(held).map(|(pid, (service, memory))| GpuHolder {
             pid,
@@ -141,12 +141,12 @@ impl Bench {
             unreadable: None,
         };
         self.sim.inject(|facts| facts.gpus = Reading::Known(vec![gpu]));
-        // What is declared would go over what is measured.
+        // A declared GPU would override the measured one.
         self.desired.declared_gpus.clear();
         self
     }
 
-    /// The stages of the step's end, with their times.
+    /// Returns the stages in the last event of the step, with their times.
     pub(super) fn stages(&self, wanted: &str) -> Vec<(Stage, Duration)> {
         let stages = self.events().into_iter().find_map(|kind| match kind {
             EventKind::StepDone { step, stages, .. } | EventKind::StepFailed { step, stages, .. } => {
@@ -189,7 +189,7 @@ impl Bench {
         let context = RunContext {
             driver: &self.sim,
             store,
-            store_told: &AtomicBool::new(false),
+            store_failure_reported: &AtomicBool::new(false),
             author: &author,
             desired: &self.desired,
             request: &request,
@@ -209,7 +209,7 @@ impl Bench {
         lock(&self.events).iter().map(|event| event.kind.clone()).collect()
     }
 
-    /// What was seen of a service without being made: from, to, and why.
+    /// Returns state changes of a service that were observed and not made: from, to, and reason.
     pub(super) fn sightings(&self, service: &str) -> Vec<(State, State, String)> {
         let all = self.store.transitions();
         let seen = all.into_iter().filter(|one| !one.made && one.service.as_str() == service);
@@ -224,10 +224,10 @@ impl Bench {
         Duration::try_from(found.at.duration_since(first)).ok()
     }
 
-    /// What was done to the world: `start a, stop b`.
+    /// Returns the effects on the host: `start a`, `stop b`.
     pub(super) fn deeds(&self) -> Vec<String> {
-        let word = |deed: Deed| format!("{deed:?}").to_lowercase();
-        self.sim.log().iter().map(|effect| format!("{} {}", word(effect.deed), effect.service)).collect()
+        let verb = |deed: Deed| format!("{deed:?}").to_lowercase();
+        self.sim.log().iter().map(|effect| format!("{} {}", verb(effect.deed), effect.service)).collect()
     }
 
     pub(super) fn states(&self, service: &str) -> Vec<State> {
@@ -294,7 +294,7 @@ pub(super) fn start(service: &str, needs: &[&str]) -> Step {
     step(Action::Start, service, State::Registered, None, needs)
 }
 
-/// Of what [`Bench::new`] had running.
+/// Stop of a service that [`Bench::new`] had running.
 pub(super) fn stop(service: &str, needs: &[&str]) -> Step {
     let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Stop, service, State::Online, Some(instance), needs)
@@ -353,44 +353,44 @@ pub(super) fn busy(service: Service, drain: Option<Duration>) -> Service {
     Service { busy: Some(Box::new(Busy { probe, probe_timeout: Duration::from_secs(5) })), drain, ..service }
 }
 
-/// A service that declares so many MiB.
+/// Service that declares this memory, in MiB.
 pub(super) fn takes(vram: u64, name: &str) -> Service {
     Service { vram: Mebibytes(vram), ..service(name) }
 }
 
-/// It gives back all but so many MiB.
+/// The service with an eviction that leaves it `resident` MiB.
 pub(super) fn evictable(service: Service, resident: u64) -> Service {
     let calls = vec![Call::Exec(vec!["free".to_owned()])];
     let evict = Evict { calls, resident: Mebibytes(resident), timeout: Duration::from_secs(1) };
     Service { evict: Some(Box::new(evict)), ..service }
 }
 
-/// Of what [`Bench::new`] had running, and goes on running.
+/// Eviction of a service that [`Bench::new`] had running, and that goes on running.
 pub(super) fn evict(service: &str) -> Step {
     let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Evict, service, State::Online, Some(instance), &[])
 }
 
-/// It takes its memory again when it is called.
+/// The service with a call that has it take its memory again.
 pub(super) fn wakeable(service: Service) -> Service {
     let wake = Wake { calls: vec![Call::Exec(vec!["load".to_owned()])], timeout: Duration::from_secs(1) };
     Service { wake: Some(Box::new(wake)), ..service }
 }
 
-/// Of what [`Bench::new`] had running, and goes on running.
+/// Wake of a service that [`Bench::new`] had running, and that goes on running.
 pub(super) fn wake(service: &str, needs: &[&str]) -> Step {
     let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Wake, service, State::Online, Some(instance), needs)
 }
 
-/// Another number of copies of what [`Bench::new`] had running.
+/// Scale of a service that [`Bench::new`] had running.
 pub(super) fn scale(service: &str, from: u32, to: u32) -> Step {
     let instance = crate::runtime::process::instance(format!("salt-{service}"));
     let copies = Some(CopiesChange::scale(from, to));
     Step { copies, ..step(Action::Scale, service, State::Online, Some(instance), &[]) }
 }
 
-/// A rolling update of what [`Bench::new`] had running to the spec that the manifest has by now.
+/// Rolling update of a service that [`Bench::new`] had running to the present spec of the manifest.
 pub(super) fn roll(bench: &Bench, service: &str, from: u32, to: u32) -> Step {
     let instance = crate::runtime::process::instance(format!("salt-{service}"));
     let spec = Some(bench.desired.services[&service.into()].spec.hash().to_owned());
@@ -434,7 +434,7 @@ fn tree(service: &Service) -> TreeFact {
     }
 }
 
-/// GPU 0 of this size in MiB, and who is on it.
+/// GPU 0 of this capacity in MiB, with these holders.
 pub(super) fn headroom(capacity: u64, holders: Vec<MemoryHolder>) -> HostCapacity {
     let gpu = GpuCapacity {
         index: 0,

@@ -1,4 +1,4 @@
-//! Scales and rolling updates: they wait for every copy, report on the way, and are taken back where they do not get done.
+//! Scales and rolling updates: they wait for every copy, report progress, and are rolled back when they fail.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::store::Journal as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// `a` runs `now` copies of 1 000 MiB, and `wanted` are to run; `b` is off.
+/// `a` runs `now` copies of 1 000 MiB each, and the manifest wants `wanted`; `b` is off.
 fn fleet(now: u32, wanted: u32, pace: Rollout) -> Bench {
     let a = Service { copies: wanted, ..takes(1_000, "a") };
     let held = 1_000 * u64::from(now);
@@ -39,7 +39,7 @@ fn details(bench: &Bench) -> Vec<String> {
     details.collect()
 }
 
-/// `a` has another spec by now.
+/// Changes the spec of `a` in the manifest.
 fn change_spec(bench: &mut Bench) {
     let a = bench.desired.services.get_mut(&"a".into()).expect("it");
     a.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
@@ -67,7 +67,7 @@ async fn a_scale_waits_until_every_copy_is_ready_and_reports_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scale_down_waits_until_the_others_are_gone() {
+async fn a_scale_down_waits_until_the_surplus_copies_have_ended() {
     let bench = fleet(3, 1, each_second());
     let outcome = bench.apply(vec![scale("a", 3, 1), start("b", &["scale:a"])]).await;
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
@@ -92,12 +92,12 @@ async fn a_scale_up_without_memory_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stuck_scale_fails_with_its_numbers_and_goes_back() {
+async fn a_stuck_scale_fails_with_its_numbers_and_is_rolled_back() {
     let bench = fleet(1, 4, Rollout { stuck_after: Some(2), ..each_second() });
     let outcome = bench.apply(vec![scale("a", 1, 4)]).await;
     assert_eq!(
         outcome.failures[0].error,
-        "3 of 4 copies ready, 3 updated, and no further one for 1m; it was scaled back to 1 copy"
+        "3 of 4 copies ready, 3 updated; no progress for 1m; it was scaled back to 1 copy"
     );
     assert_eq!(bench.deeds(), ["scale a", "scale a"]);
     assert_eq!(bench.sim.copies("a").map(|copies| copies.wanted), Some(1));
@@ -128,7 +128,7 @@ async fn a_stuck_update_restores_the_previous_revision_and_costs_an_attempt() {
     let outcome = bench.apply(vec![step]).await;
     assert_eq!(
         outcome.failures[0].error,
-        "2 of 2 copies ready, 1 updated, and no further one for 1m; the previous revision was restored"
+        "2 of 2 copies ready, 1 updated; no progress for 1m; the previous revision was restored"
     );
     assert_eq!(bench.deeds(), ["update a", "putback a"]);
     assert_eq!(bench.sim.copies("a"), Some(settled(2)));
@@ -137,15 +137,15 @@ async fn a_stuck_update_restores_the_previous_revision_and_costs_an_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_write_says_why() {
+async fn a_refused_write_is_reported_with_its_reason() {
     let bench = fleet(1, 2, Rollout { refused: Some("the engine is read-only".to_owned()), ..each_second() });
     let outcome = bench.apply(vec![scale("a", 1, 2)]).await;
     assert!(outcome.failures[0].error.starts_with("the engine is read-only"), "{:?}", outcome.failures);
-    assert!(outcome.failures[0].error.contains("could not be taken back"), "{:?}", outcome.failures);
+    assert!(outcome.failures[0].error.contains("could not be rolled back"), "{:?}", outcome.failures);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_undoes_rollouts_that_were_done() {
+async fn a_rollback_undoes_completed_rollouts() {
     let mut bench = fleet(1, 3, each_second());
     bench.options.on_failure = OnFailure::Rollback;
     bench.behaves("b", Behaviour { never_healthy: true, ..Behaviour::default() });

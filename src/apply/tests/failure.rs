@@ -1,4 +1,4 @@
-//! What a failure takes with it, and what it does not.
+//! Failures: the steps that are skipped for one, and those that are not; rollback.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn fails() -> Behaviour {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_takes_its_dependents_along_and_nobody_else() {
+async fn a_failure_skips_its_dependents_and_no_other_step() {
     let bench = Bench::new(["a", "b", "c", "d"].map(service).into(), &[]);
     bench.behaves("a", fails());
     let steps = vec![start("a", &[]), start("b", &["start:a"]), start("c", &["start:b"]), start("d", &[])];
@@ -32,44 +32,44 @@ async fn a_failure_takes_its_dependents_along_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_is_not_tried_twice_in_one_run() {
+async fn a_failed_step_is_not_tried_twice_in_one_run() {
     let bench = Bench::new(vec![service("a"), service("b")], &[]);
     bench.behaves("a", fails());
     let (second, third) = (plan(vec![start("a", &[]), start("b", &[])]), plan(vec![start("a", &[])]));
-    bench.thoughts.lock().expect("unpoisoned").extend([second, third]);
+    bench.next_plans.lock().expect("unpoisoned").extend([second, third]);
     let outcome = bench.apply(vec![start("a", &[])]).await;
     assert_eq!(bench.deeds(), ["start a", "start b"]);
     assert_eq!(outcome.failures.len(), 1);
-    assert!(outcome.last_plan.is_some_and(|plan| !plan.steps.is_empty()), "what stands in the way is told");
+    assert!(outcome.last_plan.is_some_and(|plan| !plan.steps.is_empty()), "the blocked steps are reported");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_agreed_to_is_left_and_told() {
+async fn steps_that_were_not_approved_are_not_begun_and_are_reported() {
     let mut bench = Bench::new(["a", "b", "c"].map(service).into(), &["c"]);
     bench.approved = true;
     let second = plan(vec![stop("c", &[]), start("b", &["stop:c"])]);
-    bench.thoughts.lock().expect("unpoisoned").push_back(second);
+    bench.next_plans.lock().expect("unpoisoned").push_back(second);
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!(bench.deeds(), ["start a", "start b"]);
-    let refused = outcome.refused.expect("it went no further");
-    assert_eq!(refused, "the world has changed, and the saved plan does not hold stop:c; plan again");
-    assert_eq!(outcome.last_plan.map(|plan| plan.steps.len()), Some(2), "what is left is told");
+    let refused = outcome.refused.expect("a refusal");
+    assert_eq!(refused, "the state has changed, and the saved plan does not contain stop:c; plan again");
+    assert_eq!(outcome.last_plan.map(|plan| plan.steps.len()), Some(2), "the remaining plan is reported");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_up_and_is_down_again_has_failed_and_is_not_brought_up_twice() {
+async fn a_service_that_started_and_is_down_again_has_failed_and_is_not_started_twice() {
     let bench = Bench::new(vec![service("a")], &[]);
     let mut again = start_again("a", &[]);
     again.reason.code = ReasonCode::Exited;
-    bench.thoughts.lock().expect("unpoisoned").push_back(plan(vec![again]));
+    bench.next_plans.lock().expect("unpoisoned").push_back(plan(vec![again]));
     let outcome = bench.apply(vec![start("a", &[])]).await;
     assert_eq!(bench.deeds(), ["start a"]);
-    assert_eq!(outcome.failures[0].error, "it came up, and did not stay: a test wants it");
+    assert_eq!(outcome.failures[0].error, "started, but did not stay up: a test wants it");
     assert_eq!(bench.requests.lock().expect("unpoisoned")[1].prevented.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_failure_stop_begins_nothing_more_and_lets_what_is_under_way_end() {
+async fn on_failure_stop_begins_nothing_more_and_lets_steps_under_way_end() {
     let mut bench = Bench::new(["a", "b", "c"].map(service).into(), &[]);
     bench.options.on_failure = OnFailure::Stop;
     bench.options.parallelism = 2;
@@ -81,7 +81,7 @@ async fn on_failure_stop_begins_nothing_more_and_lets_what_is_under_way_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_failure_rollback_returns_to_what_ran_before() {
+async fn on_failure_rollback_restores_the_services_that_ran_before() {
     let mut bench = Bench::new(["old", "mid", "new"].map(service).into(), &["old"]);
     bench.options.on_failure = OnFailure::Rollback;
     bench.behaves("new", Behaviour { never_healthy: true, ..Behaviour::default() });
@@ -90,11 +90,11 @@ async fn on_failure_rollback_returns_to_what_ran_before() {
     assert_eq!((bench.runs("old"), bench.runs("mid"), bench.runs("new")), (true, false, false));
     let deeds = bench.deeds();
     assert_eq!(deeds[..3], ["stop old", "start mid", "start new"]);
-    assert_eq!(deeds[5], "start old", "after both are gone: {deeds:?}");
+    assert_eq!(deeds[5], "start old", "after both have ended: {deeds:?}");
     assert_eq!(outcome.failures.len(), 1);
-    let told =
+    let planned =
         |kind: &EventKind| matches!(kind, EventKind::Planned { steps, .. } if steps.contains(&"start:old".into()));
-    assert!(bench.events().iter().any(told), "the way back is told before it is taken");
+    assert!(bench.events().iter().any(planned), "the rollback is reported before it begins");
     assert!(bench.sim.violations().is_empty());
 }
 
@@ -106,11 +106,11 @@ async fn a_rollback_has_its_own_time_when_the_run_has_none_left() {
     bench.behaves("new", loads_in(50 * SECOND));
     let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
     assert_eq!((bench.runs("old"), bench.runs("new")), (true, false));
-    assert_eq!(outcome.failures[0].error, "the run's time of 5s is over while it was under way");
+    assert_eq!(outcome.failures[0].error, "the run timed out after 5s while the step was under way");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_does_not_bring_back_what_the_manifest_has_changed() {
+async fn a_rollback_does_not_restart_a_service_whose_spec_has_changed() {
     let mut bench = Bench::new(["changed", "bad"].map(service).into(), &["changed"]);
     bench.options.on_failure = OnFailure::Rollback;
     if let Some(service) = bench.desired.services.get_mut(&"changed".into()) {
@@ -120,12 +120,12 @@ async fn a_rollback_does_not_bring_back_what_the_manifest_has_changed() {
     let steps = vec![stop("changed", &[]), start("bad", &["stop:changed"]), start_again("changed", &["start:bad"])];
     bench.apply(steps).await;
     assert!(!bench.runs("changed"));
-    let told = "changed can't be started again as it was: the manifest has another spec for it by now";
-    assert!(bench.warnings().iter().any(|warning| warning == told), "{:?}", bench.warnings());
+    let warned = "changed can't be restarted as it was: its spec in the manifest has changed";
+    assert!(bench.warnings().iter().any(|warning| warning == warned), "{:?}", bench.warnings());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_out_of_time_fails_what_it_waits_for_and_begins_nothing_more() {
+async fn a_run_that_timed_out_fails_the_steps_under_way_and_begins_nothing_more() {
     let mut bench = Bench::new(["a", "b"].map(service).into(), &[]);
     bench.options.timeout = 3 * SECOND;
     bench.behaves("a", loads_in(30 * SECOND));

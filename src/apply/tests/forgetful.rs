@@ -14,7 +14,7 @@ use crate::store::{
     RunRecord, StoreError,
 };
 
-/// A store on a full disk, which can be read unless it hides holds.
+/// A store on a full disk; of its content, only holds can be read, unless it hides them.
 pub(super) struct Forgetful {
     pub(super) hides_holds: bool,
 }
@@ -76,11 +76,11 @@ impl Journal for Forgetful {
         Self::full()
     }
 
-    async fn told_mode(&self, _: &ProjectName, _: &str) -> Result<Option<NotifiedMode>, StoreError> {
+    async fn notified_mode(&self, _: &ProjectName, _: &str) -> Result<Option<NotifiedMode>, StoreError> {
         Self::full()
     }
 
-    async fn set_told_mode(&self, _: &ProjectName, _: &str, _: Option<&ModeName>) -> Result<(), StoreError> {
+    async fn set_notified_mode(&self, _: &ProjectName, _: &str, _: Option<&ModeName>) -> Result<(), StoreError> {
         Self::full()
     }
 

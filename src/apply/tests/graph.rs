@@ -1,4 +1,4 @@
-//! Which step begins when.
+//! Order of steps: when each begins.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn no_more_steps_are_under_way_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dependent_of_a_started_one_does_not_wait_for_its_health() {
+async fn a_dependent_with_the_condition_started_does_not_wait_for_health() {
     let loading = Duration::from_secs(30);
     for (condition, early) in [(Condition::Started, true), (Condition::Healthy, false)] {
         let bench = Bench::new(vec![service("base"), depends(service("top"), "base", condition)], &[]);
@@ -60,7 +60,7 @@ async fn a_dependent_of_a_started_one_does_not_wait_for_its_health() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_is_told_at_least_every_ten_seconds_that_it_goes_on() {
+async fn a_heartbeat_is_reported_at_least_every_ten_seconds() {
     let bench = Bench::new(vec![service("slow")], &[]);
     bench.behaves("slow", loads_in(Duration::from_secs(35)));
     bench.apply(vec![start("slow", &[])]).await;
@@ -72,7 +72,7 @@ async fn somebody_is_told_at_least_every_ten_seconds_that_it_goes_on() {
 async fn a_second_plan_is_carried_out_in_the_same_run_and_a_third_that_brings_nothing_new_is_not() {
     let bench = Bench::new(vec![service("a"), service("b")], &[]);
     let more = super::bench::plan(vec![start("b", &[])]);
-    bench.thoughts.lock().expect("unpoisoned").push_back(more);
+    bench.next_plans.lock().expect("unpoisoned").push_back(more);
     let outcome = bench.apply(vec![start("a", &[])]).await;
     assert_eq!(bench.deeds(), ["start a", "start b"]);
     assert_eq!(outcome.done, 2);

@@ -30,7 +30,7 @@ fn hook(word: &str, required: bool) -> Hook {
     Hook { call: exec(word), cwd: PathBuf::from("/"), timeout: 30 * SECOND, required }
 }
 
-/// One at each point, named after it: `pre_start-a`. Those before a change are required.
+/// Service with one hook at each point, named after it: `pre_start-a`. Those before a change are required.
 pub(super) fn hooked(name: &str) -> Service {
     let one = |point: &str, required| vec![hook(&format!("{point}-{name}"), required)];
     let hooks = Hooks {
@@ -65,13 +65,13 @@ fn takes(takes: Duration) -> Reply {
 }
 
 impl Bench {
-    /// What was called, in order.
+    /// Returns the calls that were made, in order.
     pub(super) fn called(&self) -> Vec<String> {
         self.sim.calls().into_iter().map(|call| call.what).collect()
     }
 
-    /// What this notifier has taken: `a: offline to starting`.
-    pub(super) fn heard(&self, word: &str) -> Vec<String> {
+    /// Returns the changes that this notifier has accepted: `a: offline to starting`.
+    pub(super) fn received(&self, word: &str) -> Vec<String> {
         let calls: Vec<sim::RecordedCall> =
             self.sim.calls().into_iter().filter(|call| call.answered && call.what == word).collect();
         calls
@@ -90,7 +90,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recreation_calls_all_four_in_order() {
+async fn a_recreation_calls_all_four_hooks_in_order() {
     let bench = Bench::new(vec![busy(hooked("a"), None)], &["a"]);
     bench.behaves("a", Behaviour { busy_for: Some(3 * SECOND), ..loads_in(2 * SECOND) });
     let outcome = bench.apply(vec![stop("a", &[]), start_again("a", &["stop:a"])]).await;
@@ -98,12 +98,12 @@ async fn a_recreation_calls_all_four_in_order() {
     assert_eq!(bench.called(), ["pre_stop-a", "post_stop-a", "pre_start-a", "post_start-a"]);
     let calls = bench.sim.calls();
     let seconds = |number: usize| calls[number].at.duration_since(calls[0].at).as_secs();
-    assert_eq!((seconds(1), seconds(2), seconds(3)), (0, 0, 2), "the last one when it is healthy");
+    assert_eq!((seconds(1), seconds(2), seconds(3)), (0, 0, 2), "the last one once the service is healthy");
     let first = bench.time_of(|kind| matches!(kind, EventKind::Stage { stage: Stage::Hook, .. }));
-    assert!(first >= Some(3 * SECOND), "the first one when it is idle: {first:?}");
+    assert!(first >= Some(3 * SECOND), "the first one once the service is idle: {first:?}");
     let ends = |number: usize| (calls[number].payload.from, calls[number].payload.to);
     assert_eq!((ends(0), ends(3)), ((State::Online, State::Offline), (State::Offline, State::Online)));
-    assert_ne!(calls[2].payload.instance, calls[3].payload.instance, "the new one is told of when it is there");
+    assert_ne!(calls[2].payload.instance, calls[3].payload.instance, "the new instance is named once it exists");
     let stages = |step| bench.stages(step).into_iter().map(|(stage, _)| stage).collect::<Vec<_>>();
     assert_eq!(stages("stop:a"), [Stage::Drain, Stage::Hook, Stage::Stop, Stage::Release, Stage::Hook]);
     assert_eq!(stages("start:a"), [Stage::Release, Stage::Hook, Stage::Start, Stage::Health, Stage::Hook]);
@@ -114,7 +114,7 @@ async fn a_recreation_calls_all_four_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_veto_prevents_one_step_and_its_dependents_and_nobody_else() {
+async fn a_veto_prevents_one_step_and_its_dependents_and_no_other() {
     let on_a = depends(service("b"), "a", Condition::Healthy);
     let bench = Bench::new(vec![hooked("a"), on_a, hooked("c")], &[]);
     bench.sim.set_reply("pre_start-a", fails("exits 3", "looking\nno licence\n\n"));
@@ -125,7 +125,7 @@ async fn a_veto_prevents_one_step_and_its_dependents_and_nobody_else() {
     assert_eq!(failure.error, "vetoed by its pre_start hook pre_start-a, which exits 3: no licence");
     assert_eq!(failure.log, ["looking", "no licence"]);
     assert_eq!((outcome.done, outcome.skipped, outcome.failures.len()), (1, 1, 1));
-    assert_eq!(bench.called(), ["pre_start-a", "pre_start-c", "post_start-c"], "and is not asked again");
+    assert_eq!(bench.called(), ["pre_start-a", "pre_start-c", "post_start-c"], "and is not called again");
     let prevented = bench.requests.lock().expect("unpoisoned")[0].prevented.clone();
     assert_eq!(prevented.values().map(|reason| reason.code).collect::<Vec<_>>(), [ReasonCode::Vetoed]);
     assert_eq!(bench.outcomes()[0], ("pre_start-a".to_owned(), CallOutcome::Vetoed));
@@ -143,7 +143,7 @@ async fn a_vetoed_stop_leaves_it_running_and_its_deadline_vetoes_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_room_of_a_vetoed_start_is_free_for_others() {
+async fn the_memory_of_a_vetoed_start_is_free_for_others() {
     let large = |service| Service { vram: Mebibytes(60), ..service };
     let (a, b) = (large(hooked("a")), large(service("b")));
     let bench = Bench::new(vec![a, b], &[]).measured(100, &[]);
@@ -153,7 +153,7 @@ async fn the_room_of_a_vetoed_start_is_free_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn room_that_is_taken_while_a_hook_is_asked_is_missed_before_the_start() {
+async fn memory_that_is_taken_while_a_hook_runs_is_missed_before_the_start() {
     let mut bench = Bench::new(vec![Service { vram: Mebibytes(60), ..hooked("a") }], &[]).measured(100, &[]);
     bench.options.release_timeout = 5 * SECOND;
     bench.sim.set_reply("pre_start-a", takes(9 * SECOND));
@@ -166,7 +166,7 @@ async fn room_that_is_taken_while_a_hook_is_asked_is_missed_before_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_other_that_fails_stops_nothing() {
+async fn a_failed_hook_that_is_not_required_stops_nothing() {
     let mut a = hooked("a");
     a.hooks.pre_start = vec![hook("first", false), hook("second", false)];
     a.hooks.post_start = vec![hook("third", true), hook("fourth", false)];
@@ -185,7 +185,7 @@ async fn any_other_that_fails_stops_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_has_no_part_in_what_a_start_is_measured_to_take() {
+async fn the_measured_time_of_a_start_excludes_its_hooks() {
     let bench = Bench::new(vec![hooked("a")], &[]);
     bench.behaves("a", loads_in(2 * SECOND));
     for word in ["pre_start-a", "post_start-a"] {
@@ -200,7 +200,7 @@ async fn a_hook_has_no_part_in_what_a_start_is_measured_to_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_or_is_none_calls_nobody_afterwards() {
+async fn a_start_that_fails_or_is_not_needed_calls_no_hook_afterwards() {
     let bench = Bench::new(vec![hooked("a"), hooked("b"), hooked("c")], &["b", "c"]);
     bench.behaves("a", Behaviour { start_error: Some("no".to_owned()), ..Behaviour::default() });
     bench.apply(vec![start("a", &[]), start("b", &[]), wait_for("c", &[])]).await;
@@ -208,12 +208,12 @@ async fn a_start_that_fails_or_is_none_calls_nobody_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_self_that_is_brought_back_calls_nobody() {
+async fn the_restoration_of_a_previous_revision_calls_no_hook() {
     let a = Service { hooks: hooked("a").hooks, ..container("a") };
     let mut bench = Bench::new(vec![a], &[]);
     bench.apply(vec![start("a", &[])]).await;
-    let older = bench.sim.world().docker().containers.known().expect("known")[0].clone();
-    let instance = crate::runtime::docker::instance(older.id, older.name.as_str());
+    let previous = bench.sim.world().docker().containers.known().expect("known")[0].clone();
+    let instance = crate::runtime::docker::instance(previous.id, previous.name.as_str());
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
         service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
@@ -221,12 +221,12 @@ async fn an_older_self_that_is_brought_back_calls_nobody() {
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
     (stop.expect.instance, start.expect.instance) = (Some(instance.clone()), Some(instance));
     let outcome = bench.apply(vec![stop, start]).await;
-    assert!(outcome.failures[0].error.ends_with("; the older one was brought back"), "{:?}", outcome.failures);
+    assert!(outcome.failures[0].error.ends_with("; the previous revision was restored"), "{:?}", outcome.failures);
     assert_eq!(bench.called()[2..], ["pre_stop-a", "post_stop-a", "pre_start-a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_surplus_copy_calls_nobody() {
+async fn a_surplus_copy_calls_no_hook() {
     let bench = Bench::new(vec![hooked("a")], &["a"]);
     bench.sim.inject(|facts| {
         let trees = facts.processes_mut().trees.known_mut().expect("known");
@@ -242,7 +242,7 @@ async fn a_surplus_copy_calls_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_way_back_calls_them_like_any_other_way() {
+async fn a_rollback_calls_hooks_like_any_other_plan() {
     let mut bench = Bench::new(vec![hooked("a"), service("b")], &[]);
     bench.options.on_failure = OnFailure::Rollback;
     bench.behaves("b", Behaviour { start_error: Some("no".to_owned()), ..Behaviour::default() });
@@ -252,7 +252,7 @@ async fn the_way_back_calls_them_like_any_other_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interrupted_hook_has_four_seconds_and_its_step_is_not_taken() {
+async fn an_interrupted_hook_has_four_seconds_and_its_step_is_not_carried_out() {
     let bench = Bench::new(vec![hooked("a"), hooked("b")], &["a", "b"]);
     bench.sim.set_reply("pre_stop-a", takes(3 * SECOND));
     bench.sim.set_reply("pre_stop-b", takes(20 * SECOND));
@@ -269,7 +269,7 @@ async fn an_interrupted_hook_has_four_seconds_and_its_step_is_not_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_notifier_delays_nothing_and_hears_all_in_order() {
+async fn a_slow_notifier_delays_nothing_and_receives_all_in_order() {
     let mut bench = Bench::new(vec![service("a"), service("b")], &["a"]);
     bench.desired.notify = vec![notifier("slow", When::After), notifier("quick", When::After)];
     bench.sim.set_reply("slow", takes(SECOND));
@@ -277,17 +277,17 @@ async fn a_slow_notifier_delays_nothing_and_hears_all_in_order() {
     assert_eq!(outcome.done, 2);
     let ended = bench.time_of(|kind| matches!(kind, EventKind::StepDone { step, .. } if step.as_str() == "start:b"));
     assert_eq!(ended, Some(Duration::ZERO));
-    let all = bench.heard("quick");
+    let all = bench.received("quick");
     assert_eq!(all[..3], ["a: online to stopping", "a: stopping to offline", "b: registered to deploying"]);
     assert_eq!(all.len(), 6);
-    assert_eq!(bench.heard("slow"), all[..5], "for so long as it has itself at the end");
-    let left = "1 change was not told to slow (lcm.yaml:9): it did not take them within 5s of the run's end; the \
-                next run tells it";
+    assert_eq!(bench.received("slow"), all[..5], "as many as its own timeout allows at the end of the run");
+    let left = "1 notification was not delivered to slow (lcm.yaml:9): not accepted within 5s of the end of the run; \
+                the next run tries again";
     assert_eq!(bench.warnings(), [left]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_is_bounded_and_what_is_beyond_is_left_to_the_next_run() {
+async fn a_queue_is_bounded_and_the_rest_is_left_to_the_next_run() {
     let names: Vec<String> = (0..30).map(|number| format!("s{number}")).collect();
     let mut bench = Bench::new(names.iter().map(|name| service(name)).collect(), &[]);
     bench.desired.notify = vec![notifier("stuck", When::After)];
@@ -296,13 +296,13 @@ async fn a_queue_is_bounded_and_what_is_beyond_is_left_to_the_next_run() {
     assert_eq!(outcome.done, 30);
     let [left] = &bench.warnings()[..] else { panic!("{:?}", bench.warnings()) };
     let (count, rest) = left.split_once(' ').expect(left);
-    assert!(matches!(count.parse::<usize>(), Ok(119..=120)), "of 120 changes: {left}");
-    assert!(rest.ends_with("of the run's end; the next run tells it"), "{left}");
+    assert!(matches!(count.parse::<usize>(), Ok(119..=120)), "of 120 notifications: {left}");
+    assert!(rest.ends_with("of the end of the run; the next run tries again"), "{left}");
     assert_eq!(bench.store.pending(&bench.desired.project).await.expect("in memory").len().to_string(), count);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notifier_is_told_of_what_it_asked_for_before_or_after() {
+async fn a_notifier_receives_the_changes_that_it_subscribes_to_before_or_after() {
     let mut bench = Bench::new(vec![service("a"), service("b")], &["a", "b"]);
     let mut before = notifier("before", When::Before);
     before.states = [State::Offline].into();
@@ -313,22 +313,22 @@ async fn a_notifier_is_told_of_what_it_asked_for_before_or_after() {
         bench.behaves(name, Behaviour { stop_takes: 3 * SECOND, ..Behaviour::default() });
     }
     bench.apply(vec![stop("a", &[]), stop("b", &[])]).await;
-    assert_eq!(bench.heard("before"), ["a: stopping to offline", "b: stopping to offline"]);
-    assert_eq!(bench.heard("after"), ["b: stopping to offline"]);
+    assert_eq!(bench.received("before"), ["a: stopping to offline", "b: stopping to offline"]);
+    assert_eq!(bench.received("after"), ["b: stopping to offline"]);
     let calls = bench.sim.calls();
-    assert!(calls[0].at < calls[2].at, "it is told before it is down");
+    assert!(calls[0].at < calls[2].at, "notified before the service is down");
     assert_eq!(serde_json::json!(calls[0].payload)["hook"], "notify_before");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notifier_that_fails_is_written_down_and_changes_nothing() {
+async fn a_failed_notification_is_recorded_and_changes_nothing() {
     let mut bench = Bench::new(vec![service("a")], &["a"]);
     bench.desired.notify = vec![notifier("broken", When::After)];
-    bench.sim.set_reply("broken", fails("exits 1", "nobody listens"));
+    bench.sim.set_reply("broken", fails("exits 1", "connection refused"));
     let outcome = bench.apply(vec![stop("a", &[])]).await;
     assert_eq!((outcome.done, outcome.failures.len()), (1, 0));
     let calls: Vec<_> = bench.store.calls().into_iter().map(|call| (call.hook, call.output)).collect();
-    assert_eq!(calls, vec![("notify_after".to_owned(), "nobody listens".to_owned()); 2]);
+    assert_eq!(calls, vec![("notify_after".to_owned(), "connection refused".to_owned()); 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,6 +346,6 @@ async fn an_interrupted_run_leaves_its_notifiers_within_its_five_seconds() {
     assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
     assert_eq!(
         bench.warnings(),
-        ["1 change was not told to stuck (lcm.yaml:9): the run was interrupted; the next run tells it"]
+        ["1 notification was not delivered to stuck (lcm.yaml:9): the run was interrupted; the next run tries again"]
     );
 }

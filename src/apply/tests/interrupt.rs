@@ -42,13 +42,13 @@ async fn an_effect_under_way_may_end_within_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_effect_that_takes_longer_is_left_to_itself() {
+async fn an_effect_that_takes_longer_is_not_waited_for() {
     let bench = Bench::new(vec![service("a")], &["a"]);
     bench.behaves("a", Behaviour { ignores_term: true, ..Behaviour::default() });
     let (outcome, took) = interrupted(&bench, SECOND, vec![stop("a", &[])]).await;
     assert_eq!((outcome.done, outcome.skipped, took), (0, 1, 4 * SECOND));
     sleep(6 * SECOND).await;
-    assert!(!bench.runs("a"), "what was signalled ends all the same");
+    assert!(!bench.runs("a"), "the service that was signalled still ends");
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,6 +68,6 @@ async fn no_step_begins_once_the_lock_of_the_host_is_lost() {
     assert!(outcome.lock_lost && outcome.changed, "{outcome:?}");
     assert_eq!(outcome.refused.as_deref(), Some("the lock was removed"));
     assert!(outcome.failures.is_empty() && outcome.last_plan.is_none());
-    assert_eq!((outcome.done, outcome.skipped), (1, 2), "what had begun was brought to its end");
+    assert_eq!((outcome.done, outcome.skipped), (1, 2), "the step under way was completed");
     assert!(bench.runs("a") && !bench.runs("b") && !bench.runs("c"));
 }

@@ -1,4 +1,4 @@
-//! What is written down of starts, stops and memory, for later runs to expect.
+//! Measurements of starts, stops and memory, recorded for the estimates of later runs.
 
 use futures_util::FutureExt as _;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn known(bench: &Bench, service: &str) -> HistoryFact {
     known.get(&service.into()).cloned().unwrap_or_default()
 }
 
-/// A wait is seen to end at most a twentieth late.
+/// Checks a time: the end of a wait is seen at most a twentieth late.
 #[track_caller]
 fn assert_about(found_ms: Option<u64>, expected: Duration) {
     let found = Duration::from_millis(found_ms.expect("it was measured"));
@@ -33,13 +33,13 @@ async fn a_start_of_thirty_seconds_is_expected_to_take_thirty_seconds() {
     bench.behaves("a", loads_in(20 * SECOND));
     bench.behaves("b", loads_in(30 * SECOND));
     bench.apply(vec![start("a", &[]), start("b", &["start:a"])]).await;
-    // What it waited for is not its own time.
+    // The time that it waited for another is not its own.
     assert_about(known(&bench, "b").estimates.ready_ms, 30 * SECOND);
     assert_eq!(known(&bench, "b").state, Some(State::Online));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_is_measured_from_its_order_and_not_from_when_it_was_still_busy() {
+async fn the_measured_time_of_a_stop_excludes_the_drain() {
     let bench = Bench::new(vec![busy(service("a"), None)], &["a"]);
     let behaviour = Behaviour { busy_for: Some(60 * SECOND), stop_takes: 7 * SECOND, ..Behaviour::default() };
     bench.behaves("a", behaviour);
@@ -48,7 +48,7 @@ async fn a_stop_is_measured_from_its_order_and_not_from_when_it_was_still_busy()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_or_was_begun_by_others_or_took_no_time_is_not_measured() {
+async fn a_start_that_failed_or_was_begun_by_others_or_took_no_time_is_not_measured() {
     let failing = Bench::new(vec![service("a")], &[]);
     failing.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
     failing.apply(vec![start("a", &[])]).await;
@@ -66,7 +66,7 @@ async fn what_failed_or_was_begun_by_others_or_took_no_time_is_not_measured() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_surplus_copy_says_nothing_of_its_service() {
+async fn a_surplus_copy_is_not_measured_for_its_service() {
     let bench = Bench::new(vec![service("a")], &["a"]);
     bench.behaves("a", Behaviour { stop_takes: 7 * SECOND, ..Behaviour::default() });
     let surplus = Step { id: StepId::from("stop:a#1"), ..stop("a", &[]) };
@@ -85,17 +85,17 @@ fn holding(amounts: &[(&str, Option<u64>)]) -> HostCapacity {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_most_memory_that_a_run_saw_is_written_down_once() {
+async fn the_largest_memory_that_a_run_measured_is_recorded_once() {
     let bench = Bench::new(vec![service("a"), service("b")], &[]);
     bench.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
-    let looks = [
+    let readings = [
         holding(&[("a", Some(9_000)), ("b", None), ("orphan", Some(4))]),
         holding(&[("a", Some(700)), ("b", Some(0))]),
     ];
-    // One for each start to be let in, and one for each round.
-    let looks = looks.into_iter().flat_map(|look| [look.clone(), look]);
-    bench.headrooms.lock().expect("unpoisoned").extend(looks);
-    bench.thoughts.lock().expect("unpoisoned").push_back(super::bench::plan(vec![start("b", &[])]));
+    // One for the admission of each start, and one for each round.
+    let readings = readings.into_iter().flat_map(|reading| [reading.clone(), reading]);
+    bench.headrooms.lock().expect("unpoisoned").extend(readings);
+    bench.next_plans.lock().expect("unpoisoned").push_back(super::bench::plan(vec![start("b", &[])]));
     bench.apply(vec![start("a", &[])]).await;
     let measured: Vec<Measured> = bench.store.measures().iter().map(|measure| measure.what).collect();
     assert_eq!(measured, [Measured::Memory(Mebibytes(9_000))]);
@@ -104,7 +104,7 @@ async fn the_most_memory_that_a_run_saw_is_written_down_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_eviction_is_remembered_with_its_time() {
+async fn an_eviction_is_recorded_with_its_time() {
     let bench = Bench::new(vec![evictable(service("a"), 1)], &["a"]).measured(24_000, &[("a", 1)]);
     assert_eq!(bench.apply(vec![evict("a")]).await.done, 1);
     let began = "2026-01-02T03:04:05Z".parse().expect("a time");
@@ -112,7 +112,7 @@ async fn an_eviction_is_remembered_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_eviction_that_fails_is_remembered_so_that_the_next_run_stops_it_instead() {
+async fn an_eviction_that_fails_is_recorded_so_that_the_next_run_stops_the_service() {
     let bench = Bench::new(vec![evictable(service("a"), 1)], &["a"]).measured(24_000, &[("a", 9_000)]);
     bench.behaves("a", Behaviour { evict_error: Some("connection refused".to_owned()), ..Behaviour::default() });
     assert_eq!(bench.apply(vec![evict("a")]).await.failures[0].error, "connection refused");
@@ -126,14 +126,14 @@ async fn holds_that_can_not_be_read_forbid_every_step_but_those_of_down() {
     let outcome = bench.apply(vec![stop("b", &[]), start("a", &["stop:b"])]).await;
     assert_eq!((outcome.done, outcome.changed), (0, false));
     assert!(bench.runs("b") && !bench.runs("a"));
-    let unknown = "what operators hold can't be read: can't write the store lcm.db: the disk is full";
+    let unknown = "operator holds can't be read: can't write the store lcm.db: the disk is full";
     assert!(bench.warnings().iter().any(|warning| warning == unknown), "{:?}", bench.warnings());
     bench.purpose = Purpose::Down;
     assert_eq!(bench.apply(vec![stop("b", &[])]).await.done, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_is_told_once_and_stops_nothing() {
+async fn a_store_failure_is_reported_once_and_stops_nothing() {
     let mut bench = Bench::new(vec![service("a"), service("b")], &["b"]);
     bench.forgets = true;
     bench.behaves("a", loads_in(30 * SECOND));

@@ -1,4 +1,4 @@
-//! Starts are let in when their memory is measured to be there, one at a time; what keeps them out is named.
+//! Admission: starts begin one at a time, once their memory is measured to be free; a shortfall names the holders.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn is_begun(service: &'static str) -> impl Fn(&EventKind) -> bool {
     move |kind| matches!(kind, EventKind::Stage { stage: Stage::Start, service: name, .. } if name.as_str() == service)
 }
 
-/// A wait is seen to end at most a twentieth late.
+/// Checks a time: the end of a wait is seen at most a twentieth late.
 #[track_caller]
 fn assert_about(found: Option<Duration>, expected: Duration) {
     let found = found.expect("it came");
@@ -37,7 +37,7 @@ fn assert_about(found: Option<Duration>, expected: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_starts_that_would_both_fit_alone_one_is_let_in() {
+async fn of_two_starts_that_would_both_fit_alone_one_is_admitted() {
     let bench = two(15_000, 15_000);
     bench.behaves("a", loads_in(10 * SECOND));
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
@@ -48,11 +48,11 @@ async fn of_two_starts_that_would_both_fit_alone_one_is_let_in() {
     assert!(bench.runs("a") && !bench.runs("b"));
     assert_eq!(bench.sim.violations(), Vec::<String>::new());
     let waits = |kind: &EventKind| matches!(kind, EventKind::Stage { stage: Stage::Release, detail: Some(_), .. });
-    assert_eq!(bench.time_of(waits), Some(Duration::ZERO), "whoever watches knows what it waits for");
+    assert_eq!(bench.time_of(waits), Some(Duration::ZERO), "the wait is reported with its reason");
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_starts_that_fit_together_are_let_in_at_once() {
+async fn two_starts_that_fit_together_are_admitted_at_once() {
     let bench = two(12_000, 12_000);
     bench.behaves("a", loads_in(10 * SECOND));
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
@@ -60,23 +60,23 @@ async fn two_starts_that_fit_together_are_let_in_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_let_in_and_does_not_run_yet_has_its_memory_all_the_same() {
+async fn memory_is_reserved_for_an_admitted_service_that_does_not_run_yet() {
     let bench = two(15_000, 15_000);
     bench.behaves("a", Behaviour { begins_after: 20 * SECOND, ..Behaviour::default() });
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!((outcome.done, bench.runs("a"), bench.runs("b")), (1, true, false), "{:?}", outcome.failures);
-    let promised = |kind: &EventKind| match kind {
+    let reserved = |kind: &EventKind| match kind {
         EventKind::Stage { stage: Stage::Release, detail: Some(detail), .. } => {
-            detail.contains("− 15 000 promised to a")
+            detail.contains("− 15 000 reserved for a")
         }
         _ => false,
     };
-    assert!(bench.time_of(promised).is_some(), "{:?}", bench.events());
+    assert!(bench.time_of(reserved).is_some(), "{:?}", bench.events());
     assert_eq!(bench.sim.violations(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_healthy_and_loads_late_lets_no_second_in() {
+async fn no_second_start_is_admitted_beside_a_healthy_service_that_loads_late() {
     let bench = two(15_000, 15_000);
     bench.behaves("a", Behaviour { late: Some(300 * SECOND), ..Behaviour::default() });
     let outcome = bench.apply(vec![start("a", &[]), start("b", &["start:a"])]).await;
@@ -87,7 +87,7 @@ async fn what_is_healthy_and_loads_late_lets_no_second_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_elses_memory_may_be_on_its_way_out() {
+async fn foreign_memory_is_waited_for() {
     let bench = two(15_000, 1);
     bench.sim.intrude(intrusion(Duration::ZERO, 20_000, 60 * SECOND));
     let outcome = bench.apply(vec![start("a", &[])]).await;
@@ -102,20 +102,20 @@ async fn somebody_elses_memory_may_be_on_its_way_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_foreign_program_that_comes_in_the_middle_of_a_wait_is_named() {
+async fn a_foreign_program_that_starts_during_a_wait_is_named() {
     let bench = Bench::new(vec![takes(15_000, "old"), takes(15_001, "new")], &["old"]);
     let bench = bench.measured(24_000, &[("old", 15_000)]);
     bench.behaves("old", Behaviour { release_lag: 20 * SECOND, ..Behaviour::default() });
     bench.sim.intrude(intrusion(10 * SECOND, 20_000, 3600 * SECOND));
     let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
-    // It wanted more, and took what was free while the memory of the old one was still on its way back.
+    // It wanted more, and took the free memory before that of the old service was released.
     let why = "it needs 15 001 MiB; GPU 0 has 24 000 − 9 000 foreign (blender) = 15 000; waited 2m for it";
     assert_eq!((outcome.done, outcome.failures[0].error.as_str()), (1, why));
     assert_eq!(bench.sim.worst()["gpu-0"], Mebibytes(24_000));
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nobody_tells_who_holds_what_all_that_is_promised_counts() {
+async fn reservations_count_in_full_where_the_driver_does_not_measure_by_process() {
     let mut bench = Bench::new(["a", "b", "c"].map(|name| takes(8_000, name)).into(), &[]).measured(24_000, &[]);
     bench.sim.silence();
     bench.behaves("a", loads_in(600 * SECOND));
@@ -140,7 +140,7 @@ async fn where_nobody_tells_who_holds_what_all_that_is_promised_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gpu_that_is_lost_or_gone_is_not_waited_for() {
+async fn a_gpu_that_is_lost_or_no_longer_exists_is_not_waited_for() {
     let bench = two(1, 1);
     bench.sim.inject(|facts| facts.gpus.known_mut().expect("known")[0].lost = Some("it fell off the bus".to_owned()));
     let outcome = bench.apply(vec![start("a", &[])]).await;
@@ -150,7 +150,7 @@ async fn a_gpu_that_is_lost_or_gone_is_not_waited_for() {
     let gone = two(1, 1);
     gone.sim.inject(|facts| facts.gpus = Reading::Known(Vec::new()));
     let outcome = gone.apply(vec![start("a", &[])]).await;
-    assert_eq!(outcome.failures[0].error, "GPU gpu-0 is not there any more");
+    assert_eq!(outcome.failures[0].error, "GPU gpu-0 no longer exists");
     for bench in [bench, gone] {
         let failed = |kind: &EventKind| matches!(kind, EventKind::StepFailed { .. });
         assert_eq!((bench.time_of(failed), bench.runs("a")), (Some(Duration::ZERO), false));
@@ -162,14 +162,14 @@ async fn nothing_is_started_while_gpus_can_not_be_read() {
     let bench = two(1, 1);
     bench.sim.inject(|facts| facts.gpus = Reading::Unknown("NVML does not answer".to_owned()));
     let outcome = bench.apply(vec![start("a", &[])]).await;
-    let why = "whether its memory is free can't be told: NVML does not answer; waited 2m for it";
+    let why = "free GPU memory can't be read: NVML does not answer; waited 2m for it";
     assert_eq!(outcome.failures[0].error, why);
     assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::Unknown);
     assert!(!bench.runs("a"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gpu_that_can_not_be_read_is_waited_for_in_vain() {
+async fn a_gpu_that_can_not_be_read_is_waited_for_until_the_timeout() {
     for (id, why) in [
         ("gpu-0", "GPU 0 can't be used for now: it does not answer; waited 2m for it"),
         ("gpu-7", "GPU gpu-0 is not found, and GPU 7 can't be used for now: it does not answer; waited 2m for it"),
@@ -202,17 +202,17 @@ async fn an_interrupt_ends_the_wait_for_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_runs_time_ends_the_wait_for_memory() {
+async fn the_timeout_of_the_run_ends_the_wait_for_memory() {
     let mut bench = two(15_000, 1);
     bench.options.timeout = 50 * SECOND;
     bench.sim.intrude(intrusion(Duration::ZERO, 20_000, 3600 * SECOND));
     let outcome = bench.apply(vec![start("a", &[])]).await;
-    assert_eq!(outcome.failures[0].error, "the run's time of 50s is over while it was under way");
+    assert_eq!(outcome.failures[0].error, "the run timed out after 50s while the step was under way");
     assert!(!bench.runs("a"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_starting_already_is_promised_its_memory_too() {
+async fn memory_is_reserved_for_a_service_that_was_starting_already() {
     let bench = Bench::new(vec![takes(15_000, "a"), takes(15_000, "b")], &["a"]).measured(24_000, &[]);
     bench.sim.silence();
     bench.behaves("a", loads_in(20 * SECOND));
@@ -221,14 +221,14 @@ async fn one_that_was_starting_already_is_promised_its_memory_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_of_a_start_that_failed_is_promised_to_nobody() {
+async fn the_reservation_of_a_failed_start_is_dropped() {
     let bench = two(15_000, 15_000);
     bench.behaves("a", Behaviour { start_error: Some("no such device".to_owned()), ..Behaviour::default() });
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!((outcome.done, bench.runs("b")), (1, true), "{:?}", outcome.failures);
 }
 
-/// GPU 0 with an orphan on it that bears the name of service `a`.
+/// GPU 0 with an orphan on it that has the name of service `a`.
 fn orphaned(amount: u64) -> HostCapacity {
     let held = MemoryHolder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
     headroom(24_000, vec![held])
@@ -238,13 +238,13 @@ fn orphaned(amount: u64) -> HostCapacity {
 fn an_orphan_with_a_services_name_counts_beside_it() {
     let (a, b) = (takes(8_000, "a"), takes(8_000, "b"));
     let gpus = [GpuId::from("gpu-0")];
-    let line = |service, promised: &[GpuId]| {
-        let promise = |gpu: &GpuId| StartReservation {
+    let line = |service, reserved: &[GpuId]| {
+        let reservation = |gpu: &GpuId| StartReservation {
             gpus: vec![gpu.clone()],
             amount: a.vram,
             state: ReservationState::Loading,
         };
-        let reservations = promised.iter().map(|gpu| ("a".into(), promise(gpu))).collect();
+        let reservations = reserved.iter().map(|gpu| ("a".into(), reservation(gpu))).collect();
         match shortfall(
             &orphaned(18_000),
             &Need { service, gpus: &gpus, amount: service.vram, held: Mebibytes::ZERO },
@@ -255,9 +255,9 @@ fn an_orphan_with_a_services_name_counts_beside_it() {
         }
     };
     let beside = "it needs 8 000 MiB; GPU 0 has 24 000 − 18 000 orphan a";
-    assert_eq!(line(&a, &[]), format!("{beside} = 6 000"), "it is in that one's own way");
+    assert_eq!(line(&a, &[]), format!("{beside} = 6 000"), "it counts against the service of its name too");
     assert_eq!(line(&b, &[]), format!("{beside} = 6 000"));
-    assert_eq!(line(&b, &["gpu-1".into()]), format!("{beside} = 6 000"), "that service is put elsewhere, and it stays");
-    let both = format!("{beside} − 8 000 promised to a = −2 000");
-    assert_eq!(line(&b, &gpus), both, "what is promised is none of what it holds");
+    assert_eq!(line(&b, &["gpu-1".into()]), format!("{beside} = 6 000"), "the orphan stays on its GPU");
+    let both = format!("{beside} − 8 000 reserved for a = −2 000");
+    assert_eq!(line(&b, &gpus), both, "the reservation is not part of the memory that it holds");
 }

@@ -1,6 +1,7 @@
-//! Plans written by hand, carried out in a simulated world whose time is tokio's and paused: no test waits.
+//! Plans written by hand, carried out in a simulation whose time is tokio's and paused: no test waits.
 //!
-//! What the planner makes of a world is not tested here; both together are, in `tests/simulate.rs`.
+//! In: a manifest, a simulated host and the plans of the rounds. Out: assertions on effects, events, history and
+//! results. Not here: the planner; `tests/simulate.rs` has both together.
 
 mod bench;
 mod copies;

@@ -1,5 +1,5 @@
 //! Calls that a run commits itself to: recorded before the effect, made once, and settled by the next run where this one
-//! is killed or cut short.
+//! is killed or interrupted.
 
 use futures_util::FutureExt as _;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use crate::store::Journal as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Changes of a first start, as a notifier is told of them.
+/// Changes of a first start, as a notifier receives them.
 const ROUTE: [&str; 4] =
     ["a: registered to deploying", "a: deploying to deployed", "a: deployed to starting", "a: starting to online"];
 
-/// With all four hooks, none of which can prevent anything.
+/// Service with all four hooks, none of them required.
 fn lenient(name: &str) -> Service {
     let mut service = hooked(name);
     let hooks = &mut service.hooks;
@@ -41,7 +41,7 @@ fn bench(services: Vec<Service>, running: &[&str]) -> Bench {
 }
 
 impl Bench {
-    /// The real plan of the world and of what is pending.
+    /// Returns the real planner's plan for the host and the pending calls.
     async fn planned(&self) -> Plan {
         let mut facts = self.sim.observe(&self.desired).await;
         facts.pending = self.store.pending(&self.desired.project).await.expect("in memory");
@@ -53,7 +53,7 @@ impl Bench {
         self.apply_plan(self.planned().await).await
     }
 
-    /// Kills an apply after so long: nothing of it goes on.
+    /// Kills an apply after this time: nothing of it goes on.
     async fn killed_after(&self, time: Duration, plan: Plan) {
         assert!(timeout(time, self.apply_plan(plan)).await.is_err(), "it was under way");
     }
@@ -64,7 +64,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_follows_a_start_is_made_by_the_run_that_finds_it_healthy() {
+async fn calls_after_a_start_are_made_by_the_run_that_finds_the_service_healthy() {
     let bench = bench(vec![lenient("a")], &[]);
     bench.behaves("a", loads_in(6 * SECOND));
     bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
@@ -72,18 +72,18 @@ async fn what_follows_a_start_is_made_by_the_run_that_finds_it_healthy() {
     let plan = bench.planned().await;
     assert!(plan.changes && plan.steps.is_empty(), "{plan:#?}");
     let lines: Vec<&str> = plan.pending.iter().map(|line| line.message.as_str()).collect();
-    assert_eq!(lines[0], "post_start hook post_start-a: a is online, and run run-0 did not make it");
+    assert_eq!(lines[0], "post_start hook post_start-a: a is online, and run run-0 did not make the call");
     let outcome = bench.apply_plan(plan).await;
     assert!(outcome.changed && outcome.settled == 2, "{outcome:?}");
     assert_eq!(bench.called().iter().filter(|call| call.starts_with("post_start")).count(), 1);
-    assert_eq!(bench.heard("tell"), ROUTE);
+    assert_eq!(bench.received("tell"), ROUTE);
     assert_eq!((bench.pending(), bench.planned().await.is_idle()), (0, true));
     assert!(!bench.apply_planned().await.changed);
-    assert_eq!(bench.called().len(), 2 + ROUTE.len(), "nothing is made twice: {:?}", bench.called());
+    assert_eq!(bench.called().len(), 2 + ROUTE.len(), "no call is made twice: {:?}", bench.called());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_waits_for_another_runs_start_makes_what_follows_it() {
+async fn a_run_that_waits_for_the_start_of_another_run_makes_the_calls_after_it() {
     let bench = bench(vec![lenient("a")], &[]);
     bench.behaves("a", loads_in(6 * SECOND));
     bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
@@ -92,7 +92,7 @@ async fn a_run_that_waits_for_another_runs_start_makes_what_follows_it() {
     let called = bench.called();
     let hooks: Vec<&String> = called.iter().filter(|call| *call != "tell").collect();
     assert_eq!(hooks, ["pre_start-a", "post_start-a"]);
-    assert_eq!((bench.heard("tell"), bench.pending()), (ROUTE.map(Into::into).to_vec(), 0));
+    assert_eq!((bench.received("tell"), bench.pending()), (ROUTE.map(Into::into).to_vec(), 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ async fn an_acknowledged_hook_before_a_change_is_not_called_again_for_it() {
     let recorded = bench.store.pending(&bench.desired.project).await.expect("in memory");
     assert_eq!(recorded.iter().filter(|call| call.due == Due::Acknowledged).count(), 1);
     assert_eq!(recorded.iter().filter(|call| call.due == Due::Reached(State::Offline)).count(), 1);
-    // It is down, so that its end is owed. The manifest wants it up again.
+    // The service is down, so that its last hook is due. The manifest wants it to run again.
     bench.sim.set_reply("post_stop-a", Reply::default());
     let outcome = bench.apply_planned().await;
     assert!(outcome.failures.is_empty(), "{outcome:?}");
@@ -112,13 +112,13 @@ async fn an_acknowledged_hook_before_a_change_is_not_called_again_for_it() {
     assert_eq!(
         hooks,
         ["pre_stop-a", "post_stop-a", "post_stop-a", "pre_start-a", "post_start-a"],
-        "cut short, and again"
+        "interrupted, and again"
     );
     assert!(bench.planned().await.is_idle());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_veto_is_asked_for_the_change_that_is_made_whatever_an_earlier_run_was_answered() {
+async fn a_required_hook_is_called_for_every_change_even_if_it_succeeded_in_an_earlier_run() {
     let bench = bench(vec![hooked("a")], &[]);
     bench.behaves("a", Behaviour { begins_after: 20 * SECOND, ..Behaviour::default() });
     bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
@@ -130,7 +130,7 @@ async fn a_veto_is_asked_for_the_change_that_is_made_whatever_an_earlier_run_was
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_that_was_cut_short_before_its_effect_does_not_ask_twice() {
+async fn a_stop_that_was_killed_before_its_effect_does_not_call_its_hooks_twice() {
     let bench = bench(vec![lenient("a")], &["a"]);
     bench.behaves("a", crate::sim::Behaviour { stop_takes: 20 * SECOND, ..Default::default() });
     bench.killed_after(2 * SECOND, super::bench::plan(vec![stop("a", &[])])).await;
@@ -141,7 +141,7 @@ async fn a_stop_that_was_cut_short_before_its_effect_does_not_ask_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_the_manifest_has_no_more_is_dropped_and_told() {
+async fn a_hook_that_is_no_longer_in_the_manifest_is_dropped_and_reported() {
     let mut bench = bench(vec![lenient("a")], &[]);
     bench.behaves("a", loads_in(6 * SECOND));
     bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
@@ -152,7 +152,7 @@ async fn a_hook_that_the_manifest_has_no_more_is_dropped_and_told() {
     assert!(!plan.changes && plan.pending.iter().all(|line| line.status == PendingStatus::Dropped), "{plan:#?}");
     let outcome = bench.apply_plan(plan).await;
     assert!(!outcome.changed && bench.pending() == 0, "{outcome:?}");
-    assert!(bench.warnings()[0].contains("the manifest does not have it any more"), "{:?}", bench.warnings());
+    assert!(bench.warnings()[0].contains("no longer in the manifest"), "{:?}", bench.warnings());
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,15 +165,16 @@ async fn an_interrupted_run_leaves_its_notifications_to_the_next() {
     };
     let (outcome, ()) = tokio::join!(bench.apply(vec![start("a", &[])]), interrupted);
     assert_eq!(outcome.interrupted, Some(Interrupt::HungUp));
-    assert!(bench.warnings()[0].ends_with("the run was interrupted; the next run tells it"), "{:?}", bench.warnings());
+    let warnings = bench.warnings();
+    assert!(warnings[0].ends_with("the run was interrupted; the next run tries again"), "{warnings:?}");
     bench.interrupt.send_replace(None);
     bench.sim.set_reply("tell", Reply::default());
     assert!(bench.apply_planned().await.changed);
-    assert_eq!((bench.heard("tell"), bench.pending()), (ROUTE.map(Into::into).to_vec(), 0));
+    assert_eq!((bench.received("tell"), bench.pending()), (ROUTE.map(Into::into).to_vec(), 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notifier_that_never_answers_is_not_owed_for_ever() {
+async fn a_notifier_that_never_answers_is_given_up_after_some_runs() {
     let bench = bench(vec![service("a")], &[]);
     bench.sim.set_reply("tell", Reply { takes: 3_600 * SECOND, ..Reply::default() });
     bench.apply(vec![start("a", &[])]).await;
@@ -184,14 +185,14 @@ async fn a_notifier_that_never_answers_is_not_owed_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_cannot_be_written_forbids_what_would_be_forgotten() {
+async fn a_store_that_cannot_be_written_forbids_steps_with_calls_to_record() {
     let mut bench = Bench::new(vec![lenient("a"), service("b")], &[]);
     bench.forgets = true;
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!((bench.runs("a"), bench.runs("b")), (false, true));
     let why = "its hooks and notifications can't be recorded, so it was not begun: can't write the store lcm.db: the disk is full";
     assert_eq!(outcome.failures[0].error, why);
-    assert_eq!(bench.called(), Vec::<String>::new(), "nor was it asked");
+    assert_eq!(bench.called(), Vec::<String>::new(), "no hook was called either");
 
     let mut bench = Bench::new(vec![lenient("a")], &["a"]);
     (bench.forgets, bench.purpose) = (true, Purpose::Down);

@@ -1,4 +1,4 @@
-//! What a run writes down of attempts, and when.
+//! Attempts that a run records, and when.
 
 use futures_util::FutureExt as _;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn because(code: ReasonCode, mut step: Step) -> Step {
     step
 }
 
-/// Another go at something that ended by itself.
+/// Start of a service that has exited.
 fn back(service: &str) -> Step {
     because(ReasonCode::Exited, start(service, &[]))
 }
@@ -49,12 +49,12 @@ impl Bench {
     }
 
     fn plans(&self, plans: impl IntoIterator<Item = Plan>) {
-        self.thoughts.lock().expect("unpoisoned").extend(plans);
+        self.next_plans.lock().expect("unpoisoned").extend(plans);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_is_written_down_before_the_start_has_its_effect() {
+async fn an_attempt_is_recorded_before_the_start_has_its_effect() {
     for side in [Crash::Before, Crash::After] {
         let bench = Bench::new(vec![service("a")], &[]);
         bench.sim.crash_at(1, side);
@@ -65,7 +65,7 @@ async fn an_attempt_is_written_down_before_the_start_has_its_effect() {
         }
         assert_eq!(bench.count("a"), Some(1), "{side:?}");
         bench.sim.revive();
-        // What is starting by now, is that same attempt.
+        // A service that is starting by now is that same attempt.
         if side == Crash::After {
             bench.behaves("a", Behaviour { dies_after: Some(SECOND), loading: 2 * SECOND, ..Behaviour::default() });
             assert!(bench.runs("a"));
@@ -85,14 +85,14 @@ async fn one_attempt_counts_once_whether_it_fails_or_not() {
     let first = bench.attempts("b").expect("it failed");
     assert_eq!(first.spec, bench.desired.services[&"b".into()].spec.hash());
     tokio::time::sleep(SECOND).await;
-    // A start after a failure is one more, whatever it is for.
+    // A start after a failure is one more attempt, for any reason.
     bench.apply(vec![start("b", &[])]).await;
     let second = bench.attempts("b").expect("it failed");
     assert!(second.count == 2 && second.last_at > first.last_at, "{first:?} {second:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_its_own_doing_counts_for_nothing() {
+async fn failures_that_the_service_did_not_cause_are_not_counted() {
     let mut bench = Bench::new(["a", "b"].map(service).into(), &[]);
     bench.options.timeout = SECOND;
     bench.behaves("a", Behaviour { loading: 60 * SECOND, ..Behaviour::default() });
@@ -112,7 +112,7 @@ async fn a_first_start_that_fails_while_it_is_awaited_counts_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_up_and_did_not_stay_is_told_and_counted_though_its_budget_holds_it_already() {
+async fn a_service_that_did_not_stay_up_is_reported_and_counted_even_if_its_budget_is_spent() {
     let bench = Bench::new(vec![service("a"), service("b")], &[]);
     let held = |service: &str| {
         let reason = Reason { code: ReasonCode::BudgetSpent, message: "it exited with 1".to_owned(), by: None };
@@ -121,24 +121,24 @@ async fn what_came_up_and_did_not_stay_is_told_and_counted_though_its_budget_hol
     bench.plans([Plan { held: vec![held("a"), held("b")], ..plan(Vec::new()) }]);
     let outcome = bench.apply(vec![back("a")]).await;
     let errors: Vec<&str> = outcome.failures.iter().map(|failure| failure.error.as_str()).collect();
-    assert_eq!(errors, ["it came up, and did not stay: it exited with 1"]);
+    assert_eq!(errors, ["started, but did not stay up: it exited with 1"]);
     assert_eq!((bench.count("a"), bench.count("b")), (Some(1), None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_needs_room_that_does_not_come_back_has_tried() {
+async fn an_attempt_is_counted_for_the_service_whose_memory_is_not_released() {
     let bench = Bench::new(["a", "b"].map(service).into(), &["b"]).measured(100, &[("b", 60)]);
     bench.behaves("b", Behaviour { leaks: true, ..Behaviour::default() });
     let mut frees_capacity = because(ReasonCode::Preempted, stop("b", &[]));
     frees_capacity.reason.by = Some("a".to_owned());
     frees_capacity.gpus = vec!["gpu-0".into()];
     let outcome = bench.apply(vec![frees_capacity, start("a", &["stop:b"])]).await;
-    assert!(outcome.failures[0].error.contains("its room did not come back"), "{:?}", outcome.failures);
+    assert!(outcome.failures[0].error.contains("its resources were not released"), "{:?}", outcome.failures);
     assert_eq!((bench.count("a"), bench.count("b")), (Some(1), None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_well_when_it_is_stopped_is_counted_anew_and_what_is_given_up_is_not() {
+async fn the_attempts_of_a_healthy_service_are_forgotten_by_its_stop_and_those_of_a_failed_one_are_not() {
     let bench = Bench::new(["a", "b"].map(service).into(), &["a", "b"]);
     bench.tried("a", 2);
     bench.tried("b", 3);
@@ -149,7 +149,7 @@ async fn what_is_well_when_it_is_stopped_is_counted_anew_and_what_is_given_up_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_planner_counts_no_more_is_forgotten_before_anything_is_done() {
+async fn attempts_of_recovered_services_are_forgotten_before_the_first_step() {
     let bench = Bench::new(vec![service("a")], &[]);
     bench.tried("a", 3);
     bench.plans([plan(vec![back("a")]), plan(Vec::new())]);
@@ -159,7 +159,7 @@ async fn what_the_planner_counts_no_more_is_forgotten_before_anything_is_done() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_way_back_spends_the_whole_budget_of_what_failed() {
+async fn a_rollback_spends_the_whole_budget_of_a_failed_service() {
     let mut bench = Bench::new(["a", "b"].map(service).into(), &["b"]);
     bench.options.on_failure = OnFailure::Rollback;
     bench.behaves("a", fails());
@@ -174,7 +174,7 @@ async fn a_store_that_fails_stops_no_start() {
     bench.forgets = true;
     let outcome = bench.apply(vec![because(ReasonCode::Unhealthy, start_again("a", &[]))]).await;
     assert!(bench.runs("a") && outcome.failures.is_empty());
-    let told: Vec<String> =
-        bench.warnings().iter().filter_map(|told| told.split(':').next().map(str::to_owned)).collect();
-    assert_eq!(told, ["the history is not kept in this run"]);
+    let warned: Vec<String> =
+        bench.warnings().iter().filter_map(|warning| warning.split(':').next().map(str::to_owned)).collect();
+    assert_eq!(warned, ["the history is not kept in this run"]);
 }

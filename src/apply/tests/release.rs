@@ -1,4 +1,4 @@
-//! After a stop its memory is waited for; an eviction is proved by what is measured, not by its answer.
+//! Release of memory: waited for after a stop, and measured after an eviction, whose own result proves nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn old_and_new(behaviour: Behaviour) -> Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_that_comes_back_late_is_waited_for_and_its_time_is_told() {
+async fn memory_that_is_released_late_is_waited_for_and_its_time_is_reported() {
     let bench = old_and_new(Behaviour { release_lag: 20 * SECOND, stop_takes: 3 * SECOND, ..Behaviour::default() });
     let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
     assert_eq!(outcome.done, 2, "{:?}", outcome.failures);
@@ -38,10 +38,10 @@ async fn memory_that_comes_back_late_is_waited_for_and_its_time_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_that_never_comes_back_fails_the_stop_and_names_its_holder() {
+async fn memory_that_is_never_released_fails_the_stop_and_names_its_holder() {
     let bench = old_and_new(Behaviour { leaks: true, ..Behaviour::default() });
     let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
-    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
+    let why = "stopped, but its resources were not released within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
     assert_eq!(outcome.failures[0].error, why);
     assert!(!bench.runs("new"));
     assert_eq!(bench.skipped(), ["start:new: it needs stop:old, which did not succeed"]);
@@ -61,12 +61,13 @@ async fn a_gpu_that_can_not_be_read_proves_no_release_and_no_eviction() {
         (
             evicting,
             evict("a"),
-            "evicted, but after 2m what it holds can't be told: GPU 0 can't be used for now: it does not answer",
+            "evicted, but after 2m its memory can't be read: GPU 0 can't be used for now: it does not answer",
         ),
         (
             stopping,
             stop("old", &[]),
-            "stopped, but its room did not come back within 2m: who is on GPU 0 can't be told: it does not answer",
+            "stopped, but its resources were not released within 2m: the processes on GPU 0 can't be read: it does not \
+             answer",
         ),
     ] {
         let silence = async {
@@ -82,24 +83,24 @@ async fn a_gpu_that_can_not_be_read_proves_no_release_and_no_eviction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_driver_does_not_tell_how_much_an_entry_holds_it_is_an_entry_all_the_same() {
+async fn a_process_on_a_gpu_counts_even_if_its_memory_is_not_measured() {
     let bench = old_and_new(Behaviour { leaks: true, ..Behaviour::default() });
     bench.sim.silence();
     let outcome = bench.apply(vec![stop("old", &[])]).await;
-    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds memory on GPU 0";
+    let why = "stopped, but its resources were not released within 2m: pid 4711 (old) still holds memory on GPU 0";
     assert_eq!(outcome.failures[0].error, why);
 }
 
-/// The driver answers only after so long.
+/// Stops a service while the driver does not answer, until this time has passed.
 async fn stopped_while_the_driver_is_away(time: Duration, behaviour: Behaviour) -> (Bench, Vec<String>) {
     let bench = old_and_new(behaviour);
-    let mut told = Reading::Unknown("the driver is being replaced".to_owned());
-    bench.sim.inject(|facts| std::mem::swap(&mut facts.gpus, &mut told));
-    // A plan that is made meanwhile knows of no GPU.
+    let mut restored = Reading::Unknown("the driver is being replaced".to_owned());
+    bench.sim.inject(|facts| std::mem::swap(&mut facts.gpus, &mut restored));
+    // A plan that is made meanwhile has no GPU.
     let step = Step { gpus: Vec::new(), ..stop("old", &[]) };
     let comes_back = async {
         tokio::time::sleep(time).await;
-        bench.sim.inject(|facts| facts.gpus = told);
+        bench.sim.inject(|facts| facts.gpus = restored);
     };
     let (outcome, ()) = tokio::join!(bench.apply(vec![step]), comes_back);
     let failures = outcome.failures.into_iter().map(|failure| failure.error).collect();
@@ -107,11 +108,11 @@ async fn stopped_while_the_driver_is_away(time: Duration, behaviour: Behaviour) 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_board_that_never_tells_its_memory_holds_up_no_stop_where_it_tells_who_is_on_it() {
+async fn a_gpu_whose_memory_is_never_measured_delays_no_stop_if_its_processes_are_known() {
     let bench = old_and_new(Behaviour::default());
     bench.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("known")[0];
-        (gpu.used, gpu.unreadable) = (None, Some("it does not tell how much memory it has".to_owned()));
+        (gpu.used, gpu.unreadable) = (None, Some("it does not report its memory".to_owned()));
     });
     let began = tokio::time::Instant::now();
     let outcome = bench.apply(vec![stop("old", &[])]).await;
@@ -119,58 +120,58 @@ async fn a_board_that_never_tells_its_memory_holds_up_no_stop_where_it_tells_who
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_driver_names_nobody_a_stop_is_unproven_and_says_so() {
+async fn a_release_is_reported_as_not_measured_where_the_driver_names_no_process() {
     let bench = old_and_new(Behaviour::default());
     bench.sim.inject(|facts| {
-        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Foreign);
-        let nobody = GpuHolder { pid: 0, program, memory: None, owner };
-        facts.gpus.known_mut().expect("known")[0].holders = vec![nobody];
+        let (program, owner) = ("unnamed".to_owned(), ProcessOwner::Foreign);
+        let unnamed = GpuHolder { pid: 0, program, memory: None, owner };
+        facts.gpus.known_mut().expect("known")[0].holders = vec![unnamed];
     });
     let began = tokio::time::Instant::now();
     let outcome = bench.apply(vec![stop("old", &[])]).await;
     assert_eq!((outcome.done, began.elapsed() < SECOND), (1, true));
-    let why =
-        "old was stopped, and that its GPU memory came back is UNPROVEN: the driver does not name who is on GPU 0";
+    let why = "old was stopped, but the release of its GPU memory was not measured: the driver does not name the \
+               processes on GPU 0";
     assert_eq!(bench.warnings(), [why]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_is_away_for_a_moment_before_a_stop_is_asked_again() {
+async fn a_driver_that_does_not_answer_for_a_moment_before_a_stop_is_read_again() {
     let leaks = Behaviour { leaks: true, ..Behaviour::default() };
     let (bench, failures) = stopped_while_the_driver_is_away(SECOND, leaks).await;
-    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
+    let why = "stopped, but its resources were not released within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
     assert_eq!((failures, bench.warnings()), (vec![why.to_owned()], Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_before_which_the_gpus_could_not_be_read_is_unproven_and_says_so() {
+async fn a_release_is_reported_as_not_measured_where_the_gpus_could_not_be_read_before() {
     let slow = Behaviour { leaks: true, stop_takes: 10 * SECOND, ..Behaviour::default() };
     for time in [5 * SECOND, 3600 * SECOND] {
         let (bench, failures) = stopped_while_the_driver_is_away(time, slow.clone()).await;
         assert_eq!((failures, bench.runs("old")), (Vec::new(), false));
-        let why = "old was stopped, and that its GPU memory came back is UNPROVEN: the GPUs could not be read before \
-                   that: the driver is being replaced";
+        let why = "old was stopped, but the release of its GPU memory was not measured: the GPUs could not be read \
+                   before the stop: the driver is being replaced";
         assert_eq!(bench.warnings(), [why]);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_found_of_it_on_a_gpu_is_waited_for_though_nobody_could_look_before() {
+async fn processes_on_a_gpu_are_waited_for_even_if_it_could_not_be_read_before_the_stop() {
     let service = Service { ports: BTreeSet::from([8188.into()]), ..takes(15_000, "old") };
     let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
     let unread = || "the driver is being replaced".to_owned();
-    let mut told = Reading::Unknown(unread());
+    let mut restored = Reading::Unknown(unread());
     bench.sim.inject(|facts| {
-        std::mem::swap(&mut facts.gpus, &mut told);
+        std::mem::swap(&mut facts.gpus, &mut restored);
         facts.listeners = Reading::Unknown(unread());
     });
     let comes_back = async {
         // It has ended by then, and its ports are still looked after.
         tokio::time::sleep(10 * SECOND).await;
-        bench.sim.inject(|facts| (facts.gpus, facts.listeners) = (told, Reading::NotAsked));
+        bench.sim.inject(|facts| (facts.gpus, facts.listeners) = (restored, Reading::NotAsked));
     };
     let (outcome, ()) = tokio::join!(bench.apply(vec![stop("old", &[])]), comes_back);
-    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
+    let why = "stopped, but its resources were not released within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
     assert_eq!(outcome.failures.iter().map(|failure| failure.error.as_str()).collect::<Vec<_>>(), [why]);
 }
 
@@ -180,7 +181,7 @@ async fn ports_that_cannot_be_looked_at_are_not_free() {
     let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
     bench.sim.inject(|facts| facts.listeners = Reading::Unknown("no permission".to_owned()));
     let outcome = bench.apply(vec![stop("old", &[])]).await;
-    let why = "stopped, but its room did not come back within 2m: whether its ports are free can't be told: ";
+    let why = "stopped, but its resources were not released within 2m: its ports can't be read: ";
     assert!(outcome.failures[0].error.starts_with(why), "{:?}", outcome.failures);
 }
 
@@ -227,7 +228,7 @@ fn evicting(behaviour: Behaviour) -> Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_eviction_is_done_when_no_more_is_measured_than_it_may_keep() {
+async fn an_eviction_is_done_when_no_more_is_measured_than_the_service_may_keep() {
     let bench = evicting(Behaviour { release_lag: 7 * SECOND, ..Behaviour::default() });
     let outcome = bench.apply(vec![evict("a")]).await;
     assert_eq!((outcome.done, bench.runs("a")), (1, true), "{:?}", outcome.failures);
@@ -237,7 +238,7 @@ async fn an_eviction_is_done_when_no_more_is_measured_than_it_may_keep() {
     assert_eq!(bench.sim.world().gpus.known().expect("known")[0].used, Some(Mebibytes(1_024)));
 }
 
-/// A mode wants `b`; `a`, which may go on running, holds so little that it could be evicted.
+/// Bench whose mode wants `b`; `a`, which may go on running, holds little enough to look evicted.
 fn beside_a_little(behaviour: Behaviour) -> Bench {
     let services = vec![evictable(takes(18_000, "a"), 1_024), takes(15_000, "b")];
     let mut bench = Bench::new(services, &["a"]).measured(24_000, &[("a", 600)]);
@@ -255,7 +256,7 @@ fn beside_a_little(behaviour: Behaviour) -> Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_let_in_beside_one_that_looks_evicted_and_does_not_answer() {
+async fn no_start_is_admitted_beside_a_service_that_looks_evicted_and_does_not_answer() {
     let bench = beside_a_little(Behaviour { never_healthy: true, ..Behaviour::default() });
     let outcome = bench.apply(vec![start("b", &[])]).await;
     let why = "it needs 15 000 MiB; GPU 0 has 24 000 − 18 000 a (priority 0) = 6 000; waited 2m for it";
@@ -267,51 +268,51 @@ async fn nothing_is_let_in_beside_one_that_looks_evicted_and_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_eviction_that_frees_too_little_fails_and_says_by_how_much() {
+async fn an_eviction_that_frees_too_little_fails_and_reports_by_how_much() {
     let bench = evicting(Behaviour { evicts_to: Some(Mebibytes(2_000)), ..Behaviour::default() });
     let outcome = bench.apply(vec![evict("a")]).await;
     let why = "evicted, but after 2m it still holds 2 000 MiB on GPU 0, 976 MiB more than it may keep";
     assert_eq!(outcome.failures[0].error, why);
     assert!(bench.runs("a"));
 
-    let refused = evicting(Behaviour { evict_error: Some("it would not".to_owned()), ..Behaviour::default() });
-    assert_eq!(refused.apply(vec![evict("a")]).await.failures[0].error, "it would not");
+    let refused = evicting(Behaviour { evict_error: Some("refused".to_owned()), ..Behaviour::default() });
+    assert_eq!(refused.apply(vec![evict("a")]).await.failures[0].error, "refused");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_eviction_that_nobody_measures_is_not_believed() {
+async fn an_eviction_that_is_not_measured_fails() {
     let bench = evicting(Behaviour::default());
     bench.sim.silence();
     let beside_others = evicting(Behaviour::default());
     beside_others.sim.inject(|facts| {
         let gpu = &mut facts.gpus.known_mut().expect("known")[0];
-        let (program, owner) = ("somebody".to_owned(), ProcessOwner::Foreign);
+        let (program, owner) = ("unnamed".to_owned(), ProcessOwner::Foreign);
         gpu.holders.push(GpuHolder { pid: 0, program, memory: None, owner });
     });
     for bench in [bench, beside_others] {
         let outcome = bench.apply(vec![evict("a")]).await;
-        assert_eq!(outcome.failures[0].error, "evicted, but after 2m nobody tells what it holds on GPU 0");
+        assert_eq!(outcome.failures[0].error, "evicted, but after 2m its memory on GPU 0 is not measured");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_ended_needs_no_eviction() {
+async fn a_service_that_has_ended_needs_no_eviction() {
     let bench = evicting(Behaviour::default());
     bench.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
     let outcome = bench.apply(vec![evict("a")]).await;
     assert!(bench.deeds().is_empty() && outcome.failures.is_empty() && !outcome.changed);
 }
 
-/// A container that ran, and a newer one in its place that never gets well.
-async fn with_older(behaviour: Behaviour) -> (Bench, String) {
+/// Recreates a container as one that does not become healthy. Returns the bench and the error.
+async fn recreated(behaviour: Behaviour) -> (Bench, String) {
     let bench = Bench::new(vec![Service { vram: Mebibytes(15_000), ..container("a") }], &[]);
     let mut bench = bench.measured(24_000, &[]);
     bench.apply(vec![start("a", &[])]).await;
-    let older = bench.sim.world().docker().containers.known().expect("known")[0].clone();
+    let previous = bench.sim.world().docker().containers.known().expect("known")[0].clone();
     bench.desired.services.get_mut(&"a".into()).expect("there").spec =
         Spec::plain(serde_json::json!({ "command": "newer" }));
     bench.behaves("a", behaviour);
-    let instance = crate::runtime::docker::instance(older.id, older.name.as_str());
+    let instance = crate::runtime::docker::instance(previous.id, previous.name.as_str());
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
     stop.expect.instance = Some(instance.clone());
     stop.vram_mib = Mebibytes(15_000);
@@ -322,10 +323,10 @@ async fn with_older(behaviour: Behaviour) -> (Bench, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_one_comes_back_when_the_newer_ones_memory_has() {
+async fn a_previous_revision_is_restored_once_the_memory_of_the_newer_one_is_free() {
     let lags = Behaviour { never_healthy: true, release_lag: 5 * SECOND, ..Behaviour::default() };
-    let (bench, error) = with_older(lags).await;
-    assert!(error.ends_with("; the older one was brought back"), "{error}");
+    let (bench, error) = recreated(lags).await;
+    assert!(error.ends_with("; the previous revision was restored"), "{error}");
     assert!(bench.runs("a"));
     assert_eq!(bench.states("a").last(), Some(&State::Starting));
     assert_eq!(bench.sim.violations(), Vec::<String>::new());

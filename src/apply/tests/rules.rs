@@ -1,4 +1,4 @@
-//! Rules by the clock of the run: what a plan was free to do, and is not any more.
+//! Rules by the clock of the run: steps that were allowed when the plan was made, and are not any more.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::model::lifecycle::State;
 use crate::model::rules::{Hours, Rule, Rules};
 use crate::sim::Behaviour;
 
-/// From ten seconds after the world began, for an hour; or always.
+/// Rules that deny a state for an hour, from ten seconds after the begin of the simulation; or always.
 fn deny(to: State, always: bool) -> Rules {
     let hours = Hours { from: time(3, 4, 15, 0), until: time(4, 4, 15, 0), days: BTreeSet::new(), zone: TimeZone::UTC };
     let rule = Rule {
@@ -35,8 +35,8 @@ async fn a_step_that_is_forbidden_when_it_would_begin_is_stale() {
         let outcome = bench.apply(vec![step.clone()]).await;
         assert_eq!((outcome.done, bench.runs("a")), (0, !running.is_empty()));
         let from = step.route[step.route.len() - 3];
-        let told = format!("{}: stale: the rule at lcm.yaml:7 forbids {from} to {to}; it is planned anew", step.id);
-        assert_eq!(bench.skipped(), [told]);
+        let skipped = format!("{}: stale: the rule at lcm.yaml:7 forbids {from} to {to}; planning again", step.id);
+        assert_eq!(bench.skipped(), [skipped]);
         assert!(bench.states("a").is_empty() && bench.deeds().is_empty(), "{:?}", bench.deeds());
     }
 }
@@ -55,7 +55,7 @@ async fn hours_that_begin_while_a_stop_waits_forbid_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_begun_is_gone_through_with_and_a_failure_asks_no_rule() {
+async fn a_step_that_has_begun_is_completed_and_a_failure_needs_no_permission() {
     let mut bench = Bench::new(vec![service("a")], &["a"]);
     bench.desired.rules = deny(State::Offline, false);
     bench.behaves("a", Behaviour { stop_takes: Duration::from_secs(15), ..Behaviour::default() });

@@ -1,4 +1,4 @@
-//! State changes that lcm did not make, and that every observation finds.
+//! State changes that lcm did not make, found by every observation.
 
 use futures_util::FutureExt as _;
 
@@ -14,31 +14,31 @@ fn last(bench: &Bench, service: &str) -> Option<State> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_look_finds_otherwise_is_written_down_once() {
+async fn an_observed_change_is_recorded_once() {
     let bench = Bench::new(vec![service("a"), service("b"), service("c")], &["a", "b"]);
     bench.apply(vec![stop("b", &[])]).await;
     let found = [(State::Registered, State::Online, "its health probe passes".to_owned())];
     assert_eq!(bench.sightings("a"), found, "it ran before there was a history");
-    assert_eq!(bench.sightings("c"), [], "it is not there, and never was");
+    assert_eq!(bench.sightings("c"), [], "it never existed");
 
     bench.apply(vec![start("c", &[])]).await;
-    assert_eq!(bench.sightings("a"), found, "nothing new is seen");
+    assert_eq!(bench.sightings("a"), found, "nothing has changed");
     assert_eq!(last(&bench, "c"), Some(State::Online));
-    assert_eq!(bench.sightings("c"), [], "what was made is not seen as well");
+    assert_eq!(bench.sightings("c"), [], "a change by lcm is not recorded as observed too");
 
     bench.sim.inject(|facts| {
         let trees = facts.processes_mut().trees.known_mut().expect("known");
         trees.retain(|tree| tree.marks.service.as_str() != "a");
     });
     bench.apply(vec![stop("c", &[])]).await;
-    assert_eq!(bench.sightings("a").last().map(|(from, ..)| *from), Some(State::Online), "somebody took it away");
+    assert_eq!(bench.sightings("a").last().map(|(from, ..)| *from), Some(State::Online), "it was removed from outside");
     assert_eq!(bench.sightings("a").len(), 2);
     let made: Vec<State> = bench.states("a");
     assert_eq!(made, [], "lcm did nothing to it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_what_cannot_be_looked_at_nothing_is_written_down() {
+async fn nothing_is_recorded_of_a_service_that_cannot_be_observed() {
     let bench = Bench::new(vec![service("a"), service("b")], &["a", "b"]);
     bench.apply(vec![stop("b", &[])]).await;
     let before = bench.store.transitions().len();

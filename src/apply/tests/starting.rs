@@ -1,4 +1,4 @@
-//! Starts: how health is waited for, and what counts.
+//! Starts: the wait for health, and the readings that count.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn starts(service: Service, behaviour: Behaviour) -> (RunResult, Bench, Du
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_counts_at_once_and_every_state_on_the_way_is_written_down() {
+async fn a_success_counts_at_once_and_every_state_of_the_route_is_recorded() {
     let (outcome, bench, took) = starts(service("a"), Behaviour::default()).await;
     assert!(outcome.failures.is_empty() && took.is_zero(), "{took:?}");
     assert_eq!(bench.states("a"), [State::Deploying, State::Deployed, State::Starting, State::Online]);
@@ -66,11 +66,11 @@ async fn the_timeout_begins_after_the_warm_time() {
     assert_eq!(took, 40 * SECOND);
     assert_eq!(outcome.failures[0].error, "not healthy after 40s: it answers 503");
     assert_eq!(bench.states("a").last(), Some(&State::Timeout));
-    assert!(bench.runs("a"), "it is left for whoever wants to look at it");
+    assert!(bench.runs("a"), "it is left running for inspection");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_dies_while_it_loads_fails_at_once_with_its_last_words_and_without_its_secrets() {
+async fn a_service_that_dies_while_it_loads_fails_at_once_with_its_log_and_without_its_secrets() {
     let log = (0..20).map(|line| format!("{line}: token hf_secret is wrong")).collect();
     let dies = Behaviour { loading: 20 * SECOND, dies_while_loading: true, log, ..Behaviour::default() };
     let mut bench = Bench::new(vec![service("a")], &[]);
@@ -87,7 +87,7 @@ async fn one_that_dies_while_it_loads_fails_at_once_with_its_last_words_and_with
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_whose_first_process_dies_is_in_error_while_others_are_left() {
+async fn a_service_whose_first_process_dies_is_in_error_while_others_are_left() {
     let dies =
         Behaviour { loading: 20 * SECOND, dies_while_loading: true, leaves_children: true, ..Behaviour::default() };
     let (_, bench, _) = starts(service("a"), dies).await;
@@ -109,7 +109,7 @@ async fn more_than_one_success_and_a_stable_time_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_starting_already_is_only_waited_for() {
+async fn a_service_that_is_starting_already_is_only_waited_for() {
     let bench = Bench::new(vec![service("a")], &["a"]);
     bench.behaves("a", loads_in(3 * SECOND));
     let outcome = bench.apply(vec![wait_for("a", &[])]).await;
@@ -119,7 +119,7 @@ async fn what_is_starting_already_is_only_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_started_meanwhile_as_wanted_is_not_started_again() {
+async fn a_service_that_another_actor_started_as_wanted_is_not_started_again() {
     let bench = Bench::new(vec![service("a")], &["a"]);
     bench.apply(vec![start("a", &[])]).await;
     assert!(bench.deeds().is_empty());
@@ -128,7 +128,7 @@ async fn what_somebody_started_meanwhile_as_wanted_is_not_started_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
+async fn a_port_held_by_a_foreign_process_fails_the_start_at_once_and_names_the_process() {
     let mut needy = service("a");
     needy.ports.insert(8188.into());
     let bench = Bench::new(vec![needy], &[]);
@@ -141,22 +141,22 @@ async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
     };
     bench.sim.inject(|facts| facts.listeners.known_mut().expect("known").push(listener));
     let outcome = bench.apply(vec![start("a", &[])]).await;
-    assert_eq!(outcome.failures[0].error, "port 8188 by python3 (pid 4711) is held");
+    assert_eq!(outcome.failures[0].error, "port in use: 8188 by python3 (pid 4711)");
     assert!(bench.deeds().is_empty() && bench.sim.violations().is_empty());
     assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented.len(), 1);
 }
 
-/// A container that runs, and a manifest that wants another made in its place.
-async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (RunResult, Bench) {
+/// Recreates a running container with another spec.
+async fn recreated(behaviour: Behaviour, on_failure: OnFailure) -> (RunResult, Bench) {
     let mut bench = Bench::new(vec![container("a")], &[]);
     bench.options.on_failure = on_failure;
     bench.apply(vec![start("a", &[])]).await;
-    let older = bench.sim.world().docker().containers.known().expect("known")[0].clone();
+    let previous = bench.sim.world().docker().containers.known().expect("known")[0].clone();
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
         service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
     bench.behaves("a", behaviour);
-    let instance = crate::runtime::docker::instance(older.id, older.name.as_str());
+    let instance = crate::runtime::docker::instance(previous.id, previous.name.as_str());
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
     stop.expect.instance = Some(instance.clone());
     start.expect.instance = Some(instance);
@@ -165,28 +165,28 @@ async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (RunResult, 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_container_is_removed_when_the_newer_one_is_well() {
-    let (outcome, bench) = with_older(loads_in(SECOND), OnFailure::Continue).await;
+async fn the_previous_container_is_removed_once_the_newer_one_is_healthy() {
+    let (outcome, bench) = recreated(loads_in(SECOND), OnFailure::Continue).await;
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert_eq!(bench.deeds()[2..], ["stop a", "putaside a", "create a", "start a", "remove a"]);
     assert_eq!(bench.sim.world().docker().containers.known().map(Vec::len), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_container_runs_again_when_the_newer_one_does_not_come_up() {
+async fn the_previous_container_runs_again_if_the_newer_one_does_not_start() {
     let refused = Behaviour { start_error: Some("no such device".to_owned()), ..Behaviour::default() };
     let never = Behaviour { never_healthy: true, ..Behaviour::default() };
-    // A way back finds nothing left to do.
+    // A rollback finds nothing left to do.
     for (behaviour, on_failure) in [
         (refused.clone(), OnFailure::Continue),
         (never.clone(), OnFailure::Continue),
         (refused, OnFailure::Rollback),
         (never, OnFailure::Rollback),
     ] {
-        let (outcome, bench) = with_older(behaviour, on_failure).await;
+        let (outcome, bench) = recreated(behaviour, on_failure).await;
         let error = &outcome.failures[0].error;
-        assert!(error.ends_with("; the older one was brought back"), "{error}");
-        assert_eq!(bench.warnings(), ["a: the older one was brought back, since the new one did not come up"]);
+        assert!(error.ends_with("; the previous revision was restored"), "{error}");
+        assert_eq!(bench.warnings(), ["a: the previous revision was restored, because the new one did not start"]);
         let containers = bench.sim.world().docker().containers.known().cloned().expect("known");
         assert_eq!(containers.len(), 1);
         assert_ne!(containers[0].marks.as_ref().map(|marks| marks.spec.clone()), None);
@@ -198,7 +198,7 @@ async fn an_older_container_runs_again_when_the_newer_one_does_not_come_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_not_be_prepared_stops_nothing() {
+async fn a_failed_preparation_stops_nothing() {
     let bench = Bench::new(vec![service("old"), service("new")], &["old"]);
     bench
         .behaves("new", Behaviour { prepare_error: Some("image new is not there".to_owned()), ..Behaviour::default() });

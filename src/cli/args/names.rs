@@ -1,4 +1,4 @@
-//! Names on the command line that the manifest does not have: never skipped in silence.
+//! Names on the command line that the manifest does not have: always an error, never ignored.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -7,10 +7,10 @@ use strsim::osa_distance;
 
 use crate::cli::stop::{Code, EarlyExit};
 
-/// Further off than this, a name was not meant.
+/// Maximum edit distance of a suggested name.
 const DISTANCE_MAX: usize = 3;
 
-/// Refuses what is not among the known names. `what` is the word for one of them.
+/// Refuses names that are not among the known ones. `what` is the noun for one of them.
 pub(crate) fn check<N: Ord + Display>(
     what: &str,
     given: impl IntoIterator<Item = N>,
@@ -25,7 +25,7 @@ pub(crate) fn check<N: Ord + Display>(
     Ok(())
 }
 
-/// Refusal of a name that is not among the known ones.
+/// Returns the refusal of a name that is not among the known ones.
 pub(crate) fn unknown_name<'a, N: Display + 'a>(
     what: &str,
     name: &N,
@@ -39,19 +39,19 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
     if known.is_empty() {
         return format!("the manifest has no {what} named {name}: it has no {what} at all");
     }
-    let meant = meant(name, known.iter().map(String::as_str));
-    let meant = meant.map(|candidate| format!("did you mean {candidate}? ")).unwrap_or_default();
-    format!("the manifest has no {what} named {name}; {meant}it has {}", known.join(", "))
+    let suggestion = suggestion(name, known.iter().map(String::as_str));
+    let suggestion = suggestion.map(|candidate| format!("did you mean {candidate}? ")).unwrap_or_default();
+    format!("the manifest has no {what} named {name}; {suggestion}it has {}", known.join(", "))
 }
 
-/// A code that no page explains.
+/// Returns the refusal of a code without a page.
 pub(crate) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> EarlyExit {
-    let meant = meant(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-    EarlyExit::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
+    let suggestion = suggestion(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+    EarlyExit::refused(Code::UnknownName, format!("there is no code {code}; {suggestion}`lcm explain` lists all"))
 }
 
-/// The nearest of the known names, where one is near enough.
-fn meant<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// Returns the nearest of the known names within [`DISTANCE_MAX`].
+fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let nearest = known.into_iter().map(|candidate| (osa_distance(name, candidate), candidate)).min();
     let near = nearest.filter(|(distance, _)| *distance <= DISTANCE_MAX && *distance < name.chars().count());
     near.map(|(_, candidate)| candidate)
@@ -62,7 +62,7 @@ mod tests {
     use super::{check, unknown};
 
     #[test]
-    fn what_was_meant_is_offered() {
+    fn the_nearest_name_is_suggested() {
         let known = ["comfyui".to_owned(), "ollama".to_owned()];
         assert_eq!(
             unknown("service", "olama", &known),

@@ -2,7 +2,7 @@
 
 use crate::model::lifecycle::State;
 
-/// Reads one, for clap.
+/// Parses a lifecycle state, for clap.
 pub(crate) fn state(word: &str) -> Result<State, String> {
     let found = State::ALL.into_iter().find(|state| state.as_str() == word);
     found.ok_or_else(|| {

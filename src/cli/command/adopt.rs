@@ -14,18 +14,18 @@ use crate::model::names::ServiceName;
 use crate::reconcile::lock;
 use crate::runtime::DriverError;
 
-/// Take over a process that somebody else started, as this service
+/// Adopt a running process as a service
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Service that it is
+    /// Service that the process becomes
     service: ServiceName,
-    /// Process to take over, with all that it started
+    /// Process to adopt, with its descendants
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
     pid: i32,
     /// Manifest to read
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// Longest wait for another lcm to finish
+    /// Maximum wait for another lcm to finish
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
     lock_timeout: Duration,
     /// Show what would be done, and change nothing
@@ -43,7 +43,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
         let advice = "name the container in the manifest with `docker: { container: .. }`";
         return Err(EarlyExit::refused(
             Code::Adopt,
-            format!("{service} is a container, so no process can be adopted as it: {advice}"),
+            format!("{service} is a container, so no process can be adopted as {service}: {advice}"),
         ));
     }
     let refused = |error: DriverError| EarlyExit::refused(Code::Adopt, desired.masker().mask(&error.to_string()));
@@ -52,13 +52,10 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
         session.note(&format!("process {} ({}) can be adopted as {service}; {DRY_RUN}", process.pid, process.program));
         return Ok(Exit::Done);
     }
-    // What it changes is what a running apply looks at.
+    // A running apply reads what an adoption changes.
     let _lock = lock::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
     opened.own(session)?;
     let adopted = wire::adopt(desired, &session.environment, service, args.pid).map_err(refused)?;
-    session.note(&format!(
-        "{service} is process {} ({}) from now on, with all that it started",
-        adopted.pid, adopted.program
-    ));
+    session.note(&format!("{service}: adopted process {} ({}) with its descendants", adopted.pid, adopted.program));
     Ok(Exit::Done)
 }

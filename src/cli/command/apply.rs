@@ -11,7 +11,7 @@ use crate::cli::terminal::session::Session;
 use crate::model::plan::Purpose;
 use crate::reconcile::owner::OwnerAccess;
 
-/// Make it so: stop and start what the plan says, in its order
+/// Plan, then stop and start services in the order of the plan
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -20,10 +20,10 @@ pub(crate) struct Args {
     planning: PlanningArgs,
     #[command(flatten)]
     execution: ExecutionArgs,
-    /// Carry out this saved plan, if planning again now gives the same
+    /// Apply this saved plan, if planning again now gives the same one
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// Become the project's owner on this host: root from another user, and the owner from another folder
+    /// Become the project's owner on this host: as root from another user, as the owner from another folder
     #[arg(long)]
     take_over: bool,
 }

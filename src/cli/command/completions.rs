@@ -1,8 +1,8 @@
-//! `lcm completions`: a script for a shell, and what that script asks lcm for at each Tab.
+//! `lcm completions`: a completion script for a shell, and the candidates that the script requests at each Tab.
 //!
-//! Names of services, modes and goals come from the manifest that the line so far names, without `-m` and the like from
-//! `lcm.yaml`. Nothing but the manifest is read, and where it is broken, nothing is offered and nothing is said: a
-//! prompt is no place for errors.
+//! Names of services, modes and goals come from the manifest that the line so far names, or from `lcm.yaml` where it
+//! names none. Only the manifest is read; a broken one gives no candidates and no message: a prompt is no place for
+//! errors.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -27,11 +27,11 @@ use crate::reconcile::wire;
 use crate::report::output::Output;
 use crate::report::print;
 
-/// Names the shell that asks. Where somebody left it in the environment, it means nothing: see [`answer`].
+/// Variable that names the requesting shell. Left in the environment alone it has no effect: see [`answer`].
 const VARIABLE: &str = "LCM_COMPLETE";
 
-/// Letters of a description: a shell shows one line for each candidate.
-const SAID_MAX: usize = 200;
+/// Maximum length of a description, in characters: a shell shows one line for each candidate.
+const DESCRIPTION_MAX: usize = 200;
 
 /// Print a script that completes commands, options and names
 ///
@@ -39,7 +39,7 @@ const SAID_MAX: usize = 200;
 /// fish: `lcm completions fish > ~/.config/fish/completions/lcm.fish`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Shell that it is for
+    /// Shell to print the script for
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
 }
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, EarlyExit> {
     Ok(Exit::Done)
 }
 
-/// Answers a script, where it was one that asked: all of them call `lcm -- …`, which is no command of anybody else's.
+/// Prints candidates, where a completion script made the call: each script calls `lcm -- …`, which is no other command.
 pub(crate) fn answer(command: impl FnOnce() -> Command) -> Option<Exit> {
     std::env::args_os().nth(1).filter(|word| word == "--")?;
     let shell = std::env::var(VARIABLE).ok().and_then(|shell| Shell::from_str(&shell, false).ok())?;
@@ -87,20 +87,20 @@ pub(crate) fn answer(command: impl FnOnce() -> Command) -> Option<Exit> {
     Some(Exit::Done)
 }
 
-/// The word at the cursor. Of a shell that does not tell which it is, it is the last one.
+/// Returns the argument at the cursor; the last one where the shell does not report its index.
 fn current(line: &[String]) -> &str {
-    let told = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse::<usize>().ok());
-    let word = told.map_or_else(|| line.last(), |index| line.get(index));
+    let index = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse::<usize>().ok());
+    let word = index.map_or_else(|| line.last(), |index| line.get(index));
     word.map_or("", String::as_str)
 }
 
-/// Whoever looks for a name is not shown a dozen options beside it; they are offered where there is no name.
+/// Hides an option where a name is completed: a dozen options would stand beside it.
 fn without_options(arg: Arg) -> Arg {
     let is_option = !arg.is_positional();
     arg.hide(is_option)
 }
 
-/// As it was called, so that a script from a build folder asks that build; by its name alone from the PATH.
+/// Returns the program for the script to call: an absolute path for a build in a folder, `lcm` for one on the PATH.
 fn program() -> String {
     let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let is_path = called.components().count() > 1;
@@ -108,7 +108,7 @@ fn program() -> String {
     path.display().to_string()
 }
 
-/// The manifest that a line names so far.
+/// Returns the manifest that a line names so far.
 fn manifest_of(line: &[String]) -> PathBuf {
     let mut named = None;
     for (place, word) in line.iter().enumerate().skip(1) {
@@ -121,7 +121,7 @@ fn manifest_of(line: &[String]) -> PathBuf {
         if let Some(value) = value {
             return PathBuf::from(value);
         }
-        // What follows another option is that one's: a world, a file to write to.
+        // A word after another option is its value: a snapshot, an output file.
         if !before.starts_with('-')
             && !word.starts_with('-')
             && manifest_args::is_file(word)
@@ -133,7 +133,7 @@ fn manifest_of(line: &[String]) -> PathBuf {
     named.unwrap_or_else(|| PathBuf::from(manifest_args::MANIFEST))
 }
 
-/// Each value's candidates go by what it is called in the help, so that a new command has them too.
+/// Adds candidates to each value by its name in the help, so that a new command has them too.
 fn with_names(command: Command, manifest: &Path) -> Command {
     let manifest = manifest.to_owned();
     let with = move |arg: Arg| {
@@ -161,13 +161,13 @@ fn with_names(command: Command, manifest: &Path) -> Command {
     command.mut_subcommands(move |subcommand| subcommand.mut_args(&with))
 }
 
-/// Files that may be one, and folders on the way to them.
+/// Completes YAML files, and the folders that lead to them.
 fn manifests() -> PathCompleter {
     PathCompleter::any()
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
 }
 
-/// With what is said of each, where something is.
+/// Candidates, with their descriptions where there are any.
 type Candidates = BTreeMap<String, Option<String>>;
 
 fn services(desired: &Desired) -> Candidates {
@@ -190,7 +190,7 @@ fn states() -> Candidates {
     State::ALL.into_iter().map(|state| (state.to_string(), Some(state.meaning().to_owned()))).collect()
 }
 
-/// By their last words: a shell takes a colon for the end of one.
+/// Returns codes by their last words: a shell splits words at a colon.
 fn codes() -> Candidates {
     pages::last_words().map(|code| (code.to_owned(), None)).collect()
 }
@@ -198,13 +198,13 @@ fn codes() -> Candidates {
 fn candidates(names: &Candidates, current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let fitting = names.iter().filter(|(name, _)| name.starts_with(current.as_ref()));
-    // A shell takes each line for a candidate, and what is said of one for the rest of its line.
-    let said = |said: &String| harmless::short(said, SAID_MAX).into();
-    fitting.map(|(name, about)| CompletionCandidate::new(name).help(about.as_ref().map(said))).collect()
+    // A shell takes each line for a candidate, and a description for the rest of its line.
+    let short = |description: &String| harmless::short(description, DESCRIPTION_MAX).into();
+    fitting.map(|(name, about)| CompletionCandidate::new(name).help(about.as_ref().map(short))).collect()
 }
 
 fn load(manifest: &Path) -> Option<Desired> {
-    // At a Tab, standard input is the shell's.
+    // At a Tab, standard input belongs to the shell.
     if named::is_stream(manifest) {
         return None;
     }

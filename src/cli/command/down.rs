@@ -10,7 +10,8 @@ use crate::model::plan::Purpose;
 
 /// Stop everything, and remove the containers that lcm created
 ///
-/// All of the project, orphans too; containers that it only names are left stopped, and volumes stay.
+/// Covers the whole project, orphans included. Containers that the manifest only names are stopped but not removed, and
+/// volumes stay.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

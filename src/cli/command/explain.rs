@@ -7,10 +7,10 @@ use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::report::output::Output;
 
-/// Explain a code that a message bears, with what to do about it
+/// Explain the code of a message, and what to do about it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Code to explain, whole or its last word; without one all are listed
+    /// Code to explain, whole or its last word; list all codes if omitted
     #[arg(value_name = "CODE")]
     code: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `lcm history`. No engine is asked, and the manifest only for the project's name.
+//! `lcm history`. Reads no engine, and the manifest only for the project's name and services.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,20 +19,20 @@ use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::reconcile::owner::{self, OwnerAccess};
 use crate::reconcile::wire;
-use crate::report::history::{self, CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
+use crate::report::history::{self, CallLine, History, RunLine, StatsLine, TransitionLine, UnchangedRuns};
 use crate::report::json;
 use crate::store::query::HistoryQuery;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Called, RunRecord, StoreError, Transition, stats};
 
-/// What the store keeps at most.
+/// Maximum number of entries in the store.
 const LIMIT_MAX: i64 = 100_000;
 
-/// Show what became of services, when, why and by whom
+/// Show what changed, when, why and by whom
 #[derive(Debug, clap::Args)]
 #[command(after_help = DEFINITIONS)]
 pub(crate) struct Args {
-    /// Services to show; all where none is named
+    /// Services to show [default: all]
     #[arg(value_name = "SERVICE")]
     services: Vec<ServiceName>,
     /// Service to show; may be given several times
@@ -41,46 +41,46 @@ pub(crate) struct Args {
     /// Manifest to take the project's name from
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// The project, where there is no manifest or a broken one
+    /// Project to show, where the manifest is missing or broken
     #[arg(long, value_name = "NAME", conflicts_with = "manifest")]
     project: Option<ProjectName>,
-    /// Only changes to this state; may be given several times
+    /// Show only changes to this state; may be given several times
     #[arg(long = "state", value_name = "STATE", value_parser = state::state)]
     states: Vec<State>,
-    /// From then on: 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for so long ago
+    /// Show entries since this time: 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for two hours ago
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     since: Option<Moment>,
-    /// Before then, told likewise
+    /// Show entries before this time, in the same forms
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<Moment>,
-    /// Only what somebody did whose name holds this
+    /// Show only entries whose author's name contains this text
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
-    /// Only what was part of this run
+    /// Show only entries of this run
     #[arg(long, value_name = "ID")]
     run: Option<String>,
     /// List runs instead
     #[arg(long, conflicts_with_all = ["services", "more", "states"])]
     runs: bool,
-    /// Show figures instead: time in each state, starts, failures, time to ready
+    /// Show statistics instead: time in each state, starts, failures, time to ready
     #[arg(long, conflicts_with_all = ["runs", "states", "by", "run", "limit"])]
     stats: bool,
-    /// So many of the newest
+    /// Show the newest N entries
     #[arg(short = 'n', long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
     limit: u32,
-    /// How to show it
+    /// Output format
     #[arg(long, value_enum, default_value_t = HistoryFormat::Text, value_name = "FORMAT")]
     format: HistoryFormat,
 }
 
 const DEFINITIONS: &str = "\
-Figures are of all changes from --since on and before --until, made by lcm or seen by it:
-  time in a state: from a change to it, to the next change or to the end of that time;
-    before the first change of a service nothing is counted
+Statistics cover all changes from --since on and before --until, made or observed by lcm:
+  time in a state: from a change to it until the next change, or until the end of the range;
+    nothing is counted before the first change of a service
   starts: changes to starting
-  failures: changes to error, failed or timeout from any other state than these
-  ready: starts whose next change was one to online, busy or idle, both made by lcm;
-    median: of their times between the two; of two in the middle the larger
+  failures: changes to error, failed or timeout from a state other than these
+  ready: starts whose next change was to online, busy or idle, both made by lcm;
+    median: of the times between the two; the larger one of two in the middle
     95 %: the smallest of these times that 95 of 100 did not exceed";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,7 +100,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     let found = if args.runs {
         runs(&store, &asked).await.map_err(unreadable)?
     } else if args.stats {
-        figures(&store, &asked, now).await.map_err(unreadable)?
+        statistics(&store, &asked, now).await.map_err(unreadable)?
     } else {
         changes(&store, &asked).await.map_err(unreadable)?
     };
@@ -112,13 +112,13 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     Ok(Exit::Done)
 }
 
-/// The project, and the services of its manifest.
+/// Returns the project, and the services of its manifest.
 fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<ServiceName>), EarlyExit> {
     if let Some(project) = &args.project {
         return Ok((project.clone(), BTreeSet::new()));
     }
     let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
-    owner::go_on_as_owner(session, &args.manifest, OwnerAccess::AsOwner)?;
+    owner::continue_as_owner(session, &args.manifest, OwnerAccess::AsOwner)?;
     let desired = opened::load(session, &args.manifest, &choice)?;
     owner::require_store(session, &desired.project)?;
     Ok((desired.project, desired.services.into_keys().collect()))
@@ -131,7 +131,7 @@ fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> 
     if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
-        return Err(wrong(format!("--since {since:.0} is not before --until {until:.0}: no time lies between")));
+        return Err(wrong(format!("--since {since:.0} is not before --until {until:.0}: the range is empty")));
     }
     Ok(HistoryQuery {
         project,
@@ -145,7 +145,7 @@ fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> 
     })
 }
 
-/// A name that neither the manifest nor the history has is a slip, and no empty answer.
+/// Refuses a service that neither the manifest nor the history has: a typing error must not give an empty result.
 async fn refuse_unknown(
     store: &Sqlite,
     asked: &HistoryQuery,
@@ -168,7 +168,7 @@ async fn refuse_unknown(
 
 async fn changes(store: &Sqlite, asked: &HistoryQuery) -> Result<History, StoreError> {
     let found = store.transitions(asked).await?;
-    // Where more was asked for than is shown, the calls are those of what is shown.
+    // Where the limit cuts the list, only calls of the changes shown are read.
     let full = asked.limit.is_some_and(|limit| found.len() >= usize::try_from(limit).unwrap_or(usize::MAX));
     let since = found.first().map(|first| first.at).filter(|_| full).or(asked.since);
     let calls = store.calls(&HistoryQuery { since, ..asked.clone() }).await?;
@@ -180,15 +180,15 @@ async fn changes(store: &Sqlite, asked: &HistoryQuery) -> Result<History, StoreE
 }
 
 async fn runs(store: &Sqlite, asked: &HistoryQuery) -> Result<History, StoreError> {
-    let quiet = store.quiet_runs(&asked.project).await?.map(|(count, last_at)| QuietRuns { count, last_at });
+    let quiet = store.quiet_runs(&asked.project).await?.map(|(count, last_at)| UnchangedRuns { count, last_at });
     let found = store.runs(asked).await?.into_iter().map(run_line).collect();
     let open_runs = open_runs::open_runs(store, &asked.project).await?;
-    Ok(History { runs: Some(found), open_runs, quiet_runs: quiet, ..History::of(asked.project.clone()) })
+    Ok(History { runs: Some(found), open_runs, unchanged_runs: quiet, ..History::of(asked.project.clone()) })
 }
 
-async fn figures(store: &Sqlite, asked: &HistoryQuery, now: Timestamp) -> Result<History, StoreError> {
+async fn statistics(store: &Sqlite, asked: &HistoryQuery, now: Timestamp) -> Result<History, StoreError> {
     let (before, within) = (store.transitions_before(asked).await?, store.transitions(asked).await?);
-    // What is to come is no time that was spent.
+    // Time in the future does not count.
     let end = asked.until.map_or(now, |until| until.min(now));
     let found = stats::stats(&before, &within, asked.since, end);
     let lines = found.into_iter().map(|(service, stats)| StatsLine {

@@ -19,35 +19,35 @@ use crate::report::output::Output;
 use crate::report::table::counted;
 use crate::syntax::Environment;
 
-/// stdout.
+/// Argument that stands for stdout.
 const STDOUT: &str = "-";
 
 /// Write a first manifest, from what runs or another tool's file
 ///
-/// Without `--from` it takes the containers that are here, running and stopped, as they are, and shows as comments what
-/// else holds GPU memory. With `--from` it translates a Compose file, or a configuration of llama-swap. What can't be
-/// translated is said, and no secret is copied.
+/// Without `--from`, includes the containers of this machine, running and stopped, as they are, and lists other users
+/// of GPU memory as comments. With `--from`, translates a Compose file, or a configuration of llama-swap. Reports what
+/// can't be translated, and copies no secret.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// File to write; `-` is stdout
     #[arg(default_value = "lcm.yaml", value_name = "FILE")]
     file: PathBuf,
-    /// Translate this file; of several, the later lies over the earlier, as with Compose
+    /// Translate this file; of several, later ones override earlier ones, as with Compose
     #[arg(long = "from", value_name = "FILE", conflicts_with_all = ["only", "world"])]
     from: Vec<PathBuf>,
-    /// Take only this container, or the containers of this Compose project; may be given several times
+    /// Include only this container, or the containers of this Compose project; may be given several times
     #[arg(long = "only", value_name = "NAME")]
     only: Vec<String>,
-    /// Project's name; without it, the folder's
+    /// Name of the project [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
-    /// Show the manifest on stdout, and write no file
+    /// Print the manifest to stdout, and write no file
     #[arg(long)]
     dry_run: bool,
-    /// Take this file, made by `lcm observe`, for the machine
+    /// Use this snapshot, made by `lcm observe`, instead of the machine
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
 }
@@ -55,23 +55,23 @@ pub(crate) struct Args {
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let to_stdout = args.dry_run || args.file == Path::new(STDOUT);
     if !to_stdout && !args.force && args.file.symlink_metadata().is_ok() {
-        let message = "is there already: name another file, `-` for stdout, or `--force` to replace it";
+        let message = "exists already; name another file, `-` for stdout, or use `--force` to replace it";
         return Err(EarlyExit::refused(Code::File, format!("{} {message}", args.file.display())));
     }
     let draft = if args.from.is_empty() { from_machine(session, args).await? } else { from_files(session, args)? };
     let is_empty = draft.services + draft.proposals == 0;
     if is_empty && !args.from.is_empty() {
-        // Its notes quote what was not understood: of a file that is none of these, lines that are not to be shown.
+        // Notes quote untranslated lines, which must not be shown of a file that is in none of these formats.
         return Err(EarlyExit::refused(
             Code::Empty,
-            "there is nothing in it that could be a service; nothing was written",
+            "found nothing in the given files that could be a service; nothing was written",
         ));
     }
     for note in &draft.notes {
         session.note(&format!("note: {note}"));
     }
     if is_empty {
-        let message = "nothing was found here that could be a service, and nothing was written: start what there is, or \
+        let message = "found no containers and no programs on a GPU; nothing was written; start the services first, or \
                        translate a file with `--from`";
         return Err(EarlyExit::refused(Code::Empty, message));
     }
@@ -84,22 +84,22 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     Ok(check(session, &args.file, &draft))
 }
 
-/// What was written is read as every manifest is; whatever is wrong with it is told now and not at the next command.
+/// Reads the new manifest like any other: its problems are reported now, not at the next command.
 fn check(session: &Session, file: &Path, draft: &ManifestDraft) -> Exit {
     let services = counted(draft.services, "service", "services");
     let notes = counted(draft.notes.len(), "note", "notes");
-    session.note(&format!("{} is written: {services}, {notes}, each beside what it is about", file.display()));
+    session.note(&format!("wrote {}: {services}, {notes} (each as a comment at its place)", file.display()));
     let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     match crate::reconcile::wire::load(file, &session.environment, &choice) {
         Ok(_) if draft.services == 0 => {
-            session.note("no container was found: what is in it stands in comments");
+            session.note("found no containers: the manifest has proposals in comments only");
         }
         Ok(_) => {
             let named = if file == Path::new("lcm.yaml") { String::new() } else { format!(" {}", file.display()) };
             session.note(&format!("next: `lcm plan{named}` shows what it would do, and changes nothing"));
         }
         Err(problems) => {
-            session.note("it is not valid yet; this is to be mended first:");
+            session.note("the manifest is not valid yet; fix these problems first:");
             session.show_unless_quiet(wire::render(&problems, session.stderr, session.width()).trimmed());
         }
     }
@@ -107,14 +107,14 @@ fn check(session: &Session, file: &Path, draft: &ManifestDraft) -> Exit {
 }
 
 async fn from_machine(session: &Session, args: &Args) -> Result<ManifestDraft, EarlyExit> {
-    // No manifest is read that could name secrets.
+    // No manifest is read, so no secrets are known.
     log::no_secrets();
     let mut found = match &args.world {
         Some(world) => MachineSurvey { facts: project::read_world(world)?, discovered: Discovered::default() },
         None => wire::found(&session.environment).await,
     };
     narrow(&mut found, &args.only).map_err(|unknown| {
-        let message = format!("there is no container and no Compose project `{unknown}` here");
+        let message = format!("found no container and no Compose project `{unknown}`");
         EarlyExit::refused(Code::UnknownName, message)
     })?;
     let name = args.name.clone().unwrap_or_else(|| folder_of(&args.file));
@@ -137,7 +137,7 @@ fn from_files(session: &Session, args: &Args) -> Result<ManifestDraft, EarlyExit
     translate(&given, &setting).map_err(|problems| opened::refusal(session, &problems))
 }
 
-/// What Compose reads beside its file. One that is not there, or that can't be read, gives no defaults.
+/// Returns the variables of Compose's `.env` file; none where it is missing or can't be read.
 fn dotenv(folder: &Path, environment: &Environment) -> BTreeMap<String, String> {
     files::read(&folder.join(".env")).map(|text| wire::dotenv(&text, environment)).unwrap_or_default()
 }
@@ -148,13 +148,13 @@ fn absolute_folder(file: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or(folder)
 }
 
-/// The last part of the folder's name, as Compose calls a project.
+/// Returns the last part of the folder's path, as Compose names a project.
 fn folder_of(file: &Path) -> String {
     let folder = absolute_folder(file);
     folder.file_name().map_or_else(|| "machine".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The way from one folder to another; empty where they are the same.
+/// Returns the relative path from one folder to another; empty where they are the same.
 fn relative(to: &Path, from: &Path) -> PathBuf {
     let (to, from): (Vec<Component<'_>>, Vec<Component<'_>>) = (to.components().collect(), from.components().collect());
     let shared = to.iter().zip(&from).take_while(|(one, other)| one == other).count();
@@ -169,7 +169,7 @@ mod tests {
     use super::relative;
 
     #[test]
-    fn the_way_from_one_folder_to_another() {
+    fn the_relative_path_between_folders() {
         for (to, from, wanted) in
             [("/a/b", "/a/b", ""), ("/a/b", "/a", "b"), ("/a", "/a/b", ".."), ("/a/c", "/a/b/d", "../../c")]
         {

@@ -19,10 +19,10 @@ use crate::report::output::Output;
 use crate::report::print::{self, ReaderState};
 use crate::runtime::{DriverError, LogMark, Logged};
 
-/// Looks live to a reader.
+/// Time between two reads: short enough to look live.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Show what services wrote since they were last started
+/// Show the logs of services since their last start
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Services to show
@@ -33,26 +33,26 @@ pub(crate) struct Args {
     manifest: std::path::PathBuf,
     #[command(flatten)]
     choose: ChooseArgs,
-    /// Go on showing what they write, through restarts, until interrupted
+    /// Follow the logs, across restarts, until interrupted
     #[arg(short, long)]
     follow: bool,
-    /// Last lines to show of each
+    /// Number of last lines to show of each service
     #[arg(short = 'n', long, alias = "lines", default_value_t = 100, value_name = "N")]
     tail: u16,
-    /// Leave out which service wrote a line, where several are shown
+    /// Omit the service's name before each line, where several are shown
     #[arg(long)]
     no_prefix: bool,
 }
 
-/// One service, and how far it was read.
+/// One service, and how far its log was read.
 struct Followed<'a> {
     name: &'a ServiceName,
     prefix: String,
     feed: Feed<'a>,
     mark: Option<LogMark>,
-    /// What was said of it last, so that it is said once.
-    said: Option<String>,
-    /// Why it could not be read just now.
+    /// Last note on the service, so that each is shown once.
+    noted: Option<String>,
+    /// Error of the last read.
     unread: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     let opened = opened::open_to_look(session, &args.manifest, &args.choose).await?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let all: Vec<&ServiceName> = opened.desired.services.keys().collect();
-    // In the order in which they are named; what is named twice is shown once.
+    // In the order in which they are named; a service named twice is shown once.
     let mut named = BTreeSet::new();
     let services: Vec<ServiceName> = args.services.iter().filter(|name| named.insert(*name)).cloned().collect();
     let is_prefixed = services.len() > 1 && !args.no_prefix;
@@ -71,12 +71,12 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
         prefix: prefix(name),
         feed: Feed::new(&masker),
         mark: None,
-        said: None,
+        noted: None,
         unread: None,
     });
     let mut followed: Vec<Followed<'_>> = followed.collect();
     let mut interrupts = Interrupts::of_a_run()?;
-    // What is there is shown whole, before anything is heard: with `-f` or without, the beginning is the same.
+    // The first read is shown whole, before any signal is handled: with `-f` or without, the beginning is the same.
     let mut tail = Some(usize::from(args.tail));
     loop {
         let turn = turn(session, &opened, &mut followed, tail.take());
@@ -92,7 +92,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
             return all_read(&followed).map(|()| exit);
         }
         for one in &mut followed {
-            one.tell_unread(session);
+            one.report_unread(session);
         }
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
@@ -101,7 +101,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     }
 }
 
-/// Reads all at once, and shows what is new of each, the one after the other. `tail`: at the first time, so much of it.
+/// Reads all logs at once, and shows the new lines of each in turn. `tail`: maximum number of lines, at the first read.
 async fn turn(
     session: &Session,
     opened: &Project,
@@ -111,7 +111,7 @@ async fn turn(
     let read = join_all(followed.iter().map(|one| read(opened, one))).await;
     let mut text = Output::default();
     for (one, read) in followed.iter_mut().zip(read) {
-        let lines = one.learn(session, read);
+        let lines = one.update(session, read);
         let from = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
         text.extend(lines[from..].iter().map(|line| one.line(session, line)));
     }
@@ -126,7 +126,7 @@ async fn read(opened: &Project, one: &Followed<'_>) -> Result<Option<Logged>, Dr
     opened.driver().log_from(&opened.desired.project, service, one.mark.as_ref()).await
 }
 
-/// Lines that never came to their ends.
+/// Prints the unfinished last lines.
 fn ended(session: &Session, followed: &mut [Followed<'_>], exit: Exit) -> Result<Exit, EarlyExit> {
     let rests: Vec<Option<String>> = followed.iter_mut().map(|one| one.feed.end()).collect();
     let lines = followed.iter().zip(rests).filter_map(|(one, rest)| Some(one.line(session, &rest?)));
@@ -134,52 +134,52 @@ fn ended(session: &Session, followed: &mut [Followed<'_>], exit: Exit) -> Result
     Ok(exit)
 }
 
-/// Whoever asks once is told by the exit code, too, and of each that can't be read.
+/// Returns the error of the logs that can't be read: without `-f` the exit code reports them, too.
 fn all_read(followed: &[Followed<'_>]) -> Result<(), EarlyExit> {
     let unread: Vec<String> = followed.iter().filter_map(Followed::why_unread).collect();
     if unread.is_empty() { Ok(()) } else { Err(EarlyExit::refused(Code::Log, unread.join("; "))) }
 }
 
 impl Followed<'_> {
-    fn learn(&mut self, session: &Session, read: Result<Option<Logged>, DriverError>) -> Vec<String> {
-        let (lines, say) = match read {
+    fn update(&mut self, session: &Session, read: Result<Option<Logged>, DriverError>) -> Vec<String> {
+        let (lines, note) = match read {
             Ok(Some(Logged { bytes, mark, is_gapless, is_torn })) => {
                 if is_torn {
                     self.feed.skip();
                 }
-                // Another life does not go on with a line of the last one.
+                // Another instance does not continue a line of the last one.
                 let is_new = self.mark.as_ref().is_some_and(|before| before.life != mark.life);
                 let rest = if is_new { self.feed.end() } else { None };
                 let mut lines: Vec<String> = rest.into_iter().collect();
                 lines.extend(self.feed.push(&bytes));
                 self.mark = Some(mark);
-                (lines, (!is_gapless).then(|| "some of it was gone before it could be shown".to_owned()))
+                (lines, (!is_gapless).then(|| "some lines were lost before they could be shown".to_owned()))
             }
-            Ok(None) if self.mark.is_some() => (Vec::new(), Some("it is gone, and its log with it".to_owned())),
-            Ok(None) => (Vec::new(), Some("it has written nothing yet".to_owned())),
+            Ok(None) if self.mark.is_some() => (Vec::new(), Some("removed, together with its log".to_owned())),
+            Ok(None) => (Vec::new(), Some("no output yet".to_owned())),
             Err(error) => {
                 self.unread = Some(error.to_string());
                 return Vec::new();
             }
         };
         self.unread = None;
-        if let Some(say) = say.as_ref().filter(|say| self.said.as_ref() != Some(say)) {
-            session.note(&format!("{}: {say}", self.name));
+        if let Some(note) = note.as_ref().filter(|note| self.noted.as_ref() != Some(note)) {
+            session.note(&format!("{}: {note}", self.name));
         }
-        self.said = say;
+        self.noted = note;
         lines
     }
 
-    /// Whoever follows goes on waiting for it, and must know of it, quiet or not.
-    fn tell_unread(&mut self, session: &Session) {
-        if let Some(why) = self.why_unread().filter(|why| self.said.as_ref() != Some(why)) {
+    /// Reports an unreadable log, also with `--quiet`: a reader with `-f` would wait for it.
+    fn report_unread(&mut self, session: &Session) {
+        if let Some(why) = self.why_unread().filter(|why| self.noted.as_ref() != Some(why)) {
             session.say(&why);
-            self.said = Some(why);
+            self.noted = Some(why);
         }
     }
 
     fn why_unread(&self) -> Option<String> {
-        self.unread.as_ref().map(|error| format!("the log of {} can't be read: {error}", self.name))
+        self.unread.as_ref().map(|error| format!("can't read the log of {}: {error}", self.name))
     }
 
     fn line(&self, session: &Session, line: &str) -> Output {

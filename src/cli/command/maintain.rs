@@ -7,27 +7,27 @@ use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::model::holds::Hold;
 
-/// Keep lcm's hands off services; they are left as they are
+/// Leave services alone, as they are
 ///
-/// Until `lcm resume` takes it back.
+/// The hold lasts until `lcm resume`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    words: HoldArgs,
-    /// Show what would be done, and change nothing
+    hold: HoldArgs,
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
-    let opened = holds::open(session, &args.words).await?;
-    let mut holds_command = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
-    for (name, route) in holds_command.judge(Hold::Maintain)? {
-        let change = change(holds_command.seen(&name)?, &route);
-        holds_command.keep(&name, Hold::Maintain).await?;
-        holds_command.record(&name, &route, "lcm maintain").await;
-        holds_command.tell(&format!("{name}: {change}; it is left as it is until `lcm resume {name}`"));
+    let opened = holds::open(session, &args.hold).await?;
+    let mut command = HoldCommand::of(session, &args.hold, &opened, args.dry_run).await?;
+    for (name, route) in command.judge(Hold::Maintain)? {
+        let change = change(command.seen(&name)?, &route);
+        command.set_hold(&name, Hold::Maintain).await?;
+        command.record(&name, &route, "lcm maintain").await;
+        command.tell(&format!("{name}: {change}; left as it is until `lcm resume {name}`"));
     }
-    holds_command.end().await?;
+    command.end().await?;
     Ok(Exit::Done)
 }

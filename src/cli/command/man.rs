@@ -1,4 +1,4 @@
-//! `lcm man`: manual pages, made of the same words as the help, with what no help has room for.
+//! `lcm man`: manual pages, from the same texts as the help, with sections that are too long for it.
 
 use std::fmt::Write as _;
 
@@ -14,10 +14,10 @@ use crate::cli::terminal::session::Session;
 use crate::files::output;
 use crate::report::output::Output;
 
-/// Print the manual page, or write all of them into a folder
+/// Print the manual page, or write all pages to a folder
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder to write into: lcm.1, and a page for each command; it is made where it is missing
+    /// Folder to write to: lcm.1, and a page for each command; created if missing
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
 }
@@ -25,43 +25,40 @@ pub(crate) struct Args {
 /// Files that lcm reads or keeps.
 const FILES: [(&str, &str); 5] = [
     ("lcm.yaml", "the manifest, where no other is named"),
-    ("/var/lib/lcm/", "the state folder of root: history, operators' words, logs of processes"),
-    ("~/.local/state/lcm/", "that of anybody else; $XDG_STATE_HOME/lcm/ where that is set"),
-    ("/run/lock/lcm.lock", "the lock of the host, and in it who holds it"),
+    ("/var/lib/lcm/", "the state folder of root: history, holds, logs of processes"),
+    ("~/.local/state/lcm/", "the state folder of any other user; $XDG_STATE_HOME/lcm/ where that is set"),
+    ("/run/lock/lcm.lock", "the lock of the host; it names its holder"),
     ("/var/run/docker.sock", "the local Docker engine, where the manifest has containers"),
 ];
 
-/// Variables that lcm heeds. What manifests name besides is theirs.
+/// Environment variables that lcm reads. Manifests may name further ones.
 const ENVIRONMENT: [(&str, &str); 22] = [
     ("LCM_STATE_DIR", "the state folder, in place of the above"),
-    ("XDG_STATE_HOME", "the folder that has the state folder, for anybody but root; an absolute path"),
+    ("XDG_STATE_HOME", "the parent of the state folder, for any user but root; an absolute path"),
     ("LCM_LOCK", "the lock's file, in place of the above"),
-    ("LCM_NVML_LIB", "NVIDIA's NVML library, where it is not found by itself; empty: none"),
+    ("LCM_NVML_LIB", "path of NVIDIA's NVML library, where lcm does not find it; empty: none"),
     (
         "LCM_LOG",
-        "log of driver calls, programs, GPU reads and plans on stderr: error, warn, info, debug, trace or off, or a list such \
-         as runtime=debug,host=trace; off where it is not set",
+        "log of driver calls, programs, GPU reads and plans on stderr: error, warn, info, debug, trace or off, or a \
+         list such as runtime=debug,host=trace; off by default",
     ),
-    ("LCM_LOG_FORMAT", "text, or json for one object a line"),
+    ("LCM_LOG_FORMAT", "text (default), or json for one object a line"),
     ("DOCKER_HOST", "the engine's socket, as unix:///…; a remote one must be named in the manifest"),
-    ("DOCKER_CONTEXT", "the Docker context whose engine is asked, where DOCKER_HOST names none"),
+    ("DOCKER_CONTEXT", "the Docker context of the engine to use, where DOCKER_HOST names none"),
     ("DOCKER_CONFIG", "the folder of Docker's contexts, in place of ~/.docker"),
-    ("XDG_RUNTIME_DIR", "where a rootless engine's socket and systemd of the user are looked for"),
-    (
-        "DBUS_SESSION_BUS_ADDRESS",
-        "the bus by which systemd of the user is called, for services that may outlive a login",
-    ),
-    ("HOME", "what ~ means in a manifest, and where ~/.docker is"),
-    ("PATH", "where systemd-run is looked for; services have a PATH of their own"),
+    ("XDG_RUNTIME_DIR", "the folder of a rootless engine's socket and of the user's systemd"),
+    ("DBUS_SESSION_BUS_ADDRESS", "the bus of the user's systemd, for services that may outlive a login"),
+    ("HOME", "the folder for ~ in a manifest, and of ~/.docker"),
+    ("PATH", "search path of systemd-run; services have a PATH of their own"),
     ("NO_COLOR", "not empty: no colours"),
     ("CLICOLOR_FORCE", "not empty and not 0: colours also into a pipe, unless NO_COLOR forbids them"),
     ("CLICOLOR", "0: no colours"),
-    ("COLUMNS", "how wide the terminal is, where it is not to be asked"),
+    ("COLUMNS", "width of the terminal, instead of the one that it reports"),
     ("TERM", "dumb: neither colours nor moving lines"),
     ("CI", "not empty, 0 or false: no moving lines, also at a terminal"),
-    ("USER, SUDO_USER", "who called, as the history and the lock name them"),
-    ("SSH_CONNECTION", "from where, likewise"),
-    ("SHELL", "the SHELL of a service, where the machine does not know the account"),
+    ("USER, SUDO_USER", "the caller, for the history and the lock"),
+    ("SSH_CONNECTION", "the address of the caller, likewise"),
+    ("SHELL", "the SHELL of a service, where the account is not in the user database"),
 ];
 
 pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit, EarlyExit> {
@@ -74,7 +71,7 @@ pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit,
     let unwritten = |path: &Path, error: &std::io::Error| {
         EarlyExit::refused(Code::File, format!("can't write {}: {error}", path.display()))
     };
-    output::make_folder(folder).map_err(|error| unwritten(folder, &error))?;
+    output::create_folder(folder).map_err(|error| unwritten(folder, &error))?;
     let mut pages = vec![("lcm.1".to_owned(), main_page(&root)?)];
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         pages.push((format!("lcm-{}.1", command.get_name()), page(command, &[see_also()])?));
@@ -89,11 +86,11 @@ pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit,
 
 fn main_page(root: &Command) -> Result<String, EarlyExit> {
     let rest = [section("EXIT STATUS", &CODES), section("FILES", &FILES), section("ENVIRONMENT", &ENVIRONMENT)];
-    // The exit codes stand at the end of the help as well.
+    // The exit codes are at the end of the help as well.
     page(&root.clone().after_help(""), &rest)
 }
 
-/// What clap knows of it, and what follows that.
+/// Returns the page of a command: clap's sections, then the rest.
 fn page(command: &Command, rest: &[String]) -> Result<String, EarlyExit> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let man = Man::new(command.clone())
@@ -115,10 +112,10 @@ fn page(command: &Command, rest: &[String]) -> Result<String, EarlyExit> {
 }
 
 fn see_also() -> String {
-    ".SH \"SEE ALSO\"\n\\fBlcm\\fR(1), which tells exit status, files and environment of all commands.\n".to_owned()
+    ".SH \"SEE ALSO\"\n\\fBlcm\\fR(1), which describes exit status, files and environment of all commands.\n".to_owned()
 }
 
-/// A term and what it means, line by line.
+/// Returns a section of terms and their meanings.
 fn section(title: &str, terms: &[(&str, &str)]) -> String {
     let mut text = format!(".SH \"{title}\"\n");
     for (term, meaning) in terms {
@@ -127,8 +124,8 @@ fn section(title: &str, terms: &[(&str, &str)]) -> String {
     text
 }
 
-/// For roff a backslash begins a request, a hyphen may become a dash, a letter beyond ASCII needs its number, and a
-/// point or a quote at a line's beginning is a request as well.
+/// Escapes a text for roff: a backslash begins a request, a hyphen may become a dash, a letter beyond ASCII needs its
+/// number, and a point or a quote at a line's beginning is a request as well.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     if text.starts_with(['.', '\'']) {
@@ -157,12 +154,13 @@ mod tests {
 
     use super::ENVIRONMENT;
 
-    /// The names in capitals that the sources ask an environment for, by `.get("…")`, or by a helper that does.
-    fn heeded() -> BTreeSet<String> {
-        const ASKED: [&str; 6] = [".get(\"", "said(\"", "set(\"", "absolute(\"", "env::var(\"", "env::var_os(\""];
+    /// Returns the names in capitals that the sources read from an environment, by `.get("…")` or by a helper.
+    fn read_by_sources() -> BTreeSet<String> {
+        const READS: [&str; 7] =
+            [".get(\"", ": variable(\"", "value(\"", "set(\"", "absolute(\"", "env::var(\"", "env::var_os(\""];
         let mut names = BTreeSet::from([crate::host::gpu::NVML_LIBRARY.to_owned()]);
         let mut open: Vec<PathBuf> = ["cli", "host", "manifest", "reconcile", "runtime", "shared", "store", "syntax"]
-            .map(|headroom| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(headroom))
+            .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder))
             .into();
         while let Some(path) = open.pop() {
             if path.is_dir() {
@@ -171,23 +169,23 @@ mod tests {
             }
             let text = fs::read_to_string(&path).unwrap_or_default();
             let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let asked = ASKED.iter().flat_map(|by| text.split(by).skip(1)).filter_map(|rest| rest.split('"').next());
+            let read = READS.iter().flat_map(|by| text.split(by).skip(1)).filter_map(|rest| rest.split('"').next());
             let is_name = |name: &&str| name.len() > 1 && name.chars().all(|at| at.is_ascii_uppercase() || at == '_');
-            names.extend(asked.filter(is_name).map(str::to_owned));
+            names.extend(read.filter(is_name).map(str::to_owned));
         }
-        // Between lcm and its own scripts; and out of Compose's `.env`, not out of the environment.
+        // One is between lcm and its own scripts; the other is read from Compose's `.env`, not from the environment.
         names.retain(|name| !["_CLAP_COMPLETE_INDEX", "COMPOSE_PROJECT_NAME"].contains(&name.as_str()));
         names
     }
 
     #[test]
-    fn the_page_tells_of_every_variable_that_is_heeded() {
-        let told: BTreeSet<String> =
+    fn the_page_lists_every_variable_that_is_read() {
+        let listed: BTreeSet<String> =
             ENVIRONMENT.iter().flat_map(|(names, _)| names.split(", ")).map(str::to_owned).collect();
-        let heeded = heeded();
-        assert!(heeded.contains("CI") && heeded.contains("XDG_STATE_HOME"), "{heeded:?}");
-        let untold: Vec<_> = heeded.difference(&told).collect();
-        let made_up: Vec<_> = told.difference(&heeded).collect();
-        assert!(untold.is_empty() && made_up.is_empty(), "heeded and not told: {untold:?}; not heeded: {made_up:?}");
+        let read = read_by_sources();
+        assert!(read.contains("CI") && read.contains("XDG_STATE_HOME"), "{read:?}");
+        let unlisted: Vec<_> = read.difference(&listed).collect();
+        let unread: Vec<_> = listed.difference(&read).collect();
+        assert!(unlisted.is_empty() && unread.is_empty(), "read but not listed: {unlisted:?}; not read: {unread:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Commands of lcm, one file each, and their dispatch. None imports another.
 //!
-//! In: parsed arguments and the session. Out: data on stdout and an exit code. Not here: the cycle, which is
-//! `reconcile`'s, and rendering, which is `report`'s.
+//! In: parsed arguments and the session.
+//! Out: data on stdout and an exit code.
+//! Not here: the cycle, which is `reconcile`'s, and rendering, which is `report`'s.
 
 mod adopt;
 mod apply;
@@ -37,7 +38,7 @@ use crate::cli::terminal::session::{OutputArgs, Session};
 use crate::cli::version;
 use crate::model::plan::Purpose;
 
-/// Plan and apply for AI services that share a GPU
+/// Decide which AI services run on your GPUs: plan, then apply
 #[derive(Debug, Parser)]
 #[command(name = "lcm", version = version::SHORT, long_version = version::long(), arg_required_else_help = true)]
 pub(super) struct Cli {
@@ -61,13 +62,13 @@ pub(super) enum Command {
     Schema(schema::Args),
     Explain(explain::Args),
     Down(down::Args),
-    /// Start services and what they depend on
+    /// Start services and their dependencies
     ///
-    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
+    /// Ignores the mode, and follows the same rules as an apply; the next apply may revert it.
     Start(oneshot::Args),
-    /// Stop services and what depends on them
+    /// Stop services and their dependents
     ///
-    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
+    /// Ignores the mode, and follows the same rules as an apply; the next apply may revert it.
     Stop(oneshot::Args),
     /// Stop services and start them again
     Restart(oneshot::Args),
@@ -85,12 +86,12 @@ pub(super) enum Command {
     Man(man::Args),
 }
 
-/// Two threads: one for the work, and one that hears an interrupt while the other thinks.
+/// Worker threads: one for the work, and one that handles signals while the other plans.
 const WORKERS: usize = 2;
 
 /// Runs a command. `root` builds the description of the command line, for the manual pages.
 pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Command) -> Result<Exit, EarlyExit> {
-    // What needs no machine needs no runtime.
+    // Commands that read no machine need no async runtime.
     match command {
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
@@ -123,7 +124,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .map_err(|error| EarlyExit::refused(Code::System, format!("can't begin: {error}")))?;
+        .map_err(|error| EarlyExit::refused(Code::System, format!("can't start worker threads: {error}")))?;
     let ended = runtime.block_on(async {
         match command {
             Command::Plan(args) => plan::run(session, &args).await,
@@ -154,7 +155,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::Man(args) => man::run(session, &args, root()),
         }
     });
-    // A question that nobody answered holds a thread; the process ends all the same.
+    // An unanswered question occupies a thread; the process ends all the same.
     runtime.shutdown_background();
     ended
 }

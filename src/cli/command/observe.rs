@@ -11,12 +11,12 @@ use crate::cli::{opened, outputs};
 use crate::files::output;
 use crate::report::json;
 
-/// Record what is there, as a file for `--world`
+/// Record the state of the machine as a snapshot for `--world`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
-    /// Write into this file instead of to stdout
+    /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -29,7 +29,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     match &args.out {
         None => data(&text)?,
         Some(path) => output::replace(path, &text).map_err(|error| {
-            EarlyExit::refused(Code::File, format!("can't write the world to {}: {error}", path.display()))
+            EarlyExit::refused(Code::File, format!("can't write the snapshot to {}: {error}", path.display()))
         })?,
     }
     Ok(Exit::Done)

@@ -1,5 +1,5 @@
-//! `lcm start`, `lcm stop` and `lcm restart`: by the same rules as an apply, about what they name; and what becomes of
-//! that with the next apply.
+//! `lcm start`, `lcm stop` and `lcm restart`: the rules of an apply for the named services. A run also reports what the
+//! next apply reverts.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ use crate::model::names::ServiceName;
 
 use crate::model::plan::Purpose;
 
-/// What a one-shot is about; its own line of help stands with the command.
+/// Arguments of a one-shot; the help of each is at its command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services that it is about
+    /// Services to act on
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
     /// Manifest to read

@@ -13,17 +13,17 @@ use crate::files::output;
 use crate::report::json;
 use crate::report::view::{InspectedCounts, PlanView};
 
-/// Show what must change, and why; changes nothing
+/// Show what would change, and why, without changing anything
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
     #[command(flatten)]
     planning: PlanningArgs,
-    /// Write the plan into this file too, for `lcm apply --plan`
+    /// Also write the plan to this file, for `lcm apply --plan`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// How to show the plan
+    /// Output format
     #[arg(long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
     format: PlanFormat,
 }
@@ -41,8 +41,8 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
             EarlyExit::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
         })?;
     }
-    let looked = InspectedCounts::at(&snapshot.facts);
-    let view = PlanView { plan: &plan, purpose: request.purpose, origin: opened::origin(&opened, &looked) };
+    let inspected = InspectedCounts::at(&snapshot.facts);
+    let view = PlanView { plan: &plan, purpose: request.purpose, origin: opened::origin(&opened, &inspected) };
     data(&shown(session, view, args.format))?;
     Ok(Exit::of_plan(&plan, args.planning.detailed_exitcode))
 }

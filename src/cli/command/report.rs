@@ -1,4 +1,4 @@
-//! `lcm report`: an outside observer's word that a service fails, though its own probe may pass.
+//! `lcm report`: a report by an outside observer that a service fails, though its own probe may pass.
 
 use crate::cli::args::operator::{self, HoldArgs};
 use crate::cli::exit::Exit;
@@ -9,59 +9,59 @@ use crate::model::facts::FailureReport;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 
-/// Report that services fail, as seen from outside
+/// Report that services fail, as observed from outside
 ///
-/// Each counts as failing its health probe until it is started anew: the next apply restarts it, within its budget.
+/// Each counts as failing its health probe until its next start: the next apply restarts it, within its restart budget.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    words: HoldArgs,
-    /// What fails, in one line
+    hold: HoldArgs,
+    /// Failure, in one line
     #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = operator::text)]
     error: Option<String>,
-    /// Take the report back
+    /// Withdraw the report
     #[arg(long)]
     clear: bool,
-    /// Show what would be done, and change nothing
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
-    let opened = holds::open(session, &args.words).await?;
-    let mut holds_command = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
+    let opened = holds::open(session, &args.hold).await?;
+    let mut command = HoldCommand::of(session, &args.hold, &opened, args.dry_run).await?;
     if let Some(error) = &args.error {
-        // All that are named are judged before any is touched.
-        for name in &holds_command.named {
-            refuse_unless_up(&holds_command, name)?;
+        // All named services are checked before any is changed.
+        for name in &command.named {
+            refuse_unless_up(&command, name)?;
         }
         let error = opened.desired.masker().mask(error);
-        for name in holds_command.named.clone() {
+        for name in command.named.clone() {
             let report =
-                FailureReport { error: error.clone(), by: holds_command.voice.by(session), at: opened.driver().now() };
-            let from = holds_command.seen(&name)?.state;
-            holds_command.set_report(&name, Some(&report)).await?;
-            holds_command.record_seen(&name, from, State::Error, &format!("reported: {error}")).await;
-            holds_command.tell(&format!("{name}: {from} → error; the next `lcm apply` restarts it, within its budget"));
+                FailureReport { error: error.clone(), by: command.operator.by(session), at: opened.driver().now() };
+            let from = command.seen(&name)?.state;
+            command.set_report(&name, Some(&report)).await?;
+            command.record_seen(&name, from, State::Error, &format!("reported: {error}")).await;
+            command.tell(&format!("{name}: {from} → error; the next `lcm apply` restarts it, within its budget"));
         }
     } else {
-        for name in holds_command.named.clone() {
-            holds_command.set_report(&name, None).await?;
-            holds_command.tell(&format!("{name}: no report counts any more"));
+        for name in command.named.clone() {
+            command.set_report(&name, None).await?;
+            command.tell(&format!("{name}: no failure report is active"));
         }
     }
-    holds_command.end().await?;
+    command.end().await?;
     Ok(Exit::Done)
 }
 
-fn refuse_unless_up(holds_command: &HoldCommand<'_>, name: &ServiceName) -> Result<(), EarlyExit> {
-    let seen = holds_command.seen(name)?;
+fn refuse_unless_up(command: &HoldCommand<'_>, name: &ServiceName) -> Result<(), EarlyExit> {
+    let seen = command.seen(name)?;
     let refused = |message: String| Err(EarlyExit::refused(Code::Illegal, message));
     match &seen.unknown {
-        Some(why) => refused(format!("whether {name} runs is not known, so nothing can be reported of it: {why}")),
+        Some(why) => refused(format!("the state of {name} is unknown, so no failure can be reported: {why}")),
         None if !seen.state.is_operational() && seen.state != State::Error => refused(format!(
-            "{name} is {}: a report is about a service that is up; `lcm status {name}` says more",
-            seen.state.holds_command()
+            "{name} is {}, and only a service that is up can be reported; `lcm status {name}` shows more",
+            seen.state.label()
         )),
         None => Ok(()),
     }

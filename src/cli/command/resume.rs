@@ -1,4 +1,4 @@
-//! `lcm resume`: takes an operator's word back, lets what is paused go on, and gives a spent budget anew.
+//! `lcm resume`: releases holds, unpauses services, and resets spent restart budgets.
 
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
@@ -15,130 +15,126 @@ use crate::plan::judge_commands::resume_route;
 use crate::reconcile::Project;
 use crate::runtime::RunState;
 
-/// Take an operator's word back: services are lcm's again
+/// Release holds: lcm manages the services again
 ///
-/// What is paused goes on, and what a spent budget holds is tried again.
+/// Paused services continue, and services with a spent restart budget are tried again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    words: HoldArgs,
-    /// Show what would be done, and change nothing
+    hold: HoldArgs,
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What there is to resume of one service.
+/// Parts of one service that can be resumed.
 struct Resumable {
     name: ServiceName,
     hold: Option<Hold>,
-    /// It is paused, by a word or by hand.
+    /// True if the service is paused, by a hold or by hand.
     paused: bool,
-    /// It was tried to bring it up, without lasting success.
+    /// True if lcm tried to start the service without lasting success.
     tried: bool,
-    /// An outside observer reported that it fails.
+    /// True if an outside observer reported a failure.
     reported: bool,
-    /// As it is taken up again, from the state that the word gave it.
+    /// States that the service passes, from the one that the hold gave it.
     route: Vec<State>,
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
-    let opened = holds::open(session, &args.words).await?;
-    let (words, orphaned) = told_apart(&opened, &args.words).await?;
-    let mut holds_command = HoldCommand::of(session, &words, &opened, args.dry_run).await?;
+    let opened = holds::open(session, &args.hold).await?;
+    let (hold, orphaned) = split_orphans(&opened, &args.hold).await?;
+    let mut command = HoldCommand::of(session, &hold, &opened, args.dry_run).await?;
     for name in &orphaned {
-        holds_command.forget(name).await?;
-        holds_command.tell(&format!(
-            "{name}: the word is taken back; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
+        command.release(name).await?;
+        command.tell(&format!(
+            "{name}: released; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
         ));
     }
     let mut all = Vec::new();
-    for name in &holds_command.named {
-        all.push(held(&holds_command, name).await?);
+    for name in &command.named {
+        all.push(held(&command, name).await?);
     }
     let mut exit = Exit::Done;
     for held in all {
-        exit = Exit::first([exit, take_back(session, &mut holds_command, &held).await?]);
+        exit = Exit::first([exit, resume(session, &mut command, &held).await?]);
     }
-    holds_command.end().await?;
+    command.end().await?;
     Ok(exit)
 }
 
-/// What is named that the manifest has, and holds on what it has no more.
-async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), EarlyExit> {
-    let kept = opened.store().holds(&opened.desired.project).await;
-    let kept = kept.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))?.services;
-    let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
-    let (orphaned, services) = words.services.iter().cloned().partition(is_orphaned);
-    Ok((HoldArgs { services, ..words.clone() }, orphaned))
+/// Returns the named services of the manifest, and those that have a hold but are not in it any more.
+async fn split_orphans(opened: &Project, hold: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), EarlyExit> {
+    let stored = opened.store().holds(&opened.desired.project).await;
+    let stored = stored.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))?.services;
+    let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && stored.contains_key(name);
+    let (orphaned, services) = hold.services.iter().cloned().partition(is_orphaned);
+    Ok((HoldArgs { services, ..hold.clone() }, orphaned))
 }
 
-async fn held(holds_command: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable, EarlyExit> {
-    let seen = holds_command.seen(name)?;
-    let hold = seen.hold.as_ref().map(|said| said.kind);
+async fn held(command: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable, EarlyExit> {
+    let seen = command.seen(name)?;
+    let hold = seen.hold.as_ref().map(|record| record.kind);
     if let (Some(why), Some(Hold::Suspend) | None) = (&seen.unknown, hold) {
-        return Err(EarlyExit::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
+        return Err(EarlyExit::refused(Code::Illegal, format!("{name} can't be resumed: its state is unknown: {why}")));
     }
-    let paused = seen.state == State::Suspended || is_frozen(holds_command, name, seen).await;
+    let paused = seen.state == State::Suspended || is_frozen(command, name, seen).await;
     let route = resume_route(seen, paused);
-    let now = holds_command.opened.driver().now();
-    let desired = &holds_command.opened.desired;
+    let now = command.opened.driver().now();
+    let desired = &command.opened.desired;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
     if let Some(Legality::Denied(denial)) = desired.rules.judge_route(&case, &route) {
         return Err(EarlyExit::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
     }
-    let is_held = holds_command.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
+    let is_held = command.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
     let tried = is_held || seen.attempts.is_some();
     Ok(Resumable { name: name.clone(), hold, paused, tried, reported: seen.is_reported, route })
 }
 
-/// What is maintained shows by a look alone whether it is paused.
-async fn is_frozen(holds_command: &HoldCommand<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
+/// Returns true if a service in maintenance is paused, which only an inspection shows.
+async fn is_frozen(command: &HoldCommand<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
     let maintained = seen.state == State::Maintenance && seen.instance.is_some();
-    let Some(service) = holds_command.service(name).filter(|_| maintained) else { return false };
-    let look = holds_command.opened.driver().look(&holds_command.opened.desired.project, service).await;
-    look.is_ok_and(|look| look.life == RunState::Suspended && look.instance == seen.instance)
+    let Some(service) = command.service(name).filter(|_| maintained) else { return false };
+    let inspection = command.opened.driver().inspect(&command.opened.desired.project, service).await;
+    inspection.is_ok_and(|found| found.run_state == RunState::Suspended && found.instance == seen.instance)
 }
 
-/// What is paused goes on before the word goes: what crashes in between is resumed once more.
-async fn take_back(
-    session: &Session,
-    holds_command: &mut HoldCommand<'_>,
-    held: &Resumable,
-) -> Result<Exit, EarlyExit> {
+/// Resumes a service. It is unpaused before the hold is released, so that a second resume repairs a crash in between.
+async fn resume(session: &Session, command: &mut HoldCommand<'_>, held: &Resumable) -> Result<Exit, EarlyExit> {
     let Resumable { name, hold, paused, tried, reported, route } = held;
     if *reported {
-        holds_command.set_report(name, None).await?;
+        command.set_report(name, None).await?;
     }
     if hold.is_none() && !paused && !tried && !reported {
-        holds_command.tell(&format!("{name}: there is nothing to resume"));
+        command.tell(&format!("{name}: nothing to resume"));
         return Ok(Exit::Done);
     }
-    if *paused && let Err(error) = holds_command.freeze(name, false).await {
-        session.warn(&format!("{name} could not be let go on: {error}"));
+    if *paused && let Err(error) = command.set_paused(name, false).await {
+        session.warn(&format!("failed to unpause {name}: {error}"));
         return Ok(Exit::Failed);
     }
     if hold.is_some() {
-        holds_command.forget(name).await?;
+        command.release(name).await?;
     }
     if *tried {
-        holds_command.reset_attempts(name).await?;
+        command.reset_attempts(name).await?;
     }
-    holds_command.record(name, route, "lcm resume").await;
+    command.record(name, route, "lcm resume").await;
     let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
-    let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
+    let mut results: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
     match hold {
-        // It was never carried out.
-        Some(_) if route.is_empty() => told.push("the word is taken back".to_owned()),
-        Some(Hold::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
-        Some(Hold::Maintain) => told.push("it is lcm's again".to_owned()),
+        // The hold was never carried out.
+        Some(_) if route.is_empty() => results.push("released".to_owned()),
+        Some(Hold::Terminate) => results.push("released; the next `lcm apply` may start it".to_owned()),
+        Some(Hold::Maintain) => results.push("released; lcm manages it again".to_owned()),
         Some(Hold::Suspend) | None => {}
     }
     if *reported {
-        told.push("what was reported of it does not count any more".to_owned());
+        results.push("its failure report is withdrawn".to_owned());
     }
     if *tried {
-        told.push("it has its whole budget again".to_owned());
+        results.push("its restart budget is reset".to_owned());
     }
-    holds_command.tell(&format!("{name}: {}", told.join("; ")));
+    command.tell(&format!("{name}: {}", results.join("; ")));
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `lcm rollback`: back to the manifest and the mode of the last converged run that differ from what the files say now.
+//! `lcm rollback`: applies the manifest and mode of the last converged run that differ from the present files and mode.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::reconcile::wire;
 use crate::store::sqlite::Sqlite;
 use crate::store::{HoldStore, Journal as _, StoreError};
 
-/// Go back to the last converged run's manifest and mode
+/// Roll back to the manifest and mode of the last converged run
 ///
-/// The last run after which all was as its manifest said, where that manifest or mode was another one than now. The
-/// files on disk stay as they are: the next apply follows them again.
+/// That is the last run after which every service matched its manifest, and whose manifest or mode differs from the
+/// present one. The files on disk stay as they are: the next apply follows them again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Manifest of the project as it is now; it may be broken, but for its `name:`
+    /// Present manifest of the project; it may be broken, except for its `name:`
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// Go back to this run, by its id in `lcm history --runs`
+    /// Roll back to this run, an id from `lcm history --runs`
     #[arg(long, value_name = "RUN")]
     to: Option<String>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { manifest, to, execution } = args;
-    owner::go_on_as_owner(session, &manifest, OwnerAccess::AsOwner)?;
+    owner::continue_as_owner(session, &manifest, OwnerAccess::AsOwner)?;
     let project = project_of(session, &manifest)?;
     owner::admit(session, &project, OwnerAccess::AsOwner)?;
     let store = Sqlite::at(&wire::state_folder(&session.environment));
@@ -50,17 +50,17 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit
         Some(run) => converged.run == *run,
         None => differs(converged, now.as_ref()),
     });
-    let converged = found.cloned().ok_or_else(|| nothing_to_go_back_to(&project, to.as_deref(), &kept))?;
+    let converged = found.cloned().ok_or_else(|| nothing_to_roll_back_to(&project, to.as_deref(), &kept))?;
     let mode = converged.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
     session.note(&format!(
-        "going back to run {} of {:.0}{mode}; the files stay as they are, and the next apply follows them again",
+        "rolling back to run {} of {:.0}{mode}; the files stay as they are, and the next apply follows them again",
         converged.run, converged.at
     ));
     if let (Some(switched), Some(mode)) = (&switched, &converged.mode)
         && switched.mode != *mode
     {
-        let whom = switched.by_whom();
-        session.note(&format!("the switch to mode {} ({whom}) is taken back with it", switched.mode));
+        let whom = switched.attribution();
+        session.note(&format!("this also reverts the switch to mode {} ({whom})", switched.mode));
     }
     let choice = ModeSelection {
         mode: converged.mode.clone(),
@@ -69,16 +69,16 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit
         ..ModeSelection::default()
     };
     let job = ApplyJob::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
-    let is_rehearsal = job.execution.dry_run;
+    let is_dry_run = job.execution.dry_run;
     let exit = execute::run(session, job).await?;
-    if is_rehearsal {
+    if is_dry_run {
         return Ok(exit);
     }
     follow(&store, &project, &converged, switched).await.map_err(unusable)?;
     Ok(exit)
 }
 
-/// The project's name, also of a manifest that is no YAML any more: by the first line that gives one.
+/// Returns the project's name, also from a manifest that is no valid YAML: by its first line `name:`.
 fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, EarlyExit> {
     if let Some(project) = wire::project_name(manifest, &session.environment) {
         return Ok(project);
@@ -91,11 +91,11 @@ fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, EarlyEx
     let name = text.lines().find_map(|line| line.strip_prefix("name:"));
     let name = name.map(|name| name.trim().trim_matches(['"', '\''])).filter(is_plain);
     name.map(ProjectName::from).ok_or_else(|| {
-        refused(format!("{} has no line `name: PROJECT`, so no run of it can be found", manifest.display()))
+        refused(format!("{} has no line `name: PROJECT`, so its runs can't be found", manifest.display()))
     })
 }
 
-/// The mode that counts now; `None`: none, or the manifest can't be read.
+/// Returns the active mode; `None`: none, or the manifest can't be read.
 fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>) -> Option<ModeName> {
     let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let desired = opened::load(&session.aside(), manifest, &choice).ok()?;
@@ -103,31 +103,31 @@ fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>)
     switched.filter(holds).map(|switched| switched.mode.clone()).or(desired.mode)
 }
 
-/// Whether its manifest or its mode is another one than what is here.
+/// Returns true if the manifest or the mode of a run differs from the present one.
 fn differs(converged: &Converged, mode: Option<&ModeName>) -> bool {
     let is_as_read = |path: &Path, text: &str| files::read(path).is_ok_and(|found| found == text);
     converged.mode.as_ref() != mode || !converged.files.iter().all(|file| is_as_read(&file.path, &file.text))
 }
 
-fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> EarlyExit {
+fn nothing_to_roll_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> EarlyExit {
     let runs: Vec<&str> = kept.iter().map(|converged| converged.run.as_str()).collect();
     let message = match to {
-        Some(run) if runs.is_empty() => format!("no converged run {run} of project {project} is kept, nor any other"),
+        Some(run) if runs.is_empty() => format!("no converged run {run} of project {project} is stored, nor any other"),
         Some(run) => {
             format!(
-                "no converged run {run} of project {project} is kept; the newest first, there are {}",
+                "no converged run {run} of project {project} is stored; stored are, newest first, {}",
                 runs.join(", ")
             )
         }
         None => format!(
-            "there is nothing to go back to: no converged run of project {project} is kept whose manifest or mode was another \
-             one than now"
+            "nothing to roll back to: no converged run of project {project} is stored whose manifest or mode differs \
+             from the present one"
         ),
     };
     EarlyExit::refused(Code::File, message)
 }
 
-/// A mode override that led away from that run's mode does not lead away from it again.
+/// Updates a mode override that differs from the mode of the run, so that the next apply keeps that mode.
 async fn follow(
     store: &dyn HoldStore,
     project: &ProjectName,

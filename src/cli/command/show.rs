@@ -1,5 +1,5 @@
-//! `lcm show`: a saved plan, and whether it still holds. Looks as `lcm apply --plan` would, without its lock, and changes
-//! nothing; where it can't look, it shows the plan all the same.
+//! `lcm show`: a saved plan, and whether it is still valid. Plans again as `lcm apply --plan` does, but without its
+//! lock, and changes nothing; where that fails, the plan is shown all the same.
 
 use std::path::PathBuf;
 
@@ -15,58 +15,58 @@ use crate::model::plan::{Plan, Purpose};
 use crate::reconcile::comparison;
 use crate::report::view::{Freshness, PlanOrigin, PlanView};
 
-/// Show a saved plan, and whether it still holds
+/// Show a saved plan, and whether it is still valid
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Plan to show, made by `lcm plan --out`
     #[arg(value_name = "PLANFILE")]
     plan: PathBuf,
-    /// Manifest that it was made from
+    /// Manifest that the plan was made from
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// Take this file, made by `lcm observe`, for the machine
+    /// Use this snapshot, made by `lcm observe`, instead of the machine
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
-    /// Don't look whether it still holds
+    /// Don't check whether the plan is still valid
     #[arg(long, conflicts_with = "world")]
     offline: bool,
-    /// How to show the plan
+    /// Output format
     #[arg(long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
     format: PlanFormat,
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let plan = saved::read(&args.plan)?;
-    let standing = if args.offline {
-        Freshness::Unknown("nobody looked".to_owned())
+    let freshness = if args.offline {
+        Freshness::Unknown("not checked (--offline)".to_owned())
     } else {
-        // What keeps lcm from looking is no reason not to show it; the exit code tells of it.
-        standing(session, args, &plan).await.unwrap_or_else(|stop| Freshness::Unknown(stop.sentence().to_owned()))
+        // A failed check is no reason not to show the plan; the exit code reports it.
+        freshness(session, args, &plan).await.unwrap_or_else(|stop| Freshness::Unknown(stop.sentence().to_owned()))
     };
-    let view = PlanView { plan: &plan, purpose: Purpose::Apply, origin: PlanOrigin::Saved(&standing) };
+    let view = PlanView { plan: &plan, purpose: Purpose::Apply, origin: PlanOrigin::Saved(&freshness) };
     data(&shown(session, view, args.format))?;
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown | PlanFormat::Html => {}
-        // These have no place for it.
-        PlanFormat::Json | PlanFormat::Mermaid => session.note(&standing.sentence()),
+        // These formats have no place for it.
+        PlanFormat::Json | PlanFormat::Mermaid => session.note(&freshness.sentence()),
     }
-    Ok(match standing {
+    Ok(match freshness {
         Freshness::Holds => Exit::Done,
         Freshness::Stale(_) => Exit::Stale,
-        // Whoever asks for it is not to take silence for a yes.
+        // An unchecked plan must not pass for a valid one.
         Freshness::Unknown(_) if args.offline => Exit::Done,
         Freshness::Unknown(_) => Exit::Refused,
     })
 }
 
-/// Plans again as it was planned, and compares.
-async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Freshness, EarlyExit> {
+/// Plans again with the options of the saved plan, and compares the two.
+async fn freshness(session: &Session, args: &Args, plan: &Plan) -> Result<Freshness, EarlyExit> {
     let mut choice = ModeSelection::default();
     saved::choose(plan, &mut choice)?;
     let mut planning = PlanningArgs::default();
     saved::narrow(plan, &mut planning)?;
     let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref()).await?;
-    // Of another project or host nothing else is worth comparing, and a silent engine there changes nothing.
+    // With another project or host nothing else is worth comparing, and an engine that does not answer changes nothing.
     if let Some(difference) = comparison::of_project(plan, &opened.desired.project) {
         return Ok(Freshness::Stale(vec![difference]));
     }

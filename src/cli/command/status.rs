@@ -13,14 +13,15 @@ pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Ea
     if args.watch {
         return watch::run(session, args).await;
     }
-    let look = seen(session, args).await?;
+    let inspection = seen(session, args).await?;
     let text = match args.format {
-        StatusFormat::Json => json::document(&look.status),
-        StatusFormat::Text => shown(session, &look, session.stdout),
-        StatusFormat::Prometheus => {
-            metrics::metrics(&look.status, Beside { wanted: &look.wanted, version: env!("CARGO_PKG_VERSION") })
-        }
+        StatusFormat::Json => json::document(&inspection.status),
+        StatusFormat::Text => shown(session, &inspection, session.stdout),
+        StatusFormat::Prometheus => metrics::metrics(
+            &inspection.status,
+            Beside { wanted: &inspection.wanted, version: env!("CARGO_PKG_VERSION") },
+        ),
     };
     data(&text)?;
-    look.known.map(|()| if args.exit_code && look.is_unhealthy { Exit::Failed } else { Exit::Done })
+    inspection.known.map(|()| if args.exit_code && inspection.is_unhealthy { Exit::Failed } else { Exit::Done })
 }

@@ -1,4 +1,4 @@
-//! `lcm switch`: the mode from now on, for whoever names none; and its application.
+//! `lcm switch`: sets the mode of all runs that name none, and applies it.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,9 @@ use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::Purpose;
 use crate::report::sheet::Sheet;
 
-/// Use this mode from now on, and apply it
+/// Switch to a mode from now on, and apply it
 ///
-/// Until `--clear`, or until the manifest itself names another one.
+/// The switch lasts until `--clear`, or until the manifest itself names another mode.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Mode to use
@@ -26,15 +26,15 @@ pub(crate) struct Args {
     mode: Option<String>,
     #[command(flatten)]
     file: FileArgs,
-    /// Forget the switch: the manifest's own mode counts again. Applies nothing
+    /// Clear the switch, and return to the manifest's own mode; applies nothing
     #[arg(long)]
     clear: bool,
     #[command(flatten)]
-    voice: OperatorArgs,
-    /// Want this goal too, for this run; may be given several times
+    operator: OperatorArgs,
+    /// Activate this goal too for this run; may be given several times
     #[arg(long = "goal", value_name = "GOAL")]
     goals: Vec<GoalName>,
-    /// Take this file, made by `lcm observe`, for the machine: plan on it, and change it instead
+    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes go to the file
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
     #[command(flatten)]
@@ -44,60 +44,63 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
-    let Args { mode, file, clear, voice, goals, world, planning, execution } = args;
+    let Args { mode, file, clear, operator, goals, world, planning, execution } = args;
     let manifest = file.given();
     let default = || PathBuf::from("lcm.yaml");
     let mode = match (mode, clear) {
-        // Without a mode, what stands first is the manifest.
+        // With `--clear`, the first argument is the manifest.
         (mode, true) if mode.is_none() || manifest.is_none() => {
             let manifest = mode.map(PathBuf::from).or(manifest).unwrap_or_else(default);
-            return forget(session, &manifest, world.as_deref(), execution.dry_run).await;
+            return clear_switch(session, &manifest, world.as_deref(), execution.dry_run).await;
         }
         (Some(mode), false) => ModeName::new(mode),
-        (_, _) => return Err(EarlyExit::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
+        (_, _) => {
+            return Err(EarlyExit::new(Exit::Usage, Code::Usage, "--clear removes the switch, and takes no mode"));
+        }
     };
     let manifest = manifest.unwrap_or_else(default);
     let choice = ModeSelection { mode: Some(mode), goals: goals.into_iter().collect(), ..ModeSelection::default() };
     let job = ApplyJob {
         world,
         planning,
-        switch: Some(voice),
+        switch: Some(operator),
         ..ApplyJob::new("lcm switch", Purpose::Apply, manifest, choice, execution)
     };
     execute::run(session, job).await
 }
 
-async fn forget(
+async fn clear_switch(
     session: &Session,
     manifest: &Path,
     world: Option<&Path>,
-    is_rehearsal: bool,
+    is_dry_run: bool,
 ) -> Result<Exit, EarlyExit> {
     let opened = opened::open_without_mode(session, manifest, world).await?;
     let unusable = |error: crate::store::StoreError| EarlyExit::refused(Code::Store, error.to_string());
     let project = &opened.desired.project;
-    if !is_rehearsal {
+    if !is_dry_run {
         opened.rename_former().await.map_err(unusable)?;
     }
-    let words = opened.store().holds(project).await.map_err(unusable)?;
+    let holds = opened.store().holds(project).await.map_err(unusable)?;
     let own = match &opened.desired.own_mode {
         Some(own) => format!("the mode is {own}, by {}", named::shown(manifest).display()),
         None => format!("{} names no mode", named::shown(manifest).display()),
     };
-    let Some(switched) = words.mode else {
-        data(&Sheet::new().line(format!("nothing to forget: {own}")).output(session.stdout))?;
+    let Some(switched) = holds.mode else {
+        data(&Sheet::new().line(format!("no switch to clear: {own}")).output(session.stdout))?;
         return Ok(Exit::Done);
     };
-    if !is_rehearsal {
+    if !is_dry_run {
         opened.own(session)?;
         opened.store().set_mode_override(project, None).await.map_err(unusable)?;
         opened.close(session).await?;
     }
-    let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
-    let told = format!("forgotten: mode {} ({}); {own}{then}", switched.mode, switched.by_whom());
+    let then =
+        if opened.desired.own_mode.is_some() { "; `lcm apply` applies it" } else { "; choose one with `--mode`" };
+    let cleared = format!("cleared the switch to mode {} ({}); {own}{then}", switched.mode, switched.attribution());
     let mut sheet = Sheet::new();
-    sheet.line(told);
-    if is_rehearsal {
+    sheet.line(cleared);
+    if is_dry_run {
         sheet.line(DRY_RUN);
     }
     data(&sheet.output(session.stdout))?;

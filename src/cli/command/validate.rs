@@ -22,16 +22,16 @@ use crate::report::table::counted;
 use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::{Problem, Problems, Severity};
 
-/// Check manifests offline; show all that is wrong
+/// Check manifests offline, and show all problems
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Manifests to check; `-` is standard input [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     manifests: Vec<PathBuf>,
-    /// Manifest to check, written as with every other command; may be given several times
+    /// Manifest to check, as an option; may be given several times
     #[arg(short = 'm', long = "manifest", value_name = "MANIFEST")]
     named: Vec<PathBuf>,
-    /// How to show what is wrong; `github` makes annotations of GitHub's runner
+    /// Output format; `github` prints annotations for GitHub's runner
     #[arg(long, value_enum, default_value_t = ProblemFormat::Text, value_name = "FORMAT")]
     format: ProblemFormat,
 }

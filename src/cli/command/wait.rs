@@ -1,4 +1,4 @@
-//! `lcm wait`: until services are in a state, or for as long as it may take.
+//! `lcm wait`: waits until services are in a state, or until a timeout.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,24 +19,24 @@ use crate::model::observed::ObservedService;
 use crate::reconcile::Project;
 use crate::report::sheet::Sheet;
 
-/// Time between two looks, as with health: a twentieth of the time waited so far, within these.
+/// Bounds of the time between two observations, which is, as with health, a twentieth of the time waited so far.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 const INTERVAL_MAX: Duration = Duration::from_secs(2);
 const INTERVAL_SHARE: u32 = 20;
 
 /// Wait until services are in a state
 ///
-/// Exits 0 once all of them are, and 3 where they are not within `--timeout`.
+/// Exits 0 once all of them are, or 3 if they are not within `--timeout`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Services to wait for
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
     /// State to wait for: one of the lifecycle's, or `operational` (online, busy, idle), `available` (online, idle), or
-    /// `down` (not running). May be given several times: any of them will do
+    /// `down` (not running); may be given several times to accept any of them
     #[arg(long = "for", value_name = "STATE", default_value = "operational", value_parser = target)]
     states: Vec<WaitTarget>,
-    /// Longest wait; 0s looks once
+    /// Maximum wait; 0s checks once
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
     timeout: Duration,
     /// Manifest to read
@@ -46,14 +46,14 @@ pub(crate) struct Args {
     choose: ChooseArgs,
 }
 
-/// What is waited for.
+/// State or class of states to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WaitTarget {
     State(State),
     Class(Class),
 }
 
-/// Classes of states by the words of the command line.
+/// Classes of states by their names on the command line.
 const CLASSES: [(&str, Class); 3] =
     [("operational", Class::Operational), ("available", Class::Available), ("down", Class::NotRunning)];
 
@@ -64,7 +64,7 @@ fn target(word: &str) -> Result<WaitTarget, String> {
     let found = State::ALL.into_iter().find(|state| state.as_str() == word);
     found.map(WaitTarget::State).ok_or_else(|| {
         let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();
-        format!("it is none of {}, {}", CLASSES.map(|(name, _)| name).join(", "), words.join(", "))
+        format!("the states are {}, {}", CLASSES.map(|(name, _)| name).join(", "), words.join(", "))
     })
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
 }
 
 async fn wait(session: &Session, opened: &Project, args: &Args) -> Result<Exit, EarlyExit> {
-    // What each look has to say is said once, by the last of them.
+    // Notes of repeated observations are shown once, those of the last.
     let aside = session.aside();
     let began = Instant::now();
     loop {
@@ -112,7 +112,7 @@ async fn wait(session: &Session, opened: &Project, args: &Args) -> Result<Exit, 
     }
 }
 
-/// A line for each service: where it is, and why it is not where it should be.
+/// Prints a line for each service: its state, and why that is not the one to wait for.
 fn tell(
     session: &Session,
     args: &Args,
@@ -124,10 +124,10 @@ fn tell(
     let seconds = waited.as_secs_f64();
     for name in &args.services {
         let Some(found) = seen.get(name) else { continue };
-        let state = found.state.holds_command();
+        let state = found.state.label();
         match (is_met(name), &found.unknown) {
             (true, _) => sheet.line(format!("{name} is {state}")),
-            (false, Some(why)) => sheet.line(format!("{name} is not known after {seconds:.1} s: {why}")),
+            (false, Some(why)) => sheet.line(format!("the state of {name} is unknown after {seconds:.1} s: {why}")),
             (false, None) => sheet.line(format!("{name} is {state} after {seconds:.1} s: {}", found.detail)),
         };
     }

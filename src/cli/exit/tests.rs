@@ -60,7 +60,7 @@ fn failure() -> Failure {
 }
 
 #[test]
-fn the_first_of_several_is_told() {
+fn the_first_of_several_is_reported() {
     let order = [64, 1, 6, 5, 143, 130, 3, 4, 2, 0];
     let mut all = [
         Exit::Done,
@@ -81,26 +81,26 @@ fn the_first_of_several_is_told() {
 }
 
 #[test]
-fn a_plan_tells_of_changes_only_when_asked() {
+fn a_plan_reports_changes_only_with_detailed_exitcode() {
     assert_eq!(Exit::of_plan(&empty(), true), Exit::Done);
     assert_eq!(Exit::of_plan(&with_a_step(), false), Exit::Done);
     assert_eq!(Exit::of_plan(&with_a_step(), true), Exit::Changes);
     assert_eq!(Exit::of_plan(&blocked(ReasonCode::NoCapacity), true), Exit::Blocked);
-    assert_eq!(Exit::of_plan(&held(ReasonCode::Suspended), false), Exit::Done, "what an operator holds is no error");
+    assert_eq!(Exit::of_plan(&held(ReasonCode::Suspended), false), Exit::Done, "a hold is no error");
 }
 
 #[test]
-fn a_plan_ends_as_its_apply_would_where_all_goes_well() {
-    assert_eq!(Exit::of_plan(&held(ReasonCode::BudgetSpent), false), Exit::Failed, "it does not mend that");
+fn a_plan_ends_as_its_apply_would_where_every_step_succeeds() {
+    assert_eq!(Exit::of_plan(&held(ReasonCode::BudgetSpent), false), Exit::Failed, "no step repairs it");
     assert_eq!(Exit::of_plan(&blocked(ReasonCode::Unhealthy), true), Exit::Failed);
-    let mends = Plan { steps: with_a_step().steps, changes: true, ..empty() };
-    assert_eq!(Exit::of_plan(&mends, false), Exit::Done, "repairs are pending");
-    let mends_a_part = Plan { held: held(ReasonCode::BudgetSpent).held, ..mends };
-    assert_eq!(Exit::of_plan(&mends_a_part, true), Exit::Failed);
+    let repairs = Plan { steps: with_a_step().steps, changes: true, ..empty() };
+    assert_eq!(Exit::of_plan(&repairs, false), Exit::Done, "repairs are pending");
+    let repairs_a_part = Plan { held: held(ReasonCode::BudgetSpent).held, ..repairs };
+    assert_eq!(Exit::of_plan(&repairs_a_part, true), Exit::Failed);
 }
 
 #[test]
-fn an_apply_tells_what_is_left() {
+fn an_apply_reports_what_is_left() {
     let of = |outcome: &RunResult| Exit::of_outcome(outcome, true);
     assert_eq!(of(&done(empty())), Exit::Changes);
     assert_eq!(Exit::of_outcome(&done(empty()), false), Exit::Done);
@@ -123,7 +123,7 @@ fn failures_refusals_and_interrupts_come_in_their_order() {
     let refused = RunResult { refused: Some("audit".to_owned()), changed: false, ..done(empty()) };
     assert_eq!(Exit::of_outcome(&refused, true), Exit::Refused);
     let lost = RunResult { lock_lost: true, changed: true, ..refused.clone() };
-    assert_eq!(Exit::of_outcome(&lost, true), Exit::Locked, "whatever was changed before");
+    assert_eq!(Exit::of_outcome(&lost, true), Exit::Locked, "also after changes");
     let later = RunResult { changed: true, ..refused };
     assert_eq!(Exit::of_outcome(&later, true), Exit::Failed, "something was changed before");
 }

@@ -1,4 +1,4 @@
-//! The pages against the codes.
+//! Tests of the pages against the codes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use super::{find, last_word, list, pages, shown};
 use crate::model::plan::ReasonCode;
 use crate::report::style::Style;
 
-/// Every literal of the source that is a code.
+/// Returns every literal of the source that is a code.
 fn codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     let mut open: Vec<PathBuf> = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -28,7 +28,7 @@ fn codes() -> BTreeSet<String> {
     codes
 }
 
-/// All reason codes, as their schema lists them.
+/// Returns all reason codes, as their schema lists them.
 fn reasons() -> BTreeSet<String> {
     let schema = serde_json::to_value(schemars::SchemaGenerator::default().root_schema_for::<ReasonCode>());
     let mut found = BTreeSet::new();
@@ -36,7 +36,7 @@ fn reasons() -> BTreeSet<String> {
     found
 }
 
-/// Words of `enum` and `const`, wherever they stand.
+/// Collects the words of `enum` and `const` at any depth.
 fn gather(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
     match schema {
         serde_json::Value::Object(map) => {
@@ -59,7 +59,7 @@ fn every_code_has_a_page_and_every_page_a_code() {
     let without: Vec<_> = known.difference(&written).collect();
     assert!(without.is_empty(), "without a page: {without:?}");
     let stale: Vec<_> = written.difference(&known).collect();
-    assert!(stale.is_empty(), "nothing bears these: {stale:?}");
+    assert!(stale.is_empty(), "pages without a code: {stale:?}");
     assert_eq!(pages().count(), written.len(), "no code has two pages");
 }
 
@@ -70,7 +70,7 @@ fn a_page_is_found_by_its_code_or_its_last_word() {
         assert!(find(last_word(page.code)).expect("it is there").contains(&page));
         assert!(page.text.ends_with(['.', '`']), "{}: a page is made of sentences", page.code);
     }
-    let error = find("no_rom").expect_err("there is none").message();
+    let error = find("no_capacty").expect_err("there is none").message();
     assert!(error.contains("did you mean no_capacity?"), "{error}");
 }
 

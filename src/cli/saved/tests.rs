@@ -40,7 +40,7 @@ fn plan(steps: Vec<Step>) -> Plan {
 }
 
 #[test]
-fn a_host_is_known_by_its_ids_before_its_name() {
+fn a_host_is_identified_by_its_ids_before_its_name() {
     let host = |name: &str, machine: Option<&str>, boot: &str| {
         let identity = HostIdentity { machine: machine.map(str::to_owned), boot: Some(boot.to_owned()) };
         Plan { host: name.to_owned(), host_identity: Some(identity), ..plan(vec![step("start:web", Action::Start)]) }
@@ -49,13 +49,13 @@ fn a_host_is_known_by_its_ids_before_its_name() {
     assert_eq!(differences(&host_itself, &container), Vec::<String>::new(), "the same boot");
     assert_eq!(differences(&host_itself, &host("box", Some("m"), "c")), Vec::<String>::new(), "after a restart");
     let other = differences(&host_itself, &host("box", Some("n"), "b"));
-    assert_eq!(other, ["it was made on another machine of the name box, by its machine id"]);
+    assert_eq!(other, ["it was made on another machine that is also named box: the machine ids differ"]);
     let other = differences(&container, &host("77aa01d2e3f4", None, "c"));
     assert_eq!(other, ["it was made on 4f2a9c01d2e3; this is 77aa01d2e3f4"]);
 }
 
 #[test]
-fn another_time_or_sentence_is_the_same_plan() {
+fn another_time_or_warning_is_the_same_plan() {
     let saved = plan(vec![step("start:web", Action::Start)]);
     let mut now = plan(vec![Step { estimate_ms: Some(9), ..step("start:web", Action::Start) }]);
     now.observed_at = jiff::Timestamp::MAX;
@@ -64,7 +64,7 @@ fn another_time_or_sentence_is_the_same_plan() {
 }
 
 #[test]
-fn what_differs_is_told_line_by_line() {
+fn differences_are_reported_line_by_line() {
     let saved = plan(vec![step("stop:old", Action::Stop), step("start:web", Action::Start)]);
     let other = Step {
         gpus: vec!["gpu-1".into()],
@@ -77,18 +77,18 @@ fn what_differs_is_told_line_by_line() {
         differences(&saved, &now),
         [
             "it was made on box; this is fox",
-            "- stop:old: not to be done any more",
+            "- stop:old: no longer planned",
             "~ start:web: on gpu-1 instead of gpu-0",
             "~ start:web: waits for stop:old instead of nothing",
             "~ start:web: its definition changed",
-            "+ start:new: to be done too, mode a wants it",
+            "+ start:new: now planned, mode a wants it",
         ]
     );
     assert_eq!(EarlyExit::from(check(&saved, &now).expect_err("stale")).exit, Exit::Stale);
 }
 
 #[test]
-fn a_saved_plan_brings_its_mode_along() {
+fn a_saved_plan_carries_its_mode() {
     let saved = plan(Vec::new());
     let mut choice = ModeSelection::default();
     choose(&saved, &mut choice).expect("no contradiction");
@@ -98,19 +98,19 @@ fn a_saved_plan_brings_its_mode_along() {
 }
 
 #[test]
-fn what_is_no_plan_is_said_to_be_none() {
+fn a_file_that_is_no_plan_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("plan.json");
-    for (text, said) in [
+    for (text, reason) in [
         ("{", "EOF"),
-        ("{}", "its format is not said"),
-        (r#"{"format": "lcm.plan/3"}"#, "its format is lcm.plan/3, and this lcm reads lcm.plan/2 and lcm.plan/1"),
+        ("{}", "its format is missing"),
+        (r#"{"format": "lcm.plan/3"}"#, "its format is lcm.plan/3; this lcm reads lcm.plan/2 and lcm.plan/1"),
         (r#"{"format": "lcm.plan/1"}"#, "missing field"),
     ] {
         std::fs::write(&path, text).expect("written");
         let stop = read(&path).expect_err("no plan");
         let message = stop.text(crate::report::style::Style::PLAIN);
-        assert!(message.contains(said), "{message}");
+        assert!(message.contains(reason), "{message}");
         assert_eq!(stop.exit, Exit::Refused);
     }
 }

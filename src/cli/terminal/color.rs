@@ -1,14 +1,14 @@
-//! When text is painted. One rule for each stream on its own, for lcm's words and for clap's.
+//! Colour of text: one rule, applied to each stream separately, for lcm's output and for clap's.
 //!
-//! The flag counts most, then `NO_COLOR` (no-color.org), then `CLICOLOR_FORCE` and `CLICOLOR` (bixense.com/clicolors),
-//! then whether the stream is a terminal that can show colours.
+//! The flag takes precedence, then `NO_COLOR` (no-color.org), then `CLICOLOR_FORCE` and `CLICOLOR`
+//! (bixense.com/clicolors), then whether the stream is a terminal that can show colours.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::ValueEnum;
 
-/// What `--color` says.
+/// Value of `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
     #[default]
@@ -17,48 +17,48 @@ pub(crate) enum Color {
     Never,
 }
 
-/// Whether a stream is painted.
+/// Returns true if a stream is painted.
 pub(crate) fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
-    // A variable that is there and empty says nothing.
-    let said = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    // An empty variable counts as unset.
+    let value = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto if said("NO_COLOR").is_some() => false,
-        Color::Auto if said("CLICOLOR_FORCE").is_some_and(|force| force != "0") => true,
-        Color::Auto if said("CLICOLOR") == Some("0") => false,
+        Color::Auto if value("NO_COLOR").is_some() => false,
+        Color::Auto if value("CLICOLOR_FORCE").is_some_and(|force| force != "0") => true,
+        Color::Auto if value("CLICOLOR") == Some("0") => false,
         Color::Auto => terminal && !is_dumb(environment),
     }
 }
 
-/// A terminal that can neither paint nor move its cursor.
+/// Returns true if the terminal can neither paint nor move its cursor.
 pub(crate) fn is_dumb(environment: &BTreeMap<String, String>) -> bool {
     environment.get("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// What `--color` says on a command line that was not understood, or that asks for help: that is told in colours too.
-pub(crate) fn asked(words: impl Iterator<Item = OsString>) -> Color {
+/// Returns the value of `--color` on a command line that clap rejects or answers with help, which is painted too.
+pub(crate) fn requested(words: impl Iterator<Item = OsString>) -> Color {
     let words: Vec<String> = words.filter_map(|word| word.into_string().ok()).take_while(|word| word != "--").collect();
     let values = words.iter().enumerate().filter_map(|(place, word)| match word.strip_prefix("--color") {
         Some("") => words.get(place + 1).map(String::as_str),
         Some(value) => value.strip_prefix('='),
         None => None,
     });
-    let mut said = values.filter_map(|value| Color::from_str(value, false).ok());
-    said.next_back().unwrap_or_default()
+    let mut colors = values.filter_map(|value| Color::from_str(value, false).ok());
+    colors.next_back().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Color, asked, is_colored};
+    use super::{Color, is_colored, requested};
 
-    /// What is said, and whether a pipe and a terminal are painted then.
+    /// Settings, and whether a pipe and a terminal are painted with them.
     type ColorCase<'a> = (Color, &'a [(&'a str, &'a str)], [bool; 2]);
 
     #[test]
-    fn the_flag_counts_more_than_the_environment_and_that_more_than_the_terminal() {
+    fn the_flag_precedes_the_environment_which_precedes_the_terminal() {
         use Color::{Always, Auto, Never};
         let cases: &[ColorCase<'_>] = &[
             (Auto, &[], [false, true]),
@@ -87,12 +87,12 @@ mod tests {
 
     #[test]
     fn the_flag_is_found_on_any_command_line() {
-        let asked = |line: &str| asked(line.split(' ').map(Into::into));
-        assert_eq!(asked("lcm fly --color always"), Color::Always);
-        assert_eq!(asked("lcm --color=never fly"), Color::Never);
-        assert_eq!(asked("lcm --color=never plan --color always"), Color::Always);
-        assert_eq!(asked("lcm --color"), Color::Auto);
-        assert_eq!(asked("lcm --color blue"), Color::Auto);
-        assert_eq!(asked("lcm --colors=always -- --color=always"), Color::Auto);
+        let requested = |line: &str| requested(line.split(' ').map(Into::into));
+        assert_eq!(requested("lcm fly --color always"), Color::Always);
+        assert_eq!(requested("lcm --color=never fly"), Color::Never);
+        assert_eq!(requested("lcm --color=never plan --color always"), Color::Always);
+        assert_eq!(requested("lcm --color"), Color::Auto);
+        assert_eq!(requested("lcm --color blue"), Color::Auto);
+        assert_eq!(requested("lcm --colors=always -- --color=always"), Color::Auto);
     }
 }

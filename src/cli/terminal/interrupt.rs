@@ -1,5 +1,5 @@
-//! INT, TERM and HUP: before anything was begun they end lcm at once; in a run the first one asks it to end, and the
-//! second does not ask. A HUP that the caller ignores, as `nohup` does, stays ignored.
+//! Signals INT, TERM and HUP: before a run they end lcm at once; during a run the first one requests its end, and the
+//! second ends lcm at once. A HUP that the caller ignores, as `nohup` does, stays ignored.
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,47 +18,47 @@ use crate::report::print;
 use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
-/// What was heard.
+/// Handlers of the signals, and the first signal received.
 pub(crate) struct Interrupts {
     pub(crate) heard: watch::Receiver<Option<Interrupt>>,
     run_under_way: Arc<AtomicBool>,
     before_the_end: BeforeTheEnd,
 }
 
-/// What is done before a second signal ends lcm at once.
+/// Record to write before a second signal ends lcm at once.
 type BeforeTheEnd = Arc<Mutex<Option<CutOff>>>;
 
-/// A signal, by what comes of it.
+/// Effect of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalEffect {
-    /// lcm ends at once: nothing was begun.
+    /// lcm ends at once: nothing was started.
     BeforeTheRun,
-    /// The run is asked to end.
+    /// The run ends in order.
     First,
-    /// lcm ends at once.
+    /// lcm ends at once, in the middle of a run.
     Again,
 }
 
-/// Its number is the same on all machines.
+/// Number of the signal, the same on all machines.
 const HUP: u32 = 1;
 
-/// As a shell tells of a program that QUIT has ended.
+/// Exit code of a program that QUIT ended, as a shell reports it.
 const QUIT_CODE: i32 = 128 + 3;
 
-/// What is said of an end before anything was begun.
-pub(crate) const NOTHING_DONE: &str = "interrupted; nothing was done";
+/// Message of an end before anything was started.
+pub(crate) const NOTHING_DONE: &str = "interrupted; nothing changed";
 
 impl Interrupts {
-    /// Listens from now on. `hear` is called before anything comes of a signal.
-    pub(crate) fn listen(hear: impl Fn(Interrupt, SignalEffect) + Send + 'static) -> Result<Self, EarlyExit> {
+    /// Handles signals from now on. `on_signal` is called before a signal takes effect.
+    pub(crate) fn listen(on_signal: impl Fn(Interrupt, SignalEffect) + Send + 'static) -> Result<Self, EarlyExit> {
         let cannot =
             |error: std::io::Error| EarlyExit::refused(Code::System, format!("can't listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut hang_up = if is_ignored(HUP) { None } else { Some(signal(SignalKind::hangup()).map_err(cannot)?) };
-        let (tell, heard) = watch::channel(None);
+        let (sender, heard) = watch::channel(None);
         let run_under_way = Arc::new(AtomicBool::new(false));
-        let patient = Arc::clone(&run_under_way);
+        let under_way = Arc::clone(&run_under_way);
         let before_the_end = BeforeTheEnd::default();
         let record = Arc::clone(&before_the_end);
         tokio::spawn(async move {
@@ -69,16 +69,16 @@ impl Interrupts {
                     Some(()) = next(&mut hang_up) => Interrupt::HungUp,
                     else => return,
                 };
-                let heard = match (patient.load(Ordering::SeqCst), tell.borrow().is_some()) {
+                let heard = match (under_way.load(Ordering::SeqCst), sender.borrow().is_some()) {
                     (false, _) => SignalEffect::BeforeTheRun,
                     (true, false) => SignalEffect::First,
                     (true, true) => SignalEffect::Again,
                 };
-                hear(now, heard);
+                on_signal(now, heard);
                 match heard {
                     SignalEffect::First => {}
                     SignalEffect::BeforeTheRun => {
-                        // The question that may stand there has no end of line.
+                        // A question that is open here has no end of line.
                         if io::stderr().is_terminal() {
                             print::note(&Output::default());
                         }
@@ -94,20 +94,20 @@ impl Interrupts {
                         std::process::exit(i32::from(exit_of(now).code()));
                     }
                 }
-                tell.send_replace(Some(now));
+                sender.send_replace(Some(now));
             }
         });
         Ok(Self { heard, run_under_way, before_the_end })
     }
 
-    /// Likewise, for what goes on until it is interrupted.
+    /// Handles signals of a command that runs until it is interrupted.
     pub(crate) fn of_a_run() -> Result<Self, EarlyExit> {
         let interrupts = Self::listen(|_, _| ())?;
         interrupts.begin_run();
         Ok(interrupts)
     }
 
-    /// Likewise, for what stands on the terminal's second screen: QUIT leaves that too, whatever is under way.
+    /// Handles signals of a command on the terminal's alternate screen: QUIT leaves that screen too, at any point.
     pub(crate) fn at_a_screen() -> Result<Self, EarlyExit> {
         let mut quit = signal(SignalKind::quit())
             .map_err(|error| EarlyExit::refused(Code::System, format!("can't listen for signals: {error}")))?;
@@ -120,24 +120,24 @@ impl Interrupts {
         Self::of_a_run()
     }
 
-    /// Waits for the first signal, and says how to end then.
+    /// Waits for the first signal, and returns the exit that it causes.
     pub(crate) async fn exit(&mut self) -> Exit {
         let heard = self.heard.wait_for(Option::is_some).await;
         heard.ok().and_then(|heard| *heard).map_or(Exit::Done, exit_of)
     }
 
-    /// Has this done before a second signal ends lcm.
+    /// Sets the record to write before a second signal ends lcm.
     pub(crate) fn before_the_end(&self, record: CutOff) {
         *self.before_the_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
     }
 
-    /// From here on the first signal only asks.
+    /// Marks the start of a run: from now on the first signal only requests its end.
     pub(crate) fn begin_run(&self) {
         self.run_under_way.store(true, Ordering::SeqCst);
     }
 }
 
-/// The next of a signal that may be ignored.
+/// Waits for the next signal of a kind that may be ignored.
 async fn next(signal: &mut Option<Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
@@ -145,7 +145,7 @@ async fn next(signal: &mut Option<Signal>) -> Option<()> {
     }
 }
 
-/// Whether this process was started with a signal ignored.
+/// Returns true if this process was started with a signal ignored.
 fn is_ignored(number: u32) -> bool {
     let status = kernel::table("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,7 +1,7 @@
-//! The log for developers: calls of drivers, programs, GPU reads and plans, on stderr where `LCM_LOG` asks for it.
+//! Log for developers: calls of drivers, programs, GPU reads and plans, on stderr where `LCM_LOG` enables it.
 //!
-//! Each line is masked by the secrets of every manifest that was read. Until the first one was read, no line is written.
-//! Not here: what is logged. `runtime`, `host` and `reconcile` do that, each under a target of its own name.
+//! Each line is masked by the secrets of every manifest that was read. No line is written before the first was read.
+//! Not here: the events themselves, which `runtime`, `host` and `reconcile` emit, each under a target of its own name.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -27,7 +27,8 @@ use crate::report::style::Style;
 /// Targets that events are logged under.
 const TARGETS: [&str; 3] = ["host", "reconcile", "runtime"];
 
-/// A watch reads its manifest in every round; a secret that was replaced may be in an error of a later round.
+/// Maximum number of manifests with known secrets: `--watch` reads its manifest at every refresh, and a later error may
+/// still name a secret that was replaced.
 const MASKERS_MAX: usize = 16;
 
 /// Secrets of the manifests that were read, the newest last. `None`: no line may be written yet.
@@ -40,7 +41,7 @@ enum LogFormat {
     Json,
 }
 
-/// Starts the log, where the environment asks for one.
+/// Starts the log, where the environment enables it.
 pub(crate) fn start() -> Result<(), EarlyExit> {
     let [filter, format] = [std::env::var_os("LCM_LOG"), std::env::var_os("LCM_LOG_FORMAT")];
     let (targets, format) = (filter_of(&filter.unwrap_or_default())?, format_of(&format.unwrap_or_default())?);
@@ -83,7 +84,7 @@ fn hide(masker: Masker) {
     }
 }
 
-/// Returns the filter that a value of `LCM_LOG` asks for; `None`: no log.
+/// Returns the filter for a value of `LCM_LOG`; `None`: no log.
 fn filter_of(value: &OsStr) -> Result<Option<Targets>, EarlyExit> {
     let text = value.to_string_lossy();
     if text.is_empty() {
@@ -91,23 +92,23 @@ fn filter_of(value: &OsStr) -> Result<Option<Targets>, EarlyExit> {
     }
     let refused = |reason: &dyn Display| {
         let message = format!(
-            "invalid LCM_LOG `{text}`: {reason}; write a level (error, warn, info, debug, trace, off) or a list such as \
-             `runtime=debug,host=trace`"
+            "invalid LCM_LOG `{text}`: {reason}; write a level (error, warn, info, debug, trace, off) or a list such \
+             as `runtime=debug,host=trace`"
         );
         Err(EarlyExit::new(Exit::Usage, Code::Usage, message))
     };
-    let asked: Targets = match text.parse() {
-        Ok(asked) => asked,
+    let parsed: Targets = match text.parse() {
+        Ok(parsed) => parsed,
         Err(error) => return refused(&error),
     };
-    // A word that is no level is read as a target.
-    if let Some((unknown, _)) = asked.iter().find(|(target, _)| !TARGETS.contains(target)) {
+    // The parser takes a word that is no level for a target.
+    if let Some((unknown, _)) = parsed.iter().find(|(target, _)| !TARGETS.contains(target)) {
         return refused(&format!("`{unknown}` is neither a level nor one of the targets {}", TARGETS.join(", ")));
     }
     // Events of other crates are never logged.
-    let default = asked.default_level().unwrap_or(LevelFilter::OFF);
+    let default = parsed.default_level().unwrap_or(LevelFilter::OFF);
     let own = TARGETS.map(|target| (target, default));
-    let targets = Targets::new().with_targets(own).with_targets(asked.iter());
+    let targets = Targets::new().with_targets(own).with_targets(parsed.iter());
     let is_off = targets.iter().all(|(_, level)| level == LevelFilter::OFF);
     Ok((!is_off).then_some(targets))
 }
@@ -171,7 +172,7 @@ mod tests {
     use crate::model::secret::{Masker, Secret};
 
     #[test]
-    fn a_level_is_for_the_own_targets_alone() {
+    fn a_level_applies_to_the_own_targets_alone() {
         let filter = filter_of("debug".as_ref()).expect("valid").expect("on");
         assert!(filter.would_enable("runtime", &Level::DEBUG) && filter.would_enable("host", &Level::WARN));
         assert!(!filter.would_enable("runtime", &Level::TRACE) && !filter.would_enable("hyper", &Level::ERROR));

@@ -1,6 +1,7 @@
-//! What a person at a terminal sees and sends: how output is painted, progress and its end, interrupts, the log.
+//! Terminal of a command: style of the output, progress and summary of a run, signals, the log.
 //!
-//! In: the environment, flags, signals and events of a run. Out: a style, interrupts, and lines handed to `report`.
+//! In: the environment, flags, signals and events of a run.
+//! Out: a style, interrupts, and lines for `report`.
 //! Not here: layout and drawing, which are `report`'s.
 
 pub(super) mod color;

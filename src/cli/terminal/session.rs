@@ -1,4 +1,4 @@
-//! What holds for a whole command: its environment, and how it may speak.
+//! Session of a command: its environment, and the style of its output.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -13,30 +13,30 @@ use crate::report::print;
 use crate::report::sheet::sentence;
 use crate::report::style::{Paint, Style};
 
-/// Of a terminal that does not tell: what terminals have been for long.
-const COLUMNS_UNTOLD: usize = 80;
+/// Columns of a terminal that does not report its size: the traditional width.
+const COLUMNS_UNKNOWN: usize = 80;
 
-/// Where the terminal's width can't be told.
+/// Columns assumed without a terminal.
 const WIDTH_DEFAULT: usize = 100;
 
-/// Apart, since every help has them.
-const HEADING: &str = "With every command";
+/// Heading of these options in the help: apart, since every command has them.
+const HEADING: &str = "Global options";
 
-/// How to speak; these go with every command.
+/// Options for the output of every command.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// Paint the output; `auto` does at a terminal, and heeds `NO_COLOR` and `CLICOLOR_FORCE`
+    /// Colour the output; `auto` does so at a terminal, and follows `NO_COLOR` and `CLICOLOR_FORCE`
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = HEADING)]
     color: Color,
-    /// Say more: whole routes, and what is kept
+    /// Show more: whole routes, and services that are kept
     #[arg(short, long, global = true, help_heading = HEADING)]
     verbose: bool,
-    /// Say nothing but the answer and errors
+    /// Show only the result and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = HEADING)]
     quiet: bool,
 }
 
-/// One command's surroundings.
+/// Environment and output settings of one command.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) environment: BTreeMap<String, String>,
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     pub(crate) stderr: Style,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
-    /// Where narration waits while a table stands on the terminal.
+    /// Buffer of narration while a table is on the terminal.
     aside: Option<Mutex<Vec<Output>>>,
 }
 
@@ -53,8 +53,8 @@ impl Session {
         let environment = environment();
         let style = |terminal: bool, columns: Option<usize>| Style {
             colored: is_colored(args.color, &environment, terminal),
-            // One that does not tell its size is a terminal all the same.
-            width: terminal.then(|| columns.unwrap_or(COLUMNS_UNTOLD)),
+            // A terminal that does not report its size is a terminal all the same.
+            width: terminal.then(|| columns.unwrap_or(COLUMNS_UNKNOWN)),
             bars: terminal && !args.quiet,
         };
         let stdout = style(io::stdout().is_terminal(), width_of(&environment, io::stdout()));
@@ -62,18 +62,18 @@ impl Session {
         Self { stdout, stderr, verbose: args.verbose, quiet: args.quiet, environment, aside: None }
     }
 
-    /// Columns of the terminal that narration goes to.
+    /// Returns the columns of the terminal that narration goes to.
     pub(crate) fn width(&self) -> usize {
         width_of(&self.environment, io::stderr()).unwrap_or(WIDTH_DEFAULT)
     }
 
-    /// Whether a terminal can draw over what stands there. The log of a CI keeps every drawing, and some have a terminal.
+    /// Returns true if the terminal can redraw in place. A CI log keeps every drawing, and some CIs provide a terminal.
     pub(crate) fn may_redraw(&self) -> bool {
-        let said = |name: &str| self.environment.get(name).map_or("", String::as_str);
-        !is_dumb(&self.environment) && matches!(said("CI"), "" | "0" | "false")
+        let value = |name: &str| self.environment.get(name).map_or("", String::as_str);
+        !is_dumb(&self.environment) && matches!(value("CI"), "" | "0" | "false")
     }
 
-    /// The same, with narration kept for [`Session::kept`] instead of written.
+    /// Returns a copy that buffers narration for [`Session::kept`] instead of writing it.
     pub(crate) fn aside(&self) -> Self {
         let Self { environment, stdout, stderr, verbose, quiet, aside: _ } = self;
         let aside = Some(Mutex::default());
@@ -87,19 +87,19 @@ impl Session {
         }
     }
 
-    /// What was kept since it was last asked.
+    /// Returns the narration buffered since the last call.
     pub(crate) fn kept(&self) -> Vec<Output> {
         let kept =
             |aside: &Mutex<Vec<Output>>| std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
         self.aside.as_ref().map(kept).unwrap_or_default()
     }
 
-    /// Reports what must be known, quiet or not, as one line.
+    /// Reports one line, also with `--quiet`.
     pub(crate) fn say(&self, line: &str) {
         self.show(sentence(line, self.stderr));
     }
 
-    /// The same, of several lines.
+    /// Reports a text of several lines, also with `--quiet`.
     pub(crate) fn show(&self, text: Output) {
         match &self.aside {
             Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(text),
@@ -124,15 +124,15 @@ impl Session {
     }
 }
 
-/// lcm's own. What is not UTF-8 can't be named in a manifest.
+/// Returns lcm's environment, without variables that are not UTF-8: a manifest can't name them.
 pub(crate) fn environment() -> BTreeMap<String, String> {
     let pairs = std::env::vars_os();
     pairs.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// What the environment says counts more than what the terminal does.
+/// Returns the width of a stream: `COLUMNS` takes precedence over the terminal's size.
 fn width_of(environment: &BTreeMap<String, String>, stream: impl AsFd) -> Option<usize> {
-    let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
-    let asked = || print::size_of(stream).map(|size| size.columns);
-    said.or_else(asked)
+    let set = environment.get("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+    let reported = || print::size_of(stream).map(|size| size.columns);
+    set.or_else(reported)
 }

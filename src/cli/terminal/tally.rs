@@ -1,4 +1,4 @@
-//! What a run came to: counted as it is told, and said in one sentence.
+//! Tally of a run: counted from its events, and summarized in one sentence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -25,10 +25,10 @@ pub(crate) struct Ending {
     pub(crate) message: String,
 }
 
-/// Counts what was done as it is told.
+/// Counts of a run, from its events.
 #[derive(Debug, Default)]
 pub(crate) struct RunTally {
-    /// By the clock of the events, and by the machine's own.
+    /// Start of the run, by the clock of the events and by the machine's own.
     began: Option<(Timestamp, Instant)>,
     actions: BTreeMap<StepId, Action>,
     done: BTreeMap<Action, BTreeSet<ServiceName>>,
@@ -36,16 +36,16 @@ pub(crate) struct RunTally {
     stages: BTreeMap<Stage, StageTotal>,
 }
 
-/// Steps by how they ended.
+/// Numbers of steps, by outcome.
 #[derive(Clone, Copy, Debug, Default)]
 struct StepCounts {
-    well: u32,
+    succeeded: u32,
     failed: u32,
     skipped: u32,
 }
 
 impl RunTally {
-    pub(crate) fn tell(&mut self, event: &Event) {
+    pub(crate) fn count(&mut self, event: &Event) {
         self.began.get_or_insert_with(|| (event.at, Instant::now()));
         match &event.kind {
             EventKind::Prepared { step, took_ms, .. } => {
@@ -55,7 +55,7 @@ impl RunTally {
                 self.actions.insert(step.clone(), *action);
             }
             EventKind::StepDone { step, service, outcome, stages, .. } => {
-                self.ended.well += 1;
+                self.ended.succeeded += 1;
                 self.add_all(step, stages);
                 if let (Some(action), StepOutcome::Done) = (self.actions.get(step), outcome) {
                     self.done.entry(*action).or_default().insert(service.clone());
@@ -90,18 +90,18 @@ impl RunTally {
         }
     }
 
-    /// Where the time of all steps went.
+    /// Returns the time of all steps, by stage.
     pub(crate) fn stages(&self) -> Vec<StageTotal> {
         self.stages.values().cloned().collect()
     }
 
-    /// Since the first event.
+    /// Returns the time since the first event, in ms.
     pub(crate) fn took_ms(&self, at: Timestamp) -> u64 {
         let took = self.began.map_or(0, |(began, _)| at.duration_since(began).as_millis());
         u64::try_from(took).unwrap_or_default()
     }
 
-    /// The time by the clock of the events, which is not the machine's own in a simulated world.
+    /// Returns the present time by the clock of the events, which is not the machine's own in a simulation.
     pub(crate) fn now(&self) -> Timestamp {
         let since = |(began, here): (Timestamp, Instant)| {
             SignedDuration::try_from(here.elapsed()).ok().and_then(|took| began.checked_add(took).ok())
@@ -124,21 +124,21 @@ impl RunTally {
         }
     }
 
-    /// What a run has come to that goes no further.
+    /// Returns the counts of a run that is cut off here.
     pub(crate) fn so_far(&self) -> Ending {
-        let StepCounts { well, failed, skipped } = self.ended;
-        let under_way = number(self.actions.len()).saturating_sub(well + failed);
+        let StepCounts { succeeded, failed, skipped } = self.ended;
+        let under_way = number(self.actions.len()).saturating_sub(succeeded + failed);
         Ending {
             changed: !self.actions.is_empty(),
-            done: well,
+            done: succeeded,
             failed,
             skipped: skipped + under_way,
             blocked: 0,
-            message: "interrupted twice, and left at once".to_owned(),
+            message: "interrupted twice, so lcm quit at once".to_owned(),
         }
     }
 
-    /// `1 stopped, 2 started, 1 failed in 12.3 s`
+    /// Returns the summary, as `1 stopped, 2 started, 1 failed in 12.3 s`.
     pub(crate) fn sentence(&self, outcome: &RunResult, took_ms: u64) -> String {
         let mut parts: Vec<String> = Vec::new();
         for action in Action::ALL {
@@ -159,18 +159,18 @@ impl RunTally {
                 parts.push(format!("{count} {word}"));
             }
         }
-        let did = if parts.is_empty() { "nothing was done".to_owned() } else { parts.join(", ") };
-        format!("{did} in {}", took(took_ms))
+        let summary = if parts.is_empty() { "nothing was done".to_owned() } else { parts.join(", ") };
+        format!("{summary} in {}", took(took_ms))
     }
 }
 
-/// What is blocked by more than its own failure, which is told already.
+/// Returns the blocked services without a failure of their own, which is reported separately.
 pub(crate) fn blocked(outcome: &RunResult) -> impl Iterator<Item = &Blocked> {
     let blocked = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
     blocked.filter(|blocked| !outcome.failures.iter().any(|failure| failure.service == blocked.service))
 }
 
-/// As events count.
+/// Converts a count to the type of the events.
 pub(crate) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,5 +1,5 @@
-//! What a run tells whoever listens, and that it always tells its end: once, also where it ends before it began, or is
-//! cut off half way.
+//! Events of one run for its readers. The end is reported exactly once, also where a run ends before it begins, or is
+//! cut off in the middle.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,11 +14,11 @@ use crate::cli::terminal::tally::{Ending, RunTally, number};
 use crate::model::event::{Event, EventKind};
 use crate::report::progress::Progress;
 
-const ASKED_TO_END: &str =
-    "interrupted: nothing more is begun, and what is under way has 5 s to end; another interrupt leaves at once";
-const LEFT_AT_ONCE: &str = "interrupted again: left at once; the next run finds how what was under way went on";
+const ENDING: &str =
+    "interrupted: no more steps start, and running ones have 5 s to end; interrupt again to quit at once";
+const QUITTING: &str = "interrupted again: quitting at once; the next run observes how unfinished steps ended";
 
-/// The events of one run, on their way out.
+/// Reporter of the events of one run.
 #[derive(Debug)]
 pub(crate) struct EventReporter {
     progress: Progress,
@@ -31,29 +31,29 @@ impl EventReporter {
         Self { progress, tally: Mutex::default(), ended: AtomicBool::new(false) }
     }
 
-    pub(crate) fn tell(&self, event: &Event) {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
+    pub(crate) fn report(&self, event: &Event) {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(event);
         self.progress.tell(event);
     }
 
-    /// Tells programs alone what people read elsewhere.
+    /// Reports an event to programs alone: people read it elsewhere.
     pub(crate) fn record(&self, event: &Event) {
         self.progress.record(event);
     }
 
-    /// Takes what moves off the screen.
+    /// Removes the progress display from the screen.
     pub(crate) fn clear_progress(&self) {
         self.progress.finish();
     }
 
-    /// `1 stopped, 2 started, 1 failed in 12.3 s`
+    /// Returns the summary, as `1 stopped, 2 started, 1 failed in 12.3 s`.
     pub(crate) fn sentence(&self, outcome: &RunResult, took_ms: u64) -> String {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).sentence(outcome, took_ms)
     }
 
-    /// The last event of a run that came to its own end.
+    /// Reports the last event of a run that was not cut off.
     pub(crate) fn end(&self, at: Timestamp, exit: Exit, outcome: &RunResult, message: &str) {
-        self.tell_end(Some(at), exit, |_| Ending {
+        self.report_end(Some(at), exit, |_| Ending {
             changed: outcome.changed,
             done: outcome.done,
             failed: number(outcome.failures.len()),
@@ -63,29 +63,29 @@ impl EventReporter {
         });
     }
 
-    /// The last event of a run that did nothing.
+    /// Reports the last event of a run that did nothing.
     pub(crate) fn end_early(&self, stop: &EarlyExit) {
-        self.tell_end(None, stop.exit, |_| Ending { message: stop.message(), ..Ending::default() });
+        self.report_end(None, stop.exit, |_| Ending { message: stop.message(), ..Ending::default() });
     }
 
-    /// What a signal has to be told of: a run that is cut off where it stands has a last event, too.
-    pub(crate) fn hear(&self, interrupt: Interrupt, heard: SignalEffect) {
+    /// Reports the effect of a signal: a run that is cut off has a last event, too.
+    pub(crate) fn on_signal(&self, interrupt: Interrupt, heard: SignalEffect) {
         match heard {
-            SignalEffect::First => self.progress.remark(ASKED_TO_END),
+            SignalEffect::First => self.progress.remark(ENDING),
             SignalEffect::BeforeTheRun => {
                 let message = NOTHING_DONE.to_owned();
-                self.tell_end(None, exit_of(interrupt), |_| Ending { message, ..Ending::default() });
+                self.report_end(None, exit_of(interrupt), |_| Ending { message, ..Ending::default() });
             }
             SignalEffect::Again => {
                 self.clear_progress();
-                self.tell_end(None, exit_of(interrupt), RunTally::so_far);
-                self.progress.remark(LEFT_AT_ONCE);
+                self.report_end(None, exit_of(interrupt), RunTally::so_far);
+                self.progress.remark(QUITTING);
             }
         }
     }
 
-    /// Only the first end is told: one that is cut off may be at its own just then.
-    fn tell_end(&self, at: Option<Timestamp>, exit: Exit, ending: impl FnOnce(&RunTally) -> Ending) {
+    /// Reports an end, only the first: a run may be cut off just while it ends.
+    fn report_end(&self, at: Option<Timestamp>, exit: Exit, ending: impl FnOnce(&RunTally) -> Ending) {
         if self.ended.swap(true, Ordering::SeqCst) {
             return;
         }

@@ -1,11 +1,13 @@
-//! What another user could plant where lcm keeps its files.
+//! Checks against files that another user could plant where lcm keeps its own.
 
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use super::{Durability, append, create, make_folder, make_new, names, open, open_or_make, prove, read, replace, size};
+use super::{
+    Durability, append, create, create_folder, create_new, names, open, open_or_create, prove, read, replace, size,
+};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("there").mode() & 0o7777
@@ -20,8 +22,8 @@ fn files_and_folders_are_private() {
     let root = tempfile::tempdir().expect("a folder");
     let top = root.path().join("a/state");
     let folder = top.join("p/s");
-    make_folder(&top, &folder).expect("made");
-    make_folder(&top, &folder).expect("it is there");
+    create_folder(&top, &folder).expect("made");
+    create_folder(&top, &folder).expect("it exists already");
     for path in [&top, &top.join("p"), &folder] {
         assert_eq!(mode(path), 0o700, "{}", path.display());
     }
@@ -33,19 +35,19 @@ fn files_and_folders_are_private() {
     append(&file).expect("opened").write_all(b"!").expect("written");
     assert_eq!(size(&file).expect("there"), 4);
     let mut text = String::new();
-    open_or_make(&file).expect("opened").read_to_string(&mut text).expect("read");
+    open_or_create(&file).expect("opened").read_to_string(&mut text).expect("read");
     assert_eq!(text, "two!");
     create(&file).expect("emptied");
     assert_eq!(size(&file).expect("there"), 0);
-    assert_eq!(make_new(&file).expect_err("it is there").kind(), ErrorKind::AlreadyExists);
+    assert_eq!(create_new(&file).expect_err("it exists already").kind(), ErrorKind::AlreadyExists);
     assert_eq!(open(&folder.join("none")).expect_err("missing").kind(), ErrorKind::NotFound);
-    assert!(!prove(&folder.join("none")).expect("asked"));
+    assert!(!prove(&folder.join("none")).expect("checked"));
     assert_eq!(names(&folder, 9).expect("listed"), ["note"]);
     assert!(names(&folder, 0).expect("listed").is_empty());
 }
 
 #[test]
-fn links_pipes_and_second_names_are_refused_and_stay_as_they_are() {
+fn links_pipes_and_hard_links_are_refused_and_left_alone() {
     let root = tempfile::tempdir().expect("a folder");
     let at = |name: &str| root.path().join(name);
     fs::write(at("victim"), "precious").expect("written");
@@ -56,60 +58,60 @@ fn links_pipes_and_second_names_are_refused_and_stay_as_they_are() {
     fs::hard_link(at("victim"), at("second")).expect("linked");
     for name in ["link", "dangling", "pipe", "folder", "second"] {
         let path = at(name);
-        for (door, refused) in [
+        for (call, refused) in [
             ("read", read(&path, 100).err()),
             ("append", append(&path).err()),
             ("create", create(&path).err()),
-            ("open_or_make", open_or_make(&path).err()),
-            ("make_new", make_new(&path).err()),
+            ("open_or_create", open_or_create(&path).err()),
+            ("create_new", create_new(&path).err()),
             ("replace", replace(&path, b"x", Durability::Whole).err()),
             ("prove", prove(&path).err()),
         ] {
-            assert!(refused.is_some(), "{door} takes {name}");
+            assert!(refused.is_some(), "{call} accepts {name}");
         }
     }
     assert_eq!(fs::read_to_string(at("victim")).expect("read"), "precious");
     assert!(!at("nothing").exists());
-    assert_eq!(fs::read_dir(root.path()).expect("listed").count(), 6, "nothing is left beside");
+    assert_eq!(fs::read_dir(root.path()).expect("listed").count(), 6, "no temporary file is left");
     let error = read(&at("pipe"), 1).expect_err("a pipe").to_string();
     assert!(error.ends_with("pipe is a named pipe, not a regular file; remove it"), "{error}");
 }
 
 #[test]
-fn what_others_can_write_is_refused() {
+fn a_file_that_others_can_write_is_refused() {
     let root = tempfile::tempdir().expect("a folder");
     let (folder, file) = (root.path().join("f"), root.path().join("f/x"));
-    make_folder(&folder, &folder).expect("made");
+    create_folder(&folder, &folder).expect("made");
     fs::write(&file, "x").expect("written");
     fs::set_permissions(&file, Permissions::from_mode(0o666)).expect("set");
-    read(&file, 9).expect("its folder lets no one in");
+    read(&file, 9).expect("no other user can enter its folder");
     fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("set");
-    let error = read(&file, 9).expect_err("anyone writes it").to_string();
+    let error = read(&file, 9).expect_err("any user can write it").to_string();
     assert!(error.contains("can be written by other users (mode 0666)"), "{error}");
     fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
-    read(&file, 9).expect("read by others alone");
+    read(&file, 9).expect("others can read it, not write it");
     fs::set_permissions(&folder, Permissions::from_mode(0o1777)).expect("set");
     for refused in
-        [read(&file, 9).err(), make_folder(&folder, &folder).err(), make_folder(&folder, &folder.join("y")).err()]
+        [read(&file, 9).err(), create_folder(&folder, &folder).err(), create_folder(&folder, &folder.join("y")).err()]
     {
-        let error = refused.expect("anyone plants there").to_string();
+        let error = refused.expect("any user can plant files there").to_string();
         assert!(error.contains("mode 1777") && error.contains("LCM_STATE_DIR"), "{error}");
     }
 }
 
 #[test]
-fn what_a_killed_process_left_unfinished_is_swept_away_and_nothing_else() {
+fn a_sweep_removes_the_temporary_files_of_killed_processes_and_no_others() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = root.path().join("state");
-    super::make_folder(&folder, &folder).expect("made");
+    super::create_folder(&folder, &folder).expect("made");
     let own = format!(".start.json.{}.3.new", std::process::id());
-    // No pid is so large.
+    // No pid is that large.
     let left = [".trial.7.4999999.0.new", ".start.json.4999999.12.new"];
     let kept = [own.as_str(), "start.json", ".hidden", ".x.new", ".a.b.c.new", "log.1"];
     for name in left.iter().chain(&kept) {
         super::create(&folder.join(name)).expect("made");
     }
     super::sweep(&folder).expect("swept");
-    assert!(left.iter().all(|name| !folder.join(name).exists()), "it was left");
+    assert!(left.iter().all(|name| !folder.join(name).exists()), "a temporary file was left");
     assert!(kept.iter().all(|name| folder.join(name).exists()), "too much was removed");
 }

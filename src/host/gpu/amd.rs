@@ -1,6 +1,6 @@
-//! AMD's GPUs, as the kernel tells of them in files: `/sys/class/drm` for the boards, `/proc/PID/fdinfo` for who holds
-//! their memory. Of other users' processes only root may read that: what is used beyond what was named may be theirs, and
-//! then nobody's share is told.
+//! Reads AMD GPUs from the kernel's files: `/sys/class/drm` for the boards, `/proc/PID/fdinfo` for the processes that
+//! hold their memory. Only root may read those of other users: memory in use beyond the named processes may be theirs,
+//! and is then listed as held by unnamed processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,22 +18,22 @@ use crate::model::size::Mebibytes;
 
 const VENDOR: &str = "0x1002";
 
-/// What programs open to use a board: graphics and computing.
+/// Device nodes that programs open to use a board: graphics and computing.
 const NODES: [&str; 2] = ["/dev/dri", "/dev/kfd"];
 
-/// So little that nobody is named for may be what rounding each process to MiB leaves.
+/// Unattributed memory up to which the cause may be the rounding of each process to MiB.
 const ROUNDING_MAX: Mebibytes = Mebibytes(16);
 
 struct Card {
     gpu: GpuFact,
-    /// `0000:0c:00.0`: how open files name the board.
+    /// PCI address (`0000:0c:00.0`), by which open files name the board.
     address: String,
-    /// It uses the host's memory.
+    /// True if the board uses the host's memory.
     unified: bool,
 }
 
-/// `None`: this machine has none. On boards that are declared to use the host's memory, what they hold of that counts
-/// too (GTT).
+/// Reads the GPUs and their holders; `None`: this machine has no AMD GPU. On boards that are declared to use the host's
+/// memory, their share of that (GTT) counts too.
 pub(super) fn read(
     (drm, processes): (&Path, &Path),
     declared: &[DeclaredGpu],
@@ -65,14 +65,14 @@ fn cards(drm: &Path, declared: &[DeclaredGpu]) -> Vec<Card> {
     let names = kernel::names(drm).into_iter().flatten();
     let mut numbered: Vec<(u32, PathBuf)> = names
         .filter_map(|name| {
-            // `card0-DP-1` is a plug of it.
+            // `card0-DP-1` is a connector of the board.
             let number = name.to_str()?.strip_prefix("card")?.parse().ok()?;
             Some((number, drm.join(name).join("device")))
         })
         .filter(|(_, device)| text(device, "vendor").as_deref() == Some(VENDOR))
         .collect();
     numbered.sort();
-    // Its runtimes count boards from 0, whatever number the kernel gave them.
+    // AMD's runtimes count boards from 0, independently of the kernel's numbers.
     (0..).zip(numbered).filter_map(|(index, (_, device))| card(index, &device, declared)).collect()
 }
 
@@ -82,11 +82,11 @@ fn card(index: u32, device: &Path, declared: &[DeclaredGpu]) -> Option<Card> {
         .lines()
         .find_map(|line| line.strip_prefix("PCI_SLOT_NAME=").map(str::to_owned))
         .unwrap_or_default();
-    // Boards without a number of their own have just their place, as declared ones have.
+    // Boards without a unique id are known by their index, as declared ones are.
     let id = text(device, "unique_id").map_or_else(|| format!("gpu-{index}"), |unique| format!("GPU-{unique}"));
     let id = GpuId::new(id);
     let unified = declared.iter().any(|one| one.unified && one.is(&id, index));
-    // What is used of the host's memory and not told is unknown, as a whole.
+    // If the use of the host's memory is not reported, the total is unknown.
     let shared = if unified { bytes("mem_info_gtt_used") } else { Some(0) };
     let used = bytes("mem_info_vram_used").zip(shared).map(|(own, shared)| own.saturating_add(shared));
     let gpu = GpuFact {
@@ -103,7 +103,7 @@ fn card(index: u32, device: &Path, declared: &[DeclaredGpu]) -> Option<Card> {
     Some(Card { gpu, address, unified })
 }
 
-/// A small file of the kernel's, without blanks around; `None` also where it says nothing.
+/// Reads a small file of the kernel, trimmed; `None` also if it is empty.
 fn text(folder: &Path, name: &str) -> Option<String> {
     let text = kernel::table(folder.join(name)).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -113,11 +113,11 @@ fn text(folder: &Path, name: &str) -> Option<String> {
 struct ProcessMemory {
     /// Bytes by board and process.
     by_board: BTreeMap<String, BTreeMap<i32, u64>>,
-    /// There are processes, or files of theirs, that lcm may not look into.
+    /// True if lcm may not inspect some process or some of its open files.
     refused: bool,
 }
 
-/// A client of the kernel that several files or processes share counts once.
+/// Sums the memory of all processes. A DRM client that several files or processes share counts once.
 fn held(processes: &Path, unified: &BTreeSet<String>, progress: &DriverProgress) -> ProcessMemory {
     let mut held = ProcessMemory::default();
     let mut seen = BTreeSet::new();
@@ -138,7 +138,8 @@ fn held(processes: &Path, unified: &BTreeSet<String>, progress: &DriverProgress)
     held
 }
 
-/// Where a process has a board open. Of all else that it has open only the name is read: there may be very much of it.
+/// Returns the DRM clients of a process. Of its other open files, of which there may be very many, only the link is
+/// read.
 fn clients(process: &Path, refused: &mut bool) -> Vec<Client> {
     let mut clients = Vec::new();
     let mut note = |error: io::Error| *refused |= !has_ended(&error);
@@ -154,7 +155,7 @@ fn clients(process: &Path, refused: &mut bool) -> Vec<Client> {
     clients
 }
 
-/// The process, or what it had open: between a listing and a reading anything may.
+/// Returns true if the process has ended or has closed the file between the listing and the read.
 fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
@@ -163,11 +164,11 @@ struct Client {
     address: String,
     id: String,
     bytes: u64,
-    /// Of the host's memory.
+    /// Bytes of the host's memory.
     shared: u64,
 }
 
-/// One open file of a GPU; others have none of these lines.
+/// Parses the `fdinfo` of one open file; `None`: the file is not a GPU's.
 fn client_of(fdinfo: &str) -> Option<Client> {
     let field = |name: &str| {
         let line = |line: &'_ str| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned());
@@ -179,7 +180,7 @@ fn client_of(fdinfo: &str) -> Option<Client> {
     Some(Client { address, id, bytes, shared })
 }
 
-/// `2048 KiB`
+/// Parses an amount: `2048 KiB`.
 fn bytes_of(amount: &str) -> Option<u64> {
     let mut words = amount.split_whitespace();
     let number: u64 = words.next()?.parse().ok()?;
@@ -252,7 +253,7 @@ mod tests {
         open(root, 42, 3, "0000:03:00.0", 7, "512 KiB");
         write(root, "proc/43/fdinfo/0", "pos:\t0\nflags:\t0100000\n");
 
-        // What is no board is not looked into, whatever it says.
+        // A file that is no board's is not read, though its `fdinfo` claims memory.
         open(root, 44, 4, "0000:03:00.0", 9, "9 MiB");
         link(root, 44, 4, "/home/me/dri");
         open(root, 42, 4, "0000:03:00.0", 10, "512 KiB");
@@ -271,16 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn where_a_process_may_not_be_looked_into_what_is_used_beyond_is_anybodys() {
+    fn memory_beyond_the_named_processes_is_unattributed_if_a_process_may_not_be_inspected() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
         card(root, 0, "0x1002", Some("4b2c1a9f8d3e6f7a"));
         card(root, 1, "0x1002", Some("4b2c1a9f8d3e6f7b"));
         open(root, 40, 5, "0000:00:00.0", 7, "500 MiB");
         open(root, 40, 6, "0000:01:00.0", 8, "1010 MiB");
-        // One that has ended meanwhile refuses nothing.
+        // A process that has ended meanwhile refuses nothing.
         fs::create_dir_all(root.join("proc/41")).expect("made");
-        let told = || {
+        let reported = || {
             let gpus =
                 read((&root.join("drm"), &root.join("proc")), &[], &DriverProgress::new()).expect("there are some");
             gpus.iter()
@@ -288,15 +289,15 @@ mod tests {
                 .collect::<Vec<Vec<_>>>()
         };
         let (first, second) = ((40, Some(Mebibytes(500))), (40, Some(Mebibytes(1_010))));
-        assert_eq!(told(), [vec![first], vec![second]]);
-        // Root may read everything, so a folder that is none stands for one that may not be read.
+        assert_eq!(reported(), [vec![first], vec![second]]);
+        // Root may read everything, so a file in place of the folder stands for a folder that may not be read.
         write(root, "proc/42/fd", "");
-        assert_eq!(told(), [vec![first, (0, None)], vec![second]], "of the second board all is named");
+        assert_eq!(reported(), [vec![first, (0, None)], vec![second]], "the second board is attributed in full");
     }
 
-    /// 512 MiB of its own, and 124 GiB of the host's that it may use.
+    /// A board with 512 MiB of its own that may use 124 GiB of the host's.
     #[test]
-    fn what_a_board_uses_of_the_hosts_memory_counts_where_that_is_declared_to_be_its_own() {
+    fn a_boards_use_of_the_hosts_memory_counts_if_it_is_declared_unified() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
         card(root, 0, "0x1002", None);
@@ -318,7 +319,7 @@ mod tests {
         let board = (Some(Mebibytes(100)), Some(Mebibytes(60)));
         assert_eq!(read(), [(Some(Mebibytes(41_060)), Some(Mebibytes(62))), board]);
         fs::remove_file(root.join("drm/card0/device/mem_info_gtt_used")).expect("removed");
-        assert_eq!(read()[0].0, None, "what is not told is not nothing");
+        assert_eq!(read()[0].0, None, "unreported memory is unknown, not zero");
     }
 
     #[test]

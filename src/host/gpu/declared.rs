@@ -1,4 +1,4 @@
-//! The GPUs that a manifest vouches for, where no driver can be asked: what is in use on them stays unknown.
+//! GPUs declared in the manifest, for hosts without a driver to query: the memory in use on them stays unknown.
 
 use crate::host::gpu::unified;
 use crate::model::desired::{DeclaredGpu, Desired};
@@ -6,7 +6,7 @@ use crate::model::facts::{GpuFact, Reading};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
-/// What the manifest declares; nothing declared, nothing known.
+/// Returns the declared GPUs; none declared, none known.
 pub(super) fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
     if desired.declared_gpus.is_empty() {
         return Reading::NotAsked;

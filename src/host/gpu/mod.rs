@@ -1,7 +1,9 @@
-//! What each GPU holds and who holds it: asked of the NVIDIA driver, else of AMD's, else taken from the manifest.
+//! Readings of GPUs: memory in use and the processes that hold it. A driver may hang and must not take a caller with
+//! it: one dedicated thread calls drivers, and callers wait with a deadline.
 //!
-//! A driver may hang, and no caller may hang with it: one thread of its own asks, everybody else waits with a deadline.
-//! What is not here: whether anything fits. `observe` and `plan` judge.
+//! In: the NVIDIA driver, else AMD's, else the GPUs that the manifest declares.
+//! Out: one `GpuFact` per GPU, and the variables that limit programs to their GPUs.
+//! Not here: admission; `observe` and `plan` decide what fits.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,21 +30,21 @@ mod worker;
 pub(crate) use owner::attribute;
 
 use nvml::Library;
-use unified::MEMORY_UNTOLD;
+use unified::MEMORY_UNREPORTED;
 use worker::{GpuSources, GpuWorker};
 
-/// Names another NVML library; empty: no driver is asked, AMD's neither.
+/// Variable that names another NVML library; empty: no driver is queried, not even AMD's.
 pub const NVML_LIBRARY: &str = "LCM_NVML_LIB";
 
-/// A driver that is well answers each question within milliseconds, and wakes a sleeping GPU in about one second.
+/// Deadline of one driver call: a healthy driver responds within milliseconds, and wakes a sleeping GPU in about 1 s.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// The GPUs of this machine. Nothing is loaded or asked before the first reading; the driver's handle is kept after it.
+/// Reader of this machine's GPUs. No driver is loaded before the first reading; its handle is kept afterwards.
 pub struct Gpus {
-    /// `None`: no driver is asked.
+    /// `None`: no driver is queried.
     worker: Option<GpuWorker>,
     deadline: Duration,
-    /// Read though no service of the manifest uses one.
+    /// True if GPUs are read even if no service of the manifest uses one.
     is_always_read: bool,
 }
 
@@ -53,7 +55,7 @@ impl fmt::Debug for Gpus {
 }
 
 impl Gpus {
-    /// `environment` is lcm's own: see [`NVML_LIBRARY`].
+    /// Creates a reader. `environment` is lcm's own: see [`NVML_LIBRARY`].
     #[must_use]
     pub fn new(environment: &BTreeMap<String, String>) -> Self {
         let library = match environment.get(NVML_LIBRARY).map(String::as_str) {
@@ -69,33 +71,33 @@ impl Gpus {
         }
     }
 
-    /// Has GPUs read though no service of the manifest uses one.
+    /// Reads GPUs even if no service of the manifest uses one.
     #[must_use]
     pub fn always_read(self) -> Self {
         Self { is_always_read: true, ..self }
     }
 
-    /// For how long a driver may be silent before it counts as stuck; 3 s unless set.
+    /// Sets the time without progress after which a driver counts as stuck; 3 s by default.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
 
-    /// All GPUs with their holders: containers by their control groups, processes by the marks that they carry, the
-    /// rest strangers. Not asked where the manifest has no use for one.
+    /// Reads all GPUs with their holders: containers by their control groups; all other processes as foreign, until
+    /// `attribute` assigns them. `NotAsked` if the manifest has no use for a GPU.
     pub async fn read(&self, desired: &Desired) -> Reading<Vec<GpuFact>> {
         if !self.is_always_read && !has_use_for(desired) {
             return Reading::NotAsked;
         }
         let Some(worker) = &self.worker else { return declared::declared(desired) };
         let began = Instant::now();
-        let answer = worker.ask(self.deadline, &desired.declared_gpus).await;
+        let result = worker.query(self.deadline, &desired.declared_gpus).await;
         let took_ms = elapsed_ms(began);
-        match &answer {
+        match &result {
             Ok(gpus) => debug!(target: "host", gpus = gpus.as_ref().map(Vec::len), took_ms, "GPU driver read"),
             Err(error) => warn!(target: "host", took_ms, %error, "GPU driver not readable"),
         }
-        match answer {
+        match result {
             Ok(Some(mut gpus)) => {
                 for gpu in &mut gpus {
                     complete(gpu, &desired.declared_gpus);
@@ -108,16 +110,16 @@ impl Gpus {
     }
 }
 
-/// A plan for services that need no GPU should not wait for a driver to wake up.
+/// Returns true if the manifest uses or declares a GPU: a plan for services without one must not wait for a driver.
 fn has_use_for(desired: &Desired) -> bool {
     let uses = |service: &crate::model::desired::Service| service.wants_gpu() || service.vram > Mebibytes::ZERO;
     !desired.declared_gpus.is_empty() || desired.services.values().any(uses)
 }
 
-/// What the driver could not tell, and the manifest can. A GPU without memory of its own has no more than the host.
+/// Adds the manifest's capacity where the driver reports none. A GPU with unified memory has no more than the host.
 fn complete(gpu: &mut GpuFact, declared: &[DeclaredGpu]) {
     let Some(one) = declared.iter().find(|one| one.is(&gpu.id, gpu.index)) else { return };
-    if gpu.unreadable.as_deref() == Some(MEMORY_UNTOLD) {
+    if gpu.unreadable.as_deref() == Some(MEMORY_UNREPORTED) {
         (gpu.capacity, gpu.unreadable) = (one.capacity, None);
     }
     if one.unified && gpu.unreadable.is_none() {
@@ -129,7 +131,7 @@ fn complete(gpu: &mut GpuFact, declared: &[DeclaredGpu]) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Gpus, MEMORY_UNTOLD, NVML_LIBRARY, complete, declared, has_use_for};
+    use super::{Gpus, MEMORY_UNREPORTED, NVML_LIBRARY, complete, declared, has_use_for};
     use crate::model::desired::{Desired, GpuRequest, Service};
     use crate::model::facts::Reading;
     use crate::model::names::{ProjectName, ServiceName};
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_asked_for_services_that_need_no_gpu() {
+    async fn no_driver_is_queried_for_services_that_need_no_gpu() {
         let mut desired = desired();
         for service in desired.services.values_mut() {
             (service.vram, service.gpu) = (Mebibytes::ZERO, GpuRequest::None);
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declaration_stands_in_for_what_the_driver_does_not_tell() {
+    fn a_declaration_replaces_memory_that_the_driver_does_not_report() {
         let mut desired = desired();
         desired.declared_gpus = vec![crate::model::desired::DeclaredGpu {
             index: 1,
@@ -163,19 +165,19 @@ mod tests {
             capacity: Mebibytes(24_576),
         }];
         let Reading::Known(mut gpus) = declared::declared(&desired) else { panic!("it is declared") };
-        (gpus[0].capacity, gpus[0].unreadable) = (Mebibytes::ZERO, Some(MEMORY_UNTOLD.to_owned()));
+        (gpus[0].capacity, gpus[0].unreadable) = (Mebibytes::ZERO, Some(MEMORY_UNREPORTED.to_owned()));
         complete(&mut gpus[0], &desired.declared_gpus);
         assert_eq!((gpus[0].capacity, gpus[0].unreadable.as_deref(), gpus[0].used), (Mebibytes(24_576), None, None));
         gpus[0].lost = Some("it fell off the bus".to_owned());
         complete(&mut gpus[0], &desired.declared_gpus);
-        assert!(gpus[0].lost.is_some(), "nothing brings back what is lost");
+        assert!(gpus[0].lost.is_some(), "a lost GPU stays lost");
     }
 
     #[test]
-    fn an_empty_name_means_that_no_driver_is_asked() {
-        let asks = |value: &str| Gpus::new(&BTreeMap::from([(NVML_LIBRARY.to_owned(), value.to_owned())])).worker;
-        assert!(asks("").is_none());
-        assert!(asks("/usr/lib/libnvidia-ml.so.1").is_some());
+    fn an_empty_library_name_means_that_no_driver_is_queried() {
+        let worker = |value: &str| Gpus::new(&BTreeMap::from([(NVML_LIBRARY.to_owned(), value.to_owned())])).worker;
+        assert!(worker("").is_none());
+        assert!(worker("/usr/lib/libnvidia-ml.so.1").is_some());
         assert!(Gpus::new(&BTreeMap::new()).worker.is_some());
     }
 }

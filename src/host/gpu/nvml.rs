@@ -1,7 +1,7 @@
-//! The NVIDIA driver, asked through its own library. It runs on the thread that may hang.
+//! Reads NVIDIA GPUs through the driver's own library (NVML), on the thread that may hang.
 //!
-//! A machine without library, driver or GPU has nothing to tell, and that is no failure. A GPU that does not answer
-//! is lost only where the driver says so, else it can't be read; the others are read all the same.
+//! A machine without library, driver or GPU has no reading, which is no failure. A GPU that does not respond is lost
+//! only if the driver reports it lost, else unreadable; the others are read all the same.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,35 +12,35 @@ use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 
 use crate::host::gpu::progress::DriverProgress;
-use crate::host::gpu::unified::MEMORY_UNTOLD;
+use crate::host::gpu::unified::MEMORY_UNREPORTED;
 use crate::host::gpu::{memory_v1, owner};
 use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
-/// No host has more, and no GPU more instances; a driver that says so is not followed without end.
+/// Bounds on a driver's counts: no host has more GPUs, and no GPU more instances.
 const GPUS_MAX: u32 = 1024;
 const INSTANCES_MAX: u32 = 64;
-/// Processes on one GPU: far more than a host runs there.
+/// Processes on one GPU: far more than any host runs.
 const PROCESSES_MAX: u32 = 100_000;
-/// A list that outgrows its buffer is asked for again; one that does so each time is given up.
+/// Attempts to read a list that outgrows its buffer.
 const LIST_TRIES_MAX: u32 = 3;
 
-/// `NVML_ERROR_ARGUMENT_VERSION_MISMATCH`: it knows the call, and not the struct that goes with it.
+/// `NVML_ERROR_ARGUMENT_VERSION_MISMATCH`: the driver knows the call, but not this version of its struct.
 const ARGUMENT_VERSION_MISMATCH: u32 = 25;
 
-/// Where the library is.
+/// Location of the library.
 #[derive(Clone, Debug)]
 pub(super) enum Library {
-    /// As the system's loader finds it.
+    /// Found by the system's loader.
     Usual,
     At(PathBuf),
 }
 
-/// What a reading comes to.
+/// Outcome of a reading.
 pub(super) enum GpuQueryResult {
     Gpus(Vec<GpuFact>),
-    /// There is no such driver here, or it has no GPU.
+    /// No such driver here, or no GPU.
     Nothing,
     Failure(String),
 }
@@ -48,7 +48,7 @@ pub(super) enum GpuQueryResult {
 pub(super) struct Nvidia {
     library: Library,
     handle: Option<Nvml>,
-    /// What was read of each GPU, by its index: of one that fails it tells not even the name.
+    /// Last reading of each GPU, by index: the driver does not even name one that fails.
     known: BTreeMap<u32, Vec<GpuFact>>,
 }
 
@@ -60,9 +60,9 @@ impl Nvidia {
     pub(super) fn read(&mut self, progress: &DriverProgress) -> GpuQueryResult {
         let mut result = self.attempt(progress);
         if let Err(GpuQueryError::Driver(error)) = &result
-            && wants_a_new_handle(error)
+            && needs_a_new_handle(error)
         {
-            self.let_go();
+            self.release_handle();
             result = self.attempt(progress);
         }
         match result {
@@ -70,11 +70,11 @@ impl Nvidia {
             Ok(gpus) => GpuQueryResult::Gpus(gpus),
             Err(GpuQueryError::NotHere) if self.known.is_empty() => GpuQueryResult::Nothing,
             Err(GpuQueryError::NotHere) => {
-                GpuQueryResult::Failure("the NVIDIA driver was there and is not any more".to_owned())
+                GpuQueryResult::Failure("the NVIDIA driver has disappeared since the last reading".to_owned())
             }
             Err(GpuQueryError::Driver(error)) => {
-                self.let_go();
-                GpuQueryResult::Failure(format!("the NVIDIA driver can't be asked: {error}"))
+                self.release_handle();
+                GpuQueryResult::Failure(format!("can't query the NVIDIA driver: {error}"))
             }
         }
     }
@@ -94,15 +94,15 @@ impl Nvidia {
                     self.known.insert(index, found.clone());
                     gpus.extend(found);
                 }
-                Err(error) if wants_a_new_handle(&error) => return Err(error.into()),
+                Err(error) if needs_a_new_handle(&error) => return Err(error.into()),
                 Err(error) => gpus.extend(silent(self.known.get(&index), index, &error)),
             }
         }
         Ok(gpus)
     }
 
-    /// A library that can't be shut down is left loaded: the wrapper would panic.
-    fn let_go(&mut self) {
+    /// Drops the handle. A library that can't be shut down is left loaded: the wrapper would panic.
+    fn release_handle(&mut self) {
         if let Some(nvml) = self.handle.take()
             && nvml.lib().nvmlShutdown.is_err()
         {
@@ -111,7 +111,7 @@ impl Nvidia {
     }
 }
 
-/// Why there is no reading at all.
+/// Failure of a whole reading.
 enum GpuQueryError {
     NotHere,
     Driver(NvmlError),
@@ -136,20 +136,20 @@ fn load(library: &Library) -> Result<Nvml, GpuQueryError> {
         builder.lib_path(path);
     }
     match builder.init() {
-        // One that somebody named on purpose should be one.
+        // A library that the environment names must load.
         Err(NvmlError::LibloadingError(_)) if !named => Err(GpuQueryError::NotHere),
         loaded => Ok(loaded?),
     }
 }
 
-/// Errors that no later call on the same handle gets rid of.
-fn wants_a_new_handle(error: &NvmlError) -> bool {
+/// Returns true for errors that persist on the same handle.
+fn needs_a_new_handle(error: &NvmlError) -> bool {
     matches!(error, NvmlError::Uninitialized | NvmlError::DriverNotLoaded | NvmlError::LibRmVersionMismatch)
 }
 
-/// The device itself, or the instances that it is divided into: then nothing runs on the whole of it.
+/// Returns the device itself, or its MIG instances: then no process runs on the whole device.
 fn parts(nvml: &Nvml, device: &Device<'_>, index: u32) -> Result<Vec<GpuFact>, NvmlError> {
-    // Drivers and boards that know nothing of this say so in several ways.
+    // Drivers and boards without MIG return one of several errors.
     if !device.mig_mode().is_ok_and(|mode| mode.current != 0) {
         return Ok(vec![fact(nvml, device, index)?]);
     }
@@ -182,16 +182,16 @@ fn fact(nvml: &Nvml, device: &Device<'_>, index: u32) -> Result<GpuFact, NvmlErr
             gpu.used = Some(Mebibytes::needed(memory.used));
             gpu.reserved = Mebibytes::needed(memory.reserved);
         }
-        Err(NvmlError::NotSupported) => gpu.unreadable = Some(MEMORY_UNTOLD.to_owned()),
+        Err(NvmlError::NotSupported) => gpu.unreadable = Some(MEMORY_UNREPORTED.to_owned()),
         Err(error) if is_grave(&error) => return Err(error),
-        // Its name is known by now, and tells what runs on it.
+        // Its UUID is known by now, and with it the services placed on it.
         Err(error) => return Ok(GpuFact { unreadable: Some(no_answer(&error)), ..gpu }),
     }
     gpu.holders = holders(device, gpu.used.unwrap_or_default())?;
     Ok(gpu)
 }
 
-/// In bytes. `used` is without `reserved`, but on drivers that don't tell these apart.
+/// Memory in bytes. `used` excludes `reserved`, except on drivers that don't distinguish them.
 struct NvmlMemory {
     total: u64,
     used: u64,
@@ -209,7 +209,7 @@ fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<NvmlMemory, NvmlError> {
     }
 }
 
-/// Each process once: one that computes and draws stands in both lists, in each with all that it holds.
+/// Returns the holders, each process once: one that computes and draws is in both lists, in each with its total.
 fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlError> {
     let computing = listed(|| match bounded(device.running_compute_processes_count()) {
         Ok(()) => device.running_compute_processes(),
@@ -229,20 +229,20 @@ fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlE
     });
     let (computing, drawing) = match (computing, drawing) {
         (Err(error), _) | (_, Err(error)) if is_grave(&error) => return Err(error),
-        // Some boards have no graphics to list.
+        // Some boards have no graphics processes to list.
         (Ok(computing), drawing) => (computing, drawing.unwrap_or_default()),
-        // Without the list that matters nobody can say who holds what is used.
+        // Without the list of computing processes the memory in use can't be attributed.
         (Err(_), _) if used > Mebibytes::ZERO => return Ok(vec![owner::unnamed()]),
         (Err(_), _) => return Ok(Vec::new()),
     };
     let mut memory: BTreeMap<u32, Option<u64>> = BTreeMap::new();
     for process in computing.iter().chain(&drawing) {
-        let told = match process.used_gpu_memory {
+        let reported = match process.used_gpu_memory {
             UsedGpuMemory::Used(bytes) => Some(bytes),
             UsedGpuMemory::Unavailable => None,
         };
         let entry = memory.entry(process.pid).or_default();
-        *entry = (*entry).max(told);
+        *entry = (*entry).max(reported);
     }
     let holder = |(pid, bytes): (u32, Option<u64>)| GpuHolder {
         pid: i32::try_from(pid).unwrap_or_default(),
@@ -253,22 +253,23 @@ fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlE
     Ok(memory.into_iter().map(holder).collect())
 }
 
-/// The wrapper makes room for as many as the driver says: a list without a bound is taken for one that it can't tell.
+/// Checks the count that the driver reports, for which the wrapper allocates: a list beyond the bound counts as
+/// unsupported.
 fn bounded(count: Result<u32, NvmlError>) -> Result<(), NvmlError> {
     if count? > PROCESSES_MAX { Err(NvmlError::NotSupported) } else { Ok(()) }
 }
 
-fn listed(ask: impl Fn() -> Result<Vec<ProcessInfo>, NvmlError>) -> Result<Vec<ProcessInfo>, NvmlError> {
+fn listed(query: impl Fn() -> Result<Vec<ProcessInfo>, NvmlError>) -> Result<Vec<ProcessInfo>, NvmlError> {
     let mut tries = 1;
     loop {
-        match ask() {
+        match query() {
             Err(NvmlError::InsufficientSize(_)) if tries < LIST_TRIES_MAX => tries += 1,
             listed => return listed,
         }
     }
 }
 
-/// The driver is too old to know this call.
+/// Returns true if the driver is too old for this call.
 fn is_missing(error: &NvmlError) -> bool {
     matches!(
         error,
@@ -278,13 +279,13 @@ fn is_missing(error: &NvmlError) -> bool {
     )
 }
 
-/// It says something about the GPU, not about the list.
+/// Returns true if the error concerns the GPU, not only the list.
 fn is_grave(error: &NvmlError) -> bool {
-    wants_a_new_handle(error) || loss(error).is_some()
+    needs_a_new_handle(error) || loss(error).is_some()
 }
 
-/// What the driver calls lost. Any other error may be of this caller or of this moment alone: one whose control group
-/// allows other GPUs, for example, is told that this one is there, and not which it is.
+/// Returns the reason if the driver reports the GPU lost. Any other error may concern this caller or this moment alone:
+/// a process whose control group excludes a GPU, for example, sees that it exists, but not its identity.
 fn loss(error: &NvmlError) -> Option<&'static str> {
     match error {
         NvmlError::GpuLost => Some("it fell off the bus"),
@@ -297,7 +298,7 @@ fn no_answer(error: &NvmlError) -> String {
     format!("it does not answer: {error}")
 }
 
-/// As it was when it was last seen; of one that never was, its place is all there is to call it by.
+/// Returns a GPU that does not respond as it was last read; one that never was is named by its index.
 fn silent(known: Option<&Vec<GpuFact>>, index: u32, error: &NvmlError) -> Vec<GpuFact> {
     let lost = loss(error).map(str::to_owned);
     let unreadable = lost.is_none().then(|| no_answer(error));

@@ -1,8 +1,9 @@
-//! Whose the processes on a GPU are: by their control group, and by the process trees of the same reading. What nobody claims is a stranger, known by its program's name alone.
+//! Attribution of the processes on a GPU: by their control group, and by the process trees of the same reading. A
+//! process that neither claims is foreign, known by its program's name alone.
 //!
-//! In a container with pids of its own nothing is attributed: drivers list the host's pids there, or leave out those
-//! that have none in it, and what is called so in here is another process. Nor where `/proc` hides other users'
-//! processes (`hidepid`): one that is hidden looks like one that has ended.
+//! In a container with its own pid namespace nothing is attributed: drivers list the host's pids there, which belong to
+//! other processes inside, or leave out processes without a pid in the container. Nor where `/proc` hides other users'
+//! processes (`hidepid`): a hidden process looks like one that has ended.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,26 +14,26 @@ use crate::host::proc;
 use crate::model::facts::{Attribution, GpuFact, GpuHolder, ProcessOwner};
 use crate::model::size::Mebibytes;
 
-/// The driver goes on listing what has ended until its memory is back.
+/// Name of a process that has ended: the driver lists it until its memory is free.
 const ENDED: &str = "a process that has ended";
 const UNNAMED: &str = "processes that the driver does not name";
 
-/// Somebody holds what is used, and the driver gives no list of them.
+/// Returns a holder for memory in use whose processes the driver does not list.
 pub(super) fn unnamed() -> GpuHolder {
     GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: ProcessOwner::Foreign }
 }
 
-/// The host's own pids, by the kernel's `PROC_PID_INIT_INO`: the same on every machine.
+/// The host's pid namespace, by the kernel's `PROC_PID_INIT_INO`: the same on every machine.
 const HOST_PIDS: &str = "pid:[4026531836]";
 
-/// Whether the pids that a driver lists can all be looked up. A kernel that tells of no namespaces has one alone; and
-/// of process 1 everybody may read this much, unless it is hidden.
+/// Returns true if all pids that a driver lists can be looked up. A kernel without namespace links has one namespace;
+/// and every user may read the state of process 1, unless it is hidden.
 fn can_be_looked_up(processes: &Path) -> bool {
     let are_the_hosts = fs::read_link(processes.join("self/ns/pid")).map_or(true, |pids| pids == Path::new(HOST_PIDS));
     are_the_hosts && kernel::table(processes.join("1/stat")).is_ok()
 }
 
-/// What each process shows: its program and its container. Reads `/proc`.
+/// Adds program and container of each process, read from `/proc`.
 pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
     if !can_be_looked_up(processes) {
         for gpu in &mut gpus {
@@ -44,19 +45,19 @@ pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
     for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders).filter(|holder| holder.pid > 0) {
         match proc::stat(holder.pid).filter(proc::Stat::is_alive) {
             Some(stat) => (holder.program, holder.owner) = (stat.program, by_control_group(holder.pid)),
-            // What it was can't be read any more; its pid may still be one of a tree.
+            // Its program can't be read any more; its pid may still belong to a tree.
             None => ENDED.clone_into(&mut holder.program),
         }
     }
     gpus
 }
 
-/// Its own environment may name any service, and proves none.
+/// Returns the owner by control group. The process's environment may name any service, and proves none.
 fn by_control_group(pid: i32) -> ProcessOwner {
     proc::container(pid).map_or(ProcessOwner::Foreign, ProcessOwner::Container)
 }
 
-/// Members of trees are their services', whatever their control group: that is proven.
+/// Attributes members of process trees to their services, regardless of their control group: membership is proven.
 pub(crate) fn attribute(gpus: &mut [GpuFact], owned: &[Attribution]) {
     let owners: BTreeMap<i32, &ProcessOwner> =
         owned.iter().flat_map(|one| one.pids.iter().map(|pid| (*pid, &one.owner))).collect();
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn attributed_processes_are_their_services_and_others_stay() {
+    fn tree_members_get_their_services_and_other_owners_stay() {
         let mut gpus = [gpu(&[6, 8, 9])];
         let owned = Attribution::of_service("p", "s", vec![6, 7, 8]);
         attribute(&mut gpus, std::slice::from_ref(&owned));
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ended_are_named_as_such_and_the_unnamed_stay_so() {
+    fn ended_processes_are_named_as_ended_and_unnamed_ones_stay_unnamed() {
         // No process has this pid: the kernel's largest is 2^22.
         let mut ended = gpu(&[i32::MAX, i32::try_from(std::process::id()).expect("a pid")]);
         ended.holders.push(unnamed());
@@ -126,10 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn pids_that_can_not_be_looked_up_say_nothing() {
+    fn pids_that_can_not_be_looked_up_are_unnamed() {
         let own = i32::try_from(std::process::id()).expect("a pid");
         let used = |mib| GpuFact { used: Some(Mebibytes(mib)), ..gpu(&[own]) };
-        // A driver that leaves out whoever has no pid here, tells as little.
+        // A driver may leave out the processes that have no pid in this namespace.
         let read = vec![used(9), used(0), GpuFact { holders: Vec::new(), ..used(9) }];
         let named = name(read.clone(), proc(HOST_PIDS, true).path());
         assert_eq!((named[0].holders[0].pid, named[2].holders.len()), (own, 0));

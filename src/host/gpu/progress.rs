@@ -1,18 +1,18 @@
-//! How far the thread that talks to GPU drivers has come, for those who wait for it.
+//! Progress of the thread that calls GPU drivers, for the callers that wait for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// No step was found stuck yet.
+/// Value of `stuck_at` while no step was found stuck.
 const NEVER: u64 = u64::MAX;
 
-/// Each call into a driver that returns is a step, and each process that is looked at.
+/// Count of steps: each returned driver call and each inspected process is one.
 pub(super) struct DriverProgress {
     steps: AtomicU64,
-    /// The step at which its silence was noticed.
+    /// Step at which the thread was found stuck.
     stuck_at: AtomicU64,
-    /// Whose driver is being asked.
+    /// Vendor of the driver that is being queried.
     driver: Mutex<&'static str>,
 }
 
@@ -25,7 +25,7 @@ impl DriverProgress {
         self.steps.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn asks(&self, driver: &'static str) {
+    pub(super) fn begins(&self, driver: &'static str) {
         *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = driver;
         self.step();
     }
@@ -42,7 +42,7 @@ impl DriverProgress {
         self.stuck_at.load(Ordering::SeqCst) == step
     }
 
-    pub(super) fn silence(&self, deadline: Duration) -> String {
+    pub(super) fn timeout_message(&self, deadline: Duration) -> String {
         let driver = *self.driver.lock().unwrap_or_else(PoisonError::into_inner);
         format!("the {driver} driver did not answer within {} s", deadline.as_secs_f64())
     }

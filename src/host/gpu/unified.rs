@@ -1,4 +1,4 @@
-//! Memory that a GPU shares with its host: what is declared of it is there, at most as much as the host has.
+//! Capacity of GPUs that share memory with the host: the declared size, at most the host's memory.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::model::size::Mebibytes;
 
 const MEMORY: &str = "/proc/meminfo";
 
-/// What is declared, at most the host's memory; that alone where the kernel does not tell of it.
+/// Returns the declared size, at most the host's memory if the kernel reports that.
 pub(super) fn capacity(declared: Mebibytes) -> Mebibytes {
     total(Path::new(MEMORY)).map_or(declared, |total| declared.min(total))
 }
@@ -19,9 +19,9 @@ fn total(table: &Path) -> Option<Mebibytes> {
     Some(Mebibytes(kibibytes >> 10))
 }
 
-/// Instead of a capacity: boards that share the machine's memory have none of their own to tell.
-pub(super) const MEMORY_UNTOLD: &str =
-    "its driver does not tell how much memory it has; declare it under `gpus.devices`";
+/// Reason in place of a capacity: boards with unified memory have none of their own to report.
+pub(super) const MEMORY_UNREPORTED: &str =
+    "its driver does not report how much memory it has; declare it under `gpus.devices`";
 
 #[cfg(test)]
 mod tests {
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_none_bounds_nothing() {
+    fn a_malformed_table_gives_no_bound() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "MemFree: 7 kB\nMemTotal: many\n").expect("written");
         assert_eq!(total(file.path()), None);

@@ -1,6 +1,6 @@
-//! How programs are told which GPUs are theirs: variables for each make's runtime. Pure.
+//! Environment variables that limit programs to their GPUs, for each vendor's runtime. Pure.
 //!
-//! NVIDIA's takes UUIDs. AMD's takes UUIDs in `ROCR_VISIBLE_DEVICES`; HIP counts from 0 what that one leaves
+//! NVIDIA's takes UUIDs. AMD's takes UUIDs in `ROCR_VISIBLE_DEVICES`; HIP counts from 0 those that remain
 //! (<https://rocm.docs.amd.com/en/latest/conceptual/gpu-isolation.html>). A GPU without a UUID has just its index.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use crate::model::names::GpuId;
 use crate::model::names::device_id;
 
-/// Of AMD's UUIDs: `GPU-4b2c1a9f8d3e6f7a`. NVIDIA's are longer, and in groups.
+/// Digits of AMD's UUIDs: `GPU-4b2c1a9f8d3e6f7a`. NVIDIA's are longer, and in groups.
 const AMD_DIGITS: usize = 16;
 
-/// What a process needs to see these GPUs and no others; nothing where it was not placed.
+/// Returns the variables by which a process sees these GPUs and no others; none if it was not placed.
 pub(crate) fn of_process(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, String> {
     if are_amd(gpus) {
         return of_amd(gpus, indices);
@@ -22,13 +22,13 @@ pub(crate) fn of_process(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, St
         [
             ("CUDA_VISIBLE_DEVICES", visible.clone()),
             ("HIP_VISIBLE_DEVICES", visible),
-            // By speed otherwise, which no index means.
+            // By default CUDA orders by speed, to which no index refers.
             ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned()),
         ],
     )
 }
 
-/// The same for a container, whose runtime hands it what the variable names.
+/// Returns the variables for a container, whose runtime mounts the GPUs that they name.
 pub(crate) fn of_container(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, String> {
     if are_amd(gpus) {
         return of_amd(gpus, indices);
@@ -36,7 +36,7 @@ pub(crate) fn of_container(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, 
     named(gpus, [("NVIDIA_VISIBLE_DEVICES", named_by(gpus, indices))])
 }
 
-/// By index where these are given, else by id.
+/// Lists GPUs by index if indices are given, else by id.
 fn named_by(gpus: &[GpuId], indices: &[u32]) -> String {
     if indices.is_empty() || indices.len() != gpus.len() {
         return device_ids(gpus).join(",");
@@ -44,7 +44,7 @@ fn named_by(gpus: &[GpuId], indices: &[u32]) -> String {
     indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// As drivers call them.
+/// Returns the ids by the drivers' names.
 pub(crate) fn device_ids(gpus: &[GpuId]) -> Vec<String> {
     gpus.iter().map(|gpu| device_id(gpu.as_str()).to_owned()).collect()
 }
@@ -104,23 +104,23 @@ mod tests {
 
     #[test]
     fn programs_that_parse_integers_are_given_indices() {
-        let told = ["CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=1,3", "HIP_VISIBLE_DEVICES=1,3"];
-        assert_eq!(shown_by(of_process, &[NVIDIA, "GPU-3b1f-aa"], &[1, 3]), told);
+        let expected = ["CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=1,3", "HIP_VISIBLE_DEVICES=1,3"];
+        assert_eq!(shown_by(of_process, &[NVIDIA, "GPU-3b1f-aa"], &[1, 3]), expected);
         assert_eq!(shown_by(of_container, &[NVIDIA], &[2]), ["NVIDIA_VISIBLE_DEVICES=2"]);
         let amd = shown_by(of_process, &["GPU-4b2c1a9f8d3e6f7a"], &[5]);
         assert_eq!(amd, ["HIP_VISIBLE_DEVICES=0", "ROCR_VISIBLE_DEVICES=5"]);
     }
 
     #[test]
-    fn amd_programs_count_what_their_runtime_leaves() {
+    fn amd_programs_count_the_gpus_that_their_runtime_shows() {
         let ids = ["GPU-4b2c1a9f8d3e6f7a", "GPU-deadbeefdeadbeef"];
-        let told = ["HIP_VISIBLE_DEVICES=0,1", "ROCR_VISIBLE_DEVICES=GPU-4b2c1a9f8d3e6f7a,GPU-deadbeefdeadbeef"];
-        assert_eq!(shown(of_process, &ids), told);
-        assert_eq!(shown(of_container, &ids), told);
+        let expected = ["HIP_VISIBLE_DEVICES=0,1", "ROCR_VISIBLE_DEVICES=GPU-4b2c1a9f8d3e6f7a,GPU-deadbeefdeadbeef"];
+        assert_eq!(shown(of_process, &ids), expected);
+        assert_eq!(shown(of_container, &ids), expected);
     }
 
     #[test]
-    fn containers_are_told_by_the_variable_of_their_runtime() {
+    fn containers_use_the_variable_of_their_runtime() {
         assert_eq!(shown(of_container, &[NVIDIA, "gpu-1"]), [format!("NVIDIA_VISIBLE_DEVICES={NVIDIA},1")]);
         assert_eq!(shown(of_container, &[]), Vec::<String>::new());
     }

@@ -1,5 +1,5 @@
-//! The one thread that talks to GPU drivers. It owns their handles, and it alone may hang in them: the end of lcm does
-//! not wait for it, and while it hangs no second one is started.
+//! The one thread that calls GPU drivers. It owns their handles, and it alone may hang in them: lcm exits without
+//! waiting for it, and while it hangs no second one is started.
 
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -16,41 +16,42 @@ use crate::host::gpu::{amd, owner};
 use crate::model::desired::DeclaredGpu;
 use crate::model::facts::GpuFact;
 
-/// `None`: this machine has no GPU that could be asked. `Err`: why a driver that is there does not tell.
+/// Outcome of one reading. `None`: no driver on this machine has a GPU. `Err`: reason why a driver can't be read.
 pub(super) type GpuReadResult = Result<Option<Vec<GpuFact>>, String>;
 
-/// Deadlines that may pass, each with some progress, before a reading is given up: 16 GPUs that have to be woken.
+/// Deadlines that may pass, each with some progress, before a reading is abandoned: 16 GPUs may need to be woken.
 const DEADLINES_MAX: u32 = 20;
 
-/// One reading, for whom, and what the manifest declares of the GPUs.
-struct Question {
+/// Request for one reading.
+struct ReadRequest {
+    /// GPUs that the manifest declares.
     declared: Vec<DeclaredGpu>,
-    asker: oneshot::Sender<GpuReadResult>,
+    reply: oneshot::Sender<GpuReadResult>,
 }
 
 pub(super) struct GpuWorker {
     sources: GpuSources,
-    asks: Mutex<Option<mpsc::Sender<Question>>>,
+    requests: Mutex<Option<mpsc::Sender<ReadRequest>>>,
     progress: Arc<DriverProgress>,
 }
 
 impl GpuWorker {
     pub(super) fn new(sources: GpuSources) -> Self {
-        Self { sources, asks: Mutex::default(), progress: Arc::new(DriverProgress::new()) }
+        Self { sources, requests: Mutex::default(), progress: Arc::new(DriverProgress::new()) }
     }
 
-    /// One reading. `deadline` is for each call into a driver; of one that is known to hang nobody waits for it again.
-    pub(super) async fn ask(&self, deadline: Duration, declared: &[DeclaredGpu]) -> GpuReadResult {
+    /// Takes one reading. `deadline` applies to each driver call; a driver known to hang is not waited for again.
+    pub(super) async fn query(&self, deadline: Duration, declared: &[DeclaredGpu]) -> GpuReadResult {
         let progress = &self.progress;
         let mut seen = progress.steps();
         if progress.is_stuck_at(seen) {
-            return Err(progress.silence(deadline));
+            return Err(progress.timeout_message(deadline));
         }
-        let mut answer = self.send(declared).map_err(|error| format!("can't ask the GPU drivers: {error}"))?;
+        let mut answer = self.send(declared).map_err(|error| format!("can't query the GPU drivers: {error}"))?;
         for _ in 0..DEADLINES_MAX {
             match timeout(deadline, &mut answer).await {
                 Ok(Ok(answer)) => return answer,
-                Ok(Err(_)) => return Err("asking the GPU drivers ended without an answer".to_owned()),
+                Ok(Err(_)) => return Err("the query of the GPU drivers ended without a result".to_owned()),
                 Err(_) => {}
             }
             let now = progress.steps();
@@ -60,42 +61,43 @@ impl GpuWorker {
             }
             seen = now;
         }
-        Err(progress.silence(deadline))
+        Err(progress.timeout_message(deadline))
     }
 
-    /// Hands the question to the thread, which is started where there is none, or none any more.
+    /// Sends the request to the thread, and starts one if there is none or it has ended.
     fn send(&self, declared: &[DeclaredGpu]) -> io::Result<oneshot::Receiver<GpuReadResult>> {
-        let (asker, receiver) = oneshot::channel();
-        let question = Question { declared: declared.to_vec(), asker };
-        let mut asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = match asks.as_ref() {
-            Some(asks) => asks.send(question).err().map(|refused| refused.0),
-            None => Some(question),
+        let (reply, receiver) = oneshot::channel();
+        let request = ReadRequest { declared: declared.to_vec(), reply };
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = match requests.as_ref() {
+            Some(requests) => requests.send(request).err().map(|refused| refused.0),
+            None => Some(request),
         };
-        if let Some(question) = refused {
+        if let Some(request) = refused {
             let (fresh, inbox) = mpsc::channel();
             let (sources, progress) = (self.sources.clone(), Arc::clone(&self.progress));
             thread::Builder::new().name("gpus".to_owned()).spawn(move || work(&sources, &progress, &inbox))?;
-            // Its inbox lives at least as long as it waits for a first question.
-            let _ = fresh.send(question);
-            *asks = Some(fresh);
+            // Its inbox lives at least as long as it waits for a first request.
+            let _ = fresh.send(request);
+            *requests = Some(fresh);
         }
         Ok(receiver)
     }
 }
 
-/// Ends with the [`GpuWorker`], but leaves the driver's handle open: lcm ends then, and giving it back could hang.
-fn work(sources: &GpuSources, progress: &DriverProgress, inbox: &mpsc::Receiver<Question>) {
+/// Serves requests until the [`GpuWorker`] is dropped. The driver's handle is left open: lcm ends then, and closing it
+/// could hang.
+fn work(sources: &GpuSources, progress: &DriverProgress, inbox: &mpsc::Receiver<ReadRequest>) {
     let mut nvidia = ManuallyDrop::new(Nvidia::new(sources.nvml.clone()));
-    while let Ok(Question { declared, asker }) = inbox.recv() {
-        // Whoever asked while it hung has left.
-        if asker.is_closed() {
+    while let Ok(ReadRequest { declared, reply }) = inbox.recv() {
+        // A caller whose deadline passed while the thread hung has left.
+        if reply.is_closed() {
             continue;
         }
-        let answer = read(&mut nvidia, sources, &declared, progress);
+        let result = read(&mut nvidia, sources, &declared, progress);
         progress.step();
-        // Or leaves now.
-        let _ = asker.send(answer);
+        // The caller may leave at any moment.
+        let _ = reply.send(result);
     }
 }
 
@@ -105,11 +107,11 @@ fn read(
     declared: &[DeclaredGpu],
     progress: &DriverProgress,
 ) -> GpuReadResult {
-    progress.asks("NVIDIA");
+    progress.begins("NVIDIA");
     let gpus = match nvidia.read(progress) {
         GpuQueryResult::Gpus(gpus) => Some(gpus),
         GpuQueryResult::Nothing => {
-            progress.asks("AMD");
+            progress.begins("AMD");
             amd::read((&sources.drm, &sources.processes), declared, progress)
         }
         GpuQueryResult::Failure(reason) => return Err(reason),
@@ -117,12 +119,12 @@ fn read(
     Ok(gpus.map(|gpus| owner::name(gpus, &sources.processes)))
 }
 
-/// Where to look.
+/// Paths and library to read.
 #[derive(Clone, Debug)]
 pub(super) struct GpuSources {
     pub(super) nvml: Library,
-    /// `/sys/class/drm`, but for tests.
+    /// `/sys/class/drm`, except in tests.
     pub(super) drm: PathBuf,
-    /// `/proc`, but for tests.
+    /// `/proc`, except in tests.
     pub(super) processes: PathBuf,
 }

@@ -1,5 +1,5 @@
-//! Runs a command beside a service: a probe, an eviction, a stop of the service's own making. It carries none of lcm's
-//! marks, so that it is never taken for a part of what it asks, and nothing that it starts outlives it.
+//! Runs a command beside a service: an exec probe, an eviction, a custom stop. The command carries none of lcm's marks,
+//! so that it never counts as a member of the service, and none of its child processes outlives it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,12 +12,12 @@ use crate::host::program::environment::Invocation;
 use crate::host::program::guard::Guarded;
 use crate::host::program::guardian::{CommandOutcome, CommandReport};
 
-/// How a command ended.
+/// End of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommandExit {
-    /// Its exit code; `128 + n` where signal n ended it.
+    /// Exit code; `128 + n` if signal n ended the command.
     Code(i32),
-    /// It was killed at its deadline.
+    /// Killed at its deadline.
     TimedOut,
 }
 
@@ -30,14 +30,14 @@ impl CommandExit {
     }
 }
 
-/// Waits for it, at most until the deadline, and for the end of all that it started. Its output is kept nowhere: it
-/// could hold secrets. `lcm` becomes the guardian.
+/// Runs a command until its deadline at most, and waits for the end of all its child processes. The output is
+/// discarded: it could hold secrets. `lcm` is the executable that becomes the guardian.
 pub(crate) async fn run(lcm: &Path, invocation: &Invocation, deadline: Duration) -> Result<CommandExit, DriverError> {
     let mut invocation = invocation.clone();
     for mark in proc::ALL_MARKS {
         invocation.environment.remove(mark);
     }
-    let guarded = Guarded { lcm, invocation: &invocation, told: "", deadline };
+    let guarded = Guarded { lcm, invocation: &invocation, input: "", deadline };
     let report = guarded.run(Stdio::null(), Stdio::null()).await;
     let report = report.map_err(|source| {
         let what = format!("can't run {}", invocation.program.display());

@@ -1,5 +1,5 @@
-//! Runs a command that is told something on its stdin and whose output is wanted. It ends at its deadline at the latest,
-//! and nothing that it started is left then, or holds the pipe.
+//! Runs a command with input on its stdin, and returns an excerpt of its output. The command ends at its deadline at
+//! the latest; by then none of its child processes is left or holds the pipe.
 
 use std::io;
 use std::path::Path;
@@ -12,23 +12,24 @@ use crate::host::program::environment::Invocation;
 use crate::host::program::guard::Guarded;
 use crate::host::program::guardian::CommandReport;
 
-/// Of what is written first, and of what is written last: far more than a message shows, so that a secret that is cut
-/// in two here shows nowhere once the rest is masked and shortened.
+/// Bytes kept of the beginning and of the end of the output each: far more than a message shows, so that no part of a
+/// secret that is cut in two here remains once the rest is masked and shortened.
 const KEPT_BYTES_EACH: usize = 16 << 10;
-/// The largest pipe that the kernel gives by default: more can't have been written before the end.
+/// Largest pipe that the kernel gives by default: no more can have been written before the end.
 const PIPE_BYTES_MAX: usize = 1 << 20;
 
-/// Writes `told` to its stdin, and keeps what it writes to stdout and stderr. `lcm` becomes the guardian.
+/// Runs a command, writes `input` to its stdin, and returns its report with an excerpt of stdout and stderr. `lcm` is
+/// the executable that becomes the guardian.
 pub(crate) async fn converse(
     lcm: &Path,
     invocation: &Invocation,
-    told: &str,
+    input: &str,
     deadline: Duration,
 ) -> io::Result<(CommandReport, OutputExcerpt)> {
     let (reader, writer) = io::pipe()?;
     let mut output = Receiver::from_owned_fd(reader.into())?;
     let mut excerpt = OutputExcerpt::default();
-    let guarded = Guarded { lcm, invocation, told, deadline };
+    let guarded = Guarded { lcm, invocation, input, deadline };
     let (stdout, stderr) = (writer.try_clone()?.into(), writer.into());
     let listen = async {
         let mut bytes = vec![0; 8 << 10];
@@ -44,7 +45,8 @@ pub(crate) async fn converse(
     Ok((report, excerpt))
 }
 
-/// Adds what was written before the end and not read yet. A process that could not be ended may go on writing.
+/// Adds the output that was written before the end and not read yet. A process that could not be killed may keep
+/// writing.
 fn drain(output: &Receiver, excerpt: &mut OutputExcerpt) {
     let mut bytes = vec![0; 8 << 10];
     let mut read = 0;
@@ -56,7 +58,7 @@ fn drain(output: &Receiver, excerpt: &mut OutputExcerpt) {
     }
 }
 
-/// The beginning and the end of what was written.
+/// Beginning and end of an output.
 #[derive(Debug, Default)]
 pub(crate) struct OutputExcerpt {
     head: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Processes below a process, and their end: in any session, group or namespace and as any user, they stay below the
-//! sub-reaper that they were started under. Blocking.
+//! Lists and kills the descendants of a process: in any session, group or namespace and as any user, they stay below
+//! the sub-reaper that they were started under. Blocking.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,15 +13,17 @@ use crate::host::proc;
 use crate::host::signal::send;
 use crate::model::facts::ProcessFact;
 
-/// A killed process lingers only in the kernel. A command beside a service holds no GPU whose driver takes longer.
+/// Time for killed processes to end. They linger only in the kernel, and a command beside a service holds no GPU whose
+/// driver takes longer.
 pub(crate) const END_WAIT: Duration = Duration::from_secs(5);
-/// Between two rounds of killing: an ordinary process is gone within a fraction of a millisecond.
+/// Shortest and longest pause between two rounds of killing: an ordinary process ends within a fraction of a
+/// millisecond.
 const PAUSE_MIN: Duration = Duration::from_micros(200);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
-/// Of the processes that a message names.
+/// Processes that a message names.
 pub(crate) const NAMED_MAX: usize = 8;
 
-/// Pids of the children of a process, zombies included; of those that may be read.
+/// Returns the pids of the children of a process, zombies included, as far as they may be read.
 pub(crate) fn children(pid: i32) -> Vec<i32> {
     if !has_children_files() {
         let stats = proc::pids().into_iter().flatten().filter_map(proc::stat);
@@ -30,7 +32,7 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
     proc::listed_children(pid)
 }
 
-/// Living processes below `root`, without `root`. What is forked meanwhile is in the next list.
+/// Returns the live processes below `root`, without `root`. A process forked meanwhile is in the next list.
 pub(crate) fn below(root: i32) -> Vec<ProcessFact> {
     let mut parents: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     let listed = has_children_files();
@@ -43,7 +45,7 @@ pub(crate) fn below(root: i32) -> Vec<ProcessFact> {
     while let Some(pid) = next.pop() {
         let children = if listed { proc::listed_children(pid) } else { parents.remove(&pid).unwrap_or_default() };
         for child in children {
-            // A pid that was given anew in between is not followed twice.
+            // A pid that was reused in between is not followed twice.
             if !seen.insert(child) {
                 continue;
             }
@@ -56,7 +58,7 @@ pub(crate) fn below(root: i32) -> Vec<ProcessFact> {
     found
 }
 
-/// A kernel built without `CONFIG_PROC_CHILDREN` has no such files.
+/// Returns false for a kernel built without `CONFIG_PROC_CHILDREN`.
 fn has_children_files() -> bool {
     Path::new("/proc/thread-self/children").exists()
 }
@@ -72,7 +74,7 @@ impl Rounds {
         Self { deadline: Instant::now() + END_WAIT, pause: PAUSE_MIN }
     }
 
-    /// Sleeps until the next round; `false`: there is time for none.
+    /// Sleeps until the next round; returns false if there is no time for one.
     pub(crate) fn pause(&mut self) -> bool {
         if Instant::now() >= self.deadline {
             return false;
@@ -83,14 +85,15 @@ impl Rounds {
     }
 }
 
-/// Sends KILL to each of these; those that may not be signalled come back.
+/// Sends KILL to each process; returns those that may not be signalled.
 ///
-/// A stopped process dies of it as well, and one that is dead forks no more than a stopped one: there is no STOP first.
+/// No STOP is sent first: KILL ends a stopped process too, and a dead process can't fork any more than a stopped one.
 pub(crate) fn kill(processes: &[ProcessFact]) -> Vec<ProcessFact> {
     processes.iter().filter(|process| send(process, Signal::KILL).is_err()).cloned().collect()
 }
 
-/// Ends a guardian that does not answer, and what is below it or in the session of its command; returns what is left.
+/// Kills a guardian that does not respond, and every process below it or in the session of its command; returns those
+/// that are left.
 pub(crate) fn end_unanswered(guardian: &ProcessFact, command: Option<&ProcessFact>) -> Vec<ProcessFact> {
     let mut rounds = Rounds::begin();
     loop {
@@ -100,15 +103,15 @@ pub(crate) fn end_unanswered(guardian: &ProcessFact, command: Option<&ProcessFac
         if left.is_empty() {
             kill(slice::from_ref(guardian));
         }
-        // A process that was forked during the last round shows in this one: only a second empty look is an end.
+        // A process forked during the last round shows in this one: only a second empty list is final.
         if (left.is_empty() && !proc::is_alive(guardian)) || !rounds.pause() {
             return left;
         }
     }
 }
 
-/// Living members of the session that a process leads or led. The kernel keeps the number of a session from being given
-/// to another process while the session has members; the start time distinguishes a later session of that number.
+/// Returns the live members of the session that a process leads or led. The kernel does not reuse a session's number
+/// while the session has members; the start time distinguishes a later session of that number.
 fn session_of(leader: &ProcessFact) -> Vec<ProcessFact> {
     let is_anothers = proc::stat(leader.pid).is_some_and(|stat| stat.start_ticks != leader.start_ticks);
     if is_anothers {
@@ -120,7 +123,7 @@ fn session_of(leader: &ProcessFact) -> Vec<ProcessFact> {
     stats.filter(|stat| stat.is_alive() && stat.start_ticks >= leader.start_ticks).map(|stat| stat.fact()).collect()
 }
 
-/// `sleep (pid 4711), …`, at most [`NAMED_MAX`] of them.
+/// Names processes (`sleep (pid 4711)`), at most [`NAMED_MAX`].
 pub(crate) fn named<'a>(processes: impl IntoIterator<Item = &'a ProcessFact>) -> Vec<String> {
     processes.into_iter().take(NAMED_MAX).map(|process| format!("{} (pid {})", process.program, process.pid)).collect()
 }
@@ -133,7 +136,7 @@ mod tests {
     use crate::host::proc;
 
     #[test]
-    fn all_that_is_below_is_found_and_ends() {
+    fn all_descendants_are_found_and_killed() {
         let mut root = Command::new("sh")
             .args(["-c", "setsid sleep 600 & sleep 600 & echo begun; wait"])
             .stdout(Stdio::piped())
@@ -150,6 +153,6 @@ mod tests {
         assert!(end_unanswered(&fact, None).is_empty());
         root.wait().expect("it ended");
         assert!(known.iter().all(|process| !proc::is_alive(process)), "{known:?}");
-        assert!(kill(&known).is_empty(), "what has ended needs no signal");
+        assert!(kill(&known).is_empty(), "ended processes need no signal");
     }
 }

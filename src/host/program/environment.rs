@@ -1,5 +1,5 @@
-//! The environment, the folder and the program of a service: the same from a shell, from cron and from CI, so nothing
-//! of the caller's gets in but what the manifest names.
+//! Environment, working directory and executable of a service: the same from a shell, from cron and from CI, so of the
+//! caller's environment a service gets only what the manifest names.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,41 +12,41 @@ use rustix::process::geteuid;
 use crate::files::kernel;
 use crate::shared;
 
-/// Where programs are looked up, unless the service's own environment says otherwise.
+/// Default search path for programs; the service's own `PATH` overrides it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Known by every C library without any locale installed.
+/// Locale that every C library has without any installed.
 const LANG: &str = "C.UTF-8";
 
-/// Everything that a command needs to run. It has no `Debug`: the environment holds secrets.
+/// Everything that a command needs to run. No `Debug`: the environment holds secrets.
 #[derive(Clone)]
 pub(crate) struct Invocation {
     /// Absolute.
     pub(crate) program: PathBuf,
-    /// With the program's name as it was written.
+    /// Arguments, the first of which is the program's name as the manifest has it.
     pub(crate) argv: Vec<String>,
     pub(crate) cwd: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
 }
 
-/// A command, ready to run in any folder and environment; or why it can't be run.
+/// Resolves a command to run in this folder and environment; `Err`: the reason why it can't run.
 pub(crate) fn invoke(
     argv: &[String],
     cwd: PathBuf,
     environment: BTreeMap<String, String>,
 ) -> Result<Invocation, String> {
     if !cwd.is_dir() {
-        return Err(format!("its folder {} is not there", cwd.display()));
+        return Err(format!("its folder {} does not exist", cwd.display()));
     }
     let program = find_program(argv, &cwd, &environment)?;
     Ok(Invocation { program, argv: argv.to_vec(), cwd, environment })
 }
 
-/// This user's home folder, by the user database rather than by the caller's word.
+/// Returns this user's home folder, by the user database rather than by the caller's environment.
 pub(crate) fn home(own: &BTreeMap<String, String>) -> PathBuf {
     PathBuf::from(account(own).home)
 }
 
-/// What every program gets, whoever calls lcm.
+/// Returns the variables that every program gets, independent of the caller.
 pub(crate) fn fixed(own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let account = account(own);
     [
@@ -69,7 +69,7 @@ struct UserAccount {
     shell: String,
 }
 
-/// From the user database; a user whom it does not know is taken at the environment's word.
+/// Returns this user's account from the user database; of an unknown user, from the environment.
 fn account(own: &BTreeMap<String, String>) -> UserAccount {
     let uid = geteuid().as_raw();
     let known = shared::user(uid).map(|user| UserAccount {
@@ -77,15 +77,15 @@ fn account(own: &BTreeMap<String, String>) -> UserAccount {
         home: user.home.display().to_string(),
         shell: user.shell,
     });
-    let said = |name: &str, otherwise: &str| own.get(name).cloned().unwrap_or_else(|| otherwise.to_owned());
+    let variable = |name: &str, default: &str| own.get(name).cloned().unwrap_or_else(|| default.to_owned());
     known.unwrap_or_else(|| UserAccount {
-        name: said("USER", &uid.to_string()),
-        home: said("HOME", "/"),
-        shell: said("SHELL", "/bin/sh"),
+        name: variable("USER", &uid.to_string()),
+        home: variable("HOME", "/"),
+        shell: variable("SHELL", "/bin/sh"),
     })
 }
 
-/// The machine's own time zone by name, where it tells.
+/// Returns the machine's time zone, by name if it has one.
 fn timezone() -> String {
     let linked = fs::read_link("/etc/localtime").ok().and_then(|target| {
         target.to_str().and_then(|text| text.split_once("/zoneinfo/")).map(|(_, zone)| zone.to_owned())
@@ -96,7 +96,7 @@ fn timezone() -> String {
     })
 }
 
-/// The program as an absolute path: below the service's folder where it has a slash, else on its PATH.
+/// Resolves the program to an absolute path: relative to the service's folder if it contains a slash, else on its PATH.
 fn find_program(argv: &[String], cwd: &Path, environment: &BTreeMap<String, String>) -> Result<PathBuf, String> {
     let Some(name) = argv.first().filter(|name| !name.is_empty()) else {
         return Err("its command is empty".to_owned());
@@ -113,9 +113,9 @@ fn find_program(argv: &[String], cwd: &Path, environment: &BTreeMap<String, Stri
     found.ok_or_else(|| format!("its program {name} is not on its PATH ({search})"))
 }
 
-/// Why a file can't be run.
+/// Returns the reason why a file can't be executed.
 fn unfit(path: &Path) -> Option<&'static str> {
-    let Ok(metadata) = fs::metadata(path) else { return Some("is not there") };
+    let Ok(metadata) = fs::metadata(path) else { return Some("does not exist") };
     let kind = metadata.file_type();
     if kind.is_dir() || kind.is_fifo() || kind.is_socket() {
         return Some("is not a file");
@@ -131,12 +131,12 @@ mod tests {
     use super::find_program;
 
     #[test]
-    fn what_can_not_run_is_named() {
+    fn a_command_that_can_not_run_is_named() {
         let find = |name: &str| find_program(&[name.to_owned()], Path::new("/etc"), &BTreeMap::new());
         assert_eq!(find("sh").map(|path| path.ends_with("sh")), Ok(true));
-        let error = find("./no-such-program").expect_err("it is not there");
-        assert!(error.contains("./no-such-program is not there (/etc/./no-such-program)"), "{error}");
-        let error = find("./passwd").expect_err("it is no program");
+        let error = find("./no-such-program").expect_err("it does not exist");
+        assert!(error.contains("./no-such-program does not exist (/etc/./no-such-program)"), "{error}");
+        let error = find("./passwd").expect_err("it is not executable");
         assert!(error.contains("is not executable"), "{error}");
         let error = find("no-such-program").expect_err("it is nowhere");
         assert!(error.contains("not on its PATH (/usr/local/sbin:"), "{error}");

@@ -1,5 +1,5 @@
-//! lcm's side of a guardian: every command that lcm runs beside a service runs under one, which ends all that the command
-//! started when the command ends, at its deadline, and when lcm is killed or drops the call.
+//! lcm's side of a guardian: every command that lcm runs beside a service runs under one, which kills all child
+//! processes of the command when the command ends, at its deadline, and when lcm is killed or drops the call.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,25 +26,25 @@ use crate::host::program::leaks;
 use crate::host::program::scope::Launcher;
 use crate::model::facts::ProcessFact;
 
-/// Beyond the deadline and the time that an end may take: a machine under load may be slow to run a guardian at all.
+/// Time beyond the deadline and [`END_WAIT`]: a machine under load may be slow to run a guardian at all.
 const SLACK: Duration = Duration::from_secs(5);
-/// A guardian that has reported ends at once.
+/// Time for a guardian to exit, which it does at once after its report.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
-/// A report names a few processes and one reason.
+/// Size limit of a report, which names a few processes and one reason.
 const REPORT_BYTES_MAX: u64 = 64 << 10;
 
 /// A command to run under a guardian.
 pub(crate) struct Guarded<'a> {
-    /// An lcm that becomes the guardian; `/proc/self/exe` for lcm itself.
+    /// Executable that becomes the guardian; `/proc/self/exe` for lcm itself.
     pub(crate) lcm: &'a Path,
     pub(crate) invocation: &'a Invocation,
-    /// Written to its stdin.
-    pub(crate) told: &'a str,
+    /// Input written to the command's stdin.
+    pub(crate) input: &'a str,
     pub(crate) deadline: Duration,
 }
 
 impl Guarded<'_> {
-    /// Runs it and returns when nothing of it is left, or what is left can't be ended.
+    /// Runs the command, and returns when none of its processes is left or those that are left can't be killed.
     pub(crate) async fn run(&self, stdout: Stdio, stderr: Stdio) -> io::Result<CommandReport> {
         let began = Instant::now();
         let ended = self.run_unlogged(stdout, stderr).await;
@@ -61,17 +61,17 @@ impl Guarded<'_> {
         ours.set_nonblocking(true)?;
         let mut control = UnixStream::from_std(ours)?;
         let mut guardian = Guardian(spawn(self.lcm, theirs, stdout, stderr)?);
-        let orders = GuardianSpec::of(self.invocation, self.told, self.deadline);
-        let mut text = serde_json::to_vec(&orders).map_err(io::Error::other)?;
+        let spec = GuardianSpec::of(self.invocation, self.input, self.deadline);
+        let mut text = serde_json::to_vec(&spec).map_err(io::Error::other)?;
         text.push(b'\n');
         let identity = guardian.identity();
         let mut command = None;
-        let told = timeout(self.deadline.saturating_add(END_WAIT + SLACK), async {
+        let reported = timeout(self.deadline.saturating_add(END_WAIT + SLACK), async {
             control.write_all(&text).await?;
             report(&mut control, &mut command).await
         });
-        let told = told.await;
-        if let Ok(Ok(report)) = told {
+        let reported = reported.await;
+        if let Ok(Ok(report)) = reported {
             let _ = timeout(LEAVE_WAIT, guardian.0.wait()).await;
             return match report.outcome {
                 CommandOutcome::NotRun(reason) => Err(io::Error::other(reason)),
@@ -82,10 +82,10 @@ impl Guarded<'_> {
             spawn_blocking(move || identity.map(|guardian| descent::end_unanswered(&guardian, command.as_ref())));
         let left = left.await.map_err(io::Error::other)?.unwrap_or_default();
         let survivors = descent::named(&left);
-        if told.is_err() {
+        if reported.is_err() {
             return Ok(CommandReport { outcome: CommandOutcome::TimedOut, ended: Vec::new(), survivors });
         }
-        let reason = "the lcm process that guarded it was killed, so how it ended is not known";
+        let reason = "the lcm process that guarded it was killed, so its exit code is unknown";
         if survivors.is_empty() {
             Err(io::Error::other(reason))
         } else {
@@ -94,8 +94,8 @@ impl Guarded<'_> {
     }
 }
 
-/// In a process group of its own, so that an interrupt at the terminal does not reach it. It gets nothing of lcm's
-/// environment, no file that lcm's caller left open, and nothing that is secret on its command line.
+/// Starts a guardian in its own process group, so that an interrupt at the terminal does not reach it. The guardian
+/// gets nothing of lcm's environment, no file that lcm's caller left open, and no secret on its command line.
 fn spawn(lcm: &Path, control: Pair, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
     let (program, arguments) = (lcm.to_owned(), vec![SUBCOMMAND.to_owned()]);
     let launcher = leaks::without(Launcher { program, arguments, environment: BTreeMap::new() }, &leaks::inherited());
@@ -111,7 +111,7 @@ fn spawn(lcm: &Path, control: Pair, stdout: Stdio, stderr: Stdio) -> io::Result<
         .spawn()
 }
 
-/// The report; `command` is the process that runs the command, as soon as that is known.
+/// Reads the report; sets `command` to the process that runs the command as soon as it is known.
 async fn report(control: &mut UnixStream, command: &mut Option<ProcessFact>) -> io::Result<CommandReport> {
     let mut lines = BufReader::new(control.take(REPORT_BYTES_MAX)).lines();
     while let Some(line) = lines.next_line().await? {
@@ -125,7 +125,8 @@ async fn report(control: &mut UnixStream, command: &mut Option<ProcessFact>) -> 
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// A guardian that was stopped by a signal goes on when its call is dropped: it must see that its pipe is closed.
+/// Running guardian. One that was stopped by a signal is continued when its call is dropped: it must see that its pipe
+/// is closed.
 struct Guardian(Child);
 
 impl Guardian {
@@ -137,7 +138,7 @@ impl Guardian {
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // Not waited for yet, so that its number can't belong to another process.
+        // Not reaped yet, so that its pid can't belong to another process.
         if let Some(pid) = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::CONT);
         }

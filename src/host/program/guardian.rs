@@ -1,10 +1,10 @@
 //! The guardian: lcm executed again, once for each command that it runs beside a service. It is the sub-reaper of all
-//! that the command starts, and ends all of it when the command ends, at the deadline, or when lcm's end of its pipe
-//! closes, which the kernel does for an lcm that is killed.
+//! processes that the command starts, and kills them when the command ends, at the deadline, or when lcm's end of the
+//! pipe closes, which the kernel does for an lcm that is killed.
 //!
-//! It takes its orders as JSON on its stdin, a socket, and reports there; its stdout and stderr are the command's. The
-//! command itself is started by a second stage, which asks the kernel to kill it should its guardian be killed. What the
-//! command has started by then, in another session, is the one thing that a killed guardian leaves.
+//! The guardian reads its spec as JSON on its stdin, a socket, and reports there; its stdout and stderr are the
+//! command's. The command itself is started by a second stage, which the kernel kills together with its guardian. A
+//! killed guardian leaves only the processes that the command has started in another session by then.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,42 +29,42 @@ use crate::host::program::descent::{self, Rounds};
 use crate::host::program::environment::Invocation;
 use crate::host::program::ignored;
 
-/// The hidden subcommand by which lcm becomes a guardian; with the guardian's pid behind it, its second stage.
+/// Hidden subcommand by which lcm becomes a guardian; followed by the guardian's pid, its second stage.
 pub(crate) const SUBCOMMAND: &str = "__guard";
-/// Before each name of the command's environment on its way to the second stage, which is lcm and must not heed it.
+/// Prefix of the command's variables on their way to the second stage, which is lcm and must ignore them.
 const CARRIED: &[u8] = b"lcm:";
-/// The name that a second stage gives itself where it can't become the command; the error's number follows.
+/// Process name that a second stage takes if it can't become the command; the error's number follows.
 const NOT_RUN: &str = "lcm!exec ";
-/// As a shell does.
+/// Exit code of a second stage that can't become the command, as of a shell.
 const NOT_RUN_CODE: u8 = 127;
-/// Names, one command and what it is told: orders beyond this are no orders.
-const ORDERS_BYTES_MAX: u64 = 16 << 20;
-/// How often orphans that have ended are reaped while the command runs.
+/// Size limit of a spec: variables, one command and its input.
+const SPEC_BYTES_MAX: u64 = 16 << 20;
+/// Interval at which ended orphans are reaped while the command runs.
 const REAP_PAUSE: Duration = Duration::from_secs(1);
-/// How often the command is looked at on a kernel without pidfds (before Linux 5.3).
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// Interval at which the command is polled on a kernel without pidfds (before Linux 5.3).
+const POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a guardian is to run. It has no `Debug`: the environment holds secrets.
+/// Command for a guardian to run. No `Debug`: the environment holds secrets.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct GuardianSpec {
     program: PathBuf,
     argv: Vec<String>,
     cwd: PathBuf,
     environment: BTreeMap<String, String>,
-    /// Written to its stdin.
+    /// Input written to the command's stdin.
     told: String,
     deadline_ms: u64,
 }
 
 impl GuardianSpec {
-    pub(crate) fn of(invocation: &Invocation, told: &str, deadline: Duration) -> Self {
+    pub(crate) fn of(invocation: &Invocation, input: &str, deadline: Duration) -> Self {
         let Invocation { program, argv, cwd, environment } = invocation.clone();
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        Self { program, argv, cwd, environment, told: told.to_owned(), deadline_ms }
+        Self { program, argv, cwd, environment, told: input.to_owned(), deadline_ms }
     }
 }
 
-/// One line of a guardian's to lcm.
+/// One line from a guardian to lcm.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum GuardianMessage {
@@ -72,53 +72,53 @@ pub(crate) enum GuardianMessage {
     Over(CommandReport),
 }
 
-/// How a command ended, and what it had started.
+/// End of a command and of the processes that it had started.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CommandReport {
     pub(crate) outcome: CommandOutcome,
-    /// What was left of it and was killed, by program and pid; the first few.
+    /// Processes that were left and were killed, by program and pid; at most [`descent::NAMED_MAX`].
     pub(crate) ended: Vec<String>,
-    /// What could not be ended.
+    /// Processes that could not be killed.
     pub(crate) survivors: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CommandOutcome {
-    /// Its exit code; `128 + n` where signal n ended it.
+    /// Exit code; `128 + n` if signal n ended the command.
     Code(i32),
-    /// It was killed at its deadline, or because lcm's end of the pipe was closed.
+    /// Killed at its deadline, or because lcm's end of the pipe was closed.
     TimedOut,
-    /// Why it could not be run.
+    /// Not started, for this reason.
     NotRun(String),
 }
 
-/// Runs as a guardian, or as its second stage, and returns lcm's exit code. Meant for the hidden subcommand alone.
+/// Runs as a guardian or its second stage, and returns lcm's exit code. Only for the hidden subcommand.
 pub(crate) fn guardian_main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     if let Some(guardian) = arguments.next() {
         return become_command(&guardian, arguments);
     }
-    // A handled signal does nothing: only KILL ends a guardian before its time.
-    let _hearing = ignored::hear_all();
-    let Some(orders) = read_orders() else { return 1 };
+    // A handled signal does nothing: only KILL ends a guardian early.
+    let _handlers = ignored::handle_all();
+    let Some(spec) = read_spec() else { return 1 };
     let report = match set_child_subreaper(Some(getpid())) {
-        Ok(()) => carry_out(&orders),
+        Ok(()) => run(&spec),
         Err(error) => not_run(format!("can't become a sub-reaper: {error}")),
     };
-    say(&GuardianMessage::Over(report));
+    send(&GuardianMessage::Over(report));
     0
 }
 
-/// `None`: lcm is gone, or never was there.
-fn read_orders() -> Option<GuardianSpec> {
+/// Reads the spec; `None`: lcm has ended, or another process started this one.
+fn read_spec() -> Option<GuardianSpec> {
     let mut line = Vec::new();
-    io::stdin().lock().take(ORDERS_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
+    io::stdin().lock().take(SPEC_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
     line.ends_with(b"\n").then(|| serde_json::from_slice(&line).ok()).flatten()
 }
 
-/// lcm may be gone by now: what was started ends all the same.
-fn say(said: &GuardianMessage) {
-    let Ok(mut line) = serde_json::to_vec(said) else { return };
+/// Sends a message to lcm. lcm may have ended by now: the command's processes are killed all the same.
+fn send(message: &GuardianMessage) {
+    let Ok(mut line) = serde_json::to_vec(message) else { return };
     line.push(b'\n');
     let mut rest = &line[..];
     while let Ok(count @ 1..) = rustix::io::write(io::stdin().as_fd(), rest) {
@@ -130,9 +130,9 @@ fn not_run(reason: String) -> CommandReport {
     CommandReport { outcome: CommandOutcome::NotRun(reason), ended: Vec::new(), survivors: Vec::new() }
 }
 
-fn carry_out(orders: &GuardianSpec) -> CommandReport {
-    let deadline = Instant::now().checked_add(Duration::from_millis(orders.deadline_ms));
-    let mut child = match second_stage(orders).spawn() {
+fn run(spec: &GuardianSpec) -> CommandReport {
+    let deadline = Instant::now().checked_add(Duration::from_millis(spec.deadline_ms));
+    let mut child = match second_stage(spec).spawn() {
         Ok(child) => child,
         Err(error) => return not_run(error.to_string()),
     };
@@ -141,9 +141,9 @@ fn carry_out(orders: &GuardianSpec) -> CommandReport {
         return not_run("it has no pid".to_owned());
     };
     if let Some(stat) = proc::stat(pid.as_raw_nonzero().get()) {
-        say(&GuardianMessage::Started { pid: stat.pid, start_ticks: stat.start_ticks });
+        send(&GuardianMessage::Started { pid: stat.pid, start_ticks: stat.start_ticks });
     }
-    let in_time = watch(pid, stdin, orders.told.as_bytes(), deadline);
+    let in_time = watch(pid, stdin, spec.told.as_bytes(), deadline);
     let failure = proc::stat(pid.as_raw_nonzero().get()).and_then(|stat| failure(&stat.program));
     let (status, ended, survivors) = end_all(pid);
     let outcome = match (failure, status) {
@@ -154,29 +154,30 @@ fn carry_out(orders: &GuardianSpec) -> CommandReport {
     CommandReport { outcome, ended, survivors }
 }
 
-/// The command's environment travels under names that mean nothing to lcm, nor to the loader that starts it.
-fn second_stage(orders: &GuardianSpec) -> Command {
+/// Returns the second stage. It carries the command's environment under names that mean nothing to lcm, nor to the
+/// loader that starts it.
+fn second_stage(spec: &GuardianSpec) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("lcm")
         .arg(SUBCOMMAND)
         .arg(std::process::id().to_string())
-        .arg(&orders.program)
-        .args(&orders.argv)
-        .current_dir(&orders.cwd)
+        .arg(&spec.program)
+        .args(&spec.argv)
+        .current_dir(&spec.cwd)
         .env_clear()
-        .stdin(if orders.told.is_empty() { Stdio::null() } else { Stdio::piped() });
-    for (name, value) in &orders.environment {
+        .stdin(if spec.told.is_empty() { Stdio::null() } else { Stdio::piped() });
+    for (name, value) in &spec.environment {
         command.env(OsString::from_vec([CARRIED, name.as_bytes()].concat()), value);
     }
     command
 }
 
-/// Becomes the command: in a session of its own, and killed by the kernel when its guardian is.
+/// Becomes the command: in its own session, and killed by the kernel together with its guardian.
 fn become_command(guardian: &OsString, mut arguments: impl Iterator<Item = OsString>) -> u8 {
     let _ = setsid();
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    // A guardian that was killed before that can't be told from any other parent but by its pid.
+    // Only its pid distinguishes the guardian from another parent if it was killed before that call.
     let parent = getppid().map(|parent| parent.as_raw_nonzero().get().to_string());
     let (Some(program), Some(name)) = (arguments.next(), arguments.next()) else { return NOT_RUN_CODE };
     if parent.as_deref() != guardian.to_str() {
@@ -187,24 +188,24 @@ fn become_command(guardian: &OsString, mut arguments: impl Iterator<Item = OsStr
     });
     let carried: Vec<(OsString, OsString)> = carried.collect();
     let error = Command::new(program).arg0(name).args(arguments).env_clear().envs(carried).exec();
-    // Read by the guardian from what is left of this process: its own name is the one thing that a process can leave
-    // there which needs no descriptor that the command would get as well.
+    // The guardian reads the reason from this process's name: a zombie keeps it, and it needs no descriptor, which
+    // the command would inherit as well.
     let _ =
         kernel::write(Path::new("/proc/self/comm"), &format!("{NOT_RUN}{}", error.raw_os_error().unwrap_or_default()));
     NOT_RUN_CODE
 }
 
-/// Why a second stage of this name could not become the command.
+/// Returns the reason why a second stage with this name could not become the command.
 fn failure(program: &str) -> Option<String> {
     let number: i32 = program.strip_prefix(NOT_RUN)?.parse().ok()?;
     Some(io::Error::from_raw_os_error(number).to_string())
 }
 
-/// Returns once the command has ended; `false`: its time is over, or lcm is gone. The command is not reaped here, so that
-/// its process group keeps its number.
-fn watch(pid: Pid, stdin: Option<ChildStdin>, told: &[u8], deadline: Option<Instant>) -> bool {
+/// Waits until the command has ended; returns false if its deadline has passed or lcm has ended. The command is not
+/// reaped here, so that its process group keeps its number.
+fn watch(pid: Pid, stdin: Option<ChildStdin>, input: &[u8], deadline: Option<Instant>) -> bool {
     let held = pidfd_open(pid, PidfdFlags::empty()).ok();
-    let mut pipe = StdinPipe::new(stdin, told);
+    let mut pipe = StdinPipe::new(stdin, input);
     let mut reaped_at = Instant::now();
     loop {
         if has_ended(pid) {
@@ -218,7 +219,7 @@ fn watch(pid: Pid, stdin: Option<ChildStdin>, told: &[u8], deadline: Option<Inst
             reap_orphans(pid);
             reaped_at = now;
         }
-        let pause = if held.is_some() { REAP_PAUSE } else { LOOK_PAUSE };
+        let pause = if held.is_some() { REAP_PAUSE } else { POLL_PAUSE };
         let pause = deadline.map_or(pause, |deadline| pause.min(deadline.saturating_duration_since(now)));
         wait_for_any(held.as_ref(), pipe.as_ref(), pause);
         pipe.write();
@@ -230,7 +231,7 @@ fn has_ended(pid: Pid) -> bool {
     !matches!(waitid(WaitId::Pid(pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
 }
 
-/// Whether lcm's end of the pipe is closed. What lcm writes after its orders means nothing.
+/// Returns true if lcm's end of the pipe is closed. Data that lcm writes after the spec is ignored.
 fn is_closed() -> bool {
     let stdin = io::stdin();
     let mut control = [PollFd::new(&stdin, PollFlags::IN | PollFlags::RDHUP)];
@@ -246,14 +247,14 @@ fn wait_for_any(command: Option<&OwnedFd>, pipe: Option<&ChildStdin>, pause: Dur
     let mut awaited = vec![PollFd::new(&stdin, PollFlags::RDHUP)];
     awaited.extend(command.map(|command| PollFd::new(command, PollFlags::IN)));
     awaited.extend(pipe.map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
-    // A moment more than nothing, so that a deadline which is a fraction of a millisecond away is not asked for often.
+    // More than zero, so that a deadline which is a fraction of a millisecond away is not polled in a busy loop.
     let pause = pause.max(Duration::from_micros(100));
     if let Ok(pause) = Timespec::try_from(pause) {
         let _ = poll(&mut awaited, Some(&pause));
     }
 }
 
-/// What the command is told and has not taken yet.
+/// Input that the command has not read yet.
 struct StdinPipe<'a> {
     to: Option<ChildStdin>,
     rest: &'a [u8],
@@ -269,7 +270,7 @@ impl<'a> StdinPipe<'a> {
         self.to.as_ref()
     }
 
-    /// As much as it takes now. A command that does not want to hear it closes its end.
+    /// Writes as much as the command takes now. A command that reads no input closes its end.
     fn write(&mut self) {
         let Some(to) = &mut self.to else { return };
         match to.write(self.rest) {
@@ -283,7 +284,7 @@ impl<'a> StdinPipe<'a> {
     }
 }
 
-/// All but the command itself.
+/// Reaps all ended children but the command itself.
 fn reap_orphans(command: Pid) {
     let own = getpid().as_raw_nonzero().get();
     for orphan in descent::children(own).into_iter().filter_map(Pid::from_raw).filter(|orphan| *orphan != command) {
@@ -291,8 +292,8 @@ fn reap_orphans(command: Pid) {
     }
 }
 
-/// Ends everything below this process, and returns the status of the command, what else had to be ended, and what could
-/// not be. As the sub-reaper it has no descendant left once it has no child left.
+/// Kills every process below this one, and returns the status of the command, the other processes that were killed,
+/// and those that could not be. A sub-reaper has no descendant left once it has no child left.
 fn end_all(command: Pid) -> (Option<WaitStatus>, Vec<String>, Vec<String>) {
     let own = getpid().as_raw_nonzero().get();
     let (mut status, mut ended) = (None, Vec::new());
@@ -304,8 +305,8 @@ fn end_all(command: Pid) -> (Option<WaitStatus>, Vec<String>, Vec<String>) {
                 ended.push(process.clone());
             }
         }
-        // A child of this process that is not reaped keeps its number, and that of the group that it led: a group can be
-        // killed at one blow, which nothing in it can outrun by forking.
+        // A child of this process that is not reaped keeps its pid, and that of the group that it led: a group is
+        // killed at once, so no member escapes by forking.
         for child in descent::children(own).into_iter().filter_map(Pid::from_raw) {
             let _ = kill_process_group(child, Signal::KILL);
         }
@@ -334,7 +335,7 @@ mod tests {
     use super::{NOT_RUN, failure};
 
     #[test]
-    fn a_second_stage_leaves_the_reason_in_its_name() {
+    fn a_second_stage_leaves_the_reason_in_its_process_name() {
         let number = rustix::io::Errno::NOEXEC.raw_os_error();
         let reason = failure(&format!("{NOT_RUN}{number}")).expect("a reason");
         assert!(reason.contains("Exec format error"), "{reason}");

@@ -1,8 +1,8 @@
-//! Open files that lcm's caller left it, and that a service must not get: `flock 9` around lcm in a crontab would stay
-//! locked for as long as the service lives.
+//! Descriptors that lcm inherits from its caller and must not pass to a service: the lock of a `flock 9` around lcm in
+//! a crontab would stay held while the service runs.
 //!
-//! What lcm itself opens closes on its own at an exec. Foreign descriptors can be closed by number alone, which a shell
-//! does on the way to the shim.
+//! Files that lcm itself opens close on exec. Inherited descriptors can only be closed by number, which a shell does on
+//! the way to the shim.
 
 use std::fs;
 use std::path::Path;
@@ -10,12 +10,12 @@ use std::path::Path;
 use crate::files::kernel;
 use crate::host::program::scope::Launcher;
 
-/// The flag by which a file closes when another program is executed (`O_CLOEXEC`), as `/proc` shows it.
+/// Flag of files that close on exec (`O_CLOEXEC`), as `/proc` shows it.
 const CLOSES_ON_EXEC: u32 = 0o2_000_000;
-/// A plain shell knows descriptors by one digit only.
+/// Highest descriptor of a plain shell, which parses one digit only.
 const PLAIN_MAX: u32 = 9;
 
-/// Descriptors of this process, but for the standard ones, that a child would get.
+/// Returns the descriptors of this process, without the standard ones, that a child would inherit.
 pub(crate) fn inherited() -> Vec<u32> {
     let folder = Path::new("/proc/self/fdinfo");
     let Ok(names) = kernel::names(folder) else { return Vec::new() };
@@ -34,13 +34,13 @@ fn closes(info: &str) -> Option<bool> {
     Some(flags_of(info)? & CLOSES_ON_EXEC != 0)
 }
 
-/// Flags of a descriptor, by its text in `/proc/PID/fdinfo`.
+/// Parses the flags of a descriptor in `/proc/PID/fdinfo`.
 pub(crate) fn flags_of(info: &str) -> Option<u32> {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
     u32::from_str_radix(flags.trim(), 8).ok()
 }
 
-/// The same command without those descriptors, as far as the shells of this host can.
+/// Wraps a command so that it runs without those descriptors, as far as the shells of this host can close them.
 pub(crate) fn without(launcher: Launcher, leaking: &[u32]) -> Launcher {
     let bash = Path::new("/bin/bash");
     let shell = if bash.exists() { bash } else { Path::new("/bin/sh") };
@@ -51,7 +51,7 @@ pub(crate) fn without(launcher: Launcher, leaking: &[u32]) -> Launcher {
     if closing.is_empty() || !program.exists() {
         return launcher;
     }
-    // Bash takes a socket at its stdin for a remote login, and executes the user's ~/.bashrc then.
+    // Bash takes a socket as its stdin for a remote login, and then executes the user's ~/.bashrc.
     let quiet: &[&str] = if shell == bash { &["--rcfile", "/dev/null"] } else { &[] };
     let mut arguments: Vec<String> = quiet.iter().map(|word| (*word).to_owned()).collect();
     arguments.extend(["-c".to_owned(), format!("exec {}; exec \"$0\" \"$@\"", closing.join(" "))]);
@@ -69,7 +69,7 @@ mod tests {
     use crate::host::program::scope::Launcher;
 
     #[test]
-    fn what_was_left_open_is_closed_on_the_way_and_nothing_else_changes() {
+    fn inherited_descriptors_are_closed_on_the_way_and_nothing_else_changes() {
         let program = PathBuf::from("/bin/ls").canonicalize().expect("it is there");
         let launcher = Launcher { program, arguments: vec!["-l".into(), "a b".into()], environment: BTreeMap::new() };
         assert_eq!(without(launcher.clone(), &[]), launcher);

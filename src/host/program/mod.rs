@@ -1,7 +1,9 @@
-//! Programs that lcm runs beside services: probes, evictions, hooks. Each runs under a guardian and leaves nothing behind.
+//! Programs that lcm runs beside services: probes, evictions, hooks. Each runs under a guardian and leaves no process
+//! behind.
 //!
-//! In: an invocation and its deadline. Out: its exit, and an excerpt of its output where that is wanted. Not here:
-//! services, which outlive lcm.
+//! In: an invocation and its deadline.
+//! Out: its exit, and an excerpt of its output on request.
+//! Not here: services, which outlive lcm (`runtime/process`).
 
 pub(crate) mod command;
 pub(crate) mod converse;

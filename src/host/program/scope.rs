@@ -1,5 +1,5 @@
-//! Where a shim has to live so that it outlives its caller: systemd ends all that a unit ever started when the unit
-//! ends, and a new session does not leave a control group.
+//! Choice of the control group of a shim, so that it outlives its caller: systemd kills all processes of a unit when
+//! the unit ends, and a new session does not leave a control group.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,26 +11,26 @@ use rustix::process::geteuid;
 use crate::files::kernel;
 use crate::host::error::DriverError;
 
-/// How to start a shim.
+/// Method of starting a shim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Launch {
     /// As an ordinary child.
     Direct,
-    /// In a scope of its own, by `systemd-run`.
+    /// In its own scope, by `systemd-run`.
     Scope { program: PathBuf, user: bool },
     /// Not at all, for this reason.
     Refuse(String),
 }
 
-/// A unit that ends what it has started.
+/// Unit that kills its processes when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unit {
     name: String,
-    /// Of a user's own systemd.
+    /// True for a unit of a user's own systemd.
     user: bool,
 }
 
-/// How to start a shim from where this lcm runs.
+/// Returns the method of starting a shim from this lcm's control group.
 pub(crate) fn launch(own: &BTreeMap<String, String>) -> Launch {
     let systemd = Path::new("/run/systemd/system").exists();
     let Some(unit) = unit_of(&kernel::table("/proc/self/cgroup").unwrap_or_default()).filter(|_| systemd) else {
@@ -45,11 +45,11 @@ pub(crate) fn launch(own: &BTreeMap<String, String>) -> Launch {
 pub(crate) struct Launcher {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
-    /// What it needs of the caller's environment.
+    /// Variables that the command needs of the caller's environment.
     pub(crate) environment: BTreeMap<String, String>,
 }
 
-/// The command that starts `shim` in that way.
+/// Returns the command that starts `shim` by that method.
 pub(crate) fn launcher(
     launch: &Launch,
     shim: &Path,
@@ -91,18 +91,18 @@ fn decide(unit: &Unit, kill_mode: Option<&str>, systemd_run: Option<PathBuf>, ro
         return Launch::Scope { program, user: !root };
     }
     Launch::Refuse(format!(
-        "systemd would end every service together with the unit {} that lcm runs in, and there is no systemd-run to \
-         move them out of it: set KillMode=process in that unit",
+        "systemd would kill every service together with the unit {} that lcm runs in, and systemd-run, which would \
+         move them out of it, is missing: set KillMode=process in that unit",
         unit.name
     ))
 }
 
-/// The innermost unit of a process; a scope is nobody's to end but its own.
+/// Returns the innermost unit of a process; `None` for a scope, which systemd does not end with another unit.
 fn unit_of(cgroups: &str) -> Option<Unit> {
     let path = cgroups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (hierarchy, controllers) = (fields.next()?, fields.next()?);
-        // The second version's only line, or the one that systemd keeps for itself in the first.
+        // The only line of cgroups v2, or systemd's own hierarchy in v1.
         let named = controllers == "name=systemd" || (hierarchy == "0" && controllers.is_empty());
         fields.next().filter(|path| named && *path != "/")
     })?;
@@ -112,12 +112,12 @@ fn unit_of(cgroups: &str) -> Option<Unit> {
     Some(Unit { name, user: parts[..position].iter().any(|part| part.starts_with("user@")) })
 }
 
-/// What stands after the last dot of a unit's name.
+/// Returns the suffix after the last dot of a unit's name.
 fn kind(part: &str) -> &str {
     part.rsplit_once('.').map_or("", |(_, kind)| kind)
 }
 
-/// What systemd does to the unit's processes when it ends; `None` where it does not tell.
+/// Returns the unit's `KillMode`; `None`: systemd does not report it.
 fn kill_mode(unit: &Unit) -> Option<String> {
     let mut command = Command::new("systemctl");
     if unit.user {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_left_by_a_scope_or_the_setting_is_named() {
+    fn other_units_are_left_by_a_scope_or_the_setting_is_named() {
         let runner = unit("runner.service", false);
         let program = PathBuf::from("/usr/bin/systemd-run");
         let scope = |user| Launch::Scope { program: PathBuf::from("/usr/bin/systemd-run"), user };
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_asked_for_without_a_secret_on_the_command_line() {
+    fn a_scope_is_requested_without_a_secret_on_the_command_line() {
         let own = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), "/run/user/7".to_owned())]);
         let arguments = ["__shim".to_owned()];
         let launch = Launch::Scope { program: PathBuf::from("/usr/bin/systemd-run"), user: true };

@@ -1,4 +1,4 @@
-//! A service's environment and env files, without a single secret's value.
+//! Environment and env files of a service, without any secret's value.
 
 use crate::import::compose::translation::Compose;
 use crate::import::compose::values::rebased;
@@ -8,10 +8,10 @@ use crate::model::reserved_variables::is_overruled;
 use crate::syntax::interpolate::name_at;
 use crate::syntax::tree::{MapEntry, Node, Value as Read};
 
-/// Read where the GPU is chosen.
+/// Variable that selects GPUs; read with the GPU settings.
 pub(super) const GPU_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
 
-/// Names and values, in either form; without a value it is taken over from outside.
+/// Returns names and values, from either form; a variable without a value comes from lcm's environment.
 pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>)> {
     match &node.value {
         Read::Map(entries) => {
@@ -32,7 +32,7 @@ pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>)> {
 impl Compose<'_> {
     pub(super) fn environment(&mut self, docker: &mut YamlBlock, (service, node): (&str, &Node), gets_gpus: bool) {
         let mut block = YamlBlock::default();
-        // In a list the later of two counts.
+        // In a list the later of two entries counts.
         let mut pairs = node.get("environment").map(pairs).unwrap_or_default();
         let names: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
         let mut position = 0;
@@ -42,7 +42,9 @@ impl Compose<'_> {
         });
         for (name, value) in pairs.into_iter().filter(|(name, _)| is_variable(name) && name != GPU_VARIABLE) {
             if gets_gpus && is_overruled(&name) {
-                docker.say(self.notes.add(service, format!("`{name}` was left out: lcm sets it, and `gpu:` chooses")));
+                docker.comment(
+                    self.notes.add(service, format!("`{name}` was left out: lcm sets it, and `gpu:` chooses")),
+                );
                 continue;
             }
             match value {
@@ -92,8 +94,8 @@ impl Compose<'_> {
                 paths.push(rebased(&adapted, self.base));
             }
             if entry.get("required").and_then(Node::scalar) == Some("false") {
-                let note = "an env file need not be there in Compose; lcm starts the service only with all of them";
-                docker.say(self.notes.add(name, note));
+                let note = "Compose treats an env file as optional; lcm starts the service only if all of them exist";
+                docker.comment(self.notes.add(name, note));
             }
         }
         if !paths.is_empty() {
@@ -101,13 +103,13 @@ impl Compose<'_> {
         }
     }
 
-    /// Labels may hold secrets too, and have no way to name one.
+    /// Translates labels. Labels may hold secrets too, and can't refer to one.
     pub(super) fn labels(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
         let mut block = YamlBlock::default();
         for (label, value) in node.get("labels").map(pairs).unwrap_or_default() {
             let value = value.unwrap_or_default();
             if label.starts_with("lcm.") || label.starts_with("com.docker.compose.") {
-                docker.say(self.notes.add(name, format!("the label `{label}` is another tool's own: left out")));
+                docker.comment(self.notes.add(name, format!("the label `{label}` is reserved by its tool: left out")));
             } else if is_secret(&label, &value) {
                 self.notes.add(name, format!("the label `{label}` looks like a secret: its value was not copied"));
                 block.put_with(&label, YamlValue::text(LEFT_OUT), "its value was not copied");
@@ -122,12 +124,12 @@ impl Compose<'_> {
     }
 }
 
-/// What no environment can hold is no name.
+/// Returns false for a name that no environment can hold.
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace)
 }
 
-/// A value that is one variable and nothing else: its name, and its default.
+/// Splits a value that is one variable and nothing else into its name and its default.
 fn whole_variable(value: &str) -> Option<(&str, Option<&str>)> {
     let rest = value.strip_prefix('$')?;
     if let Some(inner) = rest.strip_prefix('{') {

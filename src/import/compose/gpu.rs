@@ -1,29 +1,29 @@
-//! Which GPUs a Compose service gets, from all the places where that can be said.
+//! GPUs of a Compose service, from all the keys that can request one.
 
 use crate::import::compose::environment::{GPU_VARIABLE, pairs};
 use crate::import::compose::values::{below, scalars};
 use crate::import::compose::variables::{ComposeVariables, filled};
 use crate::syntax::tree::{Node, Value as Read};
 
-/// What it asks for.
+/// GPUs requested by a service.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RequestedGpus {
     Nothing,
-    /// Any one; Compose may have given it all of them.
+    /// Any one GPU; Compose may have given the service all of them.
     One {
         all: bool,
     },
     Count(u32),
-    /// Indices and UUIDs.
+    /// GPUs with these indices and UUIDs.
     These(Vec<String>),
-    /// By AMD's devices, which it gets by name.
+    /// AMD's devices, which the service gets by name.
     Amd,
 }
 
-/// CDI's name for NVIDIA's devices.
+/// CDI name of NVIDIA's devices.
 const CDI: &str = "nvidia.com/gpu=";
 
-pub(super) fn wish(node: &Node, variables: &mut ComposeVariables<'_>) -> RequestedGpus {
+pub(super) fn requested_gpus(node: &Node, variables: &mut ComposeVariables<'_>) -> RequestedGpus {
     let requests = node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
     let asked = requests.and_then(|list| requested(list, variables));
     let asked = asked.or_else(|| match node.get("gpus") {
@@ -38,7 +38,7 @@ pub(super) fn wish(node: &Node, variables: &mut ComposeVariables<'_>) -> Request
     let visible = environment.into_iter().rev().find(|(name, _)| name == GPU_VARIABLE).and_then(|(_, value)| value);
     let by_runtime = below(node, "runtime") == Some("nvidia");
     match (asked, visible) {
-        (Some(wish), _) => wish,
+        (Some(gpus), _) => gpus,
         (None, Some(visible)) => match filled(&variables.adapt(&visible)).as_str() {
             "" | "void" | "none" => RequestedGpus::Nothing,
             visible => these(visible.split(',').map(|id| id.trim().to_owned()).collect()),
@@ -49,7 +49,7 @@ pub(super) fn wish(node: &Node, variables: &mut ComposeVariables<'_>) -> Request
     }
 }
 
-/// Device requests; those for something else than GPUs are none.
+/// Returns the requested GPUs; `None` where the devices are no GPUs.
 fn requested(list: &Node, variables: &mut ComposeVariables<'_>) -> Option<RequestedGpus> {
     let Read::List(requests) = &list.value else { return None };
     let is_gpu = |request: &&Node| {

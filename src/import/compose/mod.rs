@@ -1,5 +1,5 @@
-//! A draft from Compose files. Where both have a word it is taken over; what lcm has no word for is a comment at the
-//! service and a note.
+//! Draft from Compose files. A setting that both have is translated; one that lcm does not have becomes a comment at
+//! the service and a note.
 //!
 //! In: the text of the files. Out: a draft and its notes. Not here: reading of files, and the text of the manifest,
 //! which `writer` lays out.
@@ -14,14 +14,14 @@ mod variables;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::draft::{ImportContext, ManifestDraft, ModeDraft, Notes, head, modes};
-use crate::import::names::{UniqueNames, tamed};
+use crate::import::names::{UniqueNames, valid_name};
 use crate::import::writer::{YamlBlock, YamlValue};
 use crate::syntax::tree::Node;
 use translation::{Compose, TranslatedService};
 use values::below;
 use variables::{ComposeVariables, filled};
 
-/// A service may extend one that extends another.
+/// Longest chain of services that extend each other.
 const EXTENDS_MAX: usize = 8;
 
 pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
@@ -33,7 +33,7 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
     let mut compose = Compose {
         root,
         project: project_of(&name),
-        lcm_name: tamed(&name),
+        lcm_name: valid_name(&name),
         base: &setting.base,
         variables,
         notes: Notes::default(),
@@ -55,7 +55,7 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
         match compose.names.get(key).cloned() {
             Some(name) => done.push(compose.service(&mut block, key, &name, node)),
             None => {
-                block.say(compose.notes.tell(key, "it names no image and no build: left out"));
+                block.comment(compose.notes.about(key, "it has neither `image` nor `build`: left out"));
             }
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
 }
 
 impl Compose<'_> {
-    /// With what it extends in the same file.
+    /// Returns a service merged with the one that it extends in the same file.
     fn extended(&mut self, node: &Node, depth: usize) -> Node {
         let Some(extends) = node.get("extends").filter(|_| depth < EXTENDS_MAX) else { return node.clone() };
         let named = extends.scalar().or_else(|| below(extends, "service"));
@@ -88,56 +88,58 @@ impl Compose<'_> {
         }
         block.gap();
         for line in self.general() {
-            block.say(line).gap();
+            block.comment(line).gap();
         }
         block.put("services", YamlValue::Map(services));
         if !drafts.is_empty() {
-            block.gap().say("Compose's profiles: each with the services that have none.");
+            block.gap().comment("Compose's profiles: each with the services that have none.");
             block.put("modes", modes(&drafts));
         } else if done.iter().filter(|one| one.on_gpu).count() > 1 {
-            block.gap().say(
-                "Without modes all services are wanted at once. If the GPU does not hold all of them, let modes say \
-                 which belong together:",
+            block.gap().comment(
+                "Without modes all services run at once. If the GPU does not hold all of them, define modes with \
+                 those that belong together:",
             );
             block.propose("modes", modes(&alone(done)), None);
         }
         ManifestDraft { text: block.document(), notes: self.notes.all, services: done.len(), proposals: 0 }
     }
 
-    /// What is true of the whole file.
+    /// Notes on the whole file.
     fn general(&mut self) -> Vec<String> {
         let mut lines = vec![format!(
-            "Before the first `lcm apply`: `docker compose --project-name {} down` ends Compose's own containers (their \
-             volumes stay, and are named below as the engine knows them).",
+            "Before the first `lcm apply`: `docker compose --project-name {} down` stops Compose's own containers \
+             (their volumes stay, and are named below as the engine knows them).",
             self.project
         )];
         let listed = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         if !self.networks.is_empty() {
             let made: Vec<String> = self.networks.iter().map(|name| format!("docker network create {name}")).collect();
             lines.push(
-                self.notes.tell("networks", format!("lcm makes none, so before the first start: {}", made.join("; "))),
+                self.notes
+                    .about("networks", format!("lcm creates none; before the first start, run: {}", made.join("; "))),
             );
         }
         if !self.secrets.is_empty() {
-            let note = format!("set these where lcm is called, their values are not copied: {}", listed(&self.secrets));
-            lines.push(self.notes.tell("environment", note));
+            let note =
+                format!("set these in lcm's environment; their values are not copied: {}", listed(&self.secrets));
+            lines.push(self.notes.about("environment", note));
         }
         let unset: BTreeSet<String> = self.variables.unset.difference(&self.secrets).cloned().collect();
         if !unset.is_empty() {
-            let note = format!("set nowhere, and empty as in Compose where nobody sets them: {}", listed(&unset));
-            lines.push(self.notes.tell("variables", note));
+            let note = format!("without a value, and empty unless set, as in Compose: {}", listed(&unset));
+            lines.push(self.notes.about("variables", note));
         }
         if !self.variables.taken.is_empty() {
-            let note =
-                format!("their defaults are those of .env, which lcm does not read: {}", listed(&self.variables.taken));
-            lines.push(self.notes.tell("variables", note));
+            let note = format!("defaults copied from .env, which lcm does not read: {}", listed(&self.variables.taken));
+            lines.push(self.notes.about("variables", note));
         }
         let root = self.root;
         for entry in root.entries() {
             let known = ["version", "name", "services", "volumes", "networks"].contains(&entry.key.as_str());
             if !known && !entry.key.starts_with("x-") {
                 lines.push(
-                    self.notes.add(&entry.key, format!("`{}:` has no word in a manifest: not translated", entry.key)),
+                    self.notes
+                        .add(&entry.key, format!("`{}:` has no equivalent in a manifest: not translated", entry.key)),
                 );
             }
         }
@@ -147,16 +149,15 @@ impl Compose<'_> {
             let odd: Vec<&str> = entry.value.entries().iter().map(|entry| entry.key.as_str()).collect();
             let odd: Vec<&str> = odd.into_iter().filter(|key| !["name", "external"].contains(key)).collect();
             if !odd.is_empty() {
-                let note =
-                    format!("`{}` is not translated: make it beforehand, with the docker command", odd.join(", "));
-                lines.push(self.notes.tell(&format!("{section}.{}", entry.key), note));
+                let note = format!("`{}` is not translated: create it beforehand with `docker`", odd.join(", "));
+                lines.push(self.notes.about(&format!("{section}.{}", entry.key), note));
             }
         }
         lines
     }
 }
 
-/// As Compose makes one of a folder's name.
+/// Returns the project name that Compose derives from a folder's name.
 fn project_of(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let kept = |character: &char| character.is_ascii_alphanumeric() || "_-".contains(*character);
@@ -165,7 +166,7 @@ fn project_of(name: &str) -> String {
     if kept.is_empty() { "project".to_owned() } else { kept.to_owned() }
 }
 
-/// One mode a profile; and one for what has none, where there is such.
+/// Returns one mode a profile, and one for services without a profile, if there are any.
 fn mode_drafts(done: &[TranslatedService]) -> Vec<ModeDraft> {
     let profiles: BTreeSet<&String> = done.iter().flat_map(|one| &one.profiles).collect();
     if profiles.is_empty() {
@@ -197,7 +198,7 @@ fn mode_drafts(done: &[TranslatedService]) -> Vec<ModeDraft> {
     drafts
 }
 
-/// One mode for each service on a GPU, with all that need no other.
+/// Returns one mode for each service on a GPU, with all services that need no other GPU.
 fn alone(done: &[TranslatedService]) -> Vec<ModeDraft> {
     let goes_with = |other: &TranslatedService, name: &str| {
         let (mut open, mut seen) = (vec![other], BTreeSet::new());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::import::compose::gpu::{RequestedGpus, wish};
+use crate::import::compose::gpu::{RequestedGpus, requested_gpus};
 use crate::import::compose::translation::{Compose, TranslatedService};
 use crate::import::compose::values::listed;
 use crate::import::compose::values::{self, below, duration, is_true};
@@ -16,7 +16,7 @@ use crate::syntax::tree::{Node, Value as Read};
 mod mounts;
 mod probe;
 
-/// Keys that are read somewhere; all others are told as not translated.
+/// Keys that are translated; all others are reported as not translated.
 const KNOWN: [&str; 29] = [
     "image",
     "build",
@@ -49,14 +49,14 @@ const KNOWN: [&str; 29] = [
     "expose",
 ];
 
-/// Whether there is anything to run.
+/// Returns true if the service has an image to run.
 pub(super) fn can_run(node: &Node) -> bool {
     let given = |key: &str| node.get(key).is_some_and(|value| !matches!(value.value, Read::Null));
     given("image") || given("build")
 }
 
 impl Compose<'_> {
-    /// Writes it into `services`, with what could not be said above it.
+    /// Adds the service to `services`, with the settings that could not be translated as comments above it.
     pub(super) fn service(
         &mut self,
         services: &mut YamlBlock,
@@ -71,9 +71,9 @@ impl Compose<'_> {
         for part in ["entrypoint", "command"] {
             self.command(&mut docker, name, part, node);
         }
-        let wish = wish(node, &mut self.variables);
-        // What gets its devices by name is given none.
-        let gets_gpus = !matches!(wish, RequestedGpus::Nothing | RequestedGpus::Amd);
+        let requested = requested_gpus(node, &mut self.variables);
+        // A service that gets its devices by name is assigned no GPU.
+        let gets_gpus = !matches!(requested, RequestedGpus::Nothing | RequestedGpus::Amd);
         self.environment(&mut docker, (name, node), gets_gpus);
         self.env_files(&mut docker, name, node);
         self.ports(&mut docker, name, node);
@@ -82,11 +82,11 @@ impl Compose<'_> {
         self.limits(&mut docker, name, node);
         self.labels(&mut docker, name, node);
         let checked = self.healthcheck(&mut docker, name, node);
-        if wish == RequestedGpus::Amd {
+        if requested == RequestedGpus::Amd {
             docker.put_with("gpu_access", YamlValue::word("none"), "it gets its devices by name");
         }
         block.put("docker", YamlValue::Map(docker));
-        self.gpu(&mut block, name, &wish);
+        self.gpu(&mut block, name, &requested);
         let needs = self.depends_on(&mut block, name, node);
         self.health(&mut block, node, checked);
         self.stop(&mut block, name, node);
@@ -95,15 +95,15 @@ impl Compose<'_> {
         TranslatedService {
             name: name.to_owned(),
             profiles: profiles.collect(),
-            on_gpu: wish != RequestedGpus::Nothing,
+            on_gpu: requested != RequestedGpus::Nothing,
             needs,
         }
     }
 
-    /// What lcm has no word for.
+    /// Notes the keys that lcm has no equivalent for.
     fn untranslated(&mut self, block: &mut YamlBlock, key: &str, name: &str, node: &Node) {
         if key != name {
-            block.say(self.notes.add(name, format!("Compose calls it `{key}`, and others on its network do, too")));
+            block.comment(self.notes.add(name, format!("its name in Compose, and on its network, is `{key}`")));
         }
         let mut left: Vec<String> = node
             .entries()
@@ -118,21 +118,22 @@ impl Compose<'_> {
             left.extend(keys.filter(|key| !known.contains(key)).map(|key| format!("{path}.{key}")));
         }
         if !left.is_empty() {
-            let note = format!("no word in a manifest, so not translated: {}", left.join(", "));
-            block.say(self.notes.add(name, note));
+            let note = format!("no equivalent in a manifest, so not translated: {}", left.join(", "));
+            block.comment(self.notes.add(name, note));
         }
         if let Some(policy) = below(node, "restart").filter(|policy| *policy != "no") {
             let policy = policy.split(':').next().unwrap_or_default();
             let policy = if ["always", "on-failure", "unless-stopped"].contains(&policy) { policy } else { "…" };
-            let note = format!("`restart: {policy}`: the next `lcm apply` brings it back, so run that from a timer");
-            block.say(self.notes.add(name, note));
+            let note = format!("`restart: {policy}`: the next `lcm apply` restarts it, so run that from a timer");
+            block.comment(self.notes.add(name, note));
         }
         if let Some(file) = node.get("extends").and_then(|extends| below(extends, "file")) {
-            let note = format!("it extends a service of {file}: give that file with another `--from`, or write it out");
-            block.say(self.notes.add(name, note));
+            let note =
+                format!("it extends a service of {file}: add that file with another `--from`, or copy the settings");
+            block.comment(self.notes.add(name, note));
         }
         if node.get("expose").is_some() {
-            block.say(self.notes.add(name, "`expose` needs no word: on one network all ports are open"));
+            block.comment(self.notes.add(name, "`expose` is not needed: on one network all ports are open"));
         }
     }
 
@@ -144,20 +145,21 @@ impl Compose<'_> {
         if let Some(image) = image {
             docker.put("image", YamlValue::text(image));
             if built {
-                docker.say(self.notes.add(name, "`build`: lcm builds nothing; `docker compose build` does"));
+                docker.comment(self.notes.add(name, "`build`: lcm does not build images; run `docker compose build`"));
             }
         } else {
             let image = format!("{}-{key}", self.project);
-            let note = format!("`build`: lcm builds nothing; `docker compose build {key}` makes {image}");
-            docker.put("image", YamlValue::text(image)).say(self.notes.add(name, note));
+            let note = format!("`build`: lcm does not build images; `docker compose build {key}` builds {image}");
+            docker.put("image", YamlValue::text(image)).comment(self.notes.add(name, note));
         }
         let policy = match below(node, "pull_policy") {
             Some("always") => Some("always"),
             Some("never" | "build") => Some("never"),
             Some("missing" | "if_not_present") => None,
             Some(_) => {
-                docker
-                    .say(self.notes.add(name, "its `pull_policy` is not known here: it is pulled where it is missing"));
+                docker.comment(
+                    self.notes.add(name, "its `pull_policy` is not supported: the image is pulled if it is missing"),
+                );
                 None
             }
             None if only_built => Some("never"),
@@ -170,20 +172,23 @@ impl Compose<'_> {
             let adapted = self.variables.adapt(container);
             let valid = filled(&adapted);
             if !self.containers.insert(valid.clone()) {
-                docker
-                    .say(self.notes.add(name, format!("another service has its `container_name`, {valid}: left out")));
+                docker.comment(
+                    self.notes.add(name, format!("another service has the `container_name` {valid} too: left out")),
+                );
             } else if is_name(&valid) && valid.len() > 1 {
                 docker.put("container_name", YamlValue::text(adapted));
             } else {
-                docker.say(self.notes.add(name, "its `container_name` can't be one here: lcm names it itself"));
+                docker.comment(
+                    self.notes.add(name, "its `container_name` is not valid for lcm, which names the container itself"),
+                );
             }
         }
     }
 
-    /// `command` or `entrypoint`, without secrets.
+    /// Translates `command` or `entrypoint`, without secrets.
     fn command(&mut self, docker: &mut YamlBlock, name: &str, part: &str, node: &Node) {
         let Some(written) = node.get(part) else { return };
-        let left_out = "a secret stood here: have the program read it from its environment";
+        let left_out = "a secret was removed here: have the program read it from its environment";
         match &written.value {
             Read::Null => {}
             Read::List(items) if !items.is_empty() => {
@@ -195,7 +200,7 @@ impl Compose<'_> {
             Read::Scalar(line) if !line.text.trim().is_empty() => {
                 let line = self.variables.adapt(line.text.trim());
                 if command_line::split(&filled(&line)).is_err() {
-                    docker.say(self.notes.add(name, format!("its `{part}` can't be cut into words: left out")));
+                    docker.comment(self.notes.add(name, format!("its `{part}` can't be split into words: left out")));
                     return;
                 }
                 let clean = masked_text(&line);
@@ -204,7 +209,7 @@ impl Compose<'_> {
             }
             Read::Scalar(_) | Read::List(_) | Read::Map(_) => {
                 docker
-                    .say(self.notes.add(name, format!("an empty `{part}` takes the image's away; lcm can't say that")));
+                    .comment(self.notes.add(name, format!("an empty `{part}` clears the image's, which lcm can't do")));
             }
         }
     }
@@ -219,7 +224,7 @@ impl Compose<'_> {
     ) {
         let (command, changed) = command;
         if changed {
-            self.notes.add(name, format!("a secret stood in its `{part}`, and was not copied"));
+            self.notes.add(name, format!("its `{part}` contains a secret, which was not copied"));
             docker.put_with(part, command, left_out);
         } else {
             docker.put(part, command);
@@ -236,7 +241,7 @@ impl Compose<'_> {
         if let Some(written) = below(node, "shm_size") {
             match values::size(&filled(&self.variables.adapt(written))) {
                 Some(size) => docker.put("shm_size", YamlValue::word(size)),
-                None => docker.say(self.notes.add(name, "its `shm_size` is no size: left out")),
+                None => docker.comment(self.notes.add(name, "its `shm_size` is not a valid size: left out")),
             };
         }
         let mut ulimits = YamlBlock::default();
@@ -253,7 +258,8 @@ impl Compose<'_> {
                     ulimits.put(&limit.key, YamlValue::Flow(pair));
                 }
                 (None, _) => {
-                    docker.say(self.notes.add(name, format!("ulimits.{} is no limit: left out", limit.key)));
+                    docker
+                        .comment(self.notes.add(name, format!("ulimits.{} is not a valid limit: left out", limit.key)));
                 }
             }
         }
@@ -262,22 +268,18 @@ impl Compose<'_> {
         }
     }
 
-    fn gpu(&mut self, block: &mut YamlBlock, name: &str, wish: &RequestedGpus) {
-        let value = match wish {
+    fn gpu(&mut self, block: &mut YamlBlock, name: &str, requested: &RequestedGpus) {
+        let value = match requested {
             RequestedGpus::Nothing => return,
             RequestedGpus::One { .. } | RequestedGpus::Amd => YamlValue::word("auto"),
             RequestedGpus::Count(count) => YamlValue::Flow(vec![("count".to_owned(), YamlValue::word(count))]),
             RequestedGpus::These(ids) => YamlValue::texts(ids).ids(),
         };
-        let note = "how much GPU memory it needs is not known: write `vram:`, or nothing keeps it from a full GPU";
+        let note = "its GPU memory is not known: set `vram:`, or lcm may start it on a full GPU";
         self.notes.add(name, note);
-        block.propose(
-            "vram",
-            YamlValue::word("??GiB"),
-            Some("on each GPU; without it lcm can't keep it from a full one"),
-        );
-        if *wish == (RequestedGpus::One { all: true }) {
-            block.put_with("gpu", value, "Compose gave it all GPUs; for several write a list");
+        block.propose("vram", YamlValue::word("??GiB"), Some("on each GPU; without it lcm may start it on a full one"));
+        if *requested == (RequestedGpus::One { all: true }) {
+            block.put_with("gpu", value, "Compose gave it all GPUs; write a list for several");
         } else {
             block.put("gpu", value);
         }
@@ -296,12 +298,12 @@ impl Compose<'_> {
         let (mut map, mut seen) = (YamlBlock::default(), BTreeSet::new());
         for (of, condition, restart) in entries {
             let Some(of_name) = self.names.get(of).cloned() else {
-                block.say(self.notes.add(name, format!("it depends on `{of}`, which is not here")));
+                block.comment(self.notes.add(name, format!("it depends on `{of}`, which is not in this file")));
                 continue;
             };
             if condition == Some("service_completed_successfully") {
-                let note = format!("it waits in Compose until `{of}` has done its work; lcm knows no such condition");
-                block.say(self.notes.add(name, note));
+                let note = format!("in Compose it waits until `{of}` has completed; lcm has no such condition");
+                block.comment(self.notes.add(name, note));
                 continue;
             }
             if !seen.insert(of_name.clone()) {
@@ -327,7 +329,7 @@ impl Compose<'_> {
             match duration(&filled(&self.variables.adapt(grace))) {
                 Some(grace) => stop.push(("grace".to_owned(), YamlValue::word(grace))),
                 None => {
-                    block.say(self.notes.add(name, "its `stop_grace_period` can't be read: left out"));
+                    block.comment(self.notes.add(name, "its `stop_grace_period` can't be read: left out"));
                 }
             }
         }
@@ -336,7 +338,7 @@ impl Compose<'_> {
             if crate::model::signal::stopping().any(|known| known == bare) {
                 stop.push(("signal".to_owned(), YamlValue::text(bare)));
             } else {
-                block.say(self.notes.add(name, "its `stop_signal` is none that lcm sends: left out"));
+                block.comment(self.notes.add(name, "its `stop_signal` is not supported by lcm: left out"));
             }
         }
         if !stop.is_empty() {
@@ -346,7 +348,7 @@ impl Compose<'_> {
 }
 
 impl YamlValue {
-    /// Indices as numbers.
+    /// Returns the same with indices as numbers.
     fn ids(self) -> Self {
         match self {
             Self::List(ids) => Self::List(ids.into_iter().map(Self::ids).collect()),

@@ -1,4 +1,4 @@
-//! The translation of one Compose file while it is under way: the file, the names in it, and the notes about it.
+//! State of the translation of one Compose file: the file, the names in it, and the notes about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,27 +8,27 @@ use crate::import::compose::variables::{ComposeVariables, filled};
 use crate::import::draft::Notes;
 use crate::syntax::tree::{Node, Value as Read};
 
-/// One translation under way.
+/// Translation of one file, in progress.
 pub(super) struct Compose<'a> {
     pub(super) root: &'a Node,
-    /// As Compose calls it: the head of its volumes' and networks' names.
+    /// Project name in Compose: the prefix of its volumes' and networks' names.
     pub(super) project: String,
-    /// As lcm calls it: the head of its containers' names.
+    /// Project name in lcm: the prefix of its containers' names.
     pub(super) lcm_name: String,
     pub(super) base: &'a Path,
     pub(super) variables: ComposeVariables<'a>,
     pub(super) notes: Notes,
-    /// Compose's names of services that can be translated, and those in the manifest.
+    /// Compose's names of services that can be translated, and their names in the manifest.
     pub(super) names: BTreeMap<&'a str, String>,
-    /// Names of containers that are given already.
+    /// Names of containers already in use.
     pub(super) containers: BTreeSet<String>,
-    /// Networks that must be there.
+    /// Networks that must exist.
     pub(super) networks: BTreeSet<String>,
-    /// Secrets whose values were left behind.
+    /// Secrets whose values were not copied.
     pub(super) secrets: BTreeSet<String>,
 }
 
-/// A service as far as modes are concerned.
+/// Facts about a translated service that modes need.
 pub(super) struct TranslatedService {
     pub(super) name: String,
     pub(super) profiles: BTreeSet<String>,
@@ -37,7 +37,7 @@ pub(super) struct TranslatedService {
 }
 
 impl Compose<'_> {
-    /// The engine's name for a volume or a network of the file.
+    /// Returns the engine's name for a volume or a network of the file.
     pub(super) fn real_name(&mut self, section: &str, name: &str) -> String {
         let declared = self.root.get(section).and_then(|all| all.get(name));
         let given = declared.and_then(|node| below(node, "name")).map(str::to_owned);

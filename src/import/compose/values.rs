@@ -1,4 +1,4 @@
-//! Compose's values in lcm's spelling, each as text; `None`: it can't be said.
+//! Compose's values in lcm's notation, each as text; `None`: lcm can't express the value.
 
 use std::path::{Component, Path};
 
@@ -8,7 +8,7 @@ use crate::syntax::ports;
 use crate::syntax::scalar::{Period, is_name};
 use crate::syntax::tree::{Node, Value as Read};
 
-/// The scalars of a list, or the one that stands for a list of one.
+/// Returns the scalars of a list, or the one that stands for a list of one.
 pub(super) fn scalars(node: &Node) -> Vec<&str> {
     match &node.value {
         Read::List(items) => items.iter().filter_map(Node::scalar).collect(),
@@ -17,12 +17,12 @@ pub(super) fn scalars(node: &Node) -> Vec<&str> {
     }
 }
 
-/// The scalars below a key.
+/// Returns the scalars under a key.
 pub(super) fn listed<'a>(node: &'a Node, key: &str) -> Vec<&'a str> {
     node.get(key).map(scalars).unwrap_or_default()
 }
 
-/// The text below a key.
+/// Returns the text under a key.
 pub(super) fn below<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     node.get(key).and_then(Node::scalar)
 }
@@ -31,7 +31,7 @@ pub(super) fn is_true(node: &Node, key: &str) -> bool {
     below(node, key) == Some("true")
 }
 
-/// `8gb`, `64M`, `67108864`: Docker counts by 1024, however the unit is spelled.
+/// Parses `8gb`, `64M`, `67108864`: Docker counts by 1024 with every spelling of a unit.
 pub(super) fn size(text: &str) -> Option<String> {
     let pattern = Regex::new(r"(?i)^([0-9]+(?:\.[0-9]+)?) *([kmgt]?)i?b?$").expect("a pattern");
     let parts = pattern.captures(text.trim())?;
@@ -47,18 +47,18 @@ pub(super) fn size(text: &str) -> Option<String> {
     }
 }
 
-/// Most are spelled alike.
+/// Returns a duration; most have the same notation in both.
 pub(super) fn duration(text: &str) -> Option<String> {
     let text = text.trim();
     Period::parse(text).is_ok().then(|| text.to_owned())
 }
 
-/// In seconds, rounded down; for sums.
+/// Returns seconds, rounded down, for sums.
 pub(super) fn seconds(text: &str) -> Option<u64> {
     Period::parse(text.trim()).ok().map(|period| period.0.as_secs())
 }
 
-/// A published port in its short form; `adapt` puts variables right.
+/// Returns a published port in its short form; `adapt` converts its variables.
 pub(super) fn port(node: &Node, adapt: &mut dyn FnMut(&str) -> String) -> Option<String> {
     if let Some(short) = node.scalar() {
         return Some(adapt(short));
@@ -77,7 +77,7 @@ pub(super) fn is_port(filled: &str) -> bool {
     ports::parse(filled).is_ok()
 }
 
-/// Whether it mounts something, as lcm sees it.
+/// Returns true if the text mounts a volume, as lcm sees it.
 pub(super) fn is_volume(filled: &str) -> bool {
     let mut parts = filled.splitn(3, ':');
     let (source, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -89,7 +89,7 @@ pub(super) fn is_device(filled: &str) -> bool {
     parts.len() <= 3 && parts[0].starts_with('/') && parts.get(1).is_none_or(|inside| inside.starts_with('/'))
 }
 
-/// A relative path as seen from the manifest's folder.
+/// Returns a relative path as seen from the manifest's folder.
 pub(super) fn rebased(path: &str, base: &Path) -> String {
     if path.is_empty() || path.starts_with(['/', '~', '$']) || base.as_os_str().is_empty() {
         return path.to_owned();

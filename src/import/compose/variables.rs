@@ -1,21 +1,21 @@
-//! Compose's variables for lcm. Both know `${NAME:-default}`; but Compose also reads `.env`, and takes nothing for what
-//! is not set, where lcm refuses. So each variable gets the default that Compose would have put in.
+//! Compose's variables for lcm. Both have `${NAME:-default}`; but Compose also reads `.env`, and treats an unset
+//! variable as empty, where lcm refuses. So each variable gets the default that Compose would use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::secrets::is_secret;
 use crate::syntax::interpolate::{closing_brace, fill, name_at};
 
-/// A default within a default within a default: nobody reads more.
+/// Deepest nesting of defaults; no reader follows more.
 const DEPTH_MAX: usize = 8;
 
-/// What is known of variables, and which of them somebody must set.
+/// Values of variables, and names of those that the user must set.
 #[derive(Debug)]
 pub(super) struct ComposeVariables<'a> {
     dotenv: &'a BTreeMap<String, String>,
-    /// They have no default.
+    /// Names of variables without a default.
     pub(super) unset: BTreeSet<String>,
-    /// Their values were taken from `.env`.
+    /// Names of variables whose values were taken from `.env`.
     pub(super) taken: BTreeSet<String>,
 }
 
@@ -24,12 +24,12 @@ impl<'a> ComposeVariables<'a> {
         Self { dotenv, unset: BTreeSet::new(), taken: BTreeSet::new() }
     }
 
-    /// A text in which each variable has a default: what is not set is empty, as in Compose.
+    /// Returns a text in which each variable has a default: an unset one is empty, as in Compose.
     pub(super) fn adapt(&mut self, text: &str) -> String {
         self.adapt_or(text, &|_| String::new())
     }
 
-    /// The same with something else in place of nothing.
+    /// Returns the same with another default than the empty text.
     pub(super) fn adapt_or(&mut self, text: &str, otherwise: &dyn Fn(&str) -> String) -> String {
         self.walk(text, otherwise, 0)
     }
@@ -44,7 +44,7 @@ impl<'a> ComposeVariables<'a> {
                 rest = after;
             } else if let Some(inner) = rest.strip_prefix('{') {
                 let Some(end) = closing_brace(inner).filter(|_| depth < DEPTH_MAX) else {
-                    // Compose would refuse it; here it is text.
+                    // Compose would refuse this dollar sign; here it is text.
                     adapted.push_str("$$");
                     continue;
                 };
@@ -83,7 +83,7 @@ impl<'a> ComposeVariables<'a> {
         format!("${{{name}:-{value}}}")
     }
 
-    /// What `.env` says, where it may be written down and can stand between braces.
+    /// Returns the variable's value in `.env`, if it may be written down and can stand between braces.
     fn known(&mut self, name: &str) -> Option<String> {
         let value = self.dotenv.get(name).filter(|value| !value.is_empty() && !is_secret(name, value))?;
         let fits = !value.contains(['$', '{', '}', '\n']);
@@ -94,7 +94,7 @@ impl<'a> ComposeVariables<'a> {
     }
 }
 
-/// What it comes to where nothing is set.
+/// Returns the text with all variables unset.
 pub(super) fn filled(adapted: &str) -> String {
     fill(adapted, &|_| None).map(|filled| filled.text).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
-//! Groups of llama-swap as modes. A group that swaps runs one member at a time: a mode each. One that does not runs all
-//! of them: one mode. What is persistent is in every mode, and what is not exclusive stops nobody.
+//! Groups of llama-swap as modes. A group with `swap` runs one member at a time: one mode each. A group without runs
+//! all its members: one mode. Members of a persistent group are in every mode, and a group that is not exclusive stops
+//! no other services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +8,10 @@ use crate::import::draft::{ModeDraft, Notes};
 use crate::import::names::UniqueNames;
 use crate::syntax::tree::{Node, Value as Read};
 
-/// Names of services by llama-swap's names of their models.
+/// Names of services by their models' names in llama-swap.
 pub(super) type ServiceNames<'a> = BTreeMap<&'a str, String>;
 
-/// Returns the modes that the groups come to, and one for each service without a group.
+/// Returns the modes of the groups, and one for each service without a group.
 pub(super) fn drafts(root: &Node, given: &ServiceNames<'_>, notes: &mut Notes) -> Vec<ModeDraft> {
     let groups = root.get("groups").map(Node::entries).unwrap_or_default();
     let is = |node: &Node, key: &str, default: bool| {
@@ -41,10 +42,10 @@ pub(super) fn drafts(root: &Node, given: &ServiceNames<'_>, notes: &mut Notes) -
             keeps_others,
         };
         if services.is_empty() {
-            notes.add(&group.key, "the group has no member that could be translated");
+            notes.add(&group.key, "no member of the group could be translated");
         } else if is(&group.value, "swap", true) {
             for service in &services {
-                let description = format!("{service}, of the group {}", group.key);
+                let description = format!("{service}, from the group {}", group.key);
                 drafts.push(draft(names.give(service), description, with(std::slice::from_ref(service))));
             }
         } else {
@@ -66,7 +67,7 @@ pub(super) fn drafts(root: &Node, given: &ServiceNames<'_>, notes: &mut Notes) -
     drafts
 }
 
-/// What llama-swap loads when it starts, else the first mode.
+/// Returns the mode of the models that llama-swap preloads, else the first mode.
 pub(super) fn first(root: &Node, given: &ServiceNames<'_>, drafts: &[ModeDraft]) -> Option<String> {
     let preload = root.get("hooks").and_then(|hooks| hooks.get("on_startup")?.get("preload"));
     let loaded = match preload.map(|preload| &preload.value) {

@@ -1,13 +1,13 @@
-//! llama-swap's text: macros, and comments within commands.
+//! Macros and comments in llama-swap's commands.
 
 use std::collections::BTreeMap;
 
 use crate::syntax::tree::Node;
 
-/// A macro may hold macros; this many deep they are put in.
+/// Deepest nesting of macros that is expanded.
 const DEPTH_MAX: usize = 8;
 
-/// By name. `${PORT}` is none of them: it is given last.
+/// Macros by name. `${PORT}` is not among them: it is filled in last.
 #[derive(Debug, Default)]
 pub(super) struct Macros(BTreeMap<String, String>);
 
@@ -17,7 +17,7 @@ impl Macros {
         Self(entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.scalar()?.to_owned()))).collect())
     }
 
-    /// With these, and a model's own over them.
+    /// Returns the text with these macros expanded; a model's own take precedence.
     pub(super) fn fill(&self, text: &str, own: &Self, model: &str) -> String {
         let mut filled = text.to_owned();
         for _ in 0..DEPTH_MAX {
@@ -34,7 +34,7 @@ impl Macros {
     }
 }
 
-/// Lines that are comments go, and a backslash joins two lines.
+/// Removes comment lines, and joins a line that ends in a backslash with the next.
 pub(super) fn uncommented(text: &str) -> String {
     let kept: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
     kept.join("\n").replace("\\\n", " ")
@@ -47,7 +47,7 @@ mod tests {
     use super::{Macros, uncommented};
 
     #[test]
-    fn macros_are_put_in_and_a_models_own_count_more() {
+    fn macros_are_expanded_and_a_models_own_take_precedence() {
         let macros = |pairs: &[(&str, &str)]| {
             Macros(
                 pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),

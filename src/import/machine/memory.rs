@@ -1,12 +1,12 @@
-//! Amounts of GPU memory as a draft writes them: rounded up from what was measured.
+//! Amounts of GPU memory in a draft: rounded up from measured ones.
 
 use crate::import::writer::YamlValue;
 use crate::model::size::Mebibytes;
 
-/// So much is added to what was measured at most, up to a whole step.
+/// Usual step to which a measured amount is rounded up, in MiB.
 pub(super) const STEP: Mebibytes = Mebibytes(512);
 
-/// Where a whole step would not fit.
+/// Step in MiB where a usual one would exceed the capacity.
 pub(super) const STEP_SMALL: Mebibytes = Mebibytes(64);
 
 /// Returns an amount, rounded up to whole steps.
@@ -14,7 +14,7 @@ pub(super) fn rounded(held: Mebibytes, step: Mebibytes) -> Mebibytes {
     Mebibytes(held.0.div_ceil(step.0) * step.0)
 }
 
-/// `6GiB` or `5632MiB`.
+/// Returns `6GiB` or `5632MiB`.
 pub(super) fn size(memory: Mebibytes) -> YamlValue {
     let gibibytes = memory.0 / 1024;
     YamlValue::word(if memory.0 > 0 && memory.0.is_multiple_of(1024) {

@@ -1,4 +1,5 @@
-//! What holds GPU memory and is neither a container nor lcm's: shown with what would make it a service, and left alone.
+//! Programs that hold GPU memory and are neither containers nor lcm's: shown with the lines that would make each a
+//! service, and left alone.
 
 use std::fmt::Write as _;
 
@@ -11,7 +12,7 @@ use crate::model::facts::GpuFact;
 use crate::model::found::{FoundProgram, MachineSurvey};
 use crate::model::size::Mebibytes;
 
-/// Servers and shells of a desktop, and what people look at on it. The kernel cuts names after 15 letters.
+/// Display servers, shells and common programs of a desktop. The kernel cuts names after 15 letters.
 const DESKTOP: [&str; 34] = [
     "Xorg",
     "X",
@@ -48,13 +49,13 @@ const DESKTOP: [&str; 34] = [
     "steam",
     "nvidia-settings",
 ];
-/// Programs that run another, whose name says more.
+/// Programs that run another one, whose name is more specific.
 const INTERPRETERS: [&str; 9] = ["python", "node", "bash", "sh", "dash", "zsh", "uv", "env", "conda"];
-/// Names of scripts that say nothing: their folder's does.
+/// Names of scripts that are too general: their folder's name is used.
 const GENERIC: [&str; 12] =
     ["main", "app", "server", "launch", "run", "start", "webui", "index", "api", "serve", "gradio", "demo"];
 
-/// Writes all that was found below the services, and says how many of it could be one.
+/// Writes the found programs below the services, and returns how many could become one.
 pub(super) fn write(
     services: &mut YamlBlock,
     found: &MachineSurvey,
@@ -65,15 +66,13 @@ pub(super) fn write(
     let (desktop, others): (Vec<_>, Vec<_>) = found.discovered.programs.iter().partition(|one| is_desktop(one));
     if !desktop.is_empty() {
         let parts: Vec<String> = desktop.iter().map(|one| format!("{} {}", one.program, holds(one, gpus))).collect();
-        services.gap().say(
-            notes.tell(
-                "the desktop",
-                format!("{}: that room counts as taken, and lcm never touches it", parts.join(", ")),
-            ),
-        );
+        services.gap().comment(notes.about(
+            "the desktop",
+            format!("{}: that memory counts as used, and lcm never touches these programs", parts.join(", ")),
+        ));
     }
     if !others.is_empty() && !services.holds_any() {
-        services.gap().say("With the first `#` below, take the `{}` above away.");
+        services.gap().comment("If you remove the first `#` below, remove the `{}` above too.");
     }
     for one in &others {
         let name = names.give(&named(one));
@@ -89,7 +88,7 @@ fn is_desktop(one: &FoundProgram) -> bool {
     of_session || DESKTOP.contains(&one.program.as_str())
 }
 
-/// `holds 6 144 MiB on GPU 0`.
+/// Returns text such as `holds 6 144 MiB on GPU 0`.
 fn holds(one: &FoundProgram, gpus: &[GpuFact]) -> String {
     let parts: Vec<String> = one
         .memory
@@ -109,32 +108,33 @@ fn holds(one: &FoundProgram, gpus: &[GpuFact]) -> String {
 fn foreign(services: &mut YamlBlock, one: &FoundProgram, name: &str, gpus: &[GpuFact], notes: &mut Notes) {
     let FoundProgram { pid, program, .. } = one;
     let whence = match (&one.unit, one.terminal) {
-        (Some(unit), _) => format!("is run by the systemd unit {unit}"),
+        (Some(unit), _) => format!("belongs to the systemd unit {unit}"),
         (None, true) => "was started by hand in a terminal".to_owned(),
-        (None, false) => "was started by something else than lcm".to_owned(),
+        (None, false) => "was not started by lcm".to_owned(),
     };
     let fact = format!("{program} (pid {pid}) {} and {whence}", holds(one, gpus));
-    notes.add(name, format!("{fact}; it stands in the draft as a comment"));
-    let mut advice = format!("{fact}. That room counts as taken, and lcm never touches what holds it.");
+    notes.add(name, format!("{fact}; the draft has it as a comment"));
+    let mut advice = format!("{fact}. lcm counts that memory as used, and never touches the program.");
     let _ = match &one.unit {
         Some(unit) => write!(
             advice,
-            " For lcm to run it in its place: `systemctl disable --now {unit}`, take the `#` away from these lines, and \
+            " For lcm to run it instead: `systemctl disable --now {unit}`, remove the `#` from these lines, and \
              check them against the unit."
         ),
         None => write!(
             advice,
-            " To make it a service: take the `#` away from these lines, name it in a mode, and `lcm adopt {name} --pid \
-             {pid}` takes it over as it runs."
+            " To make it a service: remove the `#` from these lines, add it to a mode, and `lcm adopt {name} --pid \
+             {pid}` takes it over while it runs."
         ),
     };
-    services.say(advice);
+    services.comment(advice);
     let (words, changed) = masked(&one.command);
     let mut process = YamlBlock::default();
     if words.is_empty() {
         process.put_with("command", YamlValue::texts(["??"]), "its command line can't be read");
     } else {
-        let beside = changed.then(|| "a secret stood here: have the program read it from its environment".to_owned());
+        let beside =
+            changed.then(|| "a secret was removed here: have the program read it from its environment".to_owned());
         let command = YamlValue::List(words.iter().map(|word| YamlValue::literal(word)).collect());
         match beside {
             Some(beside) => process.put_with("command", command, beside),
@@ -145,7 +145,7 @@ fn foreign(services: &mut YamlBlock, one: &FoundProgram, name: &str, gpus: &[Gpu
         process.put("cwd", YamlValue::literal(&cwd.to_string_lossy()));
     }
     process
-        .say("environment: { NAME: value, HF_TOKEN: { env: HF_TOKEN } }  (what it needs of its own; none is copied)");
+        .comment("environment: { NAME: value, HF_TOKEN: { env: HF_TOKEN } }  (the variables it needs; none is copied)");
     let mut block = YamlBlock::default();
     block.put("process", YamlValue::Map(process));
     match one.memory.values().copied().flatten().max() {
@@ -154,12 +154,12 @@ fn foreign(services: &mut YamlBlock, one: &FoundProgram, name: &str, gpus: &[Gpu
     };
     if let Some(port) = one.ports.first() {
         let tcp = YamlValue::Flow(vec![("tcp".to_owned(), YamlValue::word(port))]);
-        block.put_with("health", tcp, "it listens there; `http:` with a path that answers proves more");
+        block.put_with("health", tcp, "it listens there; `http:` with a path is a better check");
     }
     services.propose(name, YamlValue::Map(block), None);
 }
 
-/// What people would call it: by its script, by its module, or by the folder that a script of a plain name lies in.
+/// Returns a name for a program: its script's, its module's, or that of the folder of a script with a general name.
 fn named(one: &FoundProgram) -> String {
     let stem = |path: &str| {
         let file = path.rsplit('/').next().unwrap_or(path);
@@ -194,7 +194,7 @@ mod tests {
     use super::{FoundProgram, named};
 
     #[test]
-    fn programs_are_called_by_what_they_are_and_not_by_what_runs_them() {
+    fn programs_are_named_by_their_script_and_not_by_their_interpreter() {
         for (line, cwd, wanted) in [
             ("python3 main.py --listen", "/srv/ComfyUI", "comfyui"),
             ("/usr/bin/python3.11 -m vllm.entrypoints.openai.api_server", "/", "vllm"),

@@ -1,4 +1,4 @@
-//! URLs and addresses that probes ask. Plain HTTP only: a probe speaks to the service's own port on its own machine.
+//! URLs and addresses of probes. Plain HTTP only: a probe connects to the service's own port on its own machine.
 
 use std::net::IpAddr;
 
@@ -13,13 +13,13 @@ pub(super) struct HostPort {
 }
 
 impl HostPort {
-    /// On this machine, as the manifest says it.
+    /// Returns true for an address of this machine, as the manifest names it.
     pub(super) fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
-/// Checks a URL, and gives the address that it means.
+/// Checks a URL and returns its address.
 pub(super) fn url(context: &mut ResolveContext<'_>, written: &Located<String>) -> Option<HostPort> {
     match parse_url(written) {
         Ok(address) => Some(address),
@@ -30,7 +30,7 @@ pub(super) fn url(context: &mut ResolveContext<'_>, written: &Located<String>) -
     }
 }
 
-/// Why a text is no URL for us.
+/// Reason why lcm can't probe a URL.
 struct UrlFault {
     message: String,
     help: &'static str,
@@ -41,27 +41,27 @@ fn parse_url(text: &str) -> Result<HostPort, UrlFault> {
     let fault = |message: String, help| Err(UrlFault { message, help });
     if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
         return fault(
-            "lcm does not speak https to services".to_owned(),
+            "lcm does not probe services over https".to_owned(),
             "write the service's own port over plain http: probes stay on the machine, and a certificate or a proxy \
              in between would be probed instead of the service",
         );
     }
     let Some(rest) = text.strip_prefix("http://") else {
-        return fault(format!("`{text}` is no URL that can be asked"), EXAMPLE);
+        return fault(format!("invalid URL `{text}`"), EXAMPLE);
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
-        return fault("a URL must not hold a user or a password".to_owned(), "it would show in plans and logs");
+        return fault("a URL must not contain a user or a password".to_owned(), "it would show in plans and logs");
     }
     let odd =
         |character: char| character.is_whitespace() || character.is_control() || "\"<>\\^`{|}".contains(character);
     match split_port(authority, Some(80)) {
         Some(address) if !rest.contains(odd) => Ok(address),
-        Some(_) | None => fault(format!("`{text}` is no URL that can be asked"), EXAMPLE),
+        Some(_) | None => fault(format!("invalid URL `{text}`"), EXAMPLE),
     }
 }
 
-/// `HOST:PORT`, `[v6]:PORT`; a port alone is one of this machine's.
+/// Parses `HOST:PORT` or `[v6]:PORT`; a port alone is on this machine.
 pub(super) fn tcp(text: &str) -> Option<HostPort> {
     if let Ok(port) = text.parse::<u16>() {
         return (port > 0).then(|| HostPort { host: "localhost".to_owned(), port });

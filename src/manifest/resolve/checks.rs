@@ -1,4 +1,4 @@
-//! What can be wrong between services: circles, collisions, and more memory than there is.
+//! Checks between services: dependency cycles, collisions, and more memory than the GPUs have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub(super) fn check(
 ) {
     let graph: Graph<'_> =
         services.iter().map(|(name, resolved)| (name, resolved.service.depends_on.keys().collect())).collect();
-    circles(context, services, &graph);
+    dependency_cycles(context, services, &graph);
     containers(context, services);
     too_large(context, services, settings);
     // Without modes, all services are wanted together.
@@ -46,7 +46,7 @@ pub(super) fn check(
     }
 }
 
-fn circles(context: &mut ResolveContext<'_>, services: &ResolvedServices, graph: &Graph<'_>) {
+fn dependency_cycles(context: &mut ResolveContext<'_>, services: &ResolvedServices, graph: &Graph<'_>) {
     for cycle in cycles(graph) {
         let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(|name| name.as_str()).collect();
         let mut problem =
@@ -58,7 +58,7 @@ fn circles(context: &mut ResolveContext<'_>, services: &ResolvedServices, graph:
             let label = format!("`{name}` needs `{next}`");
             problem = if position == 0 { problem.at(place, label) } else { problem.also(place, label) };
         }
-        context.problems.push(problem.help("a service can only start after all that it depends on"));
+        context.problems.push(problem.help("a service starts only after all its dependencies"));
     }
 }
 
@@ -71,11 +71,11 @@ fn containers(context: &mut ResolveContext<'_>, services: &ResolvedServices) {
                 let (one, other) = (&first.service.name, &resolved.service.name);
                 let problem = Problem::error(
                     "lcm::manifest::container_twice",
-                    format!("the services `{one}` and `{other}` name one container, `{container}`"),
+                    format!("the services `{one}` and `{other}` use the same container `{container}`"),
                 )
                 .at(context.place(resolved.object), format!("`{other}` here"))
                 .also(context.place(first.object), format!("`{one}` here"))
-                .help("one would stop what the other starts");
+                .help("each would replace the other's container");
                 context.problems.push(problem);
             }
             None => {
@@ -85,7 +85,7 @@ fn containers(context: &mut ResolveContext<'_>, services: &ResolvedServices) {
     }
 }
 
-/// A service that fits on no GPU that is declared can never start.
+/// Reports a service that fits on no declared GPU: such a service can never start.
 fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, settings: &ProjectSettings) {
     let devices: Vec<&DeclaredGpu> = settings.devices.iter().map(|(device, _)| device).collect();
     for resolved in services.values() {
@@ -93,7 +93,7 @@ fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, sett
         let usable: Vec<&&DeclaredGpu> = match &service.gpu {
             GpuRequest::None => continue,
             GpuRequest::Auto | GpuRequest::Count(_) => devices.iter().collect(),
-            // What is not declared can't be judged.
+            // A GPU that is not declared can't be judged.
             GpuRequest::Any(ids) | GpuRequest::All(ids) => {
                 let found: Vec<_> = devices.iter().filter(|device| ids.iter().any(|id| is(device, id))).collect();
                 if found.len() < ids.len() {
@@ -112,7 +112,7 @@ fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, sett
         if let Some(largest) = largest
             && service.vram_total() > largest
         {
-            let message = format!("`{}` is larger than any GPU that it may use", service.name);
+            let message = format!("`{}` needs more memory than any GPU that it may use", service.name);
             let help = format!(
                 "it needs {}; of the declared GPUs, the largest has {largest} with {} in reserve",
                 service.vram_total(),
@@ -130,7 +130,7 @@ fn is(device: &DeclaredGpu, id: &GpuRef) -> bool {
     }
 }
 
-/// Services that run at one time, each with the one that needs it.
+/// Services that run at the same time, each with the service that needs it.
 struct Together<'a> {
     name: Option<(&'a ModeName, Span)>,
     services: BTreeMap<&'a ServiceName, Option<&'a ServiceName>>,
@@ -159,7 +159,7 @@ impl Together<'_> {
                 None if mode.services.contains(stopped) => "it is in `services`".to_owned(),
                 None => "a goal of the mode needs it".to_owned(),
             };
-            let message = format!("the mode `{name}` both wants and stops `{stopped}`: {why}");
+            let message = format!("the mode `{name}` both runs and stops `{stopped}`: {why}");
             context.error("lcm::manifest::wanted_and_stopped", *span, message, "stopped here");
         }
     }
@@ -175,7 +175,7 @@ impl Together<'_> {
                     continue;
                 };
                 let (one, other) = (&first.service.name, &resolved.service.name);
-                // A range against a range is one mistake.
+                // A collision of two port ranges is one mistake.
                 if !told.insert((one, other)) {
                     continue;
                 }
@@ -188,7 +188,7 @@ impl Together<'_> {
         }
     }
 
-    /// More than all GPUs together hold can't run at one time; but something else may still make room.
+    /// Reports services that together need more than all GPUs have. Only a warning: preemption may still free memory.
     fn memory(&self, context: &mut ResolveContext<'_>, services: &ResolvedServices, settings: &ProjectSettings) {
         if settings.devices.is_empty() {
             return;
@@ -198,7 +198,7 @@ impl Together<'_> {
         if needed > headroom {
             let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {headroom}", self.title());
             let problem = Problem::warning("lcm::manifest::mode_too_large", message)
-                .help("what matters least of it will be blocked; see `priority`");
+                .help("the services with the lowest `priority` will be blocked");
             let problem = match self.name {
                 Some((_, span)) => problem.at(context.place(span), "in this mode"),
                 None => problem,
@@ -208,7 +208,7 @@ impl Together<'_> {
     }
 }
 
-/// On all the GPUs that it uses.
+/// Returns the GPU memory of a service on all the GPUs that it uses, in MiB.
 fn total(service: &crate::model::desired::Service) -> Mebibytes {
     let gpus = match &service.gpu {
         GpuRequest::None => 0,

@@ -1,4 +1,4 @@
-//! What every part of the resolution needs: places, problems, paths.
+//! Shared state of the resolution: places, problems, paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -13,20 +13,21 @@ use crate::syntax::problem::Problem;
 use crate::syntax::scalar::Period;
 use crate::syntax::source::{Sources, Span, tidy};
 
-/// So many problems get a suggestion, and unknown names are told: each is compared with every name that there is.
+/// Most problems that get a spelling suggestion, and most unknown names that are reported: each is compared with every
+/// defined name.
 const SUGGESTED_MAX: usize = 200;
 
-/// Text of the environments of all services: eight of the largest size that a kernel takes, or a thousand usual ones.
+/// Most bytes of all services' environments: eight of the largest size that a kernel takes, or a thousand usual ones.
 const ENVIRONMENTS_BYTES_MAX: usize = 16 << 20;
 
-/// The way to problems and places.
+/// Access to problems and places.
 #[derive(Debug)]
 pub(crate) struct ResolveContext<'a> {
     pub input: &'a Input<'a>,
     pub problems: &'a mut Vec<Problem>,
-    /// The project's name, empty where it could not be read.
+    /// Name of the project, empty where it could not be read.
     pub project: String,
-    /// The folder of the file that names the project: whichever file lcm is called with, specs stay the same.
+    /// Folder of the file that names the project: specs stay the same whichever file lcm is called with.
     pub root: PathBuf,
     environment_bytes_left: usize,
 }
@@ -58,14 +59,14 @@ impl<'a> ResolveContext<'a> {
         self.problems.push(problem);
     }
 
-    /// Something must be there and is not; not told where a part of `within` could not be read.
+    /// Reports a missing key, unless a part of `within` could not be read.
     pub(crate) fn missing<T>(&mut self, within: &Located<T>, message: impl Into<String>, help: &str) {
         if !within.damaged {
             self.error_with_help("lcm::manifest::missing", within.span, (message, "in here"), help);
         }
     }
 
-    /// Whether a name is defined; if not, that is a problem.
+    /// Returns true if a name is defined; reports a problem otherwise.
     pub(crate) fn known(&mut self, what: &str, name: &Located<String>, names: &BTreeMap<String, Span>) -> bool {
         let known = names.contains_key(&name.value);
         if !known && self.input.complete && self.problems.len() < SUGGESTED_MAX {
@@ -80,25 +81,25 @@ impl<'a> ResolveContext<'a> {
         known
     }
 
-    /// A duration that must be more than nothing.
+    /// Reports a duration of zero.
     pub(crate) fn positive(&mut self, period: Option<&Located<Period>>) {
         if let Some(period) = period
             && period.0.is_zero()
         {
-            self.error("lcm::manifest::duration", period.span, "this must be more than 0", "no time at all");
+            self.error("lcm::manifest::duration", period.span, "this must be more than 0", "zero is not allowed");
         }
     }
 
-    /// A count that must be 1 or more.
+    /// Reports a count of zero.
     pub(crate) fn at_least_one(&mut self, number: Option<&Located<u32>>) {
         if let Some(number) = number
             && number.value == 0
         {
-            self.error("lcm::manifest::type", number.span, "this must be 1 or more", "none at all");
+            self.error("lcm::manifest::type", number.span, "this must be 1 or more", "zero is not allowed");
         }
     }
 
-    /// Phases, which are counted from 1.
+    /// Returns phases, which are counted from 1.
     pub(crate) fn phases(&mut self, written: &[Located<u32>]) -> BTreeSet<u32> {
         for phase in written {
             self.at_least_one(Some(phase));
@@ -106,17 +107,19 @@ impl<'a> ResolveContext<'a> {
         written.iter().map(|phase| phase.value).collect()
     }
 
-    /// A list that is written, or nothing where none is. One that is empty is a problem: left out, it would mean any.
+    /// Returns a written list, or an empty slice where the key is absent. An empty list is a problem: an absent key
+    /// would mean any.
     pub(crate) fn listed<'b, T>(&mut self, written: Option<&'b Located<OneOrMany<T>>>) -> &'b [T] {
         let Some(written) = written else { return &[] };
         if written.0.is_empty() && !written.damaged {
             let help = "name at least one, or remove the key to mean any";
-            self.error_with_help("lcm::manifest::empty", written.span, ("this list is empty", "none at all"), help);
+            self.error_with_help("lcm::manifest::empty", written.span, ("this list is empty", "no entries"), help);
         }
         &written.value.0
     }
 
-    /// Counts the bytes of one service's environment; `false`, and a problem once: they are too many with those before.
+    /// Adds the bytes of one service's environment to the total; returns false, and reports a problem once, when the
+    /// total exceeds the limit.
     pub(crate) fn affords(&mut self, bytes: usize, span: Span) -> bool {
         if let Some(left) = self.environment_bytes_left.checked_sub(bytes) {
             self.environment_bytes_left = left;
@@ -124,20 +127,20 @@ impl<'a> ResolveContext<'a> {
         }
         if self.environment_bytes_left > 0 {
             let limit = ENVIRONMENTS_BYTES_MAX >> 20;
-            let message = format!("the environments of all services come to more than {limit} MiB");
-            self.error("lcm::manifest::too_large", span, message, "this one is too much");
+            let message = format!("the environments of all services add up to more than {limit} MiB");
+            self.error("lcm::manifest::too_large", span, message, "this one exceeds the limit");
         }
         self.environment_bytes_left = 0;
         false
     }
 
-    /// `lcm.yaml:12`, for messages.
+    /// Returns `lcm.yaml:12`, for messages.
     pub(crate) fn source(&self, span: Span) -> String {
         let place = self.place(span);
         format!("{}:{}", place.file.display(), place.line)
     }
 
-    /// An absolute path from one that is relative to the file that says it.
+    /// Returns an absolute path from one that is relative to the file that names it.
     pub(crate) fn path(&mut self, written: &Located<String>) -> Option<PathBuf> {
         let path = absolute(written, self.input.sources, self.input.environment);
         if path.is_none() {
@@ -148,8 +151,8 @@ impl<'a> ResolveContext<'a> {
         path
     }
 
-    /// How a path stands in a spec: as it is written, or, where it is relative, from the project's folder; so that a
-    /// checkout may be moved and nothing changes.
+    /// Returns the form of a path in a spec: as it is written, or, where it is relative, from the project's folder, so
+    /// that a moved checkout changes nothing.
     pub(crate) fn spec_path(&self, written: &str, absolute: &Path) -> String {
         if written.starts_with(['/', '~']) {
             return absolute.display().to_string();
@@ -158,7 +161,7 @@ impl<'a> ResolveContext<'a> {
     }
 }
 
-/// `None`: an empty path, or one in a home that is not known.
+/// Returns `None` for an empty path, or one in an unknown home.
 pub(crate) fn absolute(written: &Located<String>, sources: &Sources, environment: &Environment) -> Option<PathBuf> {
     if written.is_empty() {
         return None;
@@ -176,7 +179,7 @@ pub(crate) fn absolute(written: &Located<String>, sources: &Sources, environment
     }
 }
 
-/// `path` as seen from `base`, both absolute and tidy.
+/// Returns `path` relative to `base`; both are absolute and normalised.
 fn relative(path: &Path, base: &Path) -> PathBuf {
     let shared = path.components().zip(base.components()).take_while(|(left, right)| left == right).count();
     let up = base.components().skip(shared).map(|_| Component::ParentDir);

@@ -1,4 +1,4 @@
-//! A service's environment: env files, then `environment` over them; and which of its values are secrets.
+//! Environment of a service: env files, then `environment` over them; and which of its values are secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,27 +15,27 @@ use crate::syntax::interpolate::Used;
 use crate::syntax::located::Located;
 use crate::syntax::source::Span;
 
-/// An environment with its secrets apart.
+/// Environment of a service, with its secrets apart.
 #[derive(Debug, Default)]
 pub(crate) struct ResolvedEnvironment {
     pub values: BTreeMap<String, EnvValue>,
     pub secrets: BTreeMap<String, Secret>,
-    /// Where what is missing should come from.
+    /// Sources of missing values.
     pub missing: BTreeSet<String>,
 }
 
-/// A service's environment as it is written.
+/// Environment of a service as the manifest has it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WrittenEnvironment<'a> {
     pub pairs: Option<&'a Located<Pairs<EnvironmentValue>>>,
     pub env_files: Option<&'a OneOrMany<Located<String>>>,
     pub secret: &'a [Located<String>],
     pub plain: &'a [Located<String>],
-    /// lcm chooses the GPUs that it sees.
+    /// True if lcm chooses the GPUs that the service sees.
     pub gets_gpus: bool,
 }
 
-/// Names that `secret:` and `plain:` give, the nearest level first.
+/// Names under `secret:` and `plain:`, the nearest level first.
 #[derive(Debug)]
 struct SecrecyLevels<'a>([SecrecyLevel<'a>; 3]);
 
@@ -43,7 +43,7 @@ struct SecrecyLevels<'a>([SecrecyLevel<'a>; 3]);
 type SecrecyLevel<'a> = (&'a [Located<String>], &'a [Located<String>]);
 
 impl SecrecyLevels<'_> {
-    /// Declaration of a variable by the nearest level that names it: a secret, or none.
+    /// Returns the declaration by the nearest level that names the variable: secret or plain; `None` without one.
     fn is_secret(&self, name: &str) -> Option<bool> {
         let names = |list: &[Located<String>]| list.iter().any(|other| other.value == name);
         self.0.iter().find_map(|(secret, plain)| match (names(secret), names(plain)) {
@@ -53,7 +53,7 @@ impl SecrecyLevels<'_> {
         })
     }
 
-    /// The same of a variable whose value has others put in.
+    /// Returns the same for a variable whose value has others interpolated.
     fn is_secret_with(&self, name: &str, used: Option<&Used>) -> Option<bool> {
         self.is_secret(name).or_else(|| {
             let said: Vec<Option<bool>> =
@@ -65,7 +65,7 @@ impl SecrecyLevels<'_> {
 }
 
 impl ResolvedEnvironment {
-    /// As it stands in a spec: masked. `None`: it is empty.
+    /// Returns the masked form that a spec has. `None`: the environment is empty.
     pub(crate) fn masked(&self) -> Option<Value> {
         let masked: Map<String, Value> = self
             .values
@@ -132,7 +132,7 @@ pub(crate) fn environment(
     resolved
 }
 
-/// A name under both keys of one level contradicts itself.
+/// Reports a name under both keys of one level.
 fn both(context: &mut ResolveContext<'_>, secret: &[Located<String>], plain: &[Located<String>]) {
     for name in plain.iter().filter(|name| secret.iter().any(|other| other.value == name.value)) {
         let message = format!("`{}` is named under `plain` and under `secret`", name.value);
@@ -152,16 +152,16 @@ fn names(pairs: Option<&Located<Pairs<EnvironmentValue>>>) -> Box<dyn Iterator<I
     }
 }
 
-/// lcm sets this variable itself: what stands here would have no effect.
+/// Reports a variable that lcm sets itself: a value here would have no effect.
 pub(crate) fn chosen_by_lcm(context: &mut ResolveContext<'_>, name: &str, span: Span) {
     let (message, help) = if names_gpus(name) {
         (
-            format!("`{name}` would have no effect: lcm chooses the GPUs of this service"),
-            "write `gpu: [0]` to choose them, `gpu: { as: index }` where the program takes indices only, or `gpu: none` \
+            format!("`{name}` has no effect: lcm chooses the GPUs of this service"),
+            "write `gpu: [0]` to choose them, `gpu: { as: index }` if the program accepts only indices, or `gpu: none` \
              to leave the choice to this variable",
         )
     } else {
-        (format!("`{name}` is lcm's own: it marks what lcm starts"), "give it another name")
+        (format!("`{name}` is reserved: lcm marks the processes it starts with it"), "use another name")
     };
     context.error_with_help("lcm::manifest::environment", span, (&message, "this variable"), help);
 }
@@ -191,7 +191,7 @@ fn env_file(
             }
         }
         Some(EnvFile::Missing) | None => {
-            resolved.missing.insert(format!("the env file {}, which is not there", written.value));
+            resolved.missing.insert(format!("the env file {}, which does not exist", written.value));
         }
         Some(EnvFile::Unreadable(reason)) => {
             let message = format!("can't read the env file {}: {reason}", written.value);
@@ -230,7 +230,7 @@ fn put(
                     None
                 }
                 None => {
-                    resolved.missing.insert(format!("the secret file {}, which is not there", written.value));
+                    resolved.missing.insert(format!("the secret file {}, which does not exist", written.value));
                     None
                 }
             };
@@ -239,7 +239,7 @@ fn put(
     }
 }
 
-/// `{ env: NAME }` or `{ file: PATH }`.
+/// Adds the value of `{ env: NAME }` or `{ file: PATH }`.
 fn declared(resolved: &mut ResolvedEnvironment, overrules: &SecrecyLevels<'_>, name: &str, found: Option<String>) {
     match (overrules.is_secret(name), found) {
         (Some(false), Some(text)) => resolved.plain(name, &text),
@@ -247,7 +247,7 @@ fn declared(resolved: &mut ResolvedEnvironment, overrules: &SecrecyLevels<'_>, n
     }
 }
 
-/// A value that the manifest spells, with variables put in.
+/// Adds a value that the manifest spells out, with variables interpolated.
 fn written_out(
     context: &ResolveContext<'_>,
     resolved: &mut ResolvedEnvironment,
@@ -278,7 +278,7 @@ fn list(
         let Some((name, value)) = item.split_once('=') else {
             let message = format!("`{}` has no value", item.value);
             let help = format!(
-                "write `{0}=value`, or, to take it over from lcm's own environment, `{0}: {{ env: {0} }}` in a map",
+                "write `{0}=value`, or, to take it from lcm's own environment, `{0}: {{ env: {0} }}` in a map",
                 item.value
             );
             context.error_with_help("lcm::manifest::environment", item.span, (message, "there is no `=`"), help);
@@ -288,7 +288,7 @@ fn list(
             context.error(
                 "lcm::manifest::duplicate",
                 item.span,
-                format!("`{name}` stands twice in one list"),
+                format!("`{name}` is set twice in one list"),
                 "the second one",
             );
         }
@@ -299,11 +299,11 @@ fn list(
     }
 }
 
-/// What no environment can hold is no name.
+/// Reports a name that no environment can hold.
 fn valid(context: &mut ResolveContext<'_>, name: &str, span: Span) -> bool {
     let valid = !name.is_empty() && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace);
     if !valid {
-        context.error("lcm::manifest::environment", span, format!("`{name}` is no name of a variable"), "this name");
+        context.error("lcm::manifest::environment", span, format!("invalid variable name `{name}`"), "this name");
     }
     valid
 }

@@ -1,13 +1,13 @@
-//! Who needs whom: what a mode wants in the end, and circles of dependencies.
+//! Dependency graph: all services that a mode needs, and dependency cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::names::ServiceName;
 
-/// Services and what each depends on.
+/// Services, each with its dependencies.
 pub(super) type Graph<'a> = BTreeMap<&'a ServiceName, Vec<&'a ServiceName>>;
 
-/// All that is needed for what is asked for, with the service on whose account it is.
+/// Returns the requested services and all their dependencies, each with the service that needs it.
 pub(super) fn closure<'a>(
     asked: impl Iterator<Item = &'a ServiceName>,
     graph: &Graph<'a>,
@@ -25,14 +25,14 @@ pub(super) fn closure<'a>(
     wanted
 }
 
-/// Circles, each begun at its first name; services that merely depend on one are in none.
+/// Returns the cycles, each starting at its first name; services that merely depend on a cycle are in none.
 pub(super) fn cycles<'a>(graph: &Graph<'a>) -> Vec<Vec<&'a ServiceName>> {
     let mut left = graph.clone();
     let mut cycles = Vec::new();
     loop {
         prune(&mut left);
         let Some(mut name) = left.keys().next().copied() else { return cycles };
-        // Whatever is left depends on something that is left, so this walk must come back.
+        // Each remaining service depends on another remaining one, so this walk must return to a service.
         let mut path: Vec<&ServiceName> = Vec::new();
         let mut seen: BTreeSet<&ServiceName> = BTreeSet::new();
         while seen.insert(name) {
@@ -53,7 +53,7 @@ pub(super) fn cycles<'a>(graph: &Graph<'a>) -> Vec<Vec<&'a ServiceName>> {
     }
 }
 
-/// Takes out all that depends on nothing that is left, again and again.
+/// Removes, repeatedly, every service that depends on no remaining one.
 fn prune(graph: &mut Graph<'_>) {
     let mut dependents: BTreeMap<&ServiceName, Vec<&ServiceName>> = BTreeMap::new();
     let mut counts: BTreeMap<&ServiceName, usize> = BTreeMap::new();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_are_named_once() {
+    fn cycles_are_named_once() {
         let lines = ["a", "b a d", "c b", "d c", "e b", "f f", "g a"].map(names);
         let graph: Graph<'_> = lines.iter().map(|line| (&line[0], line[1..].iter().collect())).collect();
         let found: Vec<String> = cycles(&graph)

@@ -1,4 +1,4 @@
-//! Hooks, notifiers, and how a service is brought back.
+//! Hooks, notifiers, and the recovery of failed services.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::syntax::located::Located;
 use crate::syntax::scalar::Period;
 use crate::syntax::source::Span;
 
-/// Long enough for a first request to a model that was just loaded.
+/// Default time limit of a hook: long enough for a first request to a model that was just loaded.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Nobody waits for a notifier, but one that hangs should not pile up.
+/// Default time limit of a notifier. No step waits for one, but those that hang should not pile up.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether a hook comes before the change, and so may prevent it.
+/// Position of a hook: before the change, which it may prevent, or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Pre,
@@ -47,10 +47,15 @@ fn list(
 
 fn hook(context: &mut ResolveContext<'_>, written: &Located<wire::hooks::HookBlock>, side: Side) -> Option<Hook> {
     if let (Some(required), Side::Post) = (&written.required, side) {
-        let help = "remove it, or put the hook into `pre_start` or `pre_stop`: those can prevent what they precede; \
-                    a hook that fails afterwards is recorded, and stops nothing";
-        let message = "`required` has a meaning only before a change";
-        context.error_with_help("lcm::manifest::conflict", required.span, (message, "it is too late to prevent"), help);
+        let help = "remove it, or move the hook to `pre_start` or `pre_stop`, which can prevent the change; \
+                                a hook that fails afterwards is recorded, and stops nothing";
+        let message = "`required` only applies before a change";
+        context.error_with_help(
+            "lcm::manifest::conflict",
+            required.span,
+            (message, "the change is already made"),
+            help,
+        );
     }
     let required = written.required.as_ref().is_some_and(|required| required.value);
     let call = call(context, written, written.exec.as_ref(), written.http.as_ref());
@@ -58,7 +63,7 @@ fn hook(context: &mut ResolveContext<'_>, written: &Located<wire::hooks::HookBlo
     Some(Hook { call: call?, cwd: folder(context, written.span), timeout, required })
 }
 
-/// Those of all files, in the order of the files.
+/// Returns the notifiers of all files, in the order of the files.
 pub(super) fn notifiers(context: &mut ResolveContext<'_>) -> Vec<Notifier> {
     let input = context.input;
     let written = input.files.iter().flat_map(|file| &file.manifest.notify);
@@ -111,25 +116,21 @@ pub(super) fn recover(
         && !recover.max_backoff.is_zero()
         && !written.damaged
     {
-        let message = "`backoff` is more than `max_backoff`";
-        let help = "a wait begins with `backoff` (1s where nothing is said) and grows up to `max_backoff` (1h)";
-        context.error_with_help("lcm::manifest::conflict", said.span, (message, "no wait is both"), help);
+        let message = "`backoff` is longer than `max_backoff`";
+        let help = "a wait starts at `backoff` (default 1s) and grows up to `max_backoff` (default 1h)";
+        context.error_with_help("lcm::manifest::conflict", said.span, (message, "longer than the maximum"), help);
     }
     recover
 }
 
-/// One of both, or a problem.
+/// Returns the call by `exec` or `http`; reports a problem for both or neither.
 fn call<T>(
     context: &mut ResolveContext<'_>,
     within: &Located<T>,
     exec: Option<&Located<CommandLine>>,
     http: Option<&Located<RequestBlock>>,
 ) -> Option<Call> {
-    probes::one_of(
-        context,
-        "one call is by `exec` or by `http`",
-        &[exec.map(|exec| exec.span), http.map(|http| http.span)],
-    );
+    probes::one_of(context, "a call uses `exec` or `http`", &[exec.map(|exec| exec.span), http.map(|http| http.span)]);
     match (exec, http) {
         (Some(exec), _) => Some(Call::Exec(probes::exec_argv(exec))),
         (None, Some(http)) => Some(probes::request(context, http)),
@@ -145,7 +146,7 @@ fn timeout(context: &mut ResolveContext<'_>, written: Option<&Located<Period>>, 
     written.map_or(default, |period| period.0)
 }
 
-/// Of the file that says it.
+/// Folder of the file that holds the key.
 fn folder(context: &ResolveContext<'_>, span: Span) -> PathBuf {
     context.input.sources.get(span.file).folder.clone()
 }

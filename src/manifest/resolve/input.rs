@@ -1,4 +1,4 @@
-//! The input of a resolution: the files of a manifest, the names in them, and the contents of other files.
+//! Input of a resolution: the files of a manifest, the names in them, and the contents of other files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,25 +11,25 @@ use crate::syntax::scalar::is_name;
 use crate::syntax::source::{Sources, Span};
 use crate::syntax::tree::Node;
 
-/// All that a resolution works with.
+/// Input of a resolution.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     pub sources: &'a Sources,
-    /// The entry is the first.
+    /// Files of the manifest; the entry file is the first.
     pub files: &'a [ManifestFile],
     pub names: &'a DefinedNames,
-    /// By absolute path.
+    /// Env files, by absolute path.
     pub env_files: &'a BTreeMap<PathBuf, EnvFile>,
-    /// By absolute path.
+    /// Secret files, by absolute path.
     pub secret_files: &'a BTreeMap<PathBuf, SecretFile>,
-    /// Variables that were put into values, by the places of these.
+    /// Interpolated variables, by the places of the values that they are in.
     pub variables: &'a Variables,
     pub environment: &'a Environment,
-    /// No file is missing: a name that is unknown is unknown.
+    /// True if every file could be read, so that an unknown name is certainly undefined.
     pub complete: bool,
 }
 
-/// One file as a tree.
+/// File as a tree.
 #[derive(Debug)]
 pub(crate) struct Root {
     pub file: usize,
@@ -37,11 +37,11 @@ pub(crate) struct Root {
     pub node: Node,
 }
 
-/// One file, read.
+/// File, read.
 #[derive(Debug)]
 pub(crate) struct ManifestFile {
     pub file: usize,
-    /// The keys at its top as they were written, also those whose values could not be read.
+    /// Top-level keys as written, also those whose values could not be read.
     pub keys: BTreeSet<String>,
     pub manifest: Manifest,
 }
@@ -54,10 +54,10 @@ pub(crate) enum EnvFile {
     Unreadable(String),
 }
 
-/// The text of a file that is a secret, or why there is none.
+/// Text of a secret file, or the reason why it can't be read.
 pub(crate) type SecretFile = Result<String, String>;
 
-/// Names that are defined, also of things that could not be read.
+/// Defined names, also those of entries that could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct DefinedNames {
     pub services: BTreeMap<String, Span>,
@@ -66,7 +66,7 @@ pub(crate) struct DefinedNames {
 }
 
 impl DefinedNames {
-    /// Collects the names of all files; one that is defined twice, or that is no name, is a problem.
+    /// Collects the names of all files; reports duplicates and invalid names.
     pub(crate) fn of(roots: &[Root], sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let mut collect = |section: &str, what: &str| {
             let mut names: BTreeMap<String, Span> = BTreeMap::new();
@@ -74,8 +74,8 @@ impl DefinedNames {
             for entry in entries {
                 let place = sources.place(entry.key_span);
                 if !is_name(&entry.key) {
-                    let message = format!("`{}` is no name for a {what}", entry.key);
-                    let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
+                    let message = format!("invalid {what} name `{}`", entry.key);
+                    let help = "use letters, digits, `_`, `.` and `-`, and begin with a letter or digit";
                     problems
                         .push(Problem::error("lcm::manifest::name", message).at(place.clone(), "this name").help(help));
                 }

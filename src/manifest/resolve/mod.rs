@@ -1,7 +1,7 @@
-//! Wire to [`Desired`], with defaults filled in and everything checked that one file or one value can't tell.
+//! Wire types to [`Desired`]: fills in defaults and checks what one file or one value alone can't show.
 //!
-//! In: wire types, and the files, env files and environment that they name as values. Out: [`Desired`], or every
-//! problem with its place. Pure: nothing is opened here.
+//! In: wire types, and the files, env files and environment that they name, as values. Out: [`Desired`], or every
+//! problem with its place. Not here: any reading of files, which is `load`'s; the resolution is pure.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ use context::ResolveContext;
 pub(super) use context::absolute;
 pub(super) use input::{DefinedNames, EnvFile, Input, ManifestFile, Root, SecretFile};
 
-/// Everything that is wanted, or `None` where too much is missing; problems go to `problems`, warnings too.
+/// Returns the desired state, or `None` where too much is missing; adds problems and warnings to `problems`.
 pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut Vec<Problem>) -> Option<Desired> {
     let mut context = ResolveContext::new(input, problems);
     let project = project::project(&mut context);
@@ -93,11 +93,11 @@ pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut 
     })
 }
 
-/// Absolute path of a file.
+/// Returns the absolute path of a file.
 fn path_of(input: &Input<'_>, file: &ManifestFile) -> PathBuf {
     let source = input.sources.get(file.file);
     let name = source.path.file_name().unwrap_or_default();
-    // A descriptor lies in no folder: its manifest stands for one in the folder that its paths start from.
+    // A descriptor lies in no folder: its manifest counts as one in the folder that its paths are relative to.
     if source.is_streamed && source.path.is_absolute() {
         return source.folder.join(format!("<fd {}>", name.display()));
     }

@@ -1,4 +1,4 @@
-//! Modes and goals, and which of them count in this run.
+//! Modes and goals, and the choice of those active in this run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ pub(super) fn goals(
     goals
 }
 
-/// A mode, and where it says what may contradict the rest.
+/// Mode, and the places of entries that may contradict the rest.
 #[derive(Debug)]
 pub(super) struct ResolvedMode {
     pub mode: Mode,
@@ -70,7 +70,7 @@ pub(super) fn modes(context: &mut ResolveContext<'_>) -> BTreeMap<ModeName, Reso
     modes
 }
 
-/// The services of a list that there are; the others are problems.
+/// Returns the existing services of a list; reports the others.
 pub(super) fn named(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> BTreeSet<ServiceName> {
     let names = &context.input.names.services;
     written
@@ -80,7 +80,7 @@ pub(super) fn named(context: &mut ResolveContext<'_>, written: &[Located<String>
         .collect()
 }
 
-/// The mode of this run: the command line's, else an operator's, else the entry file's own.
+/// Returns the mode of this run: the command line's, else an operator's override, else the entry file's own.
 pub(super) fn choose(context: &mut ResolveContext<'_>, choice: &ModeSelection) -> (Option<ModeName>, ModeSource) {
     let names = &context.input.names.modes;
     let entry = context.input.files.first().filter(|_| context.input.complete);
@@ -97,7 +97,7 @@ pub(super) fn choose(context: &mut ResolveContext<'_>, choice: &ModeSelection) -
         if !names.contains_key(chosen.as_str()) && context.input.complete {
             let near = suggest(chosen.as_str(), names.keys().map(String::as_str));
             let help = match source {
-                ModeSource::Override => format!("{near}; `lcm switch --clear` forgets the switch to it"),
+                ModeSource::Override => format!("{near}; `lcm switch --clear` removes the mode override"),
                 ModeSource::CommandLine | ModeSource::Manifest => near,
             };
             let message = format!("there is no mode `{chosen}`");
@@ -111,27 +111,28 @@ pub(super) fn choose(context: &mut ResolveContext<'_>, choice: &ModeSelection) -
         && entry.is_some_and(|entry| !entry.keys.contains("mode"))
     {
         let list: Vec<&str> = names.keys().map(String::as_str).collect();
-        let message = format!("no mode is chosen; there are: {}", list.join(", "));
-        let help = "choose one with `--mode`, or write `mode:` into the manifest";
+        let message = format!("no mode is selected; available: {}", list.join(", "));
+        let help = "select one with `--mode`, or set `mode:` in the manifest";
         context.problems.push(Problem::error("lcm::manifest::no_mode", message).help(help));
     }
     (own.map(|own| ModeName::new(own.value.clone())), source)
 }
 
-/// The mode that the entry file itself names.
+/// Returns the mode that the entry file itself names.
 pub(super) fn own(context: &ResolveContext<'_>) -> Option<ModeName> {
     let own = context.input.files.first()?.manifest.mode.as_ref()?;
     Some(ModeName::new(own.value.clone()))
 }
 
-/// Whether the entry file includes others and names a mode, and says nothing else.
+/// Returns true if the entry file includes others and names a mode, and has no other key.
 pub(super) fn entry_is_choice(context: &ResolveContext<'_>) -> bool {
     let Some(entry) = context.input.files.first() else { return false };
-    let says_no_more = |key: &String| matches!(key.as_str(), "include" | "mode" | "version") || key.starts_with("x-");
-    ["include", "mode"].iter().all(|key| entry.keys.contains(*key)) && entry.keys.iter().all(says_no_more)
+    let is_part_of_choice =
+        |key: &String| matches!(key.as_str(), "include" | "mode" | "version") || key.starts_with("x-");
+    ["include", "mode"].iter().all(|key| entry.keys.contains(*key)) && entry.keys.iter().all(is_part_of_choice)
 }
 
-/// Goals that the command line asks for must be there.
+/// Reports goals of the command line that the manifest does not have.
 pub(super) fn check_goals(context: &mut ResolveContext<'_>, choice: &ModeSelection) {
     let names = &context.input.names.goals;
     for goal in &choice.goals {

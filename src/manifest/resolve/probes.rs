@@ -1,4 +1,4 @@
-//! Health, busy, evict, wake and stop: which one of several is meant, and with what deadlines.
+//! Health, busy, evict, wake and stop: the chosen kind of each, with its deadlines.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::syntax::scalar::Period;
 use crate::syntax::source::Span;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a CUDA context holds with nothing loaded.
+/// Memory of a CUDA context with nothing loaded, in MiB.
 const RESIDENT: Mebibytes = Mebibytes(512);
 
-/// An address that a probe asks, and where it is said.
+/// Address of a probe, and the place that names it.
 pub(super) type ProbedAddress = (HostPort, Span);
 
-/// `runtimes`: keys of the runtimes that the service has.
+/// `runtimes`: keys of the service's runtimes.
 pub(super) fn health(
     context: &mut ResolveContext<'_>,
     written: Option<&Located<wire::health::HealthBlock>>,
@@ -43,10 +43,10 @@ pub(super) fn health(
         written.log.as_ref().map(|log| log.span),
     ];
     kinds.extend(written.own_checks().into_iter().map(|(_, span)| Some(span)));
-    one_of(context, "a service has one kind of health probe", &kinds);
+    one_of(context, "a service has only one kind of health probe", &kinds);
     only_with_http(context, written);
     health.any_listener = written.listener.as_ref().is_some_and(|listener| listener.value == Listener::Any);
-    // A proxy's port is none of the service's.
+    // A proxy's port is not the service's.
     let mut others = Vec::new();
     health.probe = probe(context, written, runtimes, if health.any_listener { &mut others } else { asked });
     for period in [&written.probe_timeout, &written.interval, &written.timeout] {
@@ -71,24 +71,19 @@ fn only_with_http(context: &mut ResolveContext<'_>, written: &Located<wire::heal
         let body = written.body.as_ref().map(|body| ("body", body.span));
         let pointer = written.pointer.as_ref().map(|pointer| ("pointer", pointer.span));
         for (key, span) in [status, body, pointer].into_iter().flatten() {
-            context.error(
-                "lcm::manifest::conflict",
-                span,
-                format!("`{key}` has a meaning only with `http`"),
-                "of what answer?",
-            );
+            context.error("lcm::manifest::conflict", span, format!("`{key}` only applies to `http`"), "no `http` here");
         }
     }
     if let (Some(listener), None, None, false) = (&written.listener, &written.http, &written.tcp, written.damaged) {
-        let message = "`listener` has a meaning only with `http` or `tcp`";
-        context.error("lcm::manifest::conflict", listener.span, message, "of what port?");
+        let message = "`listener` only applies to `http` or `tcp`";
+        context.error("lcm::manifest::conflict", listener.span, message, "no port is probed here");
     }
     if let (Some(equals), None, false) = (&written.equals, &written.pointer, written.damaged) {
         context.error(
             "lcm::manifest::conflict",
             equals.span,
-            "`equals` has a meaning only with `pointer`",
-            "what equals this?",
+            "`equals` only applies to `pointer`",
+            "no `pointer` here",
         );
     }
 }
@@ -112,7 +107,7 @@ fn probe(
     }
     if let Some(tcp) = &written.tcp {
         let Some(address) = address::tcp(&tcp.0) else {
-            let message = format!("`{}` is no address", tcp.0);
+            let message = format!("invalid address `{}`", tcp.0);
             context.error_with_help(
                 "lcm::manifest::url",
                 tcp.span,
@@ -129,14 +124,14 @@ fn probe(
     }
     if let Some(log) = &written.log {
         if let Err(error) = regex_lite::Regex::new(log) {
-            let message = format!("this is no regular expression: {error}");
+            let message = format!("invalid regular expression: {error}");
             context.error("lcm::manifest::regex", log.span, message, "this pattern");
         }
         return Some(Probe::Log(log.value.clone()));
     }
     let (key, span) = written.own_checks().into_iter().next()?;
     if !runtimes.iter().any(|(runtime, _)| *runtime == key) {
-        let message = format!("`{key}` is the health check of a `{key}:` service, and this is none");
+        let message = format!("`{key}` is the health check of a `{key}:` service, and this is not one");
         let help = "write `http`, `tcp`, `exec` or `log`";
         context.error_with_help("lcm::manifest::conflict", span, (message, "here"), help);
     }
@@ -149,15 +144,15 @@ pub(super) fn busy(
     asked: &mut Vec<ProbedAddress>,
 ) -> Option<Busy> {
     let kinds = [written.http.as_ref().map(|http| http.span), written.exec.as_ref().map(|exec| exec.span)];
-    one_of(context, "a service has one kind of busy probe", &kinds);
+    one_of(context, "a service has only one kind of busy probe", &kinds);
     context.positive(written.probe_timeout.as_ref());
     let probe_timeout = written.probe_timeout.as_ref().map_or(PROBE_TIMEOUT_DEFAULT, |period| period.0);
     let probe = match (&written.http, &written.exec) {
         (Some(http), _) => {
             let address = address::url(context, http);
             let Some(pointer) = &written.pointer else {
-                let help = "write `pointer: /…` to something that is false, 0, null or empty while it is idle";
-                context.missing(written, "`http` needs a `pointer` here", help);
+                let help = "write `pointer: /…` to a value that is false, 0, null or empty while the service is idle";
+                context.missing(written, "`busy` with `http` needs a `pointer`", help);
                 return None;
             };
             asked.push((address?, http.span));
@@ -168,8 +163,8 @@ pub(super) fn busy(
                 context.error(
                     "lcm::manifest::conflict",
                     pointer.span,
-                    "`pointer` has a meaning only with `http`",
-                    "of what?",
+                    "`pointer` only applies to `http`",
+                    "no `http` here",
                 );
             }
             BusyProbe::Exec(exec_argv(exec))
@@ -208,7 +203,7 @@ pub(super) fn wake(context: &mut ResolveContext<'_>, written: &Located<wire::hea
     Some(Wake { calls, timeout: written.timeout.as_ref().map_or(CALL_TIMEOUT, |period| period.0) })
 }
 
-/// Requests or commands, in their order; both are a problem.
+/// Returns the requests or the commands in their order; reports a problem for both.
 fn calls(
     context: &mut ResolveContext<'_>,
     http: Option<&OneOrMany<Located<wire::health::RequestBlock>>>,
@@ -230,7 +225,7 @@ pub(super) fn stop(context: &mut ResolveContext<'_>, written: Option<&Located<wi
     if let Some(signal) = &written.signal {
         let name = signal.0.strip_prefix("SIG").unwrap_or(&signal.0);
         if !signal::stopping().any(|known| known == name) {
-            let message = format!("`{}` is no signal that stops a service", signal.0);
+            let message = format!("signal `{}` does not stop a service", signal.0);
             context.error_with_help(
                 "lcm::manifest::signal",
                 signal.span,
@@ -247,7 +242,7 @@ pub(super) fn stop(context: &mut ResolveContext<'_>, written: Option<&Located<wi
     policy
 }
 
-/// A request as it will be made.
+/// Returns the request as lcm sends it.
 pub(super) fn request(context: &mut ResolveContext<'_>, written: &wire::health::RequestBlock) -> Call {
     address::url(context, &written.url);
     Call::Http {
@@ -257,11 +252,11 @@ pub(super) fn request(context: &mut ResolveContext<'_>, written: &wire::health::
     }
 }
 
-/// Of keys that exclude each other, two are a problem that shows both.
+/// Reports two of several keys that exclude each other, with both places.
 pub(super) fn one_of(context: &mut ResolveContext<'_>, rule: &str, spans: &[Option<Span>]) {
     let mut set = spans.iter().flatten();
     if let (Some(first), Some(second)) = (set.next(), set.next()) {
-        let problem = Problem::error("lcm::manifest::conflict", format!("{rule}; here are two"))
+        let problem = Problem::error("lcm::manifest::conflict", format!("{rule}; found two"))
             .at(context.place(*second), "and this one")
             .also(context.place(*first), "this one");
         context.problems.push(problem);

@@ -1,4 +1,4 @@
-//! What holds for the whole project: its name, the format's version, GPUs, engine, orphans. Each is said once.
+//! Settings of the whole project: its name, the format's version, GPUs, engine, orphans. Each is set once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use crate::syntax::problem::Problem;
 use crate::syntax::scalar::is_name;
 use crate::syntax::source::Span;
 
-/// The version of the format that this lcm knows.
+/// Version of the manifest format that this lcm reads.
 const VERSION: u32 = 1;
 
-/// What is neither service, mode nor goal.
+/// Settings other than services, modes and goals.
 #[derive(Debug)]
 pub(super) struct ProjectSettings {
     /// Former names of the project.
@@ -25,16 +25,16 @@ pub(super) struct ProjectSettings {
     pub newest_checkout: bool,
     pub reserve: Mebibytes,
     pub devices: Vec<(DeclaredGpu, Span)>,
-    /// By runtime.
+    /// Endpoints, by runtime.
     pub endpoints: BTreeMap<RuntimeName, String>,
 }
 
-/// The project's name; checks the version on the way.
+/// Returns the project's name, and checks the version.
 pub(super) fn project(context: &mut ResolveContext<'_>) -> Option<ProjectName> {
     if let Some(version) = once(context, "version", |manifest| manifest.version.as_ref())
         && version.value != VERSION
     {
-        let message = format!("this lcm reads version {VERSION} of the format, not {}", version.value);
+        let message = format!("manifest version {} is not supported: this lcm reads version {VERSION}", version.value);
         context.error("lcm::manifest::version", version.span, message, "this version");
     }
     required(context, "version");
@@ -46,13 +46,13 @@ pub(super) fn project(context: &mut ResolveContext<'_>) -> Option<ProjectName> {
 
 fn check_name(context: &mut ResolveContext<'_>, name: &Located<String>) {
     if !is_name(name) {
-        let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
-        let message = format!("`{}` is no name for a project", name.value);
+        let help = "use letters, digits, `_`, `.` and `-`, and begin with a letter or digit";
+        let message = format!("invalid project name `{}`", name.value);
         context.error_with_help("lcm::manifest::name", name.span, (message, "this name"), help);
     }
 }
 
-/// Former names of the project: each once, and none of them the present one.
+/// Returns the former names of the project: each once, and none of them the present one.
 fn aliases(context: &mut ResolveContext<'_>) -> BTreeSet<ProjectName> {
     let files = &context.input.files;
     let name = files.iter().find_map(|file| file.manifest.name.as_ref()).map(|name| name.value.clone());
@@ -63,17 +63,17 @@ fn aliases(context: &mut ResolveContext<'_>) -> BTreeSet<ProjectName> {
     for former in &written.value.0 {
         check_name(context, former);
         if Some(&former.value) == name.as_ref() {
-            let message = format!("the project is called `{}` now, so it was not renamed from that", former.value);
-            let help = "name the project as it was called before, or leave `renamed_from` out";
+            let message = format!("`renamed_from` contains the present name `{}`", former.value);
+            let help = "write the project's former name, or remove `renamed_from`";
             context.error_with_help("lcm::manifest::name", former.span, (message, "this name"), help);
         }
         if !aliases.insert(ProjectName::new(former.value.clone())) {
-            let message = format!("`{}` stands twice in `renamed_from`", former.value);
+            let message = format!("`{}` appears twice in `renamed_from`", former.value);
             context.error_with_help(
                 "lcm::manifest::duplicate",
                 former.span,
-                (message, "the second time"),
-                "name it once",
+                (message, "the second one"),
+                "remove one of them",
             );
         }
     }
@@ -92,7 +92,7 @@ pub(super) fn settings(context: &mut ResolveContext<'_>) -> ProjectSettings {
     };
     let gpus = once(context, "gpus", |manifest| manifest.gpus.as_ref());
     let reserve = gpus.and_then(|gpus| gpus.reserve.as_ref()).map(|reserve| Mebibytes::needed(reserve.0));
-    // A GPU that could not be read would make everything look too large for the others.
+    // A GPU that could not be read would make every service look too large for the others.
     let devices = gpus.filter(|gpus| !gpus.damaged).map(|gpus| devices(context, &gpus.devices)).unwrap_or_default();
     let endpoints = endpoints(context);
     let aliases = aliases(context);
@@ -101,7 +101,7 @@ pub(super) fn settings(context: &mut ResolveContext<'_>) -> ProjectSettings {
 
 macro_rules! resolve_settings {
     ($($runtime:ident)*) => {
-        /// Addresses of endpoints that settings of runtimes name.
+        /// Returns the addresses of endpoints that the runtimes' settings name.
         fn endpoints(context: &mut ResolveContext<'_>) -> BTreeMap<RuntimeName, String> {
             let mut endpoints = BTreeMap::new();
             $(
@@ -129,8 +129,8 @@ fn devices(context: &mut ResolveContext<'_>, written: &[Located<wire::Device>]) 
         let same = |other: &DeclaredGpu| other.index == gpu.index || (gpu.uuid.is_some() && other.uuid == gpu.uuid);
         if let Some((_, first)) = devices.iter().find(|(other, _)| same(other)) {
             let problem = Problem::error("lcm::manifest::duplicate", format!("GPU {} is declared twice", gpu.index))
-                .at(context.place(device.index.span), "the second time")
-                .also(context.place(*first), "the first time");
+                .at(context.place(device.index.span), "the second one")
+                .also(context.place(*first), "the first one");
             context.problems.push(problem);
         }
         devices.push((gpu, device.index.span));
@@ -138,7 +138,7 @@ fn devices(context: &mut ResolveContext<'_>, written: &[Located<wire::Device>]) 
     devices
 }
 
-/// A key that only one file of the set may have.
+/// Returns the value of a key that only one file of the set may have.
 fn once<'a, T>(
     context: &mut ResolveContext<'a>,
     key: &str,
@@ -148,7 +148,7 @@ fn once<'a, T>(
     let first = found.next()?;
     for second in found {
         let problem =
-            Problem::error("lcm::manifest::duplicate", format!("`{key}` stands in two files of this manifest"))
+            Problem::error("lcm::manifest::duplicate", format!("`{key}` is set in two files of this manifest"))
                 .at(context.place(second.span), "the second one")
                 .also(context.place(first.span), "the first one");
         context.problems.push(problem);
@@ -156,18 +156,18 @@ fn once<'a, T>(
     Some(first)
 }
 
-/// A key that must stand in some file.
+/// Reports a key that no file has and one must have.
 fn required(context: &mut ResolveContext<'_>, key: &str) {
     let input = context.input;
     if input.complete
         && let Some(entry) = input.files.first()
         && !input.files.iter().any(|file| file.keys.contains(key))
     {
-        let problem = Problem::error("lcm::manifest::missing", format!("no file of this manifest has a `{key}`"))
+        let problem = Problem::error("lcm::manifest::missing", format!("missing `{key}`"))
             .at(context.place(Span { file: entry.file, offset: 0, length: 0 }), "it belongs here")
             .help(match key {
                 "version" => "write `version: 1`",
-                _ => "write `name:` and a name for the project, the owner of everything in it on this host",
+                _ => "write `name:` and a name for the project, which owns all its services on this host",
             });
         context.problems.push(problem);
     }

@@ -1,4 +1,4 @@
-//! Results that the parts of a resolution hand on: a runtime, and a whole service with its places.
+//! Results that parts of the resolution pass on: a runtime, and a whole service with its places.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,20 @@ use crate::model::spec::Spec;
 use crate::model::workload::Workload;
 use crate::syntax::source::Span;
 
-/// A runtime's block, resolved: workload, spec, missing secrets, published ports.
+/// Resolved block of a runtime: workload, spec, missing secrets, published ports.
 #[derive(Debug)]
 pub(crate) struct ResolvedRuntime {
     pub workload: Workload,
     pub spec: Spec,
     pub missing_secrets: Vec<String>,
-    /// `None`: it publishes none that lcm knows of, and the local ones count that its own probes ask.
+    /// Published ports. `None`: the runtime publishes none that lcm knows of, so the local ports of its own probes
+    /// count.
     pub published: Option<Vec<(PublishedPort, Span)>>,
     /// Place where its object is named.
     pub object: Option<Span>,
 }
 
-/// A service, and the places of what others may collide with.
+/// Service, and the places of values that may collide with other services.
 #[derive(Debug)]
 pub(super) struct ResolvedService {
     pub service: Service,
@@ -34,12 +35,12 @@ pub(super) struct ResolvedService {
     pub depends_on: BTreeMap<ServiceName, Span>,
 }
 
-/// Returns whether the program takes GPUs by index.
+/// Returns true if the program takes GPUs by index.
 pub(crate) fn as_index(written: &wire::service::ServiceBlock) -> bool {
     matches!(written.gpu.as_ref().map(|gpu| &gpu.value), Some(GpuValue::AsIndex(_)))
 }
 
-/// Returns whether lcm chooses the GPUs that the program sees.
+/// Returns true if lcm chooses the GPUs that the program sees.
 pub(crate) fn gets_gpus(written: &wire::service::ServiceBlock) -> bool {
     match &written.gpu {
         Some(gpu) => !matches!(gpu.value, GpuValue::None),

@@ -1,4 +1,4 @@
-//! `lifecycle.allow` and `lifecycle.deny`: what each rule means, and which of them change nothing.
+//! `lifecycle.allow` and `lifecycle.deny`: the meaning of each rule, and warnings for those without effect.
 
 use std::collections::BTreeSet;
 
@@ -17,26 +17,27 @@ use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 
-/// Those of all files, in the order of the files.
+/// Returns the rules of all files, in the order of the files.
 pub(super) fn rules(context: &mut ResolveContext<'_>) -> Rules {
     let input = context.input;
     let written = || input.files.iter().filter_map(|file| file.manifest.lifecycle.as_ref());
     let mut rules = Rules::default();
     for written in written().flat_map(|lifecycle| &lifecycle.allow) {
         let Some(rule) = rule(context, written) else { continue };
-        if rule.speaks_only_of(State::may_become) {
-            let help = "the lifecycle has it already; remove the rule, or write it below `deny` to forbid it";
-            idle(context, written, "this rule allows only what is legal anyway", help);
+        if rule.matches_only(State::may_become) {
+            let help =
+                "the lifecycle has this change already; remove the rule, or move it under `deny` to forbid the change";
+            idle(context, written, "this rule allows only changes that are legal anyway", help);
         }
         rules.allow.push(rule);
     }
     for written in written().flat_map(|lifecycle| &lifecycle.deny) {
         let Some(rule) = rule(context, written) else { continue };
-        // A denial may be of what another rule allows, in whichever file.
+        // A denial may cover a change that another rule allows, in any file.
         let exists = |from: State, to| from.may_become(to) || rules.allow.iter().any(|allow| allow.names(from, to));
-        if rule.speaks_only_of(|from, to| !exists(from, to)) {
-            let help = "the lifecycle has no such change to begin with; remove the rule, or correct its states";
-            idle(context, written, "this rule denies only what is never done anyway", help);
+        if rule.matches_only(|from, to| !exists(from, to)) {
+            let help = "the lifecycle has no such change; remove the rule, or correct its states";
+            idle(context, written, "this rule denies only changes that are never made", help);
         }
         rules.deny.push(rule);
     }
@@ -48,7 +49,7 @@ fn idle(context: &mut ResolveContext<'_>, written: &Located<wire::lifecycle::Rul
         return;
     }
     let place = context.place(written.span);
-    context.problems.push(Problem::warning("lcm::manifest::rule", message).at(place, "it changes nothing").help(help));
+    context.problems.push(Problem::warning("lcm::manifest::rule", message).at(place, "no effect").help(help));
 }
 
 fn rule(context: &mut ResolveContext<'_>, written: &Located<wire::lifecycle::RuleBlock>) -> Option<Rule> {
@@ -67,8 +68,8 @@ fn rule(context: &mut ResolveContext<'_>, written: &Located<wire::lifecycle::Rul
     let hours = match (&written.hours, &written.zone) {
         (Some(hours), zone) => Some(self::hours(context, hours, zone.as_ref())?),
         (None, Some(zone)) if !written.damaged => {
-            let message = "`zone` has a meaning only with `hours`";
-            context.error("lcm::manifest::conflict", zone.span, message, "of what hours?");
+            let message = "`zone` only applies to `hours`";
+            context.error("lcm::manifest::conflict", zone.span, message, "no `hours` here");
             None
         }
         (None, Some(_) | None) => None,
@@ -81,7 +82,7 @@ fn states(context: &mut ResolveContext<'_>, written: Option<&Located<OneOrMany<L
     context.listed(written).iter().map(|state| state.value).collect()
 }
 
-/// `None`: there is a problem.
+/// Returns `None` where a problem was reported.
 fn hours(
     context: &mut ResolveContext<'_>,
     written: &Located<wire::lifecycle::HoursBlock>,
@@ -100,19 +101,19 @@ fn hours(
         context.error_with_help(
             "lcm::manifest::hours",
             written.span,
-            ("these hours never come", "no time at all"),
+            ("these hours are empty", "no time at all"),
             help,
         );
         return None;
     }
     if let (Some(beside), Some(within)) = (beside, within) {
-        let problem = Problem::error("lcm::manifest::conflict", "hours go by one zone; here are two")
+        let problem = Problem::error("lcm::manifest::conflict", "hours have one zone; found two")
             .at(context.place(beside.span), "and this one")
             .also(context.place(within.span), "this one");
         context.problems.push(problem);
     }
     let Some(zone) = within.or(beside) else {
-        let help = "write `zone: Europe/Berlin` or the like: a plan must mean the same wherever it is made";
+        let help = "write, for example, `zone: Europe/Berlin`: a plan must mean the same on every machine";
         context.missing(written, "hours need a `zone`", help);
         return None;
     };
@@ -124,24 +125,24 @@ fn time(TimeOfDay(minutes): TimeOfDay) -> Time {
     Time::new(part(minutes % DAY_MINUTES / 60), part(minutes % 60), 0, 0).unwrap_or(Time::midnight())
 }
 
-/// `fri-mon` goes over the end of the week.
+/// Returns the days from first to last; `fri-mon` goes over the end of the week.
 fn in_a_row(Days { first, last }: Days) -> impl Iterator<Item = Day> {
     let length = (last + 7 - first) % 7 + 1;
     Weekday::Monday.cycle_forward().skip(first).take(length).map(Day)
 }
 
 fn zone_of(context: &mut ResolveContext<'_>, written: &Located<String>) -> Option<TimeZone> {
-    // Built in: this reads nothing from the host.
+    // The database is built in: this reads nothing from the host.
     let database = TimeZoneDatabase::bundled();
     if let Ok(zone) = database.get(written) {
         return Some(zone);
     }
     let names: Vec<String> = database.available().map(|name| name.to_string()).collect();
     let near = suggest(written, names.iter().map(String::as_str));
-    // All six hundred would be no help.
+    // A list of all six hundred names would not help.
     let near = if near.starts_with("did") { near } else { String::new() };
-    let help = format!("{near} write a name of the IANA database, like `Europe/Berlin` or `UTC`");
-    let message = format!("there is no time zone `{}`", written.value);
+    let help = format!("{near} use a name of the IANA database, such as `Europe/Berlin` or `UTC`");
+    let message = format!("unknown time zone `{}`", written.value);
     context.error_with_help("lcm::manifest::zone", written.span, (message, "this zone"), help.trim_start());
     None
 }

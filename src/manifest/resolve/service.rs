@@ -1,4 +1,4 @@
-//! One service, complete: its runtime, what it needs, what it depends on, and the ports that it claims.
+//! One service, complete: its runtime, its needs, its dependencies, and the ports that it claims.
 
 use std::collections::BTreeMap;
 
@@ -81,13 +81,13 @@ fn runtime(
             if !written.damaged {
                 let message = format!("the service `{}` has no runtime", name.value);
                 let help = format!("write {}", wire::service::HINTS.join(", or "));
-                context.error_with_help("lcm::manifest::runtime", name.span, (message, "what should run?"), help);
+                context.error_with_help("lcm::manifest::runtime", name.span, (message, "nothing to run"), help);
             }
             None
         }
         [others @ .., (last, span)] => {
             let count = if others.len() == 1 { "two".to_owned() } else { blocks.len().to_string() };
-            let message = format!("the service `{}` has {count} runtimes, and can have one", name.value);
+            let message = format!("the service `{}` has {count} runtimes; only one is allowed", name.value);
             let problem = Problem::error("lcm::manifest::runtime", message);
             let problem = problem.at(context.place(*span), format!("one is `{last}`"));
             let also = |problem: Problem, (name, span): &(&str, Span)| {
@@ -139,13 +139,13 @@ fn gpu(
     match which {
         GpuValue::None => {
             if vram > Mebibytes::ZERO {
-                let problem = Problem::warning("lcm::manifest::gpu", "`vram` counts for nothing where `gpu` is `none`")
+                let problem = Problem::warning("lcm::manifest::gpu", "`vram` has no effect with `gpu: none`")
                     .at(context.place(gpu.span), "no GPU");
                 context.problems.push(problem);
             }
             GpuRequest::None
         }
-        // One form beside another, never twice.
+        // The visitor never nests one `as` form in another.
         GpuValue::Auto | GpuValue::AsIndex(_) => GpuRequest::Auto,
         GpuValue::All(all) => GpuRequest::All(ids(all)),
         GpuValue::Any(any) => GpuRequest::Any(ids(any)),
@@ -182,7 +182,7 @@ fn depends_on(context: &mut ResolveContext<'_>, written: Option<&DependsOn>) -> 
     (dependencies, spans)
 }
 
-/// Published ports; for what publishes none that lcm knows of, the local ones that its own probes ask.
+/// Returns the published ports; for a runtime that publishes none that lcm knows of, the local ones of its own probes.
 fn ports(built: &ResolvedRuntime, asked: &[ProbedAddress]) -> BTreeMap<Endpoint, Span> {
     match &built.published {
         Some(published) => {

@@ -1,5 +1,5 @@
-//! Services in another container's network or IPC namespace (`container:NAME`): they depend on that service, and are
-//! made anew with it, for they name it by an id that is gone then.
+//! Services in another container's network or IPC namespace (`container:NAME`): they depend on that service and are
+//! recreated with it, because they name it by an id that is then gone.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use crate::manifest::resolve::resolved::ResolvedService;
 use crate::model::desired::{Condition, Dependency};
 use crate::model::names::ServiceName;
 
-/// Adds the dependencies that follow from it, where the manifest states none. A container that no service carries is not
-/// lcm's to follow in a plan; that it was made anew shows in the real settings.
+/// Adds the implied dependencies that the manifest does not state. A container that belongs to no service is not part
+/// of a plan; that it was recreated shows in the actual settings.
 pub(super) fn depend(services: &mut BTreeMap<ServiceName, ResolvedService>) {
     let carriers: BTreeMap<String, ServiceName> = services
         .iter()

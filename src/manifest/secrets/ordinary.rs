@@ -1,14 +1,14 @@
-//! Tells values that are no secrets from those that may be: numbers, switches, paths, hosts, addresses, and words that
-//! a manifest, a plan or a message is made of. Blanking those would hide what happened and protect nothing.
+//! Distinction between ordinary values and possible secrets: numbers, switches, paths, hosts, addresses, and words
+//! common in manifests, plans and messages are ordinary. Masking those would hide what happened and protect nothing.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Shorter values turn up in ordinary text.
+/// Fewest characters of a secret; shorter values occur in ordinary text.
 const CHARS_MIN: usize = 8;
-/// A name in mixed case changes to upper case once or twice; what chance made does so all the time.
+/// Most changes to upper case in a name in mixed case; a random value has more.
 const HUMPS_MAX: usize = 2;
-/// Words that settings and messages are made of and manifests need not name.
+/// Common words of settings and messages that manifests need not name.
 const WORDS: [&str; 44] = [
     "production",
     "development",
@@ -56,7 +56,7 @@ const WORDS: [&str; 44] = [
     "password",
 ];
 
-/// Returns true for a value that is no secret by its looks. `words` are the manifest's own.
+/// Returns true for a value that does not look like a secret. `words` are the manifest's own.
 pub(super) fn is_ordinary(value: &str, words: &BTreeSet<String>) -> bool {
     let value = value.trim();
     let known = |text: &str| words.contains(text) || WORDS.contains(&text);
@@ -66,23 +66,23 @@ pub(super) fn is_ordinary(value: &str, words: &BTreeSet<String>) -> bool {
         || (value.contains(',') && value.split(',').all(|part| known(part.trim()) || is_plain(part.trim())))
 }
 
-/// A number, a switch, a path, a host or an address.
+/// Returns true for a number, a switch, a path, a host or an address.
 fn is_plain(value: &str) -> bool {
     is_number(value) || is_switch(value) || is_gpu(value) || is_host(value) || is_url(value) || is_path(value)
 }
 
-/// The password of a URL that carries one, where it is long enough or strange enough to be told from a word.
+/// Returns the password of a URL, where it is long or unusual enough to be distinguished from a word.
 pub(super) fn password(value: &str) -> Option<&str> {
-    const CHARS_OF_A_STRANGE_ONE_MIN: usize = 5;
+    const UNUSUAL_CHARS_MIN: usize = 5;
     let (user, _) = credentials(value)?;
     let password = user.split_once(':')?.1;
-    let strange = password.chars().count() >= CHARS_OF_A_STRANGE_ONE_MIN
+    let unusual = password.chars().count() >= UNUSUAL_CHARS_MIN
         && !password.chars().all(char::is_alphabetic)
         && !password.chars().all(|one| one.is_ascii_digit());
-    (password.chars().count() >= CHARS_MIN || strange).then_some(password)
+    (password.chars().count() >= CHARS_MIN || unusual).then_some(password)
 }
 
-/// User information of a URL, and the rest from its host on.
+/// Splits a URL into its user information and the rest from its host on.
 fn credentials(value: &str) -> Option<(&str, &str)> {
     let (_, rest) = value.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -90,7 +90,7 @@ fn credentials(value: &str) -> Option<(&str, &str)> {
     Some((&rest[..at], &rest[at + 1..]))
 }
 
-/// Also dates, times, versions, ranges and sizes.
+/// Returns true for a number, also a date, a time, a version, a range or a size.
 fn is_number(value: &str) -> bool {
     let number = value.trim_end_matches(|one: char| one.is_ascii_alphabetic());
     let unit = &value[number.len()..];
@@ -109,13 +109,14 @@ fn is_switch(value: &str) -> bool {
         .any(|word| value.eq_ignore_ascii_case(word))
 }
 
-/// A GPU's UUID, as the driver writes them.
+/// Returns true for a GPU's UUID, as the driver writes it.
 fn is_gpu(value: &str) -> bool {
     let id = value.strip_prefix("GPU-").or_else(|| value.strip_prefix("MIG-"));
     id.is_some_and(|id| id.chars().all(|one| one.is_ascii_hexdigit() || "-/GPU".contains(one)))
 }
 
-/// `127.0.0.1`, `[::1]:80`, `db.example.org`, `gpu-host:8080`. A single word without a port may be anything.
+/// Returns true for a host: `127.0.0.1`, `[::1]:80`, `db.example.org`, `gpu-host:8080`. A single word without a port
+/// may be anything.
 fn is_host(value: &str) -> bool {
     let bare = value.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok() || value.parse::<std::net::SocketAddr>().is_ok() {
@@ -131,7 +132,7 @@ fn is_host(value: &str) -> bool {
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return false;
     }
-    // A domain with all that is in it begins with a dot.
+    // A domain with all its subdomains begins with a dot.
     let host = host.trim_end_matches('.').trim_start_matches('.');
     let labels: Vec<&str> = host.split('.').collect();
     let is_label = |label: &&str| {
@@ -141,7 +142,7 @@ fn is_host(value: &str) -> bool {
     labels.iter().all(is_label) && (port.is_some() || host == "localhost" || (labels.len() > 1 && ends_in_letters))
 }
 
-/// An address that carries neither a user nor anything that chance made.
+/// Returns true for an address without a user and without random parts.
 fn is_url(value: &str) -> bool {
     let Some((scheme, rest)) = value.split_once("://") else { return false };
     let is_scheme = !scheme.is_empty() && scheme.chars().all(|one| one.is_ascii_alphanumeric() || "+-.".contains(one));
@@ -153,14 +154,15 @@ fn is_url(value: &str) -> bool {
     is_scheme && !authority.contains('@') && is_named && path.split('/').all(is_wordlike) && is_plain_query(query)
 }
 
-/// `a=1&b=two`, none of whose names promises a secret.
+/// Returns true for a query such as `a=1&b=two` without a name that suggests a secret.
 fn is_plain_query(query: &str) -> bool {
-    const TELLING: [&str; 8] = ["token", "key", "secret", "pass", "pwd", "auth", "sig", "cred"];
+    const SECRET_NAMES: [&str; 8] = ["token", "key", "secret", "pass", "pwd", "auth", "sig", "cred"];
     let lower = query.to_ascii_lowercase();
-    !TELLING.iter().any(|name| lower.contains(name)) && query.split(['&', '=', '#', '?']).all(is_wordlike)
+    !SECRET_NAMES.iter().any(|name| lower.contains(name)) && query.split(['&', '=', '#', '?']).all(is_wordlike)
 }
 
-/// `/models/llama`, `~/x`, `./a b`, `C:\x`, `models/llama-3.gguf`, `Qwen/Qwen2.5-32B`, `ollama/ollama:0.12`.
+/// Returns true for a path: `/models/llama`, `~/x`, `./a b`, `C:\x`, `models/llama-3.gguf`, `Qwen/Qwen2.5-32B`,
+/// `ollama/ollama:0.12`.
 fn is_path(value: &str) -> bool {
     let anchored = ["/", "./", "../", "~/"].iter().any(|anchor| value.starts_with(anchor));
     let drive =
@@ -173,14 +175,14 @@ fn is_path(value: &str) -> bool {
         return false;
     }
     match (anchored || drive, value.contains('/')) {
-        // What follows a first segment that people named may be the name of a digest.
+        // After a first segment that people named, a segment may be a digest.
         (true, _) => lists || segments.next().is_some_and(is_wordlike),
         (false, true) => segments.all(is_wordlike),
         (false, false) => false,
     }
 }
 
-/// Returns true for a text made by people: parts of letters with a number behind, or of a number with a unit behind.
+/// Returns true for a text made by people: each part is letters followed by a number, or a number followed by a unit.
 fn is_wordlike(text: &str) -> bool {
     text.split(|one: char| !one.is_alphanumeric()).all(|part| {
         let letters = part.trim_end_matches(|one: char| one.is_ascii_digit());
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_values_are_told_by_their_looks() {
+    fn ordinary_values_are_recognised_by_their_form() {
         for value in [
             "short",
             "11434",
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_secret_counts_as_one() {
+    fn a_possible_secret_counts_as_one() {
         for value in [
             "hf_AbCdEfGhIjKlMnOp",
             "s3cr3t-value",
@@ -306,7 +308,7 @@ mod tests {
         }
 
         #[test]
-        fn what_chance_made_is_a_secret(token in "[A-Za-z0-9+]{24,40}") {
+        fn a_random_value_is_a_secret(token in "[A-Za-z0-9+]{24,40}") {
             let mixed = |class: fn(char) -> bool| token.chars().filter(|one| class(*one)).count() > 3;
             prop_assume!(mixed(|one| one.is_ascii_digit()) && mixed(|one| one.is_ascii_lowercase()) && mixed(|one| one.is_ascii_uppercase()));
             prop_assert!(!ordinary(&token), "{}", token);

@@ -1,6 +1,6 @@
-//! Examples of the JSON schema.
+//! Examples in the JSON schema.
 
-/// A schema's example that is easier to read as JSON.
+/// Example value of a schema, written as JSON text.
 pub(crate) struct Example(pub(crate) &'static str);
 
 impl serde::Serialize for Example {

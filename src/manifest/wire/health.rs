@@ -1,5 +1,4 @@
-//! Probes as they are written: health, busy, and what is called to stop a service, to evict its memory or
-//! to wake it.
+//! Probes and calls of a service as written in a manifest: health, busy, stop, evict and wake.
 
 use std::borrow::Cow;
 
@@ -17,67 +16,69 @@ use crate::syntax::source::Span;
 
 macro_rules! define_health {
     ($($runtime:ident)*) => {
-        /// How it is seen to answer: by one of `http`, `tcp`, `exec`, `log`, `docker`, or by being alive.
+        /// Health probe: by one of `http`, `tcp`, `exec`, `log` and `docker`. Without a probe, being alive is enough.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
+        #[schemars(rename = "Health")]
         pub(crate) struct HealthBlock {
-            /// A URL of its own, over plain HTTP: any 2xx is well.
+            /// URL of the service itself, over plain HTTP: any 2xx status is healthy.
             #[schemars(example = "http://localhost:8188/system_stats")]
             pub http: Option<Located<String>>,
-            /// A port that takes connections: `HOST:PORT`, or a port of this machine.
+            /// Port that accepts connections: `HOST:PORT`, or a port of this machine.
             #[schemars(example = "localhost:5432", example = 5432)]
             pub tcp: Option<Located<ScalarText>>,
-            /// A command that exits with 0; in the container for containers. A string goes through `sh -c`.
+            /// Command that exits with 0, run inside the container for containers. A string goes through `sh -c`.
             #[schemars(example = ["./ready.sh"])]
             pub exec: Option<Located<CommandLine>>,
-            /// A regular expression that stands in the output since this start.
+            /// Regular expression that matches the output since this start.
             #[schemars(example = "Uvicorn running on")]
             pub log: Option<Located<String>>,
             $(
                 #[schemars(description = crate::runtime::$runtime::wire::HEALTH_DESCRIPTION, example = true)]
                 pub $runtime: Option<Located<bool>>,
             )*
-            /// With `http`: the statuses that are well, in place of any 2xx.
+            /// With `http`: the statuses that are healthy, in place of any 2xx.
             #[schemars(example = 200, example = [200, 401])]
             pub status: Option<OneOrMany<Located<StatusValue>>>,
-            /// With `http`: must stand in the body.
+            /// With `http`: text that the body must contain.
             #[schemars(example = "\"ready\"")]
             pub body: Option<Located<String>>,
-            /// With `http`: a JSON pointer into the body, to something that is not false, 0, null or empty.
+            /// With `http`: JSON pointer to a value in the body that is not false, 0, null or empty.
             #[schemars(example = "/status")]
             pub pointer: Option<Located<JsonPointer>>,
-            /// With `pointer`: what must stand there.
+            /// With `pointer`: the value that must be there.
             #[schemars(example = &"ok")]
             pub equals: Option<Located<serde_json::Value>>,
-            /// With `http` or `tcp`: whose listener may answer at a port of this host. `own`: the service's, and no other program
-            /// counts as the service. `any`: a proxy may stand before it; the port is then none that the service needs.
+            /// With `http` or `tcp`: the listener that may answer at a port of this host. `own`: only the service
+            /// itself; another program's answer does not count. `any`: also a proxy in front of the service; the port
+            /// is then not one that the service needs.
             #[schemars(extend("default" = "own"), example = &"any")]
             pub listener: Option<Located<Listener>>,
-            /// Deadline of one probe.
+            /// Time limit of one probe.
             #[schemars(extend("default" = "5s"), example = "2s")]
             pub probe_timeout: Option<Located<Period>>,
-            /// Time between two probes. Without it, it grows with the wait, between 10 ms and 2 s.
+            /// Time between two probes. Unset: grows while waiting, from 10 ms to 2 s.
             #[schemars(example = "500ms")]
             pub interval: Option<Located<Period>>,
-            /// Failures before it count for nothing; a success counts at once.
+            /// Time after a start in which failures do not count; a success counts at once.
             #[schemars(extend("default" = "0s"), example = "30s")]
             pub warm_time: Option<Located<Period>>,
-            /// How long a start may take, after the warm time.
+            /// Time limit of a start, counted after `warm_time`.
             #[schemars(extend("default" = "60s"), example = "120s")]
             pub timeout: Option<Located<Period>>,
-            /// So many failures in a row, within one observation, make a running service unhealthy.
+            /// Consecutive failures, within one observation, that make a running service unhealthy.
             #[schemars(extend("default" = 3), range(min = 1), example = 5)]
             pub failures: Option<Located<u32>>,
-            /// So many successes in a row make a starting service healthy.
+            /// Consecutive successes that make a starting service healthy.
             #[schemars(extend("default" = 1), range(min = 1), example = 3)]
             pub successes: Option<Located<u32>>,
-            /// For so long it must have answered.
+            /// Time for which the service must keep answering before it counts as healthy.
             #[schemars(extend("default" = "0s"), example = "10s")]
             pub stable_for: Option<Located<Period>>,
         }
 
         impl HealthBlock {
-            /// Returns the runtimes whose own health check is asked for, by key.
+            /// Returns the runtimes whose own health check is requested, by key.
             pub(crate) fn own_checks(&self) -> Vec<(&'static str, Span)> {
                 let checks = [$((stringify!($runtime), self.$runtime.as_ref())),*];
                 let asked = checks.into_iter().filter_map(|(name, check)| Some((name, check.filter(|check| check.value)?)));
@@ -88,7 +89,7 @@ macro_rules! define_health {
 }
 runtimes_with_health_check!(define_health);
 
-/// Whose listener may answer a health probe.
+/// Listener that may answer a health probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Listener {
@@ -96,68 +97,73 @@ pub(crate) enum Listener {
     Any,
 }
 
-/// How it is seen to be working: by `http` with `pointer`, or by `exec`. A probe that fails counts as busy.
+/// Busy probe: by `http` with `pointer`, or by `exec`. A probe that fails counts as busy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Busy")]
 pub(crate) struct BusyBlock {
-    /// A URL of its own, over plain HTTP.
+    /// URL of the service itself, over plain HTTP.
     #[schemars(example = "http://localhost:8188/prompt")]
     pub http: Option<Located<String>>,
-    /// With `http`: a JSON pointer into the body; busy while something is there but false, 0, null or empty.
+    /// With `http`: JSON pointer to a value in the body; the service is busy unless that is absent, false, 0, null or
+    /// empty.
     #[schemars(example = "/exec_info/queue_remaining")]
     pub pointer: Option<Located<JsonPointer>>,
-    /// A command: busy while it exits with 0. A string goes through `sh -c`.
+    /// Command that exits with 0 while the service is busy. A string goes through `sh -c`.
     #[schemars(example = ["./busy.sh"])]
     pub exec: Option<Located<CommandLine>>,
-    /// Deadline of one probe.
+    /// Time limit of one probe.
     #[schemars(extend("default" = "5s"), example = "2s")]
     pub probe_timeout: Option<Located<Period>>,
 }
 
-/// How it gives GPU memory back without stopping: by `http` or by `exec`.
+/// Release of GPU memory without a stop: by `http` or by `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Evict")]
 pub(crate) struct EvictBlock {
-    /// A request, or several, one after the other.
+    /// Request, or several, sent one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8188/free", "json": { "unload_models": true } }"#))]
     pub http: Option<OneOrMany<Located<RequestBlock>>>,
-    /// A command, or a list of commands. A string goes through `sh -c`.
+    /// Command, or a list of commands. A string goes through `sh -c`.
     #[schemars(example = ["./unload.sh"])]
     pub exec: Option<Located<Commands>>,
-    /// What it may still hold afterwards, on each GPU.
+    /// GPU memory that the service may still hold afterwards, on each GPU.
     #[schemars(extend("default" = "512MiB"), example = "1GiB")]
     pub resident: Option<Located<ByteSize>>,
-    /// Deadline of one call.
+    /// Time limit of one call.
     #[schemars(extend("default" = "30s"), example = "10s")]
     pub timeout: Option<Located<Period>>,
 }
 
-/// How it takes GPU memory again that it gave back: by `http` or by `exec`.
+/// Reload of released GPU memory: by `http` or by `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Wake")]
 pub(crate) struct WakeBlock {
-    /// A request, or several, one after the other.
+    /// Request, or several, sent one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8000/wake_up" }"#))]
     pub http: Option<OneOrMany<Located<RequestBlock>>>,
-    /// A command, or a list of commands. A string goes through `sh -c`.
+    /// Command, or a list of commands. A string goes through `sh -c`.
     #[schemars(example = ["./load.sh"])]
     pub exec: Option<Located<Commands>>,
-    /// Deadline of one call.
+    /// Time limit of one call.
     #[schemars(extend("default" = "30s"), example = "2m")]
     pub timeout: Option<Located<Period>>,
 }
 
-/// A request.
+/// HTTP request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Request")]
 pub(crate) struct RequestBlock {
-    /// The method.
+    /// HTTP method.
     #[schemars(extend("default" = "POST"), example = &"DELETE")]
     pub method: Option<Method>,
-    /// A URL of its own, over plain HTTP.
+    /// URL of the service itself, over plain HTTP.
     #[schemars(example = "http://localhost:11434/api/generate")]
     pub url: Located<String>,
-    /// A JSON body.
+    /// JSON body.
     #[schemars(example = Example(r#"{ "model": "qwen2.5:32b", "keep_alive": 0 }"#))]
     pub json: Option<serde_json::Value>,
 }
@@ -184,26 +190,27 @@ impl Method {
     }
 }
 
-/// How it is stopped: by a signal, or by a command.
+/// Stop: by a signal, or by a command.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Stop")]
 pub(crate) struct StopBlock {
-    /// The signal. Without it: TERM for processes, the image's own for containers.
+    /// Signal to send. Unset: TERM for processes, the image's own for containers.
     #[schemars(example = &"INT")]
     pub signal: Option<Located<ScalarText>>,
-    /// How long it may take to end; what is left then is killed.
+    /// Time that the service has to end before it is killed.
     #[schemars(extend("default" = "10s"), example = "30s")]
     pub grace: Option<Located<Period>>,
-    /// A command in place of the signal. A string goes through `sh -c`.
+    /// Command in place of the signal. A string goes through `sh -c`.
     #[schemars(example = ["./stop.sh"])]
     pub exec: Option<Located<CommandLine>>,
 }
 
-/// A JSON pointer: empty, or parts with a slash before each.
+/// JSON pointer: empty, or parts with a slash before each.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonPointer(pub String);
 
-/// A status of HTTP.
+/// HTTP status.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusValue(pub u16);
 
@@ -213,7 +220,8 @@ impl<'de> Deserialize<'de> for JsonPointer {
         if text.is_empty() || text.starts_with('/') {
             return Ok(Self(text));
         }
-        let fault = Fault::new("lcm::manifest::type", format!("`{text}` is no JSON pointer"), "it begins with a slash");
+        let fault =
+            Fault::new("lcm::manifest::type", format!("invalid JSON pointer `{text}`"), "must begin with a slash");
         Err(D::Error::custom(fault.help(format!("write `/{}`", text.replace('.', "/")))))
     }
 }
@@ -226,8 +234,8 @@ impl<'de> Deserialize<'de> for StatusValue {
         }
         Err(D::Error::custom(Fault::new(
             "lcm::manifest::type",
-            format!("{status} is no status of HTTP"),
-            "from 100 to 599",
+            format!("invalid HTTP status {status}"),
+            "must be from 100 to 599",
         )))
     }
 }

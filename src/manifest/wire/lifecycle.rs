@@ -1,4 +1,4 @@
-//! Rules that narrow or widen the lifecycle, as they are written.
+//! Rules that narrow or widen the lifecycle, as written in a manifest.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,49 +15,52 @@ use crate::syntax::fault::Fault;
 use crate::syntax::located::{Located, WORD};
 use crate::syntax::scalar::{VARIABLE_PATTERN, WordVisitor};
 
-/// Changes that are legal here, or are not, beside what the lifecycle itself says. A denial goes over an allowance.
+/// Rules that allow or deny state changes, in addition to the lifecycle's own. A denial takes precedence over an
+/// allowance.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lifecycle {
-    /// Changes that are made though the lifecycle has none like them.
+    /// Additional changes that the lifecycle itself does not have.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "from": "terminated", "to": "starting" }]"#))]
     pub allow: Vec<Located<RuleBlock>>,
-    /// Changes that are not made though the lifecycle has them.
+    /// Changes of the lifecycle that are not made.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "from": "busy", "to": "stopping", "services": "comfyui", "hours": "09:00-18:00", "zone": "Europe/Berlin", "reason": "renders for clients" }]"#))]
     pub deny: Vec<Located<RuleBlock>>,
 }
 
-/// Which changes, of which services, when. What is left out stands for any.
+/// Rule: the changes, services and times that it covers. An absent key stands for any.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("anyOf" = [{ "required": ["from"] }, { "required": ["to"] }]))]
+#[schemars(rename = "Rule")]
 pub(crate) struct RuleBlock {
-    /// Changes from this state, or from these.
+    /// Changes from this state, or from these states.
     #[schemars(example = &"busy", example = ["online", "busy", "idle"])]
     pub from: Option<Located<OneOrMany<Located<State>>>>,
-    /// Changes to this state, or to these.
+    /// Changes to this state, or to these states.
     #[schemars(example = &"stopping", example = ["stopping", "suspended"])]
     pub to: Option<Located<OneOrMany<Located<State>>>>,
-    /// Of this service, or of these.
+    /// Changes of this service, or of these services.
     #[schemars(example = &"comfyui", example = ["comfyui", "ollama"])]
     pub services: Option<Located<OneOrMany<Located<String>>>>,
-    /// In this mode, or in these.
+    /// While this mode is active, or one of these.
     #[schemars(example = &"video", example = ["video", "voice"])]
     pub mode: Option<Located<OneOrMany<Located<String>>>>,
-    /// Between these times of day, the first included, the second not; a second that is earlier is on the next day.
+    /// Between these times of day: the first is included, the second is not; a second time before the first is on the
+    /// next day.
     #[schemars(example = &"09:00-18:00", example = Example(r#"{ "from": "22:00", "until": "06:00", "days": ["mon-fri"], "zone": "Europe/Berlin" }"#))]
     pub hours: Option<Located<HoursBlock>>,
-    /// Whose clock `hours` goes by: a name of the IANA database. A plan then means the same wherever it is made.
+    /// Time zone of `hours`: a name of the IANA database. A plan so means the same on every machine.
     #[schemars(example = &"Europe/Berlin", example = &"UTC")]
     pub zone: Option<Located<String>>,
-    /// Why, for whoever meets the rule.
+    /// Reason for the rule, shown where the rule applies.
     #[schemars(example = "renders for clients")]
     pub reason: Option<Located<String>>,
 }
 
-/// Times of day.
+/// Hours of the day.
 #[derive(Debug)]
 pub(crate) enum HoursBlock {
     /// `09:00-18:00`
@@ -65,20 +68,20 @@ pub(crate) enum HoursBlock {
     Parts(Box<HoursParts>),
 }
 
-/// Times of day, on some days of the week.
+/// Hours of the day, on some days of the week.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HoursParts {
-    /// Included.
+    /// Start, included.
     #[schemars(example = &"22:00")]
     pub from: Located<TimeOfDay>,
-    /// Not included; one before `from` is on the next day.
+    /// End, not included; a time before `from` is on the next day.
     #[schemars(example = &"06:00", example = &"24:00")]
     pub until: Located<TimeOfDay>,
-    /// Days on which `from` lies; without it, all.
+    /// Days on which `from` lies. Unset: every day.
     #[schemars(example = &"mon-fri", example = ["sat", "sun"])]
     pub days: Option<Located<OneOrMany<Located<Days>>>>,
-    /// Whose clock they go by: a name of the IANA database.
+    /// Time zone of the hours: a name of the IANA database.
     #[schemars(example = &"Europe/Berlin", example = &"UTC")]
     pub zone: Option<Located<String>>,
 }
@@ -90,7 +93,7 @@ pub(crate) struct TimeOfDay(pub u16);
 /// The end of a day.
 pub(crate) const DAY_MINUTES: u16 = 24 * 60;
 
-/// A day of the week, or some in a row: places in the week, both included.
+/// Day of the week, or several in a row, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Days {
     pub first: usize,
@@ -115,7 +118,7 @@ impl TimeOfDay {
             Some((hour * 60 + minute, minute)).filter(|(all, minute)| *all <= DAY_MINUTES && *minute < 60)
         });
         minutes.map(|(all, _)| Self(all)).ok_or_else(|| {
-            Fault::new("lcm::manifest::hours", format!("`{text}` is no time of day"), "this time")
+            Fault::new("lcm::manifest::hours", format!("invalid time of day `{text}`"), "this time")
                 .help("write hours and minutes, from `00:00` to `24:00`")
         })
     }
@@ -129,8 +132,8 @@ impl Days {
             None => place(text).zip(place(text)),
         };
         days.map(|(first, last)| Self { first, last }).ok_or_else(|| {
-            Fault::new("lcm::manifest::hours", format!("`{text}` is no day of the week"), "these days")
-                .help(format!("there are: {}; write `mon-fri` for some in a row", WEEK.join(", ")))
+            Fault::new("lcm::manifest::hours", format!("invalid day of the week `{text}`"), "these days")
+                .help(format!("available: {}; write `mon-fri` for several in a row", WEEK.join(", ")))
         })
     }
 }
@@ -146,8 +149,8 @@ impl<'de> Visitor<'de> for HoursVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<HoursBlock, E> {
         let Some((from, until)) = text.split_once('-') else {
-            let fault = Fault::new("lcm::manifest::hours", format!("`{text}` are no hours"), "these hours");
-            return Err(E::custom(fault.help("write two times of day with a dash between, like `09:00-18:00`")));
+            let fault = Fault::new("lcm::manifest::hours", format!("invalid hours `{text}`"), "these hours");
+            return Err(E::custom(fault.help("write two times of day with a dash in between, like `09:00-18:00`")));
         };
         let time = |text: &str| TimeOfDay::parse(text.trim()).map_err(E::custom);
         Ok(HoursBlock::Line(time(from)?, time(until)?))

@@ -1,6 +1,6 @@
-//! A manifest file as it is written. The doc comments here are what editors show, through the JSON schema.
+//! Manifest file as written. Editors show the doc comments here, through the JSON schema.
 //!
-//! In: nodes of a YAML tree. Out: typed keys with their places, and the schema. Not here: rules that need more than
+//! In: nodes of a YAML tree. Out: typed keys with their places, and the schema. Not here: rules that involve more than
 //! one value, which are `resolve`'s.
 
 pub(crate) mod example;

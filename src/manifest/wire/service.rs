@@ -1,4 +1,4 @@
-//! A service as it is written.
+//! Service as written in a manifest.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,28 +22,29 @@ use crate::syntax::source::Span;
 /// Keys of one runtime's block, for advice on a key in the wrong place.
 pub(crate) struct BlockKeys {
     pub runtime: &'static str,
-    /// The key that tells its map from others.
+    /// Key by which the runtime's map is recognised.
     pub mark: &'static str,
     /// Keys that no other runtime has.
     pub own: &'static [&'static str],
-    /// Keys that others have too, and a service has not.
+    /// Keys that other runtimes have too, and a service has not.
     pub shared: &'static [&'static str],
-    /// The runtime's words are Compose's.
+    /// True if the runtime uses Compose's keys.
     pub has_compose_keys: bool,
 }
 
 macro_rules! define_service {
     ($($runtime:ident)*) => {
-        /// Something that runs, or a part of it for others to extend.
+        /// Service, or a part of one for others to extend.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
+        #[schemars(rename = "Service")]
         pub(crate) struct ServiceBlock {
-            /// What it is for, in a few words.
+            /// Purpose of the service, in a few words.
             #[schemars(example = "Image generation")]
             #[expect(dead_code, reason = "for readers of the manifest alone")]
             pub description: Option<String>,
-            /// A template, or several, the later over the earlier, and this over all: maps merge, lists and scalars are
-            /// replaced.
+            /// Template to extend, or several: a later one overrides an earlier one, and this service overrides all.
+            /// Maps merge; lists and scalars are replaced.
             #[schemars(example = &"web", example = ["web", "large"])]
             #[expect(dead_code, reason = "followed before types are known; here for the schema")]
             pub extends: Option<OneOrMany<String>>,
@@ -54,59 +55,60 @@ macro_rules! define_service {
                 )]
                 pub $runtime: Option<Located<crate::runtime::$runtime::wire::Block>>,
             )*
-            /// As `secret` of its process or container; what stands there counts first.
+            /// Same as `secret` of the process or container, whose own setting takes precedence.
             #[serde(default)]
             #[schemars(example = ["DB_PASSWORD"])]
             pub secret: Vec<Located<String>>,
-            /// As `plain` of its process or container; what stands there counts first.
+            /// Same as `plain` of the process or container, whose own setting takes precedence.
             #[serde(default)]
             #[schemars(example = ["MODEL"])]
             pub plain: Vec<Located<String>>,
-            /// How it is stopped.
+            /// Stop procedure of the service: a signal or a command.
             #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
             pub stop: Option<Located<StopBlock>>,
-            /// GPU memory that it needs, on each GPU that it uses.
+            /// GPU memory that the service needs, on each GPU that it uses.
             #[schemars(extend("default" = "0MiB"), example = "20GB")]
             pub vram: Option<Located<ByteSize>>,
-            /// Which GPUs it uses. `auto`, where it needs memory: one, wherever there is room.
+            /// GPUs that the service uses. `auto`, the default for a service that needs memory: one GPU with enough
+            /// free memory.
             #[schemars(example = &"auto", example = &"none", example = 0, example = Example(r#"{ "any": [0, 1] }"#), example = Example(r#"{ "count": 2 }"#))]
             pub gpu: Option<Located<GpuValue>>,
-            /// Higher matters more: where room is short, the lower is stopped for the higher.
+            /// Priority: higher preempts lower. Where memory is short, services with a lower priority are stopped.
             #[schemars(extend("default" = 0), example = 100)]
             pub priority: Option<i64>,
-            /// Steps of your work that it serves; goals ask for services by these.
+            /// Phases of your work that the service is part of; goals select services by phase.
             #[serde(default)]
             #[schemars(example = [4], inner(range(min = 1)))]
             pub phases: Vec<Located<u32>>,
-            /// Services that must be up before it starts.
+            /// Services that must be up before this one starts.
             #[schemars(example = ["cosyvoice"], example = Example(r#"{ "db": { "condition": "service_healthy", "restart": true } }"#))]
             pub depends_on: Option<DependsOn>,
-            /// How it is seen to answer, and how long that may take. Without it, being alive is enough.
+            /// Health probe, and the time limits of a start. Unset: a service that is alive counts as healthy.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
             pub health: Option<Located<HealthBlock>>,
-            /// How it is seen to be working on something; then it is not stopped before it is idle.
+            /// Busy probe. A busy service is not stopped before it is idle.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
             pub busy: Option<Located<BusyBlock>>,
-            /// How long a busy service is waited for before it is stopped anyway. Without it: until apply's own time-out.
+            /// Longest wait for a busy service before it is stopped anyway. Unset: until apply's own time-out.
             #[schemars(example = "5m")]
             pub drain: Option<Located<Period>>,
-            /// How it gives GPU memory back without stopping.
+            /// Release of GPU memory without stopping the service.
             #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
             pub evict: Option<Located<EvictBlock>>,
-            /// How it takes GPU memory again that it gave back: called once that is free for it. Without it, lcm makes room and
-            /// keeps that free, and the service loads by itself.
+            /// Reload of GPU memory that the service released: called once that memory is free. Unset: lcm frees the
+            /// memory and keeps it free, and the service loads by itself.
             #[schemars(example = Example(r#"{ "http": { "url": "http://localhost:8000/wake_up" } }"#))]
             pub wake: Option<Located<WakeBlock>>,
-            /// What is called when it starts or stops.
+            /// Hooks that are called when the service starts or stops.
             #[schemars(example = Example(r#"{ "post_start": [{ "exec": ["./warm.sh"], "timeout": "2m" }] }"#))]
             pub hooks: Option<Located<HooksBlock>>,
-            /// How it is brought back after it failed.
+            /// Restart policy after a failure of the service.
             #[schemars(example = Example(r#"{ "attempts": 3, "backoff": "1s", "max_backoff": "1h" }"#))]
             pub recover: Option<Located<RecoverBlock>>,
         }
 
         impl ServiceBlock {
-            /// Returns the blocks of runtimes that it has, by key.
+            /// Returns the service's runtime blocks, by key.
             pub(crate) fn blocks(&self) -> Vec<(&'static str, Span)> {
                 let blocks = [$((stringify!($runtime), self.$runtime.as_ref().map(|block| block.span))),*];
                 blocks.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()
@@ -116,7 +118,7 @@ macro_rules! define_service {
         /// Keys of all runtimes.
         pub(crate) const RUNTIME_KEYS: &[&str] = &[$(stringify!($runtime)),*];
 
-        /// What to write where a service has no runtime, by runtime.
+        /// Hints for a service without a runtime, by runtime.
         pub(crate) const HINTS: &[&str] = &[$(crate::runtime::$runtime::wire::HINT),*];
 
         /// Keys of each runtime's block.
@@ -128,7 +130,7 @@ macro_rules! define_service {
             has_compose_keys: crate::runtime::$runtime::wire::HAS_COMPOSE_KEYS,
         }),*];
 
-        /// To the schema: when the block of each runtime is complete.
+        /// Conditions, in the schema, for the block of each runtime to be complete.
         fn complete_blocks() -> Vec<(&'static str, Value)> {
             vec![$((stringify!($runtime), crate::runtime::$runtime::wire::complete())),*]
         }
@@ -136,7 +138,7 @@ macro_rules! define_service {
 }
 runtimes!(define_service);
 
-/// To the schema: a service that is complete, unless it extends something.
+/// Schema of a service that is complete, unless it extends a template.
 pub(crate) struct Runnable;
 
 impl JsonSchema for Runnable {
@@ -146,7 +148,7 @@ impl JsonSchema for Runnable {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = ServiceBlock::json_schema(generator);
-        schema.insert("description".to_owned(), "Something that runs; it has exactly one runtime.".into());
+        schema.insert("description".to_owned(), "A service with exactly one runtime.".into());
         let blocks = complete_blocks();
         let pairs = blocks.iter().enumerate().flat_map(|(at, (one, _))| {
             blocks[at + 1..].iter().map(move |(other, _)| json!({ "required": [one, other] }))
@@ -163,7 +165,7 @@ impl JsonSchema for Runnable {
     }
 }
 
-/// Which GPUs.
+/// GPUs of a service.
 #[derive(Clone, Debug)]
 pub(crate) enum GpuValue {
     None,
@@ -171,7 +173,7 @@ pub(crate) enum GpuValue {
     All(Vec<GpuIdValue>),
     Any(Vec<GpuIdValue>),
     Count(u32),
-    /// Any of the others, told to the program by index.
+    /// Any other form, with the GPU passed to the program by index.
     AsIndex(Box<Self>),
 }
 
@@ -182,20 +184,21 @@ pub(crate) enum GpuIdValue {
     Uuid(String),
 }
 
-/// One of several GPUs, or a number of them; and how the program is told which.
+/// One of several GPUs, or a number of them; and the form in which the program gets its GPU.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GpuChoice {
-    /// One of these.
+    /// One of these GPUs.
     #[schemars(example = [0, 1])]
     any: Option<Vec<GpuIdValue>>,
-    /// So many different ones.
+    /// Number of different GPUs.
     #[schemars(range(min = 1), example = 2)]
     count: Option<u32>,
-    /// All of these together.
+    /// All of these GPUs together.
     #[schemars(example = [0, 1])]
     all: Option<Vec<GpuIdValue>>,
-    /// How the program is told: `index` for one that parses integers, else by UUID. A MIG instance keeps its UUID.
+    /// Form in which the program gets its GPU: `index` for a program that parses integers; unset: UUID. A MIG instance
+    /// keeps its UUID.
     #[serde(rename = "as")]
     #[schemars(example = &"index")]
     form: Option<GpuForm>,
@@ -208,7 +211,7 @@ enum GpuForm {
 }
 
 impl GpuIdValue {
-    /// An index, or a UUID as the driver writes them.
+    /// Parses an index, or a UUID as the driver writes it.
     fn parse(text: &str) -> Option<Self> {
         if let Ok(index) = text.parse() {
             return Some(Self::Index(index));
@@ -217,7 +220,7 @@ impl GpuIdValue {
     }
 
     fn unknown(text: &str) -> Fault {
-        Fault::new("lcm::manifest::gpu", format!("`{text}` names no GPU"), "neither an index nor a UUID")
+        Fault::new("lcm::manifest::gpu", format!("invalid GPU `{text}`"), "neither an index nor a UUID")
             .help("write an index like `0`, or a UUID like `GPU-8f1e…`, as `nvidia-smi -L` shows them")
     }
 }
@@ -281,10 +284,10 @@ impl<'de> Visitor<'de> for GpuVisitor {
             (_, _, _) => {
                 let fault = Fault::new(
                     "lcm::manifest::gpu",
-                    "neither `any`, `all` nor a `count` of 1 or more",
-                    "or several of them",
+                    "expected one of `any`, `all` and a `count` of 1 or more",
+                    "none, or several of them",
                 );
-                let help = "write `{ any: [0, 1] }`, `{ all: [0, 1] }` or `{ count: 2 }`, with `as: index` beside it \
+                let help = "write `{ any: [0, 1] }`, `{ all: [0, 1] }` or `{ count: 2 }`, with `as: index` next to it \
                             for a program that parses integers";
                 return Err(A::Error::custom(fault.help(help)));
             }
@@ -296,53 +299,54 @@ impl<'de> Visitor<'de> for GpuVisitor {
     }
 }
 
-/// A process sees one MIG instance, and no other GPU beside it.
+/// Checks that a MIG instance is alone: a process sees one MIG instance, and no other GPU next to it.
 fn together(ids: &[GpuIdValue]) -> Result<(), Fault> {
     different(ids)?;
     let is_instance = |id: &GpuIdValue| matches!(id, GpuIdValue::Uuid(uuid) if uuid.starts_with("MIG-"));
     if ids.len() > 1 && ids.iter().any(is_instance) {
-        let message = "a process can use only one MIG instance, and nothing beside it";
+        let message = "a process can use only one MIG instance, and no other GPU next to it";
         let fault = Fault::new("lcm::manifest::gpu", message, "these together");
-        return Err(fault.help("write `{ any: [..] }` for one of them"));
+        return Err(fault.help("write `{ any: [..] }` to use one of them"));
     }
     Ok(())
 }
 
 fn different(ids: &[GpuIdValue]) -> Result<(), Fault> {
     if ids.is_empty() {
-        return Err(
-            Fault::new("lcm::manifest::gpu", "the list of GPUs is empty", "no GPU here").help("write `none` for none")
-        );
+        return Err(Fault::new("lcm::manifest::gpu", "the list of GPUs is empty", "no entries")
+            .help("write `none` to use no GPU"));
     }
     let twice = ids.iter().enumerate().any(|(position, id)| ids[..position].contains(id));
-    if twice { Err(Fault::new("lcm::manifest::gpu", "the same GPU stands here twice", "these")) } else { Ok(()) }
+    if twice { Err(Fault::new("lcm::manifest::gpu", "the list names the same GPU twice", "these")) } else { Ok(()) }
 }
 
-/// Other services, by name.
+/// Dependencies on other services, by name.
 #[derive(Debug)]
 pub(crate) enum DependsOn {
     List(Vec<Located<String>>),
     Map(NamedMap<DependencyBlock>),
 }
 
-/// What is asked of another service.
+/// Condition on another service.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Dependency")]
 pub(crate) struct DependencyBlock {
-    /// How far the other must be.
+    /// State that the other service must have reached.
     #[schemars(extend("default" = "service_healthy"), example = &"service_started")]
     pub condition: Option<ConditionValue>,
-    /// Whether this one is recreated together with the other.
+    /// True if this service is recreated together with the other.
     #[schemars(extend("default" = false), example = true)]
     pub restart: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Condition")]
 pub(crate) enum ConditionValue {
-    /// It runs.
+    /// The other service runs.
     ServiceStarted,
-    /// It runs and answers.
+    /// The other service runs and is healthy.
     ServiceHealthy,
 }
 

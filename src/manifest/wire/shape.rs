@@ -1,5 +1,5 @@
-//! Shapes that may be written in more than one way: a string or a list, a list or a map. Read by hand, since serde's
-//! `untagged` would lose every place inside.
+//! Values with more than one notation: a string or a list, a list or a map. Read by hand, because serde's `untagged`
+//! would lose every place inside.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::syntax::fault::Fault;
 use crate::syntax::located::{LIST, Located, WORD};
 use crate::syntax::scalar::{NAME_PATTERN, ScalarText};
 
-/// A map with names of the user's own, in the order of the file.
+/// Map with the user's own names, in the order of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct NamedMap<V>(pub Vec<(Located<String>, V)>);
 
@@ -24,11 +24,11 @@ impl<V> Default for NamedMap<V> {
     }
 }
 
-/// A list, or one value that stands for a list of one.
+/// List, or one value that stands for a list of one.
 #[derive(Clone, Debug)]
 pub(crate) struct OneOrMany<T>(pub Vec<T>);
 
-/// What to run: a list as it is, a string through a shell.
+/// Command to run: a list as it is, a string through a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CommandLine {
     Line(String),
@@ -46,7 +46,7 @@ pub(crate) enum Pairs<V> {
     List(Vec<Located<String>>),
 }
 
-/// The value of an environment variable.
+/// Value of an environment variable.
 #[derive(Clone, Debug)]
 pub(crate) enum EnvironmentValue {
     Text(String),
@@ -61,10 +61,10 @@ pub(crate) enum EnvironmentValue {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["env"] }, { "required": ["file"] }]))]
 struct SecretReference {
-    /// The name of the variable in lcm's environment.
+    /// Name of the variable in lcm's environment.
     #[schemars(example = &"HF_TOKEN")]
     env: Option<String>,
-    /// The file whose text is the value, without the line end that closes it; relative to this file.
+    /// File whose text is the value, without a final line end; relative to this file.
     #[schemars(example = &"secrets/hf_token")]
     file: Option<Located<String>>,
 }
@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for CommandsVisitor {
             (true, true) => {
                 Err(A::Error::custom(Fault::new("lcm::manifest::empty", "the command is empty", "nothing to run")))
             }
-            (false, false) => Err(A::Error::custom("words and lists of words stand side by side")),
+            (false, false) => Err(A::Error::custom("a list of commands must not mix words and lists of words")),
             (false, true) => Ok(Commands(vec![CommandLine::Words(words)])),
             (true, false) => Ok(Commands(commands)),
         }
@@ -250,14 +250,14 @@ impl<'de> Visitor<'de> for ValueVisitor {
             SecretReference { env: None, file: Some(path) } => Ok(EnvironmentValue::File(path)),
             SecretReference { .. } => {
                 let message = "a secret comes from one place: `env` or `file`";
-                let fault = Fault::new("lcm::manifest::environment", message, "neither, or both of them");
+                let fault = Fault::new("lcm::manifest::environment", message, "exactly one of them is needed");
                 Err(A::Error::custom(fault.help("write `{ env: NAME }` or `{ file: PATH }`")))
             }
         }
     }
 }
 
-/// Schemas of the same shapes. They have no names of their own, so that an editor shows the key's description.
+/// Schemas of the same values. They have no names of their own, so that an editor shows the key's description.
 macro_rules! inline_schema {
     ($type:ty $(, $parameter:ident)?: $name:literal, |$generator:ident| $body:expr) => {
         impl$(<$parameter: JsonSchema>)? JsonSchema for $type {

@@ -5,17 +5,17 @@ use std::time::Duration;
 use crate::model::call::Call;
 use crate::model::size::Mebibytes;
 
-/// How a service gives GPU memory back without stopping.
+/// Eviction: how a service gives GPU memory back without stopping.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evict {
     pub calls: Vec<Call>,
-    /// Evicted means measured at most this.
+    /// Memory that a service may keep: it is evicted once at most this much is measured.
     pub resident: Mebibytes,
     /// Deadline of one call.
     pub timeout: Duration,
 }
 
-/// How a service takes GPU memory again that it gave back.
+/// Wake: how a service takes the GPU memory again that it gave back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wake {
     pub calls: Vec<Call>,

@@ -1,4 +1,4 @@
-//! The plainest of each: what a manifest means that says no more than it must. Defaults stand here once.
+//! Defaults, each in one place: the values of a minimal manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::model::spec::Spec;
 use crate::model::workload::Workload;
 
 impl Desired {
-    /// A manifest without modes, goals and GPUs: all of these services are wanted.
+    /// Creates a manifest without modes, goals and GPUs: all of these services are wanted.
     #[must_use]
     pub fn plain(project: ProjectName, services: impl IntoIterator<Item = Service>) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Desired {
 }
 
 impl Service {
-    /// A service that is up when it is alive, wants no GPU and depends on nothing.
+    /// Creates a service that is up when it is alive, needs no GPU and depends on nothing.
     #[must_use]
     pub fn plain(name: ServiceName, workload: impl Into<Workload>) -> Self {
         Self {
@@ -94,14 +94,14 @@ impl Default for Recover {
 }
 
 impl Health {
-    /// How long a start may take.
+    /// Returns the longest time that a start may take.
     #[must_use]
     pub fn start_time_max(&self) -> Duration {
         self.warm_time.saturating_add(self.timeout)
     }
 
-    /// Whether what was started then may still be starting now. A clock that was set back makes nothing old, and a start
-    /// in a future that is further off than any start takes is none that is still going on.
+    /// Returns true if a service started at `started_at` may still be starting. A clock that was set back ages nothing,
+    /// and a start further in the future than any start takes is over.
     #[must_use]
     pub fn may_be_starting(&self, started_at: Timestamp, now: Timestamp) -> bool {
         let allowed = SignedDuration::try_from(self.start_time_max()).unwrap_or(SignedDuration::MAX);

@@ -1,30 +1,31 @@
-//! Probes of a service: whether it answers, and whether it is busy.
+//! Probes of a service: for health, and for being busy.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How a service is seen to answer, and how long that may take.
+/// Health check of a service, and its deadlines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
-    /// `None`: being alive is enough, and for an image that checks itself, healthy.
+    /// `None`: being alive is enough; for an image with a health check of its own, being healthy.
     pub probe: Option<Probe>,
-    /// A listener that is not the service's may answer at a port of this host: a proxy stands before it.
+    /// True if another program may answer at a port of this host in place of the service, as a proxy does.
     pub any_listener: bool,
     /// Deadline of one probe.
     pub probe_timeout: Duration,
-    /// `None`: grows with the wait, between 50 ms and 2 s.
+    /// `None`: the interval grows with the wait, between 50 ms and 2 s.
     pub interval: Option<Duration>,
-    /// Failures before it count for nothing.
+    /// Time in which failures do not count.
     pub warm_time: Duration,
-    /// Starts after the warm time.
+    /// Longest time until the first success, from the end of the warm time on.
     pub timeout: Duration,
-    /// So many in a row, within one observation, make a running service unhealthy.
+    /// Failures in a row, within one observation, that make a running service unhealthy.
     pub failures: u32,
     pub successes: u32,
-    /// Must have answered for so long.
+    /// Time that the service must have answered.
     pub stable_for: Duration,
 }
 
+/// Kind of a health check.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
     Http(HttpProbe),
@@ -32,9 +33,9 @@ pub enum Probe {
         host: String,
         port: u16,
     },
-    /// Exits 0; in the container for containers.
+    /// A command that exits with 0; run in the container for containers.
     Exec(Vec<String>),
-    /// A regular expression, in the output since this start.
+    /// A regular expression that matches the output since this start.
     Log(String),
     /// The runtime's own health check: for a container, the image's.
     Runtime,
@@ -43,9 +44,9 @@ pub enum Probe {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpProbe {
     pub url: String,
-    /// Empty: any 2xx.
+    /// Accepted statuses; empty: any 2xx.
     pub status: BTreeSet<u16>,
-    /// Must stand in the body.
+    /// Text that the body must contain.
     pub body: Option<String>,
     pub pointer: Option<Pointer>,
 }
@@ -68,6 +69,6 @@ pub struct Busy {
 pub enum BusyProbe {
     /// Busy while the pointer yields anything but false, 0, null or empty.
     Http { url: String, pointer: String },
-    /// Busy while it exits 0.
+    /// Busy while the command exits with 0.
     Exec(Vec<String>),
 }

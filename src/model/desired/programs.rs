@@ -1,4 +1,5 @@
-//! The files that a manifest has lcm execute on this host, by their paths: who can write them acts as who runs lcm.
+//! Files that a manifest makes lcm execute on this host, by path: a user who can write them acts as the user who runs
+//! lcm.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use crate::model::desired::{BusyProbe, Desired, Probe, Service};
 use crate::model::hooks::Hooks;
 
 impl Desired {
-    /// Programs and scripts that are named by a path: of services, stops, probes, evictions, wakes, hooks and notifiers.
-    /// What runs within a container is not the host's.
+    /// Returns the programs and scripts that are named by a path: of services, stops, probes, evictions, wakes, hooks
+    /// and notifiers. Programs inside a container are not the host's.
     #[must_use]
     pub fn programs(&self) -> BTreeSet<PathBuf> {
         let mut programs = BTreeSet::new();
@@ -51,11 +52,11 @@ fn of_call(call: &Call) -> Option<&[String]> {
     }
 }
 
-/// The file that a command line executes first: its first word, or the first of the line that a shell is given.
+/// Returns the file that a command line executes first: its first word, or the first word of a shell's `-c` line.
 fn program(words: &[String], cwd: &Path) -> Option<PathBuf> {
     let first = match words {
         [shell, flag, line, ..] if !shell.contains('/') && flag == "-c" => line.split_whitespace().next()?,
-        // `sh ./start.sh`: the program of the system's reads a script.
+        // `sh ./start.sh`: a program of the system that reads a script.
         [interpreter, script, ..] if !interpreter.contains('/') && script.contains('/') && !script.starts_with('-') => {
             script
         }
@@ -72,7 +73,7 @@ mod tests {
     use super::program;
 
     #[test]
-    fn a_program_is_what_stands_at_a_path() {
+    fn a_program_is_a_file_named_by_a_path() {
         for (words, wanted) in [
             (&["./a.sh", "x"][..], Some("/w/a.sh")),
             (&["sh", "-c", "./b.sh --fast"], Some("/w/b.sh")),

@@ -1,4 +1,4 @@
-//! What lcm's store remembers of a service, as far as it matters to what comes next.
+//! History of a service in lcm's store, as far as it affects later decisions.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -7,35 +7,34 @@ use serde::{Deserialize, Serialize};
 use crate::model::lifecycle::State;
 use crate::model::size::Mebibytes;
 
-/// What lcm's store holds of a service: its last change, and what is worth knowing of its past.
+/// History of a service in lcm's store: its last change, and what matters of its past.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
-    /// What the last change came to that lcm made; `None`: it made none.
+    /// State after the last change that lcm made; `null`: it made none.
     #[serde(default)]
     pub state: Option<State>,
-    /// `lcm` made that change, rather than saw it.
+    /// True if lcm made that change, false if it observed it.
     #[serde(default)]
     pub made: bool,
-    /// What was last seen of it, where that was after the last change that lcm made. It decides only whether anything
-    /// new is seen.
+    /// State that was last observed after the last change that lcm made. It only decides whether an observation is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<State>,
-    /// When it was last asked to give its GPU memory back.
+    /// Time of the last request to give its GPU memory back.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub evicted_at: Option<Timestamp>,
     #[serde(default)]
     pub estimates: Estimates,
-    /// How often it was brought back of late, without lasting success.
+    /// Recent attempts to start the service again, without lasting success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Attempts>,
-    /// Failure that `lcm report` was last told of.
+    /// Last failure that was reported with `lcm report`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<FailureReport>,
 }
 
-/// A failure that an outside observer reported. It is about the start that was up then.
+/// A failure that an outside observer reported. It applies to the start that was up then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Report")]
@@ -46,25 +45,25 @@ pub struct FailureReport {
     pub at: Timestamp,
 }
 
-/// What was tried to bring a service up.
+/// Attempts to start a service again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attempts {
     pub count: u32,
     #[schemars(with = "String")]
     pub last_at: Timestamp,
-    /// The hash of the spec that was tried: another one has a budget of its own.
+    /// Hash of the spec that was tried: another spec has a budget of its own.
     pub spec: String,
 }
 
 impl HistoryFact {
-    /// What the history holds it for: the last that was made or seen.
+    /// Returns the last state that was made or observed.
     #[must_use]
     pub fn last(&self) -> Option<State> {
         self.seen.or(self.state)
     }
 
-    /// What is known later replaces what was known, each thing for itself: who knows nothing of one, takes nothing away.
+    /// Merges later knowledge, field by field: a field that is unknown there stays as it is.
     pub(super) fn learn(&mut self, later: &Self) {
         let Self { state, made, seen, evicted_at, estimates, ref attempts, ref report } = *later;
         if state.is_some() {
@@ -87,17 +86,18 @@ impl HistoryFact {
     }
 }
 
-/// What earlier runs of a service came to. They are shown, and decide nothing.
+/// Estimates from earlier runs of a service. They are shown, and decide nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Estimates {
-    /// From the order to start until it was healthy. How long it waited for room is others' time, not its own.
+    /// Time from the order to start until the service was healthy, in milliseconds. Waiting for memory is not included.
     #[serde(default)]
     pub ready_ms: Option<u64>,
-    /// From the order to stop until its room was back. How long it was busy before is its work's time, not its own.
+    /// Time from the order to stop until the memory was free, in milliseconds. Waiting for a busy service is not
+    /// included.
     #[serde(default)]
     pub stopped_ms: Option<u64>,
-    /// The most that it was seen to hold on one GPU.
+    /// Largest memory observed on one GPU, in MiB.
     #[serde(default)]
     pub memory: Option<Mebibytes>,
 }

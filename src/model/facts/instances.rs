@@ -1,4 +1,4 @@
-//! Readings of the runtimes, by name: each in its runtime's own type, and all behind one trait.
+//! Readings of the runtimes, by name: each of its runtime's own type, and all behind one trait.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::secret::Masker;
 
-/// What one runtime read. Holds no judgement: what it means for a manifest is said by the runtime's observer.
+/// Reading of one runtime. It holds no judgement: its meaning for a manifest is derived by the runtime's observer.
 pub trait RuntimeFacts: Comparable + fmt::Debug + Send + Sync {
     fn runtime(&self) -> RuntimeName;
 
@@ -23,33 +23,34 @@ pub trait RuntimeFacts: Comparable + fmt::Debug + Send + Sync {
 
     fn to_json(&self) -> Value;
 
-    /// Reason for which it is not known what instances hold.
+    /// Returns the reason for which the resources of instances are unknown.
     fn unread(&self) -> Option<String>;
 
-    /// Endpoint that was asked, with its version.
+    /// Returns the endpoint that was queried, with its version.
     fn endpoint(&self) -> Option<String> {
         None
     }
 
-    /// Reason for which the endpoint is not proven to be this host's: its GPUs, ports and folders are another's.
+    /// Returns the reason for which the endpoint is not proven to be this host's: its GPUs, ports and folders are
+    /// another's.
     fn elsewhere(&self) -> Option<&str> {
         None
     }
 
-    /// Drops what holds nothing of this host, where the endpoint is another's.
+    /// Drops everything that holds nothing of this host, where the endpoint is another's.
     fn keep_local(&mut self) {}
 
-    /// Number of instances that were looked at; `None`: none was asked for, or they are not known.
+    /// Returns the number of instances that were inspected; `None`: none was queried, or they are unknown.
     fn count(&self) -> Option<InstanceCount>;
 
-    /// Processes and ports by the instance that they belong to.
+    /// Returns processes and ports by the instance that they belong to.
     fn owned(&self) -> Vec<Attribution>;
 
     /// Masks all free text.
     fn mask(&mut self, masker: &Masker);
 }
 
-/// Copying and comparing behind `dyn`; every type that can do both can do this.
+/// Copying and comparing behind `dyn`; implemented for every type that can do both.
 pub trait Comparable: Any {
     fn copy(&self) -> Box<dyn RuntimeFacts>;
     fn is_equal(&self, other: &dyn RuntimeFacts) -> bool;
@@ -66,7 +67,7 @@ impl<T: RuntimeFacts + Clone + PartialEq> Comparable for T {
     }
 }
 
-/// Number of instances, with the words for one and for several.
+/// Number of instances, with the nouns for one and for several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstanceCount {
     pub count: usize,
@@ -78,28 +79,28 @@ pub struct InstanceCount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribution {
     pub owner: ProcessOwner,
-    /// Instance that has them, where there may be several of one owner.
+    /// Instance that has them, where one owner may have several.
     pub instance: Option<Instance>,
     pub pids: Vec<i32>,
     pub ports: Vec<Endpoint>,
 }
 
 impl Attribution {
-    /// Processes of a service.
+    /// Creates the attribution of processes to a service.
     #[must_use]
     pub fn of_service(project: &str, service: &str, pids: Vec<i32>) -> Self {
         let owner = ProcessOwner::Service { project: ProjectName::new(project), service: ServiceName::new(service) };
         Self { owner, instance: None, pids, ports: Vec::new() }
     }
 
-    /// Ports of an object at a runtime.
+    /// Creates the attribution of ports to an object at a runtime.
     #[must_use]
     pub fn of_object(id: impl Into<String>, ports: Vec<Endpoint>) -> Self {
         Self { owner: ProcessOwner::Container(id.into()), instance: None, pids: Vec::new(), ports }
     }
 }
 
-/// Readings by runtime. As they come from a file they are unread, until the runtimes have read them.
+/// Readings by runtime. Readings from a file are unread until their runtimes have parsed them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Instances {
     read: BTreeMap<RuntimeName, Box<dyn RuntimeFacts>>,
@@ -113,7 +114,7 @@ pub struct Instances {
 pub struct RecordedReading {
     /// Version of the reading, as `NAME/NUMBER`.
     pub format: String,
-    /// In the runtime's own shape.
+    /// The reading in the runtime's own format.
     pub reading: Value,
 }
 
@@ -124,7 +125,7 @@ impl Instances {
         self.read.values().find_map(|facts| (&**facts as &dyn Any).downcast_ref())
     }
 
-    /// Returns the reading of this type, to be changed; one that was not asked for where there is none.
+    /// Returns the reading of this type, to be changed; a default one is inserted where there is none.
     #[expect(clippy::missing_panics_doc, reason = "what was inserted under a name has the type of that name")]
     pub fn get_mut<T: RuntimeFacts + Default>(&mut self) -> &mut T {
         let none = T::default();
@@ -132,7 +133,7 @@ impl Instances {
         (&mut **facts as &mut dyn Any).downcast_mut().expect("one type per runtime")
     }
 
-    /// Puts a reading in the place of an earlier one of the same runtime.
+    /// Inserts a reading in place of an earlier one of the same runtime.
     pub fn insert(&mut self, facts: Box<dyn RuntimeFacts>) {
         self.read.insert(facts.runtime(), facts);
     }
@@ -153,7 +154,7 @@ impl Instances {
         self.read.values_mut()
     }
 
-    /// Takes out what no runtime has read yet.
+    /// Takes out the readings that no runtime has parsed yet.
     pub fn take_unread(&mut self) -> BTreeMap<RuntimeName, RecordedReading> {
         std::mem::take(&mut self.unread)
     }

@@ -1,4 +1,4 @@
-//! What lcm writes on each thing that it starts.
+//! Marks that lcm writes on each instance that it starts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,40 +6,40 @@ use serde::{Deserialize, Serialize};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::secret::Masker;
 
-/// What lcm wrote on a thing that it started.
+/// Marks that lcm wrote on an instance that it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Marks {
     pub project: String,
     pub service: String,
-    /// [`crate::model::spec::Spec::hash`] at that time.
+    /// Hash of the spec at that time.
     #[serde(default)]
     pub spec: String,
-    /// [`crate::model::spec::Spec::secret_digest`] under `salt`.
+    /// Digest of the secrets under `salt`.
     #[serde(default)]
     pub secrets: String,
-    /// Random, new at each creation: it salts the digest, and tells one start of a process from the next.
+    /// Random, new at each creation: it salts the digest, and distinguishes one start of a process from the next.
     #[serde(default)]
     pub salt: String,
-    /// Masked JSON `{"spec": …, "stop": …}`: what it was made from, and how it wishes to be stopped.
+    /// Masked JSON `{"spec": …, "stop": …}`: the spec that it was created from, and its stop policy.
     #[serde(default)]
     pub config: String,
-    /// GPUs that it was placed on, by comma.
+    /// GPUs that it was placed on, separated by commas.
     #[serde(default)]
     pub gpus: String,
-    /// GPU memory declared for it, on each of them.
+    /// GPU memory declared for it, on each of them, in MiB.
     #[serde(default)]
     pub vram_mib: u64,
     /// Container only: the name that it was created under; empty where an older lcm created it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Machine of the lcm that started it, as `HOSTNAME/DIGEST`; empty where that is not known.
+    /// Machine of the lcm that started it, as `HOSTNAME/DIGEST`; empty where unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host_id: String,
     /// User whose lcm started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Container only: [`crate::runtime::docker::settings::COMPARED`] of the lcm that created it.
+    /// Container only: version of the compared settings in the lcm that created it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub compared: u32,
 }
@@ -50,19 +50,18 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Marks {
-    /// Whether the thing that carries them was made for just this service: the one question that decides what may be
-    /// touched.
+    /// Returns true if the marked instance was created for this service: the one test that decides what may be touched.
     #[must_use]
     pub fn are_of(&self, project: &ProjectName, service: &ServiceName) -> bool {
         self.project == project.as_str() && self.service == service.as_str()
     }
 
-    /// GPUs that it was placed on, by the ids that they had then.
+    /// Returns the GPUs that it was placed on, by the ids that they had then.
     pub fn placed_on(&self) -> impl Iterator<Item = &str> {
         self.gpus.split(',').filter(|id| !id.is_empty())
     }
 
-    /// Masks its config, which is JSON in a text: an earlier lcm may have written a secret into it.
+    /// Masks the config, which is JSON in a text: an earlier lcm may have written a secret into it.
     pub(crate) fn mask(&mut self, masker: &Masker) {
         let Ok(before) = serde_json::from_str::<serde_json::Value>(&self.config) else {
             return masker.mask_in_place(&mut self.config);

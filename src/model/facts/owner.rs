@@ -15,13 +15,13 @@ pub enum ProcessOwner {
     Service { project: ProjectName, service: ServiceName },
     /// A container, by its id.
     Container(String),
-    /// Neither of lcm's nor of a container, as far as its marks prove.
+    /// A foreign process: neither lcm's nor a container's, as far as its marks prove.
     #[serde(alias = "stranger")]
     Foreign,
 }
 
 impl ProcessOwner {
-    /// Owner of what belongs to an instance: an object by its id, else the service.
+    /// Returns the owner of what belongs to an instance: an object by its id, else the service.
     #[must_use]
     pub fn of(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Self {
         match &instance.name {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Probe results of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeFacts {
@@ -12,12 +13,12 @@ pub struct ProbeFacts {
     pub busy: Option<BusyReading>,
 }
 
-/// What probing came to within one observation.
+/// Result of health probes within one observation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeReading {
     Passed,
-    /// So many in a row, the last for this reason.
+    /// Number of failures in a row, and the reason of the last one.
     Failed {
         failures: u32,
         detail: String,
@@ -26,15 +27,16 @@ pub enum ProbeReading {
     Unknown(String),
 }
 
+/// Result of a busy probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BusyReading {
     Idle,
-    /// What it said.
+    /// Output of the probe.
     Busy(String),
 }
 
-/// Outcome of a health check that a runtime makes by itself.
+/// Result of a runtime's own health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineHealth {

@@ -1,24 +1,24 @@
-//! What was read, or the reason for which it could not be.
+//! Readings that may fail.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::secret::Masker;
 
-/// A reading that failed is not an absence.
+/// A reading, or the reason for which there is none. A failed reading is not an absence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
-    /// The manifest has no use for it.
+    /// Nothing was read: the manifest does not need it.
     #[default]
     NotAsked,
     Known(T),
-    /// Why it could not be read.
+    /// Reason for which the reading failed.
     Unknown(String),
 }
 
 impl<T> Reading<T> {
-    /// What was read, if it was.
+    /// Returns the reading, if it succeeded.
     pub fn known(&self) -> Option<&T> {
         match self {
             Self::Known(value) => Some(value),
@@ -33,12 +33,12 @@ impl<T> Reading<T> {
         }
     }
 
-    /// For serde.
+    /// Used by serde.
     pub(crate) fn is_not_asked(&self) -> bool {
         matches!(self, Self::NotAsked)
     }
 
-    /// Why it is unknown, if it is.
+    /// Returns the reason for which the reading failed, if it did.
     pub fn unknown(&self) -> Option<&str> {
         match self {
             Self::Unknown(reason) => Some(reason),
@@ -46,7 +46,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Masks why it is unknown.
+    /// Masks the reason for which the reading failed.
     pub(crate) fn mask_reason(&mut self, masker: &Masker) {
         if let Self::Unknown(reason) = self {
             masker.mask_in_place(reason);

@@ -1,8 +1,8 @@
-//! When a rule holds, on the wall clock of one place.
+//! Hours of a rule, on the wall clock of one time zone.
 //!
-//! A window is one stretch of time from a day's `from` to its `until`, also where clocks are set forward or back in
-//! it: it holds every moment at which the clock on the wall shows a time between both. So a time that comes twice
-//! begins a window the first time and ends it the second time; one that is skipped stands for the moment of the skip.
+//! A window is one stretch of time from a day's `from` to its `until`, also where clocks are set forward or back in it:
+//! it contains every moment at which the wall clock shows a time between both. So a time that comes twice begins a
+//! window the first time and ends it the second time; one that is skipped stands for the moment of the skip.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-/// Daily, or on some days of the week.
+/// Hours that recur daily, or on some days of the week.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hours {
     pub from: Time,
-    /// Not included; one that is not after `from` is on the next day.
+    /// Exclusive; a time that is not after `from` is on the next day.
     pub until: Time,
-    /// On which `from` lies; empty: on all.
+    /// Days on which `from` lies; empty: all days.
     pub days: BTreeSet<Day>,
     pub zone: TimeZone,
 }
@@ -37,7 +37,7 @@ impl PartialOrd for Day {
     }
 }
 
-/// Windows that meet are one. A week has seven, so what goes on after eight has no end.
+/// Windows that are joined where they meet. A week has seven, so a stretch of more than eight has no end.
 const MEETING_MAX: usize = 8;
 
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl Hours {
         self.window(at).is_some()
     }
 
-    /// When they are over, from a moment within them; `None`: never.
+    /// Returns the end of the hours, from a moment within them; `None`: never.
     #[must_use]
     pub fn end_after(&self, at: Timestamp) -> Option<Timestamp> {
         let mut end = at;
@@ -65,10 +65,10 @@ impl Hours {
         None
     }
 
-    /// The latest end of the windows that this moment lies in.
+    /// Returns the latest end of the windows that contain this moment.
     fn window(&self, at: Timestamp) -> Option<Timestamp> {
         let today = self.zone.to_datetime(at).date();
-        // One that passes midnight began yesterday; and where midnight itself comes twice, tomorrow's has begun.
+        // A window that passes midnight began yesterday; where midnight itself comes twice, tomorrow's has begun.
         let days = [today.yesterday().ok(), Some(today), today.tomorrow().ok()];
         let windows = days.into_iter().flatten().filter_map(|day| self.window_of(day));
         windows.filter(|(begin, end)| *begin <= at && at < *end).map(|(_, end)| end).max()
@@ -84,14 +84,14 @@ impl Hours {
     }
 }
 
-/// `None`: beyond what calendars know.
+/// Returns the moment at which the wall clock shows a time; `None`: beyond the range of the calendar.
 fn moment(zone: &TimeZone, shown: DateTime, bound: HoursBound) -> Option<Timestamp> {
     match (zone.to_ambiguous_timestamp(shown).offset(), bound) {
         (AmbiguousOffset::Unambiguous { offset }, _) => offset.to_timestamp(shown).ok(),
         (AmbiguousOffset::Fold { before, .. }, HoursBound::Begin) => before.to_timestamp(shown).ok(),
         (AmbiguousOffset::Fold { after, .. }, HoursBound::End) => after.to_timestamp(shown).ok(),
         (AmbiguousOffset::Gap { after, .. }, _) => {
-            // By the clock of after the skip, it lies before the skip.
+            // By the clock after the skip, it lies before the skip.
             let before_the_skip = after.to_timestamp(shown).ok()?;
             zone.following(before_the_skip).next().map(|skip| skip.timestamp())
         }
@@ -115,7 +115,7 @@ mod tests {
         Hours { from: time(from), until: time(until), days, zone }
     }
 
-    /// Each moment in UTC, and the end that is told, or `-` where the hours don't hold.
+    /// Checks the end reported for each moment in UTC; `-` where the hours don't contain it.
     fn check(hours: &Hours, cases: &[(&str, &str)]) {
         for (at, wanted) in cases {
             let at: Timestamp = at.parse().expect("a moment");
@@ -189,7 +189,7 @@ mod tests {
             &hours("01:00", "02:30", &[], "Europe/Berlin"),
             &[("2026-03-29T00:59:59Z", "2026-03-29T01:00:00Z"), ("2026-03-29T01:00:00Z", "-")],
         );
-        // Nothing is left of it on this day, and everything on the next.
+        // The window is empty on this day, and whole on the next.
         check(
             &hours("02:15", "02:45", &[], "Europe/Berlin"),
             &[
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_are_no_trouble() {
+    fn the_ends_of_time_do_not_overflow() {
         for at in [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH] {
             let _ = hours("22:00", "06:00", &[], "Pacific/Apia").end_after(at);
         }

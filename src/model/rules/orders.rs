@@ -1,15 +1,20 @@
-//! What an operator may order of a service, by rows and rules. Whether it is lcm's to order about at all, and what
-//! becomes of its neighbours, is not asked here.
+//! Commands and holds that rows and rules permit an operator for a service.
+//!
+//! Not here: whether lcm may touch the service at all, and the effects on its neighbours.
 
 use crate::model::holds::{Hold, way};
 use crate::model::lifecycle::{Action, State};
 use crate::model::rules::{Case, Denial, Legality, Rules};
 
 impl Rules {
-    /// Returns the states that a service passes once this is said of it, both ends included. Empty: no row leads there,
-    /// and it is held in the state that it is in. `Err`: a rule forbids the change.
+    /// Returns the states that a service passes once a hold is set, both ends included. Empty: no row leads there, and
+    /// the service is held in its present state.
+    ///
+    /// # Errors
+    ///
+    /// A rule forbids the change.
     pub fn may_hold(&self, case: &Case<'_>, hold: Hold, from: State) -> Result<Vec<State>, Denial<'_>> {
-        // Where the rows have no such change at all, a rule may open one.
+        // Where the rows have no such change at all, a rule may add one.
         let direct = [from, hold.state()];
         let opened = (!from.may_become(hold.state())).then_some(direct.as_slice());
         let Some(route) = way(hold, from).or(opened) else { return Ok(Vec::new()) };
@@ -20,8 +25,8 @@ impl Rules {
         }
     }
 
-    /// The commands that may be given of a service from here, as they are typed after `lcm`. What an operator holds is
-    /// not started or stopped before it is resumed.
+    /// Returns the commands that are permitted for a service in this state, as typed after `lcm`. A held service is not
+    /// started or stopped before it is resumed.
     #[must_use]
     pub fn commands(&self, case: &Case<'_>, from: State) -> Vec<&'static str> {
         let may = |action, from| self.way(case, action, from).is_ok();
@@ -56,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_ordered_depends_on_where_it_is() {
+    fn permitted_commands_depend_on_the_state() {
         for (from, wanted) in [
             (State::Registered, "start maintain suspend terminate"),
             (State::Deploying, "maintain suspend terminate"),
@@ -76,10 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn rules_close_and_open_what_may_be_ordered() {
+    fn rules_forbid_and_permit_commands() {
         let deny = vec![rule(State::Idle, State::Stopping)];
         assert_eq!(commands(&Rules { deny, ..Rules::default() }, State::Idle), "maintain suspend");
-        // What could not be started again is not offered for a restart.
+        // A restart is not offered where the start would be forbidden.
         let deny = vec![rule(State::Offline, State::Starting)];
         assert_eq!(commands(&Rules { deny, ..Rules::default() }, State::Idle), "stop maintain suspend terminate");
         let allow = vec![rule(State::Failed, State::Maintenance)];

@@ -1,26 +1,26 @@
-//! The way that an action takes where rules hold, or who stands in it.
+//! Route of an action where rules apply, or the reason for which there is none.
 
 use std::fmt;
 
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::rules::{Case, Denial, Legality, Rules};
 
-/// Why there is no way.
+/// Reason for which there is no route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal<'a> {
     Denied(Denial<'a>),
-    /// The table has no way for this action from this state, and no rule opens one.
-    NoWay {
+    /// The table has no route for this action from this state, and no rule adds one.
+    NoRoute {
         action: Action,
         from: State,
-        /// What may follow instead.
+        /// States that may follow instead.
         next: Vec<State>,
     },
 }
 
 impl Rules {
-    /// The states that an action passes, the present one first: the table's route where it has one, else the most
-    /// direct one that `allow` opens.
+    /// Returns the states that an action passes, the present one first: the table's route where it has one, else the
+    /// most direct one that `allow` adds.
     pub fn way(&self, case: &Case<'_>, action: Action, from: State) -> Result<Vec<State>, Refusal<'_>> {
         if let Some(route) = route(action, from) {
             // Every route of the table is legal by the rows.
@@ -34,13 +34,13 @@ impl Rules {
             };
         }
         let mut refusal = None;
-        // A row that the table leaves unused is left so: only what a rule opened is new.
+        // A row that the table leaves unused stays unused: only a change that a rule adds is new.
         let opened = |rest: &&&[State]| !rest.contains(&from) && !from.may_become(rest[0]);
         for rest in shortcuts(action).iter().filter(opened) {
             let route: Vec<State> = [from].iter().chain(*rest).copied().collect();
             match self.judge_route(case, &route) {
                 None => return Ok(route),
-                // A way that is open but for a denial: the denial is what must go.
+                // A route that only a denial closes: the denial must be removed first.
                 Some(Legality::Denied(denial)) if self.has(case, from, rest[0]) => {
                     refusal.get_or_insert(Refusal::Denied(denial));
                 }
@@ -51,11 +51,12 @@ impl Rules {
     }
 
     fn no_way(&self, case: &Case<'_>, action: Action, from: State) -> Refusal<'_> {
-        Refusal::NoWay { action, from, next: self.next(case, from).collect() }
+        Refusal::NoRoute { action, from, next: self.next(case, from).collect() }
     }
 }
 
-/// What comes after the first state, where a rule makes way to it. An eviction or a wake changes no state.
+/// Returns the states after the first one, on the shortest routes that a rule may open. An eviction or a wake changes
+/// no state.
 fn shortcuts(action: Action) -> &'static [&'static [State]] {
     match action {
         Action::Start => &[&[State::Starting, State::Online]],
@@ -73,13 +74,13 @@ impl fmt::Display for Refusal<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied(denial) => denial.fmt(formatter),
-            Self::NoWay { action, from, next } => {
-                write!(formatter, "the lifecycle has no way to {action} what is {from}; ")?;
+            Self::NoRoute { action, from, next } => {
+                write!(formatter, "the lifecycle does not allow {action} in state {from}; ")?;
                 if next.is_empty() {
-                    return formatter.write_str("nothing may follow from there");
+                    return formatter.write_str("no other state may follow");
                 }
                 let next: Vec<&str> = next.iter().map(|state| state.as_str()).collect();
-                write!(formatter, "what may follow from there: {}", next.join(", "))
+                write!(formatter, "states that may follow: {}", next.join(", "))
             }
         }
     }
@@ -104,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn without_rules_the_table_is_the_way() {
+    fn without_rules_the_table_is_the_route() {
         for action in Action::ALL {
             for from in State::ALL {
                 let way = way(&Rules::default(), action, from);
                 assert_eq!(way.clone().ok().as_deref(), route(action, from), "{action} from {from}");
-                assert!(way.is_ok() || way.is_err_and(|why| why.contains("the lifecycle has no way to")));
+                assert!(way.is_ok() || way.is_err_and(|why| why.contains("the lifecycle does not allow")));
             }
         }
     }
@@ -120,31 +121,31 @@ mod tests {
             for from in State::ALL {
                 for pair in route(action, from).unwrap_or_default().windows(2) {
                     let rules = Rules { deny: vec![rule(pair[0], pair[1])], ..Rules::default() };
-                    let told = way(&rules, action, from).expect_err("it is denied");
-                    assert_eq!(told, format!("the rule at lcm.yaml:3 forbids {} to {}", pair[0], pair[1]));
+                    let refused = way(&rules, action, from).expect_err("it is denied");
+                    assert_eq!(refused, format!("the rule at lcm.yaml:3 forbids {} to {}", pair[0], pair[1]));
                 }
             }
         }
     }
 
     #[test]
-    fn an_allowance_opens_the_most_direct_way_where_there_is_none() {
+    fn an_allowance_opens_the_most_direct_route_where_there_is_none() {
         use State::{Offline, Online, Starting, Terminated};
         let allow = vec![rule(Terminated, Starting)];
         let mut rules = Rules { allow, ..Rules::default() };
         assert_eq!(way(&rules, Action::Start, Terminated), Ok(vec![Terminated, Starting, Online]));
         assert_eq!(way(&rules, Action::Start, Offline), Ok(vec![Offline, Starting, Online]), "the table goes first");
         rules.deny.push(rule(Starting, Online));
-        let told = way(&rules, Action::Start, Terminated);
-        assert_eq!(told, Err("the rule at lcm.yaml:3 forbids starting to online".to_owned()));
+        let refused = way(&rules, Action::Start, Terminated);
+        assert_eq!(refused, Err("the rule at lcm.yaml:3 forbids starting to online".to_owned()));
         assert_eq!(
             way(&Rules::default(), Action::Start, Terminated),
-            Err("the lifecycle has no way to start what is terminated; what may follow from there: deleted".to_owned())
+            Err("the lifecycle does not allow start in state terminated; states that may follow: deleted".to_owned())
         );
         let service = ServiceName::from("a");
         let case = Case { service: &service, mode: None, at: Timestamp::UNIX_EPOCH };
         let none = Rules::default();
         let refusal = none.way(&case, Action::Stop, State::Deleted).expect_err("nothing to stop");
-        assert!(matches!(&refusal, Refusal::NoWay { next, .. } if next.is_empty()), "{refusal}");
+        assert!(matches!(&refusal, Refusal::NoRoute { next, .. } if next.is_empty()), "{refusal}");
     }
 }

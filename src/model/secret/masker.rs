@@ -1,5 +1,5 @@
-//! Hides secrets by value: one search for all of them, run over a text as it is and over what the text means once its
-//! escapes are undone, so that no way to write a secret has to be listed in advance.
+//! Hides secrets by value: one search for all of them, run over a text as it is and over its meaning once its escapes
+//! are undone, so that the ways to write a secret need not be listed in advance.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,37 +11,37 @@ use super::notation::{Layer, Notation};
 use super::search::Needles;
 use super::value::{MASK, Secret};
 
-/// A URL in JSON in a shell's quotes has three; more are undone by no reader.
+/// Depth of nested notations. A URL in JSON in a shell's quotes has three; no reader undoes more.
 const DEPTH_MAX: usize = 3;
-/// Of a text that is longer than any message, one notation is undone, so that masking stays linear in what was read.
+/// Length above which one notation is undone at most, so that masking stays linear in the text. No message is longer.
 const DEEP_BYTES_MAX: usize = 256 << 10;
-/// Bytes of undone escapes for one text: all depths of a message, and some notations of what is longer than any.
+/// Bytes of undone escapes for one text: all depths of a message, and some notations of a longer text.
 const UNDONE_BYTES_MAX: usize = 4 << 20;
-/// Bytes that a byte of a secret is written in at most, by the notations in use: `\u00XX`.
+/// Bytes that a byte of a secret takes at most, in the notations in use: `\u00XX`.
 const ESCAPED_BYTES: usize = 6;
-/// A longer secret is a file, of which a line is cut rather than the whole.
+/// Length above which a secret is a file: a line of it is cut rather than the whole.
 const REACH_MAX: usize = 256 << 10;
-/// Mark of a cut. The text beside it may be the half of a secret.
+/// Mark of a cut. The text beside it may be half of a secret.
 const CUT: &[u8] = "…".as_bytes();
-/// Marks of cuts that are looked at in one text: lcm writes two at most.
+/// Marks of cuts that are inspected in one text: lcm writes two at most.
 const CUTS_MAX: usize = 64;
-/// A part of a secret that is shorter gives nothing away.
+/// Shorter parts of a secret give nothing away.
 const PART_BYTES_MIN: usize = 4;
 /// No text is cut to more than this.
 const PART_BYTES_MAX: usize = 4 << 10;
 
-/// Secrets as they may stand in free text. Its `Debug` is stars; copies share one automaton.
+/// Secrets as they may occur in free text. Its `Debug` is stars; copies share one automaton.
 #[derive(Clone, Default)]
 pub struct Masker(Option<Arc<NeedleSearch>>);
 
 struct NeedleSearch {
     needles: Needles,
-    /// The end of each backwards, sorted.
+    /// End of each needle backwards, sorted.
     reversed: Vec<Vec<u8>>,
 }
 
 impl Masker {
-    /// A masker of these values; shorter ones than four bytes, and numbers below six digits, are left out.
+    /// Creates a masker of these values; values shorter than four bytes, and numbers below six digits, are left out.
     pub fn of<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Self {
         let needles = needles(secrets);
         if needles.is_empty() {
@@ -59,7 +59,7 @@ impl Masker {
         self.0.is_none()
     }
 
-    /// `text` with every secret in it replaced by stars.
+    /// Returns the text with every secret replaced by stars.
     #[must_use]
     pub fn mask(&self, text: &str) -> String {
         let found = self.found(text.as_bytes());
@@ -75,7 +75,7 @@ impl Masker {
         masked
     }
 
-    /// Masks a text where it stands; does nothing, and allocates nothing, where there are no secrets.
+    /// Masks a text in place; does nothing, and allocates nothing, where there are no secrets.
     pub fn mask_in_place(&self, text: &mut String) {
         if !self.is_empty() && !self.found(text.as_bytes()).is_empty() {
             *text = self.mask(text);
@@ -96,7 +96,8 @@ impl Masker {
         }
     }
 
-    /// `text` with as many stars in place of each secret as that has bytes, so that places in it stay where they are.
+    /// Returns the text with as many stars in place of each secret as the secret has bytes, so that places in it stay
+    /// where they are.
     #[must_use]
     pub fn mask_in_width(&self, text: &str) -> String {
         let mut bytes = text.as_bytes().to_vec();
@@ -108,20 +109,20 @@ impl Masker {
         String::from_utf8(bytes).unwrap_or_else(|_| MASK.to_owned())
     }
 
-    /// Bytes beyond a cut that [`Masker::cut`] has to see.
+    /// Returns the bytes beyond a cut that [`Masker::cut`] needs.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         let longest = self.0.as_ref().map_or(0, |search| search.needles.bytes_max());
         longest.max((longest * ESCAPED_BYTES).min(REACH_MAX))
     }
 
-    /// Returns the place for a cut at `at`: behind a secret that lies across it, if one does. `bytes` has to reach
+    /// Returns the place for a cut at `at`: behind a secret that lies across it, if there is one. `bytes` has to reach
     /// [`Masker::bytes_max`] further.
     #[must_use]
     pub fn cut(&self, bytes: &[u8], at: usize) -> usize {
         let reach = self.bytes_max();
         let mut cut = at.min(bytes.len());
-        // Each turn goes on by a byte at least, and ends with the text.
+        // Each turn advances by a byte at least, and ends with the text.
         loop {
             let from = cut.saturating_sub(reach);
             let to = bytes.len().min(cut + reach);
@@ -136,10 +137,10 @@ impl Masker {
         }
     }
 
-    /// Places of secrets, in order and apart from each other.
+    /// Returns the places of secrets, in order and apart from each other.
     fn found(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let Some(search) = &self.0 else { return Vec::new() };
-        // Most texts are short and hold nothing of the kind.
+        // Most texts are short and hold neither a notation nor a needle.
         let is_plain = !bytes.contains(&CUT[0]) && !Notation::may_be_in(bytes);
         if is_plain && !search.needles.may_be_in(bytes) {
             return Vec::new();
@@ -160,7 +161,7 @@ impl Masker {
 }
 
 impl NeedleSearch {
-    /// Searches a text, and the texts that it means once its escapes are undone, the nearest meanings first.
+    /// Searches a text, and its meanings once its escapes are undone, the nearest meanings first.
     fn read(&self, text: Layer, depth: usize, found: &mut Vec<Range<usize>>) {
         self.search(&text, found);
         let (mut layers, mut undone_bytes) = (VecDeque::from([(text, depth)]), 0);
@@ -172,7 +173,7 @@ impl NeedleSearch {
                 let Some(meant) = notation.undo(&layer) else { continue };
                 undone_bytes += meant.bytes.len();
                 self.search(&meant, found);
-                // Of long texts no more than one is kept.
+                // Of a long text no more than one meaning is kept.
                 if depth > 1 {
                     layers.push_back((meant, depth - 1));
                 }
@@ -186,7 +187,7 @@ impl NeedleSearch {
         self.parts(&layer.bytes, &mut add);
     }
 
-    /// Beginnings of secrets before the mark of a cut, and ends of them behind one.
+    /// Finds beginnings of secrets before the mark of a cut, and ends of secrets behind it.
     fn parts(&self, bytes: &[u8], add: &mut impl FnMut(Range<usize>)) {
         let is_space = |byte: &&u8| byte.is_ascii_whitespace();
         let mut from = 0;
@@ -208,7 +209,7 @@ impl NeedleSearch {
     }
 }
 
-/// A match with the characters beside it that hold some of its bits.
+/// Extends a match by the characters beside it that hold some of its bits.
 fn whole(bytes: &[u8], Range { start, end }: Range<usize>, edges: Edges) -> Range<usize> {
     if edges == Edges::Bare {
         return start..end;
@@ -220,7 +221,7 @@ fn whole(bytes: &[u8], Range { start, end }: Range<usize>, edges: Edges) -> Rang
     start - before..end + after + padding
 }
 
-/// Length of the longest end of `text` that one of these begins with.
+/// Returns the length of the longest end of `text` that one of these begins with.
 fn longest_part(sorted: &[Vec<u8>], text: &[u8]) -> Option<usize> {
     (PART_BYTES_MIN..=text.len()).rev().find(|length| {
         let part = &text[text.len() - length..];
@@ -229,7 +230,7 @@ fn longest_part(sorted: &[Vec<u8>], text: &[u8]) -> Option<usize> {
     })
 }
 
-/// Equality of what two maskers hide.
+/// Equality of the secrets that two maskers hide.
 impl PartialEq for Masker {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {

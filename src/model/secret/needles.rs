@@ -12,20 +12,20 @@ use super::value::Secret;
 const LENGTH_MIN: usize = HEAD_BYTES;
 /// Numbers of fewer digits are ports, pids and counts; blanking those hides what happened.
 const DIGITS_MIN: usize = 6;
-/// The same for a line of a secret that has several: braces and names of fields need no mask.
+/// Shortest line that is searched for by itself: braces and field names need no mask.
 const LINE_CHARS_MIN: usize = 8;
-/// A chain of certificates has about a hundred lines; of a longer file the whole and the first lines are searched for.
+/// A chain of certificates has a hundred lines or so; of a longer file the whole and the first lines are searched for.
 const LINES_MAX: usize = 512;
-/// Fewer characters of base64 turn up in ordinary text.
+/// Shorter base64 occurs in ordinary text.
 const BASE64_CHARS_MIN: usize = 6;
-/// So do fewer hexadecimal digits.
+/// Shorter runs of hexadecimal digits do too.
 const HEX_CHARS_MIN: usize = 8;
 
-/// Bytes of all values that are searched for as they are: more than the environments of any machine come to.
+/// Bytes of all values that are searched for as they are: more than the environments of any machine add up to.
 const PLAIN_BYTES_MAX: usize = 4 << 20;
 /// Bytes of all values that are searched for in base64 and hex as well, which takes eight times their length.
 const ENCODED_BYTES_MAX: usize = 1 << 20;
-/// Bytes kept of a value beyond these bounds: by so many of its first it is still found, and the rest of it shows.
+/// Bytes kept of a value beyond these bounds: it is still found by its first bytes, and the rest of it shows.
 const PREFIX_BYTES: usize = 64;
 
 /// Characters around a needle that belong to it.
@@ -63,7 +63,8 @@ pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> BTreeMap
     needles
 }
 
-/// The whole value, without the white space around it; and of several lines each, since that is how a log has them.
+/// Returns the whole value without surrounding white space, and each line of several, since a log has them line by
+/// line.
 fn pieces(secret: &Secret) -> impl Iterator<Item = &str> {
     let whole = secret.reveal().trim();
     let is_maskable = if secret.is_declared { |value: &str| value.len() >= LENGTH_MIN } else { is_maskable };
@@ -79,8 +80,8 @@ fn is_maskable(value: &str) -> bool {
     value.len() >= if digits { DIGITS_MIN } else { LENGTH_MIN } && !boolean
 }
 
-/// The characters that stand for `bytes` alone, wherever among three bytes of a longer text they begin, in the standard
-/// alphabet and in that of URLs.
+/// Returns the base64 characters that encode `bytes` alone, at each of the three offsets in a longer text, in the
+/// standard alphabet and in that of URLs.
 fn base64s(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..3).flat_map(move |before| {
         let padded: Vec<u8> = std::iter::repeat_n(0, before).chain(bytes.iter().copied()).collect();
@@ -92,5 +93,5 @@ fn base64s(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// First bytes by which a needle is looked for; none has fewer.
+/// First bytes by which a needle is looked for; no needle is shorter.
 pub(super) const HEAD_BYTES: usize = 4;

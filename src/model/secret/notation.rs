@@ -1,6 +1,6 @@
-//! Notations that write a text character by character, undone with a map back to where each byte came from: percent
-//! and form encoding, backslashes (JSON, YAML, C, shells), character references (HTML, XML), doubled and spliced quotes
-//! (YAML, CSV, shells), lines that were wrapped, and hexadecimal digits in groups.
+//! Notations that write a text character by character, undone with a map back to the place of each byte: percent and
+//! form encoding, backslashes (JSON, YAML, C, shells), character references (HTML, XML), doubled and spliced quotes
+//! (YAML, CSV, shells), wrapped lines, and hexadecimal digits in groups.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub(super) enum Notation {
     /// `""` for a quote.
     DoubledDouble,
     Wrapped,
-    /// Codes of a terminal, and letters without a shape: what is left out later must not put a secret together.
+    /// Terminal codes, and letters without a shape: removing them later must not put a secret together.
     Unseen,
     /// Hexadecimal digits in groups, as `xxd`, `od` and fingerprints have them: `68 75`, `68:75`, `6875 6e74`.
     Grouped,
@@ -41,17 +41,17 @@ impl Notation {
         Self::Grouped,
     ];
 
-    /// Returns true for a text that may hold something of any notation.
+    /// Returns true for a text that may use any notation.
     pub(super) fn may_be_in(text: &[u8]) -> bool {
         text.iter().any(|byte| Self::may_begin(*byte)) || has_groups(text)
     }
 
-    /// Returns true for a byte that something of any notation begins with, but for groups of digits.
+    /// Returns true for a byte that begins any notation, except groups of digits.
     fn may_begin(byte: u8) -> bool {
         !matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b' ') && Self::ALL.iter().any(|one| one.begins(byte))
     }
 
-    /// Returns true for a byte that something of this notation begins with.
+    /// Returns true for a byte that begins this notation.
     fn begins(self, byte: u8) -> bool {
         match self {
             Self::Percent => byte == b'%',
@@ -62,7 +62,7 @@ impl Notation {
             Self::DoubledDouble => byte == b'"',
             Self::Wrapped => byte == b'\n',
             Self::Unseen => !matches!(byte, b' '..=b'~' | b'\n' | b'\t'),
-            // Far too common: they are looked for whole.
+            // Spaces and colons are far too common: groups are searched for whole.
             Self::Grouped => false,
         }
     }
@@ -84,7 +84,7 @@ impl Notation {
         }
     }
 
-    /// Undoes the notation; `None` where nothing is written in it.
+    /// Undoes the notation; `None` where the text does not use it.
     pub(super) fn undo(self, text: &Layer) -> Option<Layer> {
         let bytes = &text.bytes;
         let may_be =
@@ -118,7 +118,7 @@ impl Notation {
     }
 }
 
-/// A text, and the places in the written one at which the writing of each of its bytes begins and ends.
+/// A text, and the places in the original at which each of its bytes begins and ends.
 pub(super) struct Layer {
     pub(super) bytes: Vec<u8>,
     from: Vec<usize>,
@@ -130,7 +130,7 @@ impl Layer {
         Self { bytes: bytes.to_vec(), from: (0..bytes.len()).collect(), to: (1..=bytes.len()).collect() }
     }
 
-    /// Writing of some bytes, of which there is one at least.
+    /// Returns the place in the original of some bytes, at least one.
     pub(super) fn written(&self, meant: Range<usize>) -> Range<usize> {
         self.from[meant.start]..self.to[meant.end - 1]
     }
@@ -161,7 +161,7 @@ impl Meaning {
     }
 }
 
-/// Number made by `count` digits at the begin of a text.
+/// Parses the number made by `count` digits at the begin of a text.
 fn number(digits: &[u8], count: usize, radix: u32) -> Option<u32> {
     let digits = std::str::from_utf8(digits.get(..count)?).ok()?;
     // A sign is no digit.
@@ -204,14 +204,14 @@ fn backslash(rest: &[u8]) -> Option<(usize, Meaning)> {
     Some(coded.unwrap_or((2, Meaning::byte(simple))))
 }
 
-/// `\u{1f600}`, without its first three bytes.
+/// Parses `\u{1f600}`, without its first three bytes.
 fn braced(rest: &[u8]) -> Option<(usize, Meaning)> {
     // The largest character has six digits.
     let end = rest.iter().take(7).position(|byte| *byte == b'}')?;
     Some((end + 4, Meaning::character(number(rest, end, 16)?)?))
 }
 
-/// `\u00e9`, or two of them for a character beyond 16 bits; without the first two bytes.
+/// Parses `\u00e9`, or two of them for a character beyond 16 bits; without the first two bytes.
 fn utf16(rest: &[u8]) -> Option<(usize, Meaning)> {
     let high = number(rest, 4, 16)?;
     if let Some(meaning) = Meaning::character(high) {
@@ -242,22 +242,22 @@ fn reference(rest: &[u8]) -> Option<(usize, Meaning)> {
     Some((end + 2, Meaning::character(code)?))
 }
 
-/// A quote that is written as several characters, the first of which it is.
+/// Parses a quote that is written as several characters, the first of which it is.
 fn pair(rest: &[u8], written: &[u8]) -> Option<(usize, Meaning)> {
     rest.starts_with(written).then(|| (written.len(), Meaning::byte(written[0])))
 }
 
-/// The end of a line, and what the next one is indented by.
+/// Parses the end of a line, and the indent of the next one.
 fn wrapped(rest: &[u8]) -> Option<(usize, Meaning)> {
     let after = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
     let indent = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     Some((rest.len() - after.len() + indent, Meaning::NOTHING))
 }
 
-/// Groups of two or four hexadecimal digits in a row from which a text counts: words like `be` are no dump.
+/// Groups of two or four hexadecimal digits in a row from which on a text counts: words like `be` are no dump.
 const GROUPS_MIN: usize = 2;
 
-/// Length of a group of digits and what separates it, at the begin of `rest`: ` 68`, `:68`, ` 6875`.
+/// Returns the length of a group of digits and its separator, at the begin of `rest`: ` 68`, `:68`, ` 6875`.
 fn group(rest: &[u8]) -> Option<usize> {
     if !matches!(rest.first()?, b' ' | b':' | b'-') {
         return None;
@@ -277,12 +277,12 @@ fn has_groups(text: &[u8]) -> bool {
     false
 }
 
-/// The separator before a group.
+/// Parses the separator before a group.
 fn grouped(rest: &[u8]) -> Option<(usize, Meaning)> {
     group(rest).map(|_| (1, Meaning::NOTHING))
 }
 
-/// What no terminal shows. A code that is longer than any that a terminal knows is looked at in part.
+/// Parses a sequence that no terminal shows. Of a code longer than any that a terminal knows, a part is read.
 fn unseen(rest: &[u8]) -> Option<(usize, Meaning)> {
     const CODE_BYTES_MAX: usize = 4 << 10;
     if !Notation::Unseen.begins(rest[0]) {
@@ -290,7 +290,7 @@ fn unseen(rest: &[u8]) -> Option<(usize, Meaning)> {
     }
     let line = rest.split(|byte| *byte == b'\n').next()?;
     let line = &line[..line.len().min(CODE_BYTES_MAX)];
-    // What follows may be no text, or cut within a letter.
+    // The rest may be no text, or cut within a letter.
     let text = line.utf8_chunks().next()?.valid();
     let length = harmless::unseen_bytes(text);
     (length > 0).then_some((length, Meaning::NOTHING))

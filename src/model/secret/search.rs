@@ -1,15 +1,15 @@
 //! Search for many byte strings at once: a filter over their first bytes finds where one may begin, and a sorted list
-//! which is there. An automaton over all of them would take fifty times their length in memory.
+//! finds which one is there. An automaton over all of them would take fifty times their length in memory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::needles::{Edges, HEAD_BYTES};
 
-/// Of the filter: 8 KiB, which stay in the nearest cache. Some thousand needles leave most of it empty.
+/// Size of the filter: 8 KiB, which stay in the nearest cache. Some thousand needles leave most of it empty.
 const FILTER_BITS: u32 = 16;
-/// Bytes compared for one text. Ordinary texts need a few for each byte; what is left of one that was made to need more
-/// counts as found whole.
+/// Bytes compared for one text. Ordinary texts need a few for each byte; the rest of a text that was crafted to need
+/// more counts as found whole.
 const COMPARED_BYTES_MAX: usize = 64 << 20;
 
 /// Byte strings to search for, sorted.
@@ -17,7 +17,7 @@ pub(super) struct Needles {
     filter: Vec<u64>,
     bytes: Vec<Vec<u8>>,
     edges: Vec<Edges>,
-    /// The longest other needle that each begins with.
+    /// Index of the longest other needle that each begins with.
     parents: Vec<Option<usize>>,
     bytes_max: usize,
 }
@@ -33,22 +33,22 @@ impl Needles {
         Self { filter, parents: parents(&bytes), bytes, edges, bytes_max }
     }
 
-    /// All needles, sorted.
+    /// Returns all needles, sorted.
     pub(super) fn bytes(&self) -> &[Vec<u8>] {
         &self.bytes
     }
 
-    /// Length of the longest.
+    /// Returns the length of the longest needle, in bytes.
     pub(super) fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
-    /// Returns false if there is certainly none in a text.
+    /// Returns false if a text certainly contains no needle.
     pub(super) fn may_be_in(&self, text: &[u8]) -> bool {
         self.places(text).next().is_some()
     }
 
-    /// Where a needle may begin.
+    /// Returns the places at which a needle may begin.
     fn places(&self, text: &[u8]) -> impl Iterator<Item = usize> {
         let heads = text.windows(HEAD_BYTES).map(place_of).enumerate();
         heads.filter_map(|(at, place)| {
@@ -56,7 +56,7 @@ impl Needles {
         })
     }
 
-    /// Calls `found` with the longest needle at each place where one stands.
+    /// Calls `found` with the longest needle at each place where there is one.
     pub(super) fn find(&self, text: &[u8], found: &mut impl FnMut(Range<usize>, Edges)) {
         let mut left = COMPARED_BYTES_MAX;
         for start in self.places(text) {
@@ -72,10 +72,10 @@ impl Needles {
         }
     }
 
-    /// The longest needle that a text begins with, and about how many bytes were compared to find it.
+    /// Returns the longest needle that a text begins with, and the approximate number of bytes compared to find it.
     ///
-    /// Each that the text begins with sorts at or before the text, and all that sort between the longest of them and the
-    /// text begin with it: so it is the last one before the text, or an ancestor of that.
+    /// Each needle that the text begins with sorts at or before the text, and all that sort between the longest of them
+    /// and the text begin with it: so it is the last one before the text, or an ancestor of that.
     fn at_beginning(&self, text: &[u8]) -> (Option<usize>, usize) {
         let after = self.bytes.partition_point(|needle| needle.as_slice() <= text);
         let common_with = |needle: &Vec<u8>| needle.iter().zip(text).take_while(|(one, two)| one == two).count();
@@ -98,7 +98,7 @@ impl PartialEq for Needles {
     }
 }
 
-/// The bit of a head in the filter, by Fibonacci hashing.
+/// Returns the bit of a head in the filter, by Fibonacci hashing.
 fn place_of(text: &[u8]) -> Option<usize> {
     let head = u32::from_le_bytes(*text.first_chunk::<HEAD_BYTES>()?);
     Some((head.wrapping_mul(0x9e37_79b1) >> (u32::BITS - FILTER_BITS)) as usize)
@@ -132,7 +132,7 @@ mod tests {
         covered
     }
 
-    /// What trying each needle at each place finds.
+    /// Returns what trying each needle at each place finds.
     fn tried(needles: &BTreeSet<Vec<u8>>, text: &[u8]) -> Vec<bool> {
         let mut covered = vec![false; text.len()];
         for needle in needles {

@@ -1,9 +1,9 @@
-//! A secret value, and what stands in its place.
+//! A secret value, and the text that replaces it.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Text that stands in place of a secret.
+/// Text that replaces a secret.
 pub const MASK: &str = "***";
 
 /// A secret's text. [`Secret::reveal`] is the only way out, and easy to search for.
@@ -11,7 +11,7 @@ pub const MASK: &str = "***";
 #[derive(Clone)]
 pub struct Secret {
     text: String,
-    /// The manifest says so (`secret:`): it is masked though it looks like an ordinary value.
+    /// True if the manifest declares it (`secret:`): it is masked though it looks like an ordinary value.
     pub(super) is_declared: bool,
 }
 
@@ -20,12 +20,12 @@ impl Secret {
         Self { text: text.into(), is_declared: false }
     }
 
-    /// A value that the manifest declares to be one.
+    /// Creates a value that the manifest declares to be secret.
     pub fn declared(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_declared: true }
     }
 
-    /// The value itself, for the environment of the service that asked for it.
+    /// Returns the value itself, for the environment of the service that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.text

@@ -1,4 +1,4 @@
-//! The arithmetic of one GPU: who counts for how much, and that nothing in use counts for nobody.
+//! Arithmetic of one GPU: the amount of each holder, and that all memory in use has a holder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -79,7 +79,7 @@ fn measured(observed: &Observed) -> Option<u64> {
 }
 
 #[test]
-fn everything_in_use_counts_for_somebody() {
+fn all_memory_in_use_has_a_holder() {
     let holders = [
         holder(10, "llm", Some(6_000), &service("studio", "llm")),
         holder(11, "llm", Some(500), &service("studio", "llm")),
@@ -90,20 +90,19 @@ fn everything_in_use_counts_for_somebody() {
     ];
     let observed = with_llm(&holders, Some(10_000));
     assert_eq!(measured(&observed), Some(6_500));
-    let names =
-        ["nobody that the driver names", "a process that has ended (pid 4711)", "chrome ×2", "the driver", "Xorg"];
+    let names = ["unattributed", "a process that has ended (pid 4711)", "chrome ×2", "the driver", "Xorg"];
     // 10 000 in use and 300 kept, of which 6 500 are ours.
     assert_eq!(foreign(&observed), (3_800, names.to_vec()));
 }
 
 #[test]
-fn what_rounding_leaves_counts_and_has_no_name() {
+fn a_rounding_difference_counts_and_has_no_name() {
     let holders = [holder(10, "llm", Some(6_000), &service("studio", "llm"))];
     assert_eq!(foreign(&with_llm(&holders, Some(6_010))), (310, vec!["the driver"]));
 }
 
 #[test]
-fn many_are_counted_and_not_named() {
+fn many_holders_are_counted_and_not_named() {
     let holders: Vec<Value> =
         (0..9).map(|pid| holder(pid, &format!("p{pid}"), Some(100), &ProcessOwner::Foreign)).collect();
     let observed = observe(&facts(&[], &[gpu(Some(900), 0, &holders)]), &desired());
@@ -111,13 +110,13 @@ fn many_are_counted_and_not_named() {
 }
 
 #[test]
-fn a_service_that_holds_nothing_is_measured_and_one_that_nobody_tells_of_is_not() {
+fn a_service_that_holds_nothing_is_measured_and_an_unreported_one_is_not() {
     assert_eq!(measured(&with_llm(&[], Some(0))), Some(0));
-    assert_eq!(measured(&with_llm(&[], None)), None, "nobody was asked");
-    let untold = [holder(10, "llm", None, &service("studio", "llm"))];
-    assert_eq!(measured(&with_llm(&untold, Some(7_000))), None);
-    let half = [holder(10, "llm", Some(7_000), &service("studio", "llm")), untold[0].clone()];
-    assert_eq!(measured(&with_llm(&half, Some(7_000))), None, "of one of its processes it is not told");
+    assert_eq!(measured(&with_llm(&[], None)), None, "no driver measures");
+    let unreported = [holder(10, "llm", None, &service("studio", "llm"))];
+    assert_eq!(measured(&with_llm(&unreported, Some(7_000))), None);
+    let half = [holder(10, "llm", Some(7_000), &service("studio", "llm")), unreported[0].clone()];
+    assert_eq!(measured(&with_llm(&half, Some(7_000))), None, "one of its processes is not reported");
     let foreign = holder(20, "game", None, &ProcessOwner::Foreign);
     assert_eq!(measured(&with_llm(std::slice::from_ref(&foreign), Some(7_000))), None, "it may be there too");
     let beside = [holder(10, "llm", Some(7_000), &service("studio", "llm")), foreign];
@@ -125,9 +124,9 @@ fn a_service_that_holds_nothing_is_measured_and_one_that_nobody_tells_of_is_not(
 }
 
 #[test]
-fn where_some_could_not_be_told_apart_a_part_is_no_measurement() {
-    let anybody = holder(0, "processes that the driver does not name", None, &ProcessOwner::Foreign);
-    let part = [holder(10, "llm", Some(500), &service("studio", "llm")), anybody.clone()];
+fn a_part_beside_unattributed_processes_is_no_measurement() {
+    let unnamed = holder(0, "processes that the driver does not name", None, &ProcessOwner::Foreign);
+    let part = [holder(10, "llm", Some(500), &service("studio", "llm")), unnamed.clone()];
     let mut desired = desired();
     let evict = Evict { calls: Vec::new(), resident: Mebibytes(1_024), timeout: Duration::from_secs(1) };
     desired.services.values_mut().for_each(|llm| llm.evict = Some(Box::new(evict.clone())));
@@ -135,27 +134,32 @@ fn where_some_could_not_be_told_apart_a_part_is_no_measurement() {
     assert_eq!(measured(&observed), None);
     assert!(!llm(&observed).is_evicted(&desired.services[&ServiceName::from("llm")]));
     assert_eq!(foreign(&observed).0, 1_300, "what is in use counts once");
-    // Nor is it proved of one that was put nowhere, that it holds nothing.
-    let nowhere = facts(&[tree("studio", "llm", 10, "", 0)], &[gpu(Some(9_000), 0, &[anybody])]);
+    // A service that was placed on no GPU is not proved to hold nothing either.
+    let nowhere = facts(&[tree("studio", "llm", 10, "", 0)], &[gpu(Some(9_000), 0, &[unnamed])]);
     assert_eq!(measured(&observe(&nowhere, &desired)), None);
 }
 
 #[test]
-fn where_shares_are_not_told_what_we_declare_is_ours() {
-    let untold = [holder(10, "llm", None, &service("studio", "llm")), holder(20, "game", None, &ProcessOwner::Foreign)];
-    assert_eq!(foreign(&with_llm(&untold, Some(11_000))), (3_300, vec!["the driver", "game"]));
-    assert_eq!(foreign(&with_llm(&untold, Some(5_000))), (300, vec!["the driver", "game"]), "never less than is known");
-    let told = [untold[0].clone(), holder(20, "game", Some(2_000), &ProcessOwner::Foreign)];
+fn without_reported_shares_declared_sizes_are_ours() {
+    let unreported =
+        [holder(10, "llm", None, &service("studio", "llm")), holder(20, "game", None, &ProcessOwner::Foreign)];
+    assert_eq!(foreign(&with_llm(&unreported, Some(11_000))), (3_300, vec!["the driver", "game"]));
+    assert_eq!(
+        foreign(&with_llm(&unreported, Some(5_000))),
+        (300, vec!["the driver", "game"]),
+        "never less than is known"
+    );
+    let told = [unreported[0].clone(), holder(20, "game", Some(2_000), &ProcessOwner::Foreign)];
     assert_eq!(foreign(&with_llm(&told, Some(5_000))).0, 2_300);
-    // What is measured of it is what it takes of what is in use, however much it declares.
-    let measured = [holder(10, "llm", Some(500), &service("studio", "llm")), untold[1].clone()];
+    // A measured service counts as measured in the memory in use, however much it declares.
+    let measured = [holder(10, "llm", Some(500), &service("studio", "llm")), unreported[1].clone()];
     assert_eq!(foreign(&with_llm(&measured, Some(3_500))).0, 3_300);
 }
 
 #[test]
-fn what_still_loads_is_not_taken_off() {
-    let untold = [holder(10, "llm", None, &service("studio", "llm"))];
-    let mut young = facts(&[tree("studio", "llm", 10, GPU, 8_000)], &[gpu(Some(5_000), 0, &untold)]);
+fn a_loading_service_is_not_subtracted() {
+    let unreported = [holder(10, "llm", None, &service("studio", "llm"))];
+    let mut young = facts(&[tree("studio", "llm", 10, GPU, 8_000)], &[gpu(Some(5_000), 0, &unreported)]);
     let mut desired = desired();
     let probe = crate::model::desired::Probe::Tcp { host: "localhost".to_owned(), port: 1 };
     let health = &mut desired.services.get_mut(&ServiceName::from("llm")).expect("a service").health;
@@ -164,7 +168,7 @@ fn what_still_loads_is_not_taken_off() {
     young.probes.entry("llm".into()).or_default().health = Some(failed);
     let observed = observe(&young, &desired);
     assert_eq!(llm(&observed).state, crate::model::lifecycle::State::Starting);
-    assert_eq!(foreign(&observed), (5_000, vec!["processes whose share is not told"]));
+    assert_eq!(foreign(&observed), (5_000, vec!["processes without a reported share"]));
 }
 
 #[test]
@@ -194,7 +198,7 @@ fn an_orphan_counts_the_larger_and_sits_where_it_is_measured() {
 }
 
 #[test]
-fn memory_of_what_does_not_run_any_more_is_foreign() {
+fn memory_of_a_service_that_no_longer_runs_is_foreign() {
     let holders = [holder(10, "llm", Some(6_000), &service("studio", "llm"))];
     let observed = observe(&facts(&[], &[gpu(Some(6_000), 0, &holders)]), &desired());
     assert!(!llm(&observed).holds_capacity);
@@ -225,18 +229,18 @@ fn containers_are_known_by_their_ids() {
 }
 
 #[test]
-fn a_mark_from_before_there_was_a_driver_means_that_index() {
+fn a_mark_from_before_there_was_a_driver_names_an_index() {
     let trees = [tree("studio", "llm", 10, "gpu-0", 8_000)];
     let observed = observe(&facts(&trees, &[gpu(Some(0), 0, &[])]), &desired());
     assert!(llm(&observed).gpus.contains(&GpuId::from(GPU)));
-    // The other way round, with the driver gone, it may be on any that the manifest vouches for.
+    // Conversely, with the driver gone, it may be on any GPU that the manifest declares.
     let mut facts = facts(&[tree("studio", "llm", 10, GPU, 8_000)], &[gpu(None, 0, &[])]);
     facts.gpus.known_mut().expect("GPUs")[0].id = "gpu-0".into();
     assert!(llm(&observe(&facts, &desired())).gpus.contains(&GpuId::from("gpu-0")));
 }
 
 #[test]
-fn what_grew_back_within_ten_minutes_is_told() {
+fn memory_that_grew_back_within_ten_minutes_is_reported() {
     let mut desired = desired();
     let evict = Evict { calls: Vec::new(), resident: Mebibytes(1_000), timeout: Duration::from_secs(1) };
     desired.services.get_mut(&ServiceName::from("llm")).expect("a service").evict = Some(Box::new(evict));

@@ -9,7 +9,7 @@ use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 
-/// Decision to start a service, or to stop and start it; blocked without its secrets.
+/// Decision to start a service, or to stop and start it where it runs; blocked without its secrets.
 pub(super) fn bring_up(input: &PlanInput<'_>, number: Number, why: Reason, runs: bool) -> Decision {
     let service = input.service(number);
     if let Some(barred) = barred(input, number) {

@@ -1,4 +1,4 @@
-//! Input of the planner with the judgements that most decisions rest on, each derived once.
+//! Input of the planner with the derived facts that most decisions use, each derived once.
 
 use crate::model::names::GpuId;
 use crate::model::plan::Reason;
@@ -15,7 +15,7 @@ pub(crate) struct PlanContext<'a> {
     pub(crate) input: PlanInput<'a>,
     /// By distinct GPU request.
     places: Vec<Result<Places, String>>,
-    /// By service; seldom there.
+    /// By service; mostly `None`.
     drifts: Vec<Option<Box<Reason>>>,
     seats: Seats,
     /// By service.
@@ -25,7 +25,7 @@ pub(crate) struct PlanContext<'a> {
 }
 
 impl<'a> PlanContext<'a> {
-    /// Derives the judgements from the input.
+    /// Derives these facts from the input.
     pub(crate) fn new(input: PlanInput<'a>) -> Self {
         let requests = input.gpu_requests().iter();
         let places: Vec<_> = requests.map(|request| places::places(&input.observed.gpus, request)).collect();
@@ -33,7 +33,7 @@ impl<'a> PlanContext<'a> {
         // A service is large: it is read once for both.
         for number in input.all() {
             seats.push(memory::seat(&input, number).into_iter());
-            drifts.push(drift(&input, number, places[input.ask(number)].as_ref().ok()).map(Box::new));
+            drifts.push(drift(&input, number, places[input.gpu_request_index(number)].as_ref().ok()).map(Box::new));
         }
         let lowered = memory::lower(&input, &mut seats);
         let protected = Protected::of(&input);
@@ -42,21 +42,21 @@ impl<'a> PlanContext<'a> {
 
     /// Places where a service may run; `Err` is the reason for which there is none.
     pub(crate) fn places(&self, number: Number) -> Result<&Places, &String> {
-        self.places[self.input.ask(number)].as_ref()
+        self.places[self.input.gpu_request_index(number)].as_ref()
     }
 
-    /// Difference between what runs of a service and what the manifest asks for.
+    /// Drift of a running service from the manifest.
     pub(crate) fn drift(&self, number: Number) -> Option<&Reason> {
         self.drifts[number].as_deref()
     }
 
-    /// GPUs of a service that are known, in their order, with the memory that it counts for on each; see
+    /// Known GPUs of a service, in their order, with the memory that it counts for on each; see
     /// [`PlanContext::held_on`].
     pub(crate) fn seat(&self, number: Number) -> &[(GpuIndex, Mebibytes)] {
         self.seats.of(number)
     }
 
-    /// Seats of a service that count as what is measured, because other programs have taken the memory that it gave back.
+    /// Seats of a service that count as measured, because other programs have taken the memory that it gave back.
     pub(super) fn lowered(&self, number: Number) -> &[Lowered] {
         let first = self.lowered.partition_point(|lowered| lowered.number < number);
         let own = self.lowered[first..].partition_point(|lowered| lowered.number == number);
@@ -74,7 +74,7 @@ impl<'a> PlanContext<'a> {
         lowered.map_or_else(|| memory::full_on(&self.input, number, gpu), |lowered| lowered.measured)
     }
 
-    /// The most that a service takes on any of its GPUs.
+    /// Largest amount that a service takes on any of its GPUs.
     pub(crate) fn held(&self, number: Number) -> Mebibytes {
         let gpus = self.input.seen(number).gpus.iter();
         gpus.map(|gpu| self.held_on(number, gpu)).max().unwrap_or_default()

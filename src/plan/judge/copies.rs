@@ -1,5 +1,5 @@
-//! Copies of services whose runtime runs several: their number against the wanted one, and updates that replace them one
-//! by one. Where their memory fits is decided in `place`.
+//! Copies of services whose runtime runs several: changes of their number, and updates that replace them one by one.
+//! `place` decides whether their memory fits.
 
 use crate::model::copies::{CopiesChange, number_of};
 use crate::model::lifecycle::State;
@@ -15,7 +15,7 @@ use crate::plan::judge::drift::is_renamed;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 
-/// Number of copies now and as wanted.
+/// Current and desired number of copies.
 pub(crate) fn scale_of(input: &PlanInput<'_>, number: Number) -> CopiesChange {
     let (service, seen) = (input.service(number), input.seen(number));
     CopiesChange::scale(seen.copies.map_or(1, |copies| copies.wanted), service.copies)
@@ -30,7 +30,7 @@ pub(crate) fn roll_of(context: &PlanContext<'_>, number: Number) -> CopiesChange
     CopiesChange { returns_mib: context.input.service(number).vram_of(change.surge) + fewer, ..change }
 }
 
-/// GPU memory that a service gives back on `gpu` by having fewer copies: at most what it holds beyond those that stay.
+/// GPU memory that a service frees on `gpu` by a scale-down: at most what it holds beyond the copies that stay.
 pub(crate) fn freed_on(context: &PlanContext<'_>, number: Number, gpu: &GpuId) -> Mebibytes {
     let service = context.input.service(number);
     let CopiesChange { from, to, .. } = scale_of(&context.input, number);
@@ -38,7 +38,7 @@ pub(crate) fn freed_on(context: &PlanContext<'_>, number: Number, gpu: &GpuId) -
     service.vram_of(from.saturating_sub(to)).min(beyond)
 }
 
-/// GPUs of a service that are known, with the memory that it counts for on each once it has no more copies than wanted.
+/// Known GPUs of a service, with the memory that it counts for on each after a scale-down, if one is decided.
 pub(crate) fn seat<'a>(
     context: &'a PlanContext<'_>,
     number: Number,
@@ -51,7 +51,7 @@ pub(crate) fn seat<'a>(
     })
 }
 
-/// GPU memory that a service takes on each GPU at the height of a change that adds copies; `None`: it adds none.
+/// Peak GPU memory of a service on each GPU during a change that adds copies; `None`: the change adds none.
 pub(crate) fn need(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Option<Mebibytes> {
     decision.adds_copies().then(|| context.held(number) + added(context, number, decision))
 }
@@ -65,7 +65,7 @@ pub(crate) fn added(context: &PlanContext<'_>, number: Number, decision: &Decisi
     context.input.service(number).vram_of(change.added())
 }
 
-/// Decision for a service of which no copy is wanted: it is off, as long as that is so.
+/// Decision for a service with 0 desired copies: it stays off.
 pub(super) fn none_wanted(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     if input.service(number).copies > 0 || !has(input, number, Capability::Scales) {
         return None;
@@ -83,7 +83,7 @@ pub(super) fn scale_down(input: &PlanInput<'_>, number: Number) -> Option<Decisi
     scale(input, number).filter(|_| scale_of(input, number).is_scale_down())
 }
 
-/// Decision for a running service that has another number of copies than wanted.
+/// Decision for a running service whose number of copies differs from the desired one.
 pub(super) fn scale(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     let change = scale_of(input, number);
     if change.from == change.to || !has(input, number, Capability::Scales) {
@@ -100,7 +100,7 @@ pub(super) fn scale(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     Some(without_memory(input, number, &why).unwrap_or(Decision::ScaleUp(why)))
 }
 
-/// Decision for a running service that has changed, and whose copies are replaced one by one; `None`: it is made anew.
+/// Decision for a running service that has changed, and whose copies are replaced one by one; `None`: it is recreated.
 pub(super) fn roll(input: &PlanInput<'_>, number: Number, change: &Reason) -> Option<Decision> {
     let is_made_by_lcm = input.service(number).workload.origin == Origin::Created;
     let is_elsewhere = is_renamed(input, number) || input.seen(number).taken_over_from.is_some();
@@ -109,7 +109,7 @@ pub(super) fn roll(input: &PlanInput<'_>, number: Number, change: &Reason) -> Op
         | ReasonCode::SecretChanged
         | ReasonCode::ImageChanged
         | ReasonCode::SettingsChanged => true,
-        // A service that is placed anew, or that was asked to be restarted, is stopped and started.
+        // A service that moves to other GPUs, or whose restart was requested, is stopped and started.
         _ => false,
     };
     if !is_of_spec || !is_made_by_lcm || is_elsewhere || !has(input, number, Capability::Rolls) {
@@ -125,7 +125,7 @@ pub(super) fn roll(input: &PlanInput<'_>, number: Number, change: &Reason) -> Op
     })
 }
 
-/// Decision for a service whose further copies need GPU memory where nothing is known of it.
+/// Decision for a service whose additional copies need GPU memory, where free GPU memory is unknown.
 fn without_memory(input: &PlanInput<'_>, number: Number, why: &Reason) -> Option<Decision> {
     let (seen, gpus) = (input.seen(number), &input.observed.gpus);
     if input.service(number).vram == Mebibytes::ZERO {
@@ -134,9 +134,9 @@ fn without_memory(input: &PlanInput<'_>, number: Number, why: &Reason) -> Option
     let unread = input.observed.gpus_unknown.clone();
     let unusable = || seen.gpus.iter().find_map(|id| gpus.get(id)?.unusable().cloned());
     let is_placed = !seen.gpus.is_empty() && seen.gpus.iter().all(|id| gpus.contains_key(id));
-    let unplaced = || (!is_placed).then(|| "the GPUs that it uses are not known".to_owned());
+    let unplaced = || (!is_placed).then(|| "its GPUs are unknown".to_owned());
     let obstacle = unread.or_else(unusable).or_else(unplaced)?;
-    let message = format!("{}; whether a further copy has its GPU memory can't be told: {obstacle}", why.message);
+    let message = format!("{}; can't check the GPU memory for another copy: {obstacle}", why.message);
     Some(Decision::Blocked(reason(ReasonCode::Unknown, message, None)))
 }
 

@@ -1,4 +1,4 @@
-//! Dependents of services that are recreated or stopped: what happens to a service because of one that it depends on.
+//! Dependents of services that are recreated or stopped: decisions that follow from the decision on a dependency.
 
 use crate::model::lifecycle::State;
 use crate::model::plan::{Purpose, ReasonCode};
@@ -13,9 +13,9 @@ use crate::plan::want::Want;
 /// Recreates dependents of recreated services, where they declare `restart: true`.
 pub(super) fn recreate(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let recreated = decisions.those(|decision| matches!(decision, Decision::Recreate { .. }));
-    // A service that is only tried again takes no dependent along: it may well fail again.
+    // A service that is only retried restarts no dependent: it may well fail again.
     let mut open: Vec<Number> = recreated.filter(|number| !input.is_retry(*number)).collect();
-    // Each service is recreated once, so this ends.
+    // Terminates: each service is recreated once.
     while let Some(number) = open.pop() {
         let name = input.name(number);
         let restarts = |dependent: &&Number| input.service(**dependent).depends_on[name].restart;
@@ -44,17 +44,17 @@ pub(super) fn recreate(input: &PlanInput<'_>, decisions: &mut Decisions) {
     }
 }
 
-/// It answers, or is about to.
+/// Returns true if the service answers or is starting.
 fn may_be_recreated(state: State) -> bool {
     state.is_operational() || state == State::Starting
 }
 
-/// It is off at the end.
+/// Returns true if the service is off after the plan.
 fn goes(decision: &Decision) -> bool {
     matches!(decision, Decision::Stop(_) | Decision::GiveUp(_))
 }
 
-/// Stops merely kept services whose dependency is stopped.
+/// Stops kept services whose dependency is stopped.
 pub(super) fn stop_kept(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let mut open: Vec<Number> = decisions.those(goes).collect();
     while let Some(number) = open.pop() {

@@ -1,8 +1,8 @@
 //! GPU memory that running services gave back and others have taken since.
 //!
-//! A running service counts as the larger of declared and measured. On a GPU where all of that fits, what a service gave
-//! back is still free, and is reserved for it. Where it does not fit, services that hold less than they declare count as
-//! what is measured, the least important ones first, until the rest fits.
+//! A running service counts as the larger of declared and measured. On a GPU where all of that fits, the memory that a
+//! service gave back is still free, and is reserved for it. Where it does not fit, services that hold less than they
+//! declare count as measured, in ascending priority, until the rest fits.
 
 use crate::model::desired::{GpuRequest, Service};
 use crate::model::observed::{ObservedService, called};
@@ -14,14 +14,14 @@ use crate::plan::judge::context::PlanContext;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 
-/// Declared sizes are round figures: a service that holds nine tenths of its own has its memory.
+/// Tenths of its declared memory with which a service has its memory: declared sizes are round figures.
 const HELD_TENTHS: u64 = 9;
 
-/// Where a service lacks memory that it declares, and how much; empty where it has its memory, or where that is still
-/// free for it.
+/// GPUs on which a service lacks declared memory, with the amount; empty where it has its memory, or where that memory
+/// is still free for it.
 pub(crate) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(GpuIndex, Mebibytes)> {
     let (service, seen) = (context.input.service(number), context.input.seen(number));
-    // One that chose another GPU than it was given holds its memory there.
+    // A service that selected another GPU than its own holds its memory there.
     let all = seen.measured.iter().flatten().map(|(_, held)| *held).sum();
     let declared = seen.declared(service);
     if has_its_memory(all, Mebibytes(declared.0.saturating_mul(placed_on(service, seen)))) {
@@ -35,7 +35,7 @@ fn has_its_memory(held: Mebibytes, declared: Mebibytes) -> bool {
     held.0.saturating_mul(10) >= declared.0.saturating_mul(HELD_TENTHS)
 }
 
-/// How many GPUs it was given.
+/// Number of GPUs that the service was placed on.
 fn placed_on(service: &Service, seen: &ObservedService) -> u64 {
     let count = match (&seen.marks, &service.gpu) {
         (Some(marks), _) => marks.placed_on().count(),
@@ -47,7 +47,7 @@ fn placed_on(service: &Service, seen: &ObservedService) -> u64 {
     count as u64
 }
 
-/// Decision for a wanted service that runs as it should, where it lacks memory; `None`: it does not.
+/// Decision for a wanted service that matches the manifest but lacks memory; `None`: it lacks none.
 pub(crate) fn wake(context: &PlanContext<'_>, number: Number, why: &Reason) -> Option<Decision> {
     let lacks = lacks(context, number);
     if lacks.is_empty() {
@@ -56,7 +56,7 @@ pub(crate) fn wake(context: &PlanContext<'_>, number: Number, why: &Reason) -> O
     let gpus = &context.input.observed.gpus;
     let unreadable = context.input.seen(number).gpus.iter().find_map(|id| gpus.get(id)?.unusable());
     if let Some(unreadable) = unreadable {
-        let message = format!("{}; a GPU of it can't be used for now: {unreadable}", sentence(context, number));
+        let message = format!("{}; one of its GPUs can't be used for now: {unreadable}", sentence(context, number));
         return Some(Decision::Blocked(reason(ReasonCode::Unknown, message, None)));
     }
     let message = format!("{}; {}", sentence(context, number), why.message);
@@ -77,7 +77,8 @@ pub(crate) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
     format!("it runs, but gave back {}, and {since}", parts.collect::<Vec<_>>().join(" and "))
 }
 
-/// Services that count less and are not woken by these decisions: the memory they gave back is not reserved for them.
+/// Services that count as measured and are not woken by these decisions: the memory that they gave back is not reserved
+/// for them.
 pub(crate) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<GivenBack> {
     let input = &context.input;
     let left = context.all_lowered().iter().filter(|lowered| !decisions.0[lowered.number].wakes());

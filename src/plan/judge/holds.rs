@@ -1,8 +1,8 @@
-//! Decisions that follow from operator holds: services left as they are, stops and pauses still due, and what both mean
-//! for dependents and dependencies. The observed state has the holds in it already.
+//! Decisions that follow from operator holds: services left as they are, pending stops and pauses, and the effects of
+//! both on dependents and dependencies. The observed state includes the holds already.
 //!
-//! Where holds can't be read, any service may be in maintenance, suspended or terminated, so nothing is done that a hold
-//! could forbid: a service that is as it should be stays, and everything else is blocked.
+//! Where holds can't be read, any service may be in maintenance, suspended or terminated, so nothing is done that a
+//! hold could forbid: a service that matches the manifest stays, and everything else is blocked.
 
 use crate::model::holds::{Hold, HoldRecord};
 use crate::model::lifecycle::{Action, State, route};
@@ -18,77 +18,77 @@ use crate::plan::steps::stop_route;
 /// Decision for a service under an operator's hold; `None` where there is none.
 pub(super) fn held_by_operator(context: &PlanContext<'_>, number: Number) -> Option<Decision> {
     let input = &context.input;
-    let said = input.summary(number).has_hold.then(|| input.seen(number).hold.as_ref())??;
-    Some(match said.kind {
-        Hold::Maintain => held(said, ReasonCode::Maintenance, "it is left as it is"),
-        Hold::Suspend => suspended(input, number, said),
-        Hold::Terminate => terminated(context, number, said),
+    let hold = input.summary(number).has_hold.then(|| input.seen(number).hold.as_ref())??;
+    Some(match hold.kind {
+        Hold::Maintain => held(hold, ReasonCode::Maintenance, "it is left as it is"),
+        Hold::Suspend => suspended(input, number, hold),
+        Hold::Terminate => terminated(context, number, hold),
     })
 }
 
-fn held(said: &HoldRecord, code: ReasonCode, what: &str) -> Decision {
-    let because = said.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    Decision::Held(reason(code, format!("{what}{because}"), Some(said.by.clone())))
+fn held(hold: &HoldRecord, code: ReasonCode, what: &str) -> Decision {
+    let because = hold.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    Decision::Held(reason(code, format!("{what}{because}"), Some(hold.by.clone())))
 }
 
-fn suspended(input: &PlanInput<'_>, number: Number, said: &HoldRecord) -> Decision {
+fn suspended(input: &PlanInput<'_>, number: Number, hold: &HoldRecord) -> Decision {
     let seen = input.seen(number);
-    let held = |what: &str| held(said, ReasonCode::Suspended, what);
+    let held = |what: &str| held(hold, ReasonCode::Suspended, what);
     if seen.state == State::Suspended {
         return held("it is paused");
     }
     if let Some(why) = &seen.unknown {
-        return held(&format!("it is to be paused, and nothing is known of it ({why})"));
+        return held(&format!("suspended, but its state is unknown ({why})"));
     }
     let ours = input.summary(number).is_ours();
-    let asked = input.request.purpose == Purpose::Apply && input.prevented(number).is_none();
-    if ours && asked && route(Action::Pause, seen.state).is_some() {
-        let message = format!("it is to be paused ({})", said.by_whom());
-        return Decision::Pause(reason(ReasonCode::Suspended, message, Some(said.by.clone())));
+    let is_due = input.request.purpose == Purpose::Apply && input.prevented(number).is_none();
+    if ours && is_due && route(Action::Pause, seen.state).is_some() {
+        let message = format!("suspended by {}", hold.attribution());
+        return Decision::Pause(reason(ReasonCode::Suspended, message, Some(hold.by.clone())));
     }
     if seen.holds_capacity {
-        return held(&format!("it is to be paused, and is {} by now", seen.state));
+        return held(&format!("suspended, but it is {}", seen.state));
     }
-    held("it is to be paused, and does not run by now")
+    held("suspended, but it does not run")
 }
 
-fn terminated(context: &PlanContext<'_>, number: Number, said: &HoldRecord) -> Decision {
+fn terminated(context: &PlanContext<'_>, number: Number, hold: &HoldRecord) -> Decision {
     let input = &context.input;
     let seen = input.seen(number);
-    let held = |what: &str| held(said, ReasonCode::Terminated, what);
+    let held = |what: &str| held(hold, ReasonCode::Terminated, what);
     if let Some(why) = &seen.unknown {
-        return held(&format!("it is to be off, and whether it runs can't be told ({why})"));
+        return held(&format!("terminated, but its state is unknown ({why})"));
     }
     let ours = input.summary(number).is_ours();
     if !seen.holds_capacity || !ours {
         return held("it is kept off");
     }
     let named = input.request.targets.contains(input.name(number));
-    let asked = match input.request.purpose {
+    let is_due = match input.request.purpose {
         Purpose::Apply | Purpose::Down => true,
         Purpose::Start | Purpose::Restart => false,
         Purpose::Stop => named,
     };
-    if !asked || input.prevented(number).is_some() {
-        return held("it is to be stopped");
+    if !is_due || input.prevented(number).is_some() {
+        return held("terminated, but not stopped yet");
     }
     if let Some(why) = context.protected.own(number).filter(|_| seen.is_removed_by_stop) {
-        return held(&format!("it is to be stopped, and is not: {why}"));
+        return held(&format!("terminated, but not stopped: {why}"));
     }
     let way = stop_route(ReasonCode::Terminated, seen.state).unwrap_or_default();
     let case = input.case(input.name(number));
     if let Some(Legality::Denied(denial)) = input.desired.rules.judge_route(&case, way) {
-        return held(&format!("it is to be stopped, and can't be: {denial}"));
+        return held(&format!("terminated, but it can't be stopped: {denial}"));
     }
-    let message = format!("it is to be off for good ({})", said.by_whom());
-    Decision::Stop(reason(ReasonCode::Terminated, message, Some(said.by.clone())))
+    let message = format!("terminated by {}", hold.attribution());
+    Decision::Stop(reason(ReasonCode::Terminated, message, Some(hold.by.clone())))
 }
 
 /// Stops wanted services whose dependency an operator has terminated.
 pub(super) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let terminated = |decision: &Decision| decision.stopped().is_some_and(|why| why.code == ReasonCode::Terminated);
     let mut open: Vec<Number> = decisions.those(terminated).collect();
-    // Each is stopped once, so this ends.
+    // Terminates: each service is stopped once.
     while let Some(number) = open.pop() {
         let name = input.name(number);
         for dependent in input.dependents(number).iter().copied() {
@@ -133,13 +133,13 @@ pub(super) fn keep_bases(input: &PlanInput<'_>, decisions: &mut Decisions) {
         seen.has_hold && seen.holds_capacity && !decisions.0[*number].stops()
     };
     let mut open: Vec<Number> = input.all().filter(runs_held).collect();
-    // Each is kept once, so this ends.
+    // Terminates: each service is kept once.
     while let Some(number) = open.pop() {
         for base in input.bases(number).iter().copied() {
             let stopped = matches!(&decisions.0[base], Decision::Stop(why) if why.code != ReasonCode::Terminated);
             if stopped {
                 let message =
-                    format!("it may go on running: {}, which an operator holds, depends on it", input.name(number));
+                    format!("it may keep running: {}, which an operator holds, depends on it", input.name(number));
                 decisions.0[base] = Decision::Leave(message);
                 open.push(base);
             } else if let Decision::GiveUp(why) = &decisions.0[base] {
@@ -150,23 +150,23 @@ pub(super) fn keep_bases(input: &PlanInput<'_>, decisions: &mut Decisions) {
     }
 }
 
-/// Returns the decision, or its block where it would change something and holds are not known.
+/// Returns the decision; where holds can't be read and it would change something, a block instead.
 pub(super) fn unless_unreadable(input: &PlanInput<'_>, decision: Decision) -> Decision {
     let Some(why) = input.holds_unknown() else { return decision };
-    // Waiting changes nothing, but what follows on it does.
+    // Waiting changes nothing, but the steps after it do.
     if let Decision::Await(_) = decision {
-        return Decision::Leave(format!("it is starting, and is not waited for: holds are not known: {why}"));
+        return Decision::Leave(format!("it is starting, and is not waited for: operator holds can't be read: {why}"));
     }
     match changes(&decision) {
         Some(change) => {
-            let message = format!("{}; but whether an operator holds it is not known: {why}", change.message);
+            let message = format!("{}; but operator holds can't be read: {why}", change.message);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
         None => decision,
     }
 }
 
-/// Reason of a decision that touches the service.
+/// Reason of a decision that changes the service.
 fn changes(decision: &Decision) -> Option<&Reason> {
     match decision {
         Decision::Start { reason, .. }

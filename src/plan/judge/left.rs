@@ -1,8 +1,8 @@
-//! Services that the mode merely does not name, and that run on while something wanted can't be brought up: a switch
-//! never leaves less than there was because of something known beforehand.
+//! Services that the mode merely does not name, and that keep running while a wanted service can't start: a switch of
+//! modes stops nothing in vain where the obstacle is known beforehand.
 //!
-//! The first placing stops them all. Only where it leaves something wanted blocked, a second one takes them for kept,
-//! below all others: they give way to what starts and needs their memory or port, and to nothing else.
+//! The first placement stops them all. Only where it leaves a wanted service blocked, a second one treats them as kept,
+//! below all others: only a service that starts and needs their memory or port preempts them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -16,10 +16,10 @@ use crate::plan::numbers::Number;
 use crate::plan::summary::OwnerKind;
 use crate::plan::want::Want;
 
-/// More blocked services than this are counted, not listed.
+/// Maximum number of blocked services that are listed; more are counted.
 const LISTED_MAX: usize = 4;
 
-/// Services that could run on, each with the reason for which it would be stopped; empty where nothing waits.
+/// Services that could keep running, each with the reason for which it would be stopped; empty where nothing waits.
 pub(crate) fn candidates(context: &PlanContext<'_>, decisions: &Decisions) -> BTreeMap<Number, Rc<Reason>> {
     let input = &context.input;
     if !may_leave(input.request) || waiting(input, decisions).next().is_none() {
@@ -30,7 +30,8 @@ pub(crate) fn candidates(context: &PlanContext<'_>, decisions: &Decisions) -> BT
         (_, _) => None,
     };
     let mut left: BTreeMap<Number, Rc<Reason>> = input.all().filter_map(off).collect();
-    // What runs on above one, and is none of them, would keep it from giving way: it is stopped as before.
+    // A running dependent that is not a candidate would protect a candidate from preemption: that one is stopped as
+    // before.
     let holds = |above: &Number| input.summary(*above).holds_capacity && !decisions.0[*above].stops();
     let mut open: Vec<Number> = left.keys().copied().filter(|it| input.dependents(*it).iter().any(holds)).collect();
     while let Some(number) = open.pop() {
@@ -45,7 +46,7 @@ fn may_leave(request: &Request) -> bool {
     request.purpose == Purpose::Apply && !request.force && !request.strict
 }
 
-/// It merely is not named, and could be stopped at any time.
+/// Returns true if the mode merely does not name the service, and it could be stopped at any time.
 fn may_run_on(context: &PlanContext<'_>, number: Number) -> bool {
     let Want::Off(why) = context.input.want(number) else { return false };
     let seen = context.input.summary(number);
@@ -58,21 +59,21 @@ fn may_run_on(context: &PlanContext<'_>, number: Number) -> bool {
         && context.protected.any(number).is_none()
 }
 
-/// Wanted services that do not run, and can't be brought up.
+/// Wanted services that do not run, and can't be started.
 fn waiting<'a>(input: &'a PlanInput<'_>, decisions: &'a Decisions) -> impl Iterator<Item = Number> + 'a {
     let wanted = |number: &Number| input.wants.is_wanted(*number) && !input.summary(*number).holds_capacity;
     decisions.those(|decision| decision.blocked().is_some()).filter(wanted)
 }
 
-/// The second placing starts every service that the first one starts, and leaves one running for a cause. A service
-/// that is only tried again makes no other stop.
+/// Returns true if the second placement starts every service that the first one starts, and some service still waits. A
+/// service that is only retried does not count.
 pub(crate) fn costs_nothing(first: (&PlanInput<'_>, &Decisions), second: (&PlanInput<'_>, &Decisions)) -> bool {
     let ((input, first), (again, second)) = (first, second);
     let fails = |number: &Number| first.0[*number].starts() && !second.0[*number].starts() && !input.is_retry(*number);
     !input.all().any(|number| fails(&number)) && waiting(again, second).next().is_some()
 }
 
-/// Lines of the plan about services that run on.
+/// Lines of the plan about services left running.
 pub(crate) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Left> {
     let left = input.wants.left.iter().filter(|(number, _)| matches!(decisions.0[**number], Decision::Leave(_)));
     let mut left = left.peekable();
@@ -89,12 +90,12 @@ pub(crate) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Left> {
         service: input.name(*number).clone(),
         state: input.summary(*number).state,
         waits_for: waits_for.iter().cloned().collect(),
-        message: format!("{}; it runs on until {blocked} can start", why.message),
+        message: format!("{}; it keeps running until {blocked} can start", why.message),
     };
     left.map(line).collect()
 }
 
-/// Reason of a stop after all: `cause` names the service that needs its memory or port, or the dependency.
+/// Reason of a stop after all: `cause` names the preempting service, or the dependency.
 pub(crate) fn stopped(why: &Reason, cause: &str, by: String) -> Reason {
-    Reason { code: why.code, message: format!("{}, and {cause}", why.message), by: Some(by) }
+    Reason { code: why.code, message: format!("{}; {cause}", why.message), by: Some(by) }
 }

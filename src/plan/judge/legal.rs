@@ -1,5 +1,5 @@
-//! Lifecycle and rules of the manifest over the first decisions: a service that may not be started, stopped or removed
-//! here and now is blocked by the rule that forbids it.
+//! Check of the first decisions against the lifecycle and the rules of the manifest: a service that may not be started,
+//! stopped or removed now is blocked, with the rule that forbids it.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::plan::judge::protected::by_rule;
 use crate::plan::numbers::Number;
 use crate::plan::summary::OwnerKind;
 
-/// Replaces the decisions that have no legal way by blocks that name the rule.
+/// Replaces decisions without a legal route by blocks that name the rule.
 pub(super) fn hold_to_rules(context: &PlanContext<'_>, decisions: &mut Decisions) {
     for number in context.input.all() {
         if let Some(refused) = refused(context, number, &decisions.0[number]) {
@@ -31,23 +31,23 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
     let code = if removed { ReasonCode::AutoRemove } else { ReasonCode::Rule };
     let blocked = |message: String| Some(Decision::Blocked(Reason { code, ..by_rule(message) }));
     match decision {
-        Decision::Start { .. } => match starts(input, number, state) {
+        Decision::Start { .. } => match start_refusal(input, number, state) {
             Some(why) => blocked(format!("it can't be started: {why}")),
             None => None,
         },
         Decision::Await(_) => {
             let why = input.way(number, Action::Start, state).err()?;
-            blocked(format!("it is starting, and nothing may come of that: {why}"))
+            blocked(format!("it is starting, but can't become online: {why}"))
         }
         Decision::Recreate { reason, .. } => {
             let cant_stop = || Some(format!("it can't be stopped: {}", context.protected.own(number)?));
             let cant_start =
-                || Some(format!("it could not be started again: {}", starts(input, number, State::Offline)?));
+                || Some(format!("it could not be started again: {}", start_refusal(input, number, State::Offline)?));
             let why = cant_stop().or_else(cant_start).or_else(|| along(context, number))?;
-            blocked(format!("{}; it should be started anew, but {why}", reason.message))
+            blocked(format!("{}; it needs a restart, but {why}", reason.message))
         }
         Decision::Stop(reason) => {
-            // The way of an operator's hold was judged with the hold; only a dependent may stand against it.
+            // The route of a terminated service was checked with its hold; only a dependent can still forbid the stop.
             let by_hold = reason.code == ReasonCode::Terminated && context.protected.own(number).is_some();
             if let Some(why) = context.protected.any(number).filter(|_| !by_hold) {
                 return blocked(format!("{}, but it can't be stopped: {why}", reason.message));
@@ -58,7 +58,7 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
         }
         Decision::Pause(reason) => {
             let why = input.way(number, Action::Pause, state).err()?;
-            let message = format!("{}; it can't be: {why}", reason.message);
+            let message = format!("{}; it can't be paused: {why}", reason.message);
             Some(Decision::Held(Reason { message, ..reason.clone() }))
         }
         Decision::GiveUp(reason) => {
@@ -68,12 +68,12 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
         }
         Decision::Leave(_) => {
             let why = stays(input, number, state)?;
-            blocked(format!("everything of this project is to go, but its container can't be removed: {why}"))
+            blocked(format!("requested by `lcm down`, but its container can't be removed: {why}"))
         }
         Decision::Update(reason) | Decision::Unpause(reason) => {
             let action = decision.changed_as_it_runs().map_or(Action::Update, |(action, _)| action);
             let why = input.way(number, action, state).err()?;
-            blocked(format!("{}; it can't be mended: {why}", reason.message))
+            blocked(format!("{}; it can't be changed in place: {why}", reason.message))
         }
         Decision::Roll(reason) | Decision::ScaleUp(reason) | Decision::ScaleDown(reason) => {
             let (action, _) = decision.rollout()?;
@@ -89,13 +89,13 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
     }
 }
 
-/// Rule or row against a start from a state; where an old container must go first, also one against its removal.
-fn starts(input: &PlanInput<'_>, number: Number, from: State) -> Option<String> {
+/// Reason that forbids a start from a state; where an old container must be removed first, also one that forbids that.
+fn start_refusal(input: &PlanInput<'_>, number: Number, from: State) -> Option<String> {
     let removed = || is_renamed(input, number).then(|| input.way(number, Action::Remove, from).err()).flatten();
     input.way(number, Action::Start, from).err().or_else(removed)
 }
 
-/// Sentence for a dependent that would be recreated along with a service, and can't be.
+/// Sentence about a dependent that would be recreated along with a service, but can't be.
 fn along(context: &PlanContext<'_>, number: Number) -> Option<String> {
     let input = &context.input;
     if input.desired.rules.deny.is_empty() {
@@ -107,10 +107,10 @@ fn along(context: &PlanContext<'_>, number: Number) -> Option<String> {
         let restarts =
             |other: &Number| input.service(*other).depends_on[name].restart && input.summary(*other).holds_capacity;
         for dependent in input.dependents(base).iter().copied().filter(restarts) {
-            let cant_start = || starts(input, dependent, State::Offline);
+            let cant_start = || start_refusal(input, dependent, State::Offline);
             if let Some(why) = context.protected.own(dependent).map(str::to_owned).or_else(cant_start) {
                 let name = input.name(dependent);
-                return Some(format!("{name}, which is started anew with it, can't be: {why}"));
+                return Some(format!("{name}, which restarts with it, can't be restarted: {why}"));
             }
             if seen.insert(dependent) {
                 open.push(dependent);
@@ -130,6 +130,6 @@ fn stays(input: &PlanInput<'_>, number: Number, state: State) -> Option<String> 
     }
     match input.way_of(input.name(number), Action::Remove, state) {
         Err(refusal @ Refusal::Denied(_)) => Some(refusal.to_string()),
-        Err(Refusal::NoWay { .. }) | Ok(_) => None,
+        Err(Refusal::NoRoute { .. }) | Ok(_) => None,
     }
 }

@@ -1,8 +1,8 @@
 //! GPU memory that running services count for.
 //!
-//! A running service counts as the larger of declared and measured. On a GPU where all of that fits, what a service gave
-//! back is still free, and is reserved for it. Where it does not fit, services that hold less than they declare count as
-//! what is measured, the least important ones first, until the rest fits.
+//! A running service counts as the larger of declared and measured. On a GPU where all of that fits, the memory that a
+//! service gave back is still free, and is reserved for it. Where it does not fit, services that hold less than they
+//! declare count as measured, in ascending priority, until the rest fits.
 
 use smallvec::SmallVec;
 
@@ -13,32 +13,32 @@ use crate::plan::input::{GpuIndex, PlanInput};
 use crate::plan::numbers::{Number, Rows};
 use crate::plan::want::Want;
 
-/// GPUs of each service that are known, in their order, with the memory that it counts for on each.
+/// Known GPUs of each service, in their order, with the memory that the service counts for on each.
 pub(super) type Seats = Rows<(GpuIndex, Mebibytes)>;
 
-/// Service that counts as what is measured of it on one GPU.
+/// Service that counts as measured on one GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lowered {
     pub(super) number: Number,
     pub(super) gpu: GpuIndex,
     pub(super) measured: Mebibytes,
-    /// Other programs have the memory that it gave back.
+    /// True if other programs have taken the memory that the service gave back.
     pub(super) is_taken: bool,
 }
 
-/// Lowers the seats that have to count less than the larger of declared and measured, and returns them by service.
+/// Lowers the seats that have to count as measured, and returns them by service.
 pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
     let gpus = input.observed.gpus.values().zip(taken(input, seats));
     let over = gpus.map(|(gpu, taken)| {
-        // Of a GPU that can't be read there is nothing to compare.
+        // A GPU that can't be read can't be compared.
         let is_read = gpu.unusable().is_none();
         if is_read { taken + input.desired.reserve + gpu.foreign - gpu.capacity } else { Mebibytes::ZERO }
     });
     let mut over: Vec<Mebibytes> = over.collect();
-    let asked = &input.request.given_back;
+    let requested = &input.request.given_back;
     let sleeps = |number: Number| input.summary(number).is_asleep && input.wants.is_wanted(number);
     let fits = over.iter().all(|over| *over == Mebibytes::ZERO);
-    if asked.is_empty() && fits && !input.all().any(sleeps) {
+    if requested.is_empty() && fits && !input.all().any(sleeps) {
         return Vec::new();
     }
     let mut order: Vec<Number> = input.all().filter(|number| may_count_less(input, *number)).collect();
@@ -47,23 +47,24 @@ pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
     for number in order {
         for (gpu, counts) in seats.of(number).iter().copied() {
             let measured = measured_on(input.seen(number), input.gpu_id(gpu));
-            let is_given_away = asked.iter().any(|(name, id)| name == input.name(number) && id == input.gpu_id(gpu));
+            let is_given_away =
+                requested.iter().any(|(name, id)| name == input.name(number) && id == input.gpu_id(gpu));
             // A service that lcm put to sleep has to be woken, whether its memory is free or not.
-            let is_asked = is_given_away || sleeps(number);
-            if measured < counts && (is_asked || over[gpu] > Mebibytes::ZERO) {
+            let is_forced = is_given_away || sleeps(number);
+            if measured < counts && (is_forced || over[gpu] > Mebibytes::ZERO) {
                 let gained = counts - measured;
                 let is_taken = over[gpu] > Mebibytes::ZERO;
                 free[gpu] += gained - over[gpu];
                 over[gpu] = over[gpu] - gained;
-                lowered.push((Lowered { number, gpu, measured, is_taken }, counts, is_asked));
+                lowered.push((Lowered { number, gpu, measured, is_taken }, counts, is_forced));
             }
         }
     }
-    // A service lowered first may have its memory yet, where one that came later made more free than was missing.
+    // A service lowered first may count in full again, where a later one freed more than was missing.
     let mut left = Vec::new();
-    for (lowered, counts, is_asked) in lowered.into_iter().rev() {
+    for (lowered, counts, is_forced) in lowered.into_iter().rev() {
         let lacks = counts - lowered.measured;
-        let fits = !is_asked && over[lowered.gpu] == Mebibytes::ZERO && lacks <= free[lowered.gpu];
+        let fits = !is_forced && over[lowered.gpu] == Mebibytes::ZERO && lacks <= free[lowered.gpu];
         if fits {
             free[lowered.gpu] = free[lowered.gpu] - lacks;
         } else {
@@ -80,7 +81,7 @@ pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
     lowered
 }
 
-/// Sort key: services that are to be off first, then kept ones, then wanted ones.
+/// Sort key: unwanted services first, then kept ones, then wanted ones.
 fn rank(want: &Want) -> u8 {
     match want {
         Want::Off(_) => 0,
@@ -89,8 +90,8 @@ fn rank(want: &Want) -> u8 {
     }
 }
 
-/// Service answers, is ours, and is measured. One that loads holds little only for now, one under an operator's hold
-/// counts in full, and one that may be kept evicted counts as the manifest allows it.
+/// Returns true if the service answers, is managed by lcm, and is measured. A loading one holds little only for now,
+/// one under an operator's hold counts in full, and one that is kept evicted counts as the manifest allows.
 fn may_count_less(input: &PlanInput<'_>, number: Number) -> bool {
     let (summary, seen) = (input.summary(number), input.seen(number));
     summary.holds_capacity
@@ -106,14 +107,14 @@ fn measured_on(seen: &ObservedService, gpu: &GpuId) -> Mebibytes {
     seen.measured.as_ref().and_then(|measured| measured.get(gpu)).copied().unwrap_or_default()
 }
 
-/// Known GPUs of a service with the memory that it takes on each, in full.
+/// Known GPUs of a service with the full memory that it takes on each.
 pub(super) fn seat(input: &PlanInput<'_>, number: Number) -> SmallVec<[(GpuIndex, Mebibytes); 1]> {
     let gpus = input.seen(number).gpus.iter();
     gpus.filter_map(|id| Some((input.gpu(id)?, full_on(input, number, id)))).collect()
 }
 
-/// GPU memory that a service takes on `gpu` while it runs, with what it gave back; one that may go on running and is
-/// evicted takes no more than an eviction leaves it.
+/// GPU memory that a service takes on `gpu` while it runs, including memory that it gave back. A kept and evicted
+/// service takes no more than an eviction leaves it.
 pub(super) fn full_on(input: &PlanInput<'_>, number: Number, gpu: &GpuId) -> Mebibytes {
     let (service, seen) = (input.service(number), input.seen(number));
     match &service.evict {

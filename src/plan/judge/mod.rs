@@ -1,8 +1,9 @@
-//! Decisions for each service alone: what is wanted of it against what is observed. GPU memory, ports and the services
-//! that compete for them come later, in `place`.
+//! First decisions: one for each service alone, from its want and its observed state.
 //!
-//! `context` derives drift, counted memory and protection from the input, once; `service` decides about one service by
-//! these; `legal`, `dependents` and `holds` then go over the decisions of all.
+//! In: `PlanInput`; `context` derives drift, counted memory and protection from it, once.
+//! Out: `Decisions`: `service` decides about one service, then `legal`, `dependents` and `holds` adjust the decisions
+//! of all.
+//! Not here: GPU memory, ports and the services that compete for them, which `place` decides about.
 
 mod bring_up;
 pub(super) mod context;
@@ -22,7 +23,7 @@ mod service;
 use crate::plan::decision::Decisions;
 use crate::plan::judge::context::PlanContext;
 
-/// First decisions for all services; starts have no GPUs yet.
+/// Returns the first decisions for all services; starts have no GPUs yet.
 pub(super) fn judge(context: &PlanContext<'_>) -> Decisions {
     let input = &context.input;
     let decided = input.all().map(|number| holds::unless_unreadable(input, service::decide(context, number)));

@@ -1,4 +1,4 @@
-//! Orphans: which of them this run stops, and what keeps the others.
+//! Orphans: which of them this run stops, and the reasons that protect the others.
 
 use crate::model::desired::OrphanPolicy;
 use crate::model::holds::Hold;
@@ -7,24 +7,24 @@ use crate::model::observed::Orphan;
 use crate::model::plan::Purpose;
 use crate::plan::input::PlanInput;
 
-/// Orphan is stopped in this run.
+/// Returns true if this run stops the orphan.
 pub(crate) fn stops(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
     should_stop(input, orphan) && protection(input, orphan).is_none()
 }
 
-/// Orphan should be stopped, if the rules let it.
+/// Returns true if this run should stop the orphan, where the rules allow it.
 pub(crate) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
     let request = input.request;
-    let asked = match request.purpose {
+    let is_requested = match request.purpose {
         Purpose::Down => true,
         Purpose::Apply if request.keeps_running().is_some() => false,
         Purpose::Apply => request.prune || input.desired.orphans == OrphanPolicy::Stop,
         Purpose::Start | Purpose::Stop | Purpose::Restart => false,
     };
-    asked && !request.prevented.contains_key(&orphan.service) && may_stop(input, orphan)
+    is_requested && !request.prevented.contains_key(&orphan.service) && may_stop(input, orphan)
 }
 
-/// No hold keeps an orphan as it is.
+/// Returns true if no hold forbids stopping the orphan.
 pub(crate) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
     let is_kept = orphan.hold.as_ref().is_some_and(|hold| hold.kind != Hold::Terminate);
     !is_kept && input.holds_unknown().is_none()

@@ -1,4 +1,4 @@
-//! Services that a rule keeps from being stopped.
+//! Services that a rule protects from being stopped.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::model::plan::ReasonCode;
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 
-/// Running services that a rule keeps from being stopped.
+/// Running services that a rule protects from being stopped.
 #[derive(Debug, Default)]
 pub(crate) struct Protected {
     /// Protected by a rule about themselves.
     own: BTreeMap<Number, String>,
-    /// The same services, and all that they depend on: that can't be stopped under them.
+    /// The same services with their dependencies, which can't be stopped under them.
     all: BTreeMap<Number, String>,
 }
 
 impl Protected {
-    /// Finds the protected services among all that run.
+    /// Returns the protected ones among the running services.
     pub(crate) fn of(input: &PlanInput<'_>) -> Self {
         if let Some(why) = input.request.keeps_running() {
             let all: BTreeMap<Number, String> = input
@@ -30,7 +30,7 @@ impl Protected {
             return Self { own: all.clone(), all };
         }
         let removed = |number: &Number| input.seen(*number).is_removed_by_stop;
-        // Without a denial every route of the table is open.
+        // Without a deny rule every route of the table is open.
         if input.desired.rules.deny.is_empty() && !input.all().any(|number| removed(&number)) {
             return Self::default();
         }
@@ -49,7 +49,7 @@ impl Protected {
             for base in input.bases(number).iter().copied().filter(|base| !all.contains_key(base)).collect::<Vec<_>>() {
                 let name = input.name(number);
                 let why = format!("{name}, which depends on it, can't be stopped: {}", all[&number]);
-                // The reason names the service of the rule, and not every link between.
+                // The reason names the service of the rule, not every dependency between.
                 let why = if own.contains_key(&number) { why } else { all[&number].clone() };
                 all.insert(base, why);
                 open.push(base);

@@ -1,5 +1,5 @@
-//! Services that do not stay up: restored within their budgets, held when those are spent, and tried again later
-//! without making room. The arithmetic is the model's; here are the decisions.
+//! Services that do not stay up: restarted within their budgets, held when those are spent, and retried later without
+//! preempting others. `model::budget` has the arithmetic; here are the decisions.
 
 use jiff::Timestamp;
 
@@ -13,29 +13,30 @@ use crate::plan::judge::context::PlanContext;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 
-/// Decision for a service that its budget keeps from being brought up; `None` where it may be.
+/// Decision for a service whose budget forbids a start; `None` where it allows one.
 pub(super) fn held(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     let budget = input.budget(number);
     if !budget.holds() {
         return None;
     }
-    let why = why(input, number, budget, trouble(input, number))?;
-    // What is soon tried again may yet recover by itself, and its room would be taken in vain.
+    let why = why(input, number, budget, cause(input, number))?;
+    // A service whose next attempt is due soon may recover by itself; stopping it would free its memory in vain.
     let is_spent = matches!(budget, Budget::Spent { .. });
     Some(if is_spent && input.summary(number).holds_capacity { Decision::GiveUp(why) } else { Decision::Held(why) })
 }
 
-/// Decision for a changed service whose new revision does not come up: it runs on as it was.
+/// Decision for a changed service whose new revision fails to start: the previous revision keeps running.
 pub(super) fn runs_on(input: &PlanInput<'_>, number: Number, change: &Reason) -> Option<Decision> {
     let budget = Budget::of_start(input.service(number), input.seen(number), input.observed.observed_at);
     if !budget.holds() {
         return None;
     }
-    why(input, number, budget, &format!("it runs on as it was: {}", change.message)).map(Decision::Blocked)
+    why(input, number, budget, &format!("the previous revision keeps running: {}", change.message))
+        .map(Decision::Blocked)
 }
 
-/// Decision for a service that failed in this run and has spent its budget by that: it frees its memory in this very
-/// run. One that could not be stopped is not stopped again.
+/// Decision for a service that failed in this run and thereby spent its budget: it frees its memory in the same run. A
+/// service whose stop failed is not stopped again.
 pub(super) fn given_up(input: &PlanInput<'_>, number: Number, prevented: &Reason) -> Option<Decision> {
     let (budget, seen) = (input.budget(number), input.summary(number));
     let is_spent = matches!(budget, Budget::Spent { .. });
@@ -48,12 +49,12 @@ pub(super) fn given_up(input: &PlanInput<'_>, number: Number, prevented: &Reason
     goes.then(|| why(input, number, budget, &prevented.message).map(Decision::GiveUp))?
 }
 
-/// Decision for a service that finds no place. A retry takes only what all others leave: without that it stays held.
+/// Decision for a service that does not fit. A retry takes only what all others leave; without that it stays held.
 pub(crate) fn left_out(context: &PlanContext<'_>, number: Number, lack: Reason) -> Decision {
     let input = &context.input;
     let budget = input.budget(number);
     let Some(why) = Some(budget).filter(|_| input.is_retry(number)).and_then(|budget| {
-        let message = format!("{}; {}", trouble(input, number), lack.message);
+        let message = format!("{}; {}", cause(input, number), lack.message);
         why(input, number, budget, &message)
     }) else {
         return Decision::Blocked(lack);
@@ -66,34 +67,41 @@ pub(crate) fn left_out(context: &PlanContext<'_>, number: Number, lack: Reason) 
     }
 }
 
-/// No rule keeps it from being stopped, and nothing that an operator holds runs above it.
+/// Returns true if no rule protects the service from being stopped, and no held dependent runs.
 fn may_go(context: &PlanContext<'_>, number: Number) -> bool {
     let input = &context.input;
     let holds = |other: &Number| input.summary(*other).has_hold && input.summary(*other).holds_capacity;
     context.protected.any(number).is_none() && !input.dependents(number).iter().any(holds)
 }
 
-/// Obstacle that keeps a service from being up. For one that lcm itself has stopped, its end is no such obstacle.
-fn trouble<'a>(input: &PlanInput<'a>, number: Number) -> &'a str {
+/// Cause for which a service is not up. For one that lcm itself has stopped, that stop is not the cause.
+fn cause<'a>(input: &PlanInput<'a>, number: Number) -> &'a str {
     let seen = input.seen(number);
     let is_stopped = seen.state == State::Offline && !seen.ended_by_itself && seen.unknown.is_none();
-    if is_stopped { "its last start did not come to anything, and lcm has stopped it" } else { &seen.detail }
+    if is_stopped { "its last start failed, and lcm stopped it" } else { &seen.detail }
 }
 
-fn why(input: &PlanInput<'_>, number: Number, budget: Budget, trouble: &str) -> Option<Reason> {
+fn why(input: &PlanInput<'_>, number: Number, budget: Budget, cause: &str) -> Option<Reason> {
     let sentence = budget.sentence(input.service(number), input.observed.observed_at)?;
-    Some(reason(ReasonCode::BudgetSpent, format!("{trouble}; {sentence}"), None))
+    Some(reason(code(budget), format!("{cause}; {sentence}"), None))
 }
 
-/// Time from which the budget of a service holds it.
+fn code(budget: Budget) -> ReasonCode {
+    match budget {
+        Budget::Waits { .. } | Budget::Spent { due: Some(_), .. } => ReasonCode::Backoff,
+        Budget::Open | Budget::Spent { due: None, .. } | Budget::Retry { .. } => ReasonCode::BudgetSpent,
+    }
+}
+
+/// Time since which the budget of a service holds it.
 pub(crate) fn since(input: &PlanInput<'_>, number: Number, held: &Reason) -> Option<Timestamp> {
     let seen = input.seen(number);
     let ended = || seen.exit.as_ref().and_then(|exit| exit.at);
     let tried = seen.attempts.as_ref().filter(|attempts| attempts.count > 0).map(|attempts| attempts.last_at);
-    if held.code == ReasonCode::BudgetSpent { tried.or_else(ended) } else { None }
+    if held.code.is_of_budget() { tried.or_else(ended) } else { None }
 }
 
-/// Services whose earlier attempts do not count any more.
+/// Services whose earlier attempts no longer count.
 pub(crate) fn recovered(input: &PlanInput<'_>) -> Vec<ServiceName> {
     let is_void = |number: &Number| {
         let (service, seen) = (input.service(*number), input.seen(*number));

@@ -1,4 +1,4 @@
-//! Decision for each service alone, from what is wanted of it and what is observed.
+//! Decision for each service alone, from its want and its observed state.
 
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
@@ -14,7 +14,7 @@ use crate::plan::reason::reason;
 use crate::plan::summary::OwnerKind;
 use crate::plan::want::Want;
 
-/// Decision for one service, without its neighbours.
+/// Returns the decision for one service, without regard to others.
 pub(super) fn decide(context: &PlanContext<'_>, number: Number) -> Decision {
     let input = &context.input;
     if !input.is_in_scope(number) {
@@ -30,24 +30,24 @@ pub(super) fn decide(context: &PlanContext<'_>, number: Number) -> Decision {
         ),
         (Want::Kept, Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
         (Want::Off(off), Some(why)) => {
-            let message = format!("{}, and whether it runs can't be told: {why}", off.message);
+            let message = format!("{}, but its state is unknown: {why}", off.message);
             let code = barred(input, number).map_or(ReasonCode::Unknown, |barred| barred.code);
             Decision::Blocked(reason(code, message, None))
         }
         (Want::Wanted(why), None) => wanted(context, number, why),
         (Want::Kept, None) if summary.holds_capacity => Decision::Leave(kept(context, number)),
-        (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),
+        (Want::Kept, None) => Decision::Leave("it is off, and not wanted".to_owned()),
         (Want::Off(why), None) => off(input, number, why),
     }
 }
 
-/// Sentence for a service that is neither wanted nor to be off; drift is reported, and not acted on.
+/// Sentence for a kept service; drift is reported, but not acted on.
 fn kept(context: &PlanContext<'_>, number: Number) -> String {
     match context.drift(number) {
         Some(Reason { message, .. }) => {
-            format!("it may go on running, though it is not what the manifest describes: {message}")
+            format!("it may keep running, though it differs from the manifest: {message}")
         }
-        None => "it may go on running".to_owned(),
+        None => "it may keep running".to_owned(),
     }
 }
 
@@ -80,19 +80,19 @@ fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
     if let Some(none) = copies::none_wanted(input, number) {
         return none;
     }
-    let again = is_to_restart(input, number);
+    let restarts = restart_is_due(input, number);
     let state = input.summary(number).state;
     match state {
-        State::Online | State::Busy | State::Idle | State::Starting if again => {
+        State::Online | State::Busy | State::Idle | State::Starting if restarts => {
             let spent = input.budget(number).holds().then(|| recover::runs_on(input, number, why)).flatten();
             spent.unwrap_or_else(|| bring_up(input, number, why.clone(), true))
         }
-        State::Busy if is_mendable(context, number) => {
+        State::Busy if can_change_in_place(context, number) => {
             let change = context.drift(number).map_or("", |change| change.message.as_str());
             Decision::Leave(format!("{state}, and updated once it is idle: {change}"))
         }
         State::Online | State::Busy | State::Idle => match context.drift(number) {
-            Some(change) if is_mendable(context, number) => Decision::Update(change.clone()),
+            Some(change) if can_change_in_place(context, number) => Decision::Update(change.clone()),
             Some(change) => recover::runs_on(input, number, change)
                 .or_else(|| copies::roll(input, number, change))
                 .unwrap_or_else(|| bring_up(input, number, change.clone(), true)),
@@ -102,7 +102,7 @@ fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
                 .unwrap_or_else(|| Decision::Leave(format!("{state}, as it should be: {}", why.message))),
         },
         State::Starting => match context.drift(number) {
-            Some(change) if !is_mendable(context, number) || is_about_networks(input, number) => {
+            Some(change) if !can_change_in_place(context, number) || has_network_drift(input, number) => {
                 recover::runs_on(input, number, change).unwrap_or_else(|| bring_up(input, number, change.clone(), true))
             }
             Some(_) | None => Decision::Await(Reason {
@@ -121,11 +121,11 @@ fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
         }
         State::Suspended => paused(context, number, why),
         State::Maintenance => {
-            let message = format!("{}; lcm leaves it so until it is resumed", input.seen(number).detail);
+            let message = format!("{}; it is left as it is until it is resumed", input.seen(number).detail);
             Decision::Held(reason(ReasonCode::Suspended, message, None))
         }
         State::Stopping | State::Deploying | State::Updating | State::Scaling => {
-            let message = format!("{}; plan again when that is over", input.seen(number).detail);
+            let message = format!("{}; plan again after that", input.seen(number).detail);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
     }
@@ -139,34 +139,34 @@ fn failing(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision 
     }
     let seen = input.seen(number);
     let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
-    // What was changed about it may be why it fails.
+    // A changed setting may be the cause of the failure.
     let settings = context.drift(number).filter(|change| change.code == ReasonCode::SettingsChanged);
     let change = gpu_lost(input, number).or_else(|| settings.cloned());
     let change = change.unwrap_or_else(|| because(code, seen, why));
     bring_up(input, number, change, true)
 }
 
-/// Drift can be mended while the service runs, and that was not tried in vain.
-fn is_mendable(context: &PlanContext<'_>, number: Number) -> bool {
+/// Returns true if drift can be corrected while the service runs, and no attempt at that has failed.
+fn can_change_in_place(context: &PlanContext<'_>, number: Number) -> bool {
     let input = &context.input;
     let is_settings = |change: &Reason| change.code == ReasonCode::SettingsChanged;
     context.drift(number).is_some_and(is_settings)
-        && input.seen(number).changed.as_ref().is_some_and(|changed| changed.is_mendable)
-        && !input.request.unmended.contains(input.name(number))
+        && input.seen(number).changed.as_ref().is_some_and(|changed| changed.can_update_in_place)
+        && !input.request.not_updated.contains(input.name(number))
 }
 
-/// It can't answer on a network that it is not in: waiting for it would be in vain.
-fn is_about_networks(input: &PlanInput<'_>, number: Number) -> bool {
+/// Returns true if a network is part of the drift: the service can't answer on it, so waiting is futile.
+fn has_network_drift(input: &PlanInput<'_>, number: Number) -> bool {
     let changed = input.seen(number).changed.as_ref();
     changed.is_some_and(|changed| {
         changed.diff.lines().any(|line| line.get(1..).is_some_and(|line| line.starts_with("network ")))
     })
 }
 
-/// Decision for a service that is paused without an operator's hold: it goes on, or is recreated where it has drifted.
+/// Decision for a service that is paused without an operator's hold: resumed, or recreated where it has drifted.
 fn paused(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
     match context.drift(number) {
-        Some(change) if !is_mendable(context, number) && !is_about_gpus(change) => {
+        Some(change) if !can_change_in_place(context, number) && !is_gpu_drift(change) => {
             bring_up(&context.input, number, change.clone(), true)
         }
         Some(_) | None => {
@@ -176,12 +176,12 @@ fn paused(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
     }
 }
 
-/// Where it runs is judged once it goes on: that may take others' places.
-fn is_about_gpus(change: &Reason) -> bool {
+/// Returns true for drift in GPUs, which is corrected after the resume, since a move may preempt others.
+fn is_gpu_drift(change: &Reason) -> bool {
     matches!(change.code, ReasonCode::GpuLost | ReasonCode::WrongGpu)
 }
 
-/// Decision for a service that runs from another checkout: it goes on, however this manifest differs.
+/// Decision for a service that runs from another checkout: it keeps running, however this manifest differs.
 fn kept_as_it_is(context: &PlanContext<'_>, number: Number, why: &Reason) -> Option<Decision> {
     let input = &context.input;
     let (kept, seen) = (input.request.keeps_running()?, input.seen(number));
@@ -222,7 +222,7 @@ fn not_ours(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     match &input.seen(number).ownership {
         Ownership::Missing { container } => {
             let message =
-                format!("container {container} is not there; lcm starts it, but somebody else has to create it");
+                format!("container {container} does not exist; create it first: lcm only starts and stops it");
             Some(Decision::Blocked(reason(ReasonCode::ContainerMissing, message, None)))
         }
         Ownership::Foreign { holder } => {
@@ -234,20 +234,20 @@ fn not_ours(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     }
 }
 
-/// Reason for which a service is left alone, where its container was renamed by hand.
+/// Reason for which a service is left alone because its container was renamed by hand.
 fn renamed(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
     let Ownership::Renamed { container, id, to } = &input.seen(number).ownership else { return None };
     let message = format!(
         "{container} ({}) carries the marks of its container {to}, which was renamed or copied: if it was renamed, \
-         `docker rename {container} {to}` brings it back; if it is not needed, `docker rm --force {container}` removes \
-         it; until then lcm neither touches it nor makes a second one",
+         `docker rename {container} {to}` restores it; if it is not needed, `docker rm --force {container}` removes \
+         it; until then lcm neither touches it nor creates a second one",
         id.get(..12).unwrap_or(id)
     );
     Some(reason(ReasonCode::Renamed, message, None))
 }
 
-/// `lcm restart` names it, and this run has not brought it up again yet.
-fn is_to_restart(input: &PlanInput<'_>, number: Number) -> bool {
+/// Returns true if `lcm restart` names the service, and this run has not restarted it yet.
+fn restart_is_due(input: &PlanInput<'_>, number: Number) -> bool {
     let (request, name) = (input.request, input.name(number));
     request.purpose == Purpose::Restart && request.targets.contains(name) && !request.restarted.contains(name)
 }

@@ -1,5 +1,5 @@
-//! Fates of items back to decisions, each with its reason: the service that another one gives way to, or the memory
-//! or port that is missing.
+//! Translation of the solution back to decisions, each with its reason: the service that preempts another one, or the
+//! missing memory or port.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ use crate::plan::numbers::Number;
 use crate::plan::places::Places;
 use crate::plan::reason::reason;
 
-/// Decisions as the answer has them.
+/// Returns the decisions of a solution.
 pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates: &[Fate]) -> Decisions {
     let Translated { problem, mut decisions, numbers, gpus, ports } = translated;
     let Some(end) = EndState::of(&problem, fates) else { return decisions };
     let going = decisions.0.iter().map(Decision::stops).collect();
     let (users, headroom) = (OnceCell::new(), OnceCell::new());
-    let telling = Explainer {
+    let explainer = Explainer {
         context,
         input: &context.input,
         numbers: &numbers,
@@ -40,9 +40,9 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
         users,
         headroom,
     };
-    // What a service depends on comes before it.
+    // Dependencies come before their dependents.
     for (id, number) in numbers.iter().enumerate() {
-        if let Some(decision) = telling.changed(id, &decisions) {
+        if let Some(decision) = explainer.changed(id, &decisions) {
             decisions.0[*number] = decision;
         }
     }
@@ -56,22 +56,22 @@ struct Explainer<'a> {
     gpus: &'a [GpuId],
     ports: &'a [Endpoint],
     end: &'a EndState<'a>,
-    /// Stopped, or stopped and started again, for another reason than the placing; by number.
+    /// True for services that are stopped or restarted for another reason than the placement; by number.
     going: Vec<bool>,
-    /// Users of each port at the plan's end; made when the first refusal needs it, as the rest.
+    /// Users of each port at the plan's end; computed when the first refusal needs them.
     users: OnceCell<Vec<Vec<ItemId>>>,
-    /// Each GPU at the plan's end.
+    /// Memory of each GPU at the plan's end; computed when the first refusal needs it.
     headroom: OnceCell<Sums>,
 }
 
 impl Explainer<'_> {
-    /// Decision of an item, where the answer changes it.
+    /// Decision of an item, where the solution changes it.
     fn changed(&self, id: ItemId, decided: &Decisions) -> Option<Decision> {
         let (item, before) = (&self.end.problem().items[id], &decided.0[self.numbers[id]]);
         let gpus = |set: usize| item.sets.sets[set].iter().map(|gpu| self.gpus[*gpu].clone()).collect();
         let decision = match (item.kind, self.end.fates()[id]) {
             (ItemKind::Settled | ItemKind::Stuck | ItemKind::Kept, Fate::Stay) => return None,
-            // Its room is kept for it, or there is none.
+            // Its memory stays reserved for it, or there is none.
             (ItemKind::Fresh, _) if before.held().is_some() => return None,
             (ItemKind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => {
                 recover::left_out(self.context, self.numbers[id], self.lack(id, decided))
@@ -103,7 +103,7 @@ impl Explainer<'_> {
         Some(decision)
     }
 
-    /// A changed service that can't be started anew runs on as it was.
+    /// Decision for a changed service that can't be restarted: it keeps running unchanged.
     fn left_as_it_is(&self, id: ItemId, before: &Decision, decided: &Decisions) -> Decision {
         let state = self.input.summary(self.numbers[id]).state;
         let follows = self.end.problem().items[id].follows;
@@ -112,7 +112,7 @@ impl Explainer<'_> {
                 return Decision::Blocked(self.lack_of_memory(id, before));
             }
             let base = self.input.name(self.numbers[base]);
-            return before.runs_on(state, &format!("{base}, which it would be recreated with, stays as it is"));
+            return before.runs_on(state, &format!("{base}, which it would be recreated with, is not recreated"));
         }
         let blocked = self.lack(id, decided);
         let waits = before.along().is_some() && state == State::Starting;
@@ -125,18 +125,18 @@ impl Explainer<'_> {
 
     fn preempted(&self, id: ItemId) -> Reason {
         let Some(winner) = self.end.winner(id).map(|winner| self.numbers[winner]) else {
-            return reason(ReasonCode::Preempted, "it gives way".to_owned(), None);
+            return reason(ReasonCode::Preempted, "preempted".to_owned(), None);
         };
         if let Some(off) = self.input.wants.left.get(&self.numbers[id]) {
             let winner = self.input.name(winner);
-            return left::stopped(off, &format!("{winner} needs its room"), winner.to_string());
+            return left::stopped(off, &format!("preempted by {winner}"), winner.to_string());
         }
         let (higher, lower) = (self.input.priority(winner), self.input.priority(self.numbers[id]));
-        let (winner, name) = (self.input.name(winner), self.input.name(self.numbers[id]));
+        let winner = self.input.name(winner);
         let message = if higher > lower {
-            format!("{winner} (priority {higher}) needs its room, and matters more than {name} (priority {lower})")
+            format!("preempted by {winner} (priority {higher} > {lower})")
         } else {
-            format!("{winner} (priority {higher}) needs its room")
+            format!("preempted by {winner} (priority {higher})")
         };
         reason(ReasonCode::Preempted, message, Some(winner.to_string()))
     }
@@ -146,9 +146,9 @@ impl Explainer<'_> {
         let item = &self.end.problem().items[id];
         let message = match item.home.map(Fate::On) {
             Some(home) if home == self.end.fates()[id] => {
-                format!("{}; what it depends on is moved, and it is started again after that", preempted.message)
+                format!("{}; restarted after the move of a dependency", preempted.message)
             }
-            Some(_) | None => format!("{}; there is room for it elsewhere", preempted.message),
+            Some(_) | None => format!("{}; it fits on other GPUs", preempted.message),
         };
         reason(ReasonCode::Moved, message, preempted.by)
     }
@@ -175,8 +175,8 @@ impl Explainer<'_> {
         reason(ReasonCode::NoCapacity, message + &self.protected_on(number, gpus), None)
     }
 
-    /// Reason for which a running service can't have again what it gave back, or have more copies: the arithmetic of its
-    /// own GPUs.
+    /// Reason for which a running service can't get back its memory, or have more copies: the arithmetic of its own
+    /// GPUs.
     fn lack_of_memory(&self, id: ItemId, before: &Decision) -> Reason {
         let (input, number) = (self.input, self.numbers[id]);
         let home: Vec<GpuId> = self.context.seat(number).iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect();
@@ -194,18 +194,18 @@ impl Explainer<'_> {
         reason(ReasonCode::NoCapacity, message + &self.protected_on(number, &places.all), None)
     }
 
-    /// Services that would have given way on some of these GPUs, if no rule kept them from being stopped.
+    /// Clauses about services that could be preempted on some of these GPUs, if no rule protected them.
     fn protected_on(&self, number: Number, gpus: &[GpuId]) -> String {
         let input = self.input;
         let lower = input.all().filter(|other| input.priority(*other) < input.priority(number));
         let holds = |other: &Number| gpus.iter().any(|gpu| self.context.held_on(*other, gpu) > Mebibytes::ZERO);
-        let told = lower.filter(holds).filter_map(|other| {
+        let clauses = lower.filter(holds).filter_map(|other| {
             Some(format!("; {} can't be stopped: {}", input.name(other), self.context.protected.any(other)?))
         });
-        told.collect()
+        clauses.collect()
     }
 
-    /// Priorities of all placed services. A service that is merely left running yields to all of them.
+    /// Priorities of all placed services. Every one of them preempts a service that is merely left running.
     fn priorities(&self) -> BTreeMap<ServiceName, i64> {
         let (input, placed) = (self.input, self.numbers.iter());
         let height = |number: Number| {
@@ -214,7 +214,7 @@ impl Explainer<'_> {
         placed.map(|number| (input.service(*number).name.clone(), height(*number))).collect()
     }
 
-    /// Every GPU as the plan leaves it.
+    /// Returns every GPU as the plan leaves it.
     fn at_the_end(&self) -> BTreeMap<GpuId, GpuCapacity> {
         let mut stays: Vec<bool> = self.going.iter().map(|goes| !goes).collect();
         self.numbers.iter().for_each(|placed| stays[*placed] = false);

@@ -1,7 +1,9 @@
-//! Placing of everything that is to start, at the least cost: GPUs of each service, victims, and services left out.
+//! Placement of all services that start, at the least cost: their GPUs, preemption victims, and services left out.
 //!
-//! `translate` turns input and first decisions into numbers, `search` finds the best answer to them, `explain` turns it
-//! into decisions and sentences again. GPU memory and ports count; names never clash, the loader sees to that.
+//! In: `PlanContext` and the first decisions; `translate` turns them into a problem in numbers.
+//! Out: the decisions with GPUs, victims and refusals: `search` finds the best solution, `explain` translates it back
+//! into decisions with reasons.
+//! Not here: the steps and their order (`order`), and conflicts of names, which the loader rules out.
 
 mod explain;
 mod ports;
@@ -19,7 +21,7 @@ use crate::model::plan::Placement;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::judge::context::PlanContext;
 
-/// Returns the decisions with GPUs, victims and refusals, and whether a better placing may exist.
+/// Returns the decisions with GPUs, victims and refusals; `Placement::Bounded` if a better placement may exist.
 pub(super) fn place(context: &PlanContext<'_>, judged: Decisions) -> (Decisions, Placement) {
     let begins = |decision: &Decision| {
         decision.adds_copies()

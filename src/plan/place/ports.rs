@@ -1,12 +1,12 @@
-//! Ports as places in one list: two services clash where they share a place.
+//! Ports as positions in one list: two services conflict where they share a position.
 
 use super::problem::Few;
 use crate::model::endpoint::Endpoint;
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 
-/// Where a service's ports stand in the list of all, which is sorted. One on every address takes the places of all of
-/// its number; so two clash where they share a place.
+/// Positions of a service's ports in the sorted list of all ports. A port on every address takes the positions of all
+/// endpoints with its number, so that two services conflict exactly where they share a position.
 pub(super) fn places_of(own: &[Endpoint], all: &[Endpoint]) -> Few<usize> {
     let mut places: Few<usize> = Few::new();
     for port in own {
@@ -23,7 +23,7 @@ pub(super) fn places_of(own: &[Endpoint], all: &[Endpoint]) -> Few<usize> {
     places
 }
 
-/// `port 8188 is comfyui's (priority 100)`.
+/// Clause such as `port 8188 belongs to comfyui (priority 100)`.
 pub(super) fn port_of(input: &PlanInput<'_>, port: &Endpoint, claimant: Number) -> String {
-    format!("port {port} is {}'s (priority {})", input.name(claimant), input.priority(claimant))
+    format!("port {port} belongs to {} (priority {})", input.name(claimant), input.priority(claimant))
 }

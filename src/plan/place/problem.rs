@@ -1,6 +1,6 @@
-//! Placing problem in numbers: services as items with seats and sets of GPUs, and the cost of an answer. Knows no names.
+//! Placement problem in numbers: services as items with seats and sets of GPUs, and the cost of a solution. No names.
 //!
-//! [`cost`] is the one judge of an answer: it knows all rules, and the search only ever proposes.
+//! [`cost`] alone decides whether a solution is valid and how good: it has all rules, and the search only proposes.
 
 use std::cmp::Reverse;
 use std::rc::Rc;
@@ -13,26 +13,26 @@ pub(super) type GpuSlot = usize;
 /// Position of an item in [`PlacementProblem::items`].
 pub(super) type ItemId = usize;
 
-/// Most have one of a kind: kept in place, so that thousands of items are one piece of memory and not many.
+/// Short list, mostly of one element, stored inline: thousands of items need one allocation, not many.
 pub(super) type Few<T> = SmallVec<[T; 1]>;
 
-/// Sets of GPUs that would do, the first choice first.
+/// Sets of GPUs that satisfy a request, in order of preference.
 #[derive(Debug)]
 pub(super) struct Sets {
     pub(super) sets: Vec<Vec<GpuSlot>>,
-    /// The manifest names these very GPUs; else any GPU is as good as any other of the list.
+    /// True if the manifest names these GPUs; else all GPUs of the list are equivalent.
     pub(super) named: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct PlacementProblem {
-    /// MiB on each GPU, less all that no placing changes; negative where that is too much already.
+    /// MiB on each GPU without all memory that no placement changes; negative on an overcommitted GPU.
     pub(super) usable: Vec<i64>,
-    /// By level; of one level, what others depend on first.
+    /// Sorted by level; within a level, dependencies first.
     pub(super) items: Vec<Item>,
-    /// How many distinct priorities there are; level 0 matters most.
+    /// Number of distinct priorities; level 0 is the highest.
     pub(super) levels: usize,
-    /// How many distinct ports there are.
+    /// Number of distinct ports.
     pub(super) ports: usize,
     pub(super) repack: bool,
 }
@@ -42,25 +42,25 @@ pub(super) struct PlacementProblem {
 pub(super) struct Item {
     pub(super) level: usize,
     pub(super) kind: ItemKind,
-    /// MiB that it holds on each GPU; empty where it does not run.
+    /// MiB that the item holds on each GPU; empty where it does not run.
     pub(super) seat: Few<(GpuSlot, i64)>,
-    /// Kept ones that can be evicted: what they hold on each GPU after that.
+    /// MiB on each GPU after an eviction, for a kept item that can be evicted.
     pub(super) resident: Option<i64>,
-    /// MiB that it takes on each GPU once it is started anew.
+    /// MiB that the item takes on each GPU once it is started.
     pub(super) need: i64,
     pub(super) sets: Rc<Sets>,
-    /// Which of `sets` is its seat.
+    /// Position in `sets` of the GPUs that the item runs on.
     pub(super) home: Option<usize>,
-    /// Items that it depends on.
+    /// Items that the item depends on.
     pub(super) bases: Few<ItemId>,
     pub(super) ports: Few<usize>,
-    /// While it runs on as it is, others may depend on it.
+    /// True if dependents may count on the item while it keeps running.
     pub(super) stands: bool,
-    /// Something that can't be stopped depends on it.
+    /// True if a dependent can't be stopped.
     pub(super) pinned: bool,
-    /// It is started again only if this one is.
+    /// Dependency without whose restart the item is not restarted either.
     pub(super) follows: Option<ItemId>,
-    /// No other item gives way to it.
+    /// True if the item preempts no other.
     pub(super) never_preempts: bool,
 }
 
@@ -68,20 +68,20 @@ pub(super) struct Item {
 pub(super) enum ItemKind {
     /// Wanted, and does not run.
     Fresh,
-    /// Wanted, and runs as it should.
+    /// Wanted, and runs as the manifest describes it.
     Settled,
-    /// Wanted, runs, and is to be started again.
+    /// Wanted, runs, and needs a restart.
     Drifted,
-    /// Wanted and runs, but has to take memory again where it sits: on its seat it is woken, and not started.
+    /// Wanted and runs, but has to take memory again: on its own GPUs it is woken, not restarted.
     Waking,
-    /// Wanted and runs, but can't be started again: it stays as it is, or goes.
+    /// Wanted and runs, but can't be restarted: it stays as it is, or is stopped.
     Stuck,
-    /// May go on running, and is never started.
+    /// May keep running, but is never started.
     Kept,
 }
 
 impl ItemKind {
-    /// Staying as it is does not satisfy what is wanted of it.
+    /// Returns true if an item that stays as it is counts as left out.
     pub(super) fn is_left_out_as_it_is(self) -> bool {
         matches!(self, Self::Drifted | Self::Waking)
     }
@@ -92,12 +92,12 @@ impl Item {
         self.kind != ItemKind::Fresh
     }
 
-    /// Its memory counts against others once it is started: it runs already, or others may have to give way to it.
+    /// Returns true if the memory of its start counts against others: it runs already, or may preempt others.
     pub(super) fn draws(&self) -> bool {
         self.runs() || !self.never_preempts
     }
 
-    /// Others may have to give way to it for memory.
+    /// Returns true if the item may preempt others for memory.
     pub(super) fn claims_memory(&self) -> bool {
         self.need > 0 && !self.never_preempts
     }
@@ -106,26 +106,26 @@ impl Item {
 /// Fate of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It runs on as it is; a drifted or waking one is left out by that.
+    /// Keeps running as it is, by which a drifted or waking item is left out.
     Stay,
     Evicted,
-    /// It does not run at the end.
+    /// Does not run at the end.
     Out,
-    /// It is started on this one of its sets; a waking one is woken on its seat.
+    /// Started on the set of this position; a waking item is woken on its own GPUs.
     On(usize),
 }
 
-/// Cost of an answer; its parts are minimised in this order.
+/// Cost of a solution; its parts are minimised in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cost {
-    /// Wanted ones that are not as they should be, by level.
+    /// Wanted items that are left out, by level.
     pub(super) left_out: Vec<u32>,
-    /// Kept ones that are stopped, by level.
+    /// Kept items that are stopped, by level.
     pub(super) kept_stopped: Vec<u32>,
     pub(super) stopped: u32,
-    /// Started elsewhere, started again for another's sake, or evicted.
+    /// Items started elsewhere, restarted for another item, or evicted.
     pub(super) moved: u32,
-    /// Freed and not taken again, in MiB.
+    /// Memory freed and not taken again, in MiB.
     pub(super) waste: i64,
 }
 
@@ -135,32 +135,32 @@ impl Cost {
     }
 }
 
-/// The end that an answer leads to.
+/// Final state of a solution.
 pub(super) struct EndState<'p> {
     problem: &'p PlacementProblem,
     fates: &'p [Fate],
-    /// Memory of what runs on as it is.
+    /// Memory of items that keep running, by GPU.
     staying: Vec<i64>,
-    /// Started ones, by GPU.
+    /// Started items, by GPU.
     newcomers: Vec<Vec<Newcomer>>,
-    /// An item is started here, with memory or without.
+    /// True for GPUs on which an item is started, with memory or without.
     is_joined: Vec<bool>,
-    /// Item that is started with each port.
+    /// Item that is started with each port, by port.
     port_takers: Vec<Option<ItemId>>,
-    /// Made to give way, so that what depends on it can't go on.
+    /// True for items that are stopped for others, so that their dependents can't keep running.
     going: Vec<bool>,
 }
 
-/// An item that is started on a GPU. There may be thousands, and each that gives way asks after all of them that matter
-/// more: they stand by level, and each knows what it comes to with those before it.
+/// Item that is started on a GPU. There may be thousands, and each preempted item is compared with all of higher
+/// priority: so they are sorted by level, and each has the running sums up to itself.
 #[derive(Clone, Copy, Debug)]
 struct Newcomer {
     id: ItemId,
     level: usize,
     need: i64,
-    /// MiB of those that draw, up to this one.
+    /// MiB of all that draw, up to this one.
     drawn: i64,
-    /// Neediest item up to this one, of those that others may have to give way to.
+    /// Largest item up to this one that may preempt others.
     neediest: Option<(i64, Reverse<ItemId>)>,
 }
 
@@ -178,17 +178,17 @@ impl Newcomer {
     }
 }
 
-/// Cost of an answer; `None` where it breaks a rule.
+/// Cost of a solution; `None` where the solution breaks a rule.
 pub(super) fn cost(problem: &PlacementProblem, fates: &[Fate]) -> Option<Cost> {
     let end = EndState::of(problem, fates)?;
     let ids = 0..problem.items.len();
-    let lawful =
+    let is_valid =
         end.fits() && ids.clone().all(|id| end.stands_on_its_bases(id)) && ids.clone().all(|id| end.is_just(id));
-    lawful.then(|| end.cost())
+    is_valid.then(|| end.cost())
 }
 
 impl<'p> EndState<'p> {
-    /// `None` where two would share a port.
+    /// Returns the final state; `None` where two items would share a port.
     pub(super) fn of(problem: &'p PlacementProblem, fates: &'p [Fate]) -> Option<Self> {
         let gpus = problem.usable.len();
         let mut end = Self {
@@ -200,7 +200,7 @@ impl<'p> EndState<'p> {
             port_takers: vec![None; problem.ports],
             going: Vec::with_capacity(problem.items.len()),
         };
-        // What an item depends on comes before it.
+        // Dependencies come before their dependents.
         for (id, fate) in fates.iter().enumerate() {
             let goes = end.gives_way(id) && *fate != Fate::Evicted;
             end.going.push(goes);
@@ -243,7 +243,7 @@ impl<'p> EndState<'p> {
         self.fates
     }
 
-    /// MiB that an item has on each GPU at the end.
+    /// MiB of an item on each GPU at the end.
     pub(super) fn takes(&self, id: ItemId) -> Vec<(GpuSlot, i64)> {
         let item = &self.problem.items[id];
         match self.fates[id] {
@@ -271,12 +271,12 @@ impl<'p> EndState<'p> {
         self.staying[gpu] + started
     }
 
-    /// No item is started where its memory does not fit.
+    /// Returns true if no item is started where its memory does not fit.
     fn fits(&self) -> bool {
         (0..self.problem.usable.len()).all(|gpu| !self.is_joined[gpu] || self.on(gpu) <= self.problem.usable[gpu])
     }
 
-    /// On each GPU that has too much by what is started there: the least important one of that.
+    /// Lowest item that is started on each GPU that the solution overcommits.
     pub(super) fn excess(&self) -> Vec<ItemId> {
         let full = (0..self.problem.usable.len()).filter(|gpu| self.on(*gpu) > self.problem.usable[*gpu]);
         let mut ids: Vec<ItemId> =
@@ -286,14 +286,14 @@ impl<'p> EndState<'p> {
         ids
     }
 
-    /// It runs on, and takes memory again.
+    /// Returns true if the item keeps running, and takes memory again.
     pub(super) fn is_woken(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         let on_its_seat = item.kind == ItemKind::Waking && item.home.map(Fate::On) == Some(self.fates[id]);
         on_its_seat && item.bases.iter().all(|base| !self.goes(*base))
     }
 
-    /// It is made to give way: stopped, evicted, or started again though it is as it should be.
+    /// Returns true if the item is preempted: stopped, evicted, or restarted without a need of its own.
     pub(super) fn gives_way(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         match (item.kind, self.fates[id]) {
@@ -303,7 +303,7 @@ impl<'p> EndState<'p> {
         }
     }
 
-    /// It is gone for a while or for good, so that what depends on it can't go on.
+    /// Returns true if the item is stopped, perhaps only for a restart, so that its dependents can't keep running.
     fn goes(&self, id: ItemId) -> bool {
         self.going.get(id).copied().unwrap_or_default()
     }
@@ -329,7 +329,7 @@ impl<'p> EndState<'p> {
         }
     }
 
-    /// An item that gives way does so for one that matters more, and that needs that very memory or port.
+    /// Returns true unless the item is preempted without a winner, or although it is pinned.
     pub(super) fn is_just(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         if !self.gives_way(id) {
@@ -338,14 +338,14 @@ impl<'p> EndState<'p> {
         !item.pinned && self.winner(id).is_some()
     }
 
-    /// Item that this one gives way to: one that matters more, or where it is only moved to repack, as much.
+    /// Item that preempts this one: of higher priority, or of equal priority where this one is only moved to repack.
     pub(super) fn winner(&self, id: ItemId) -> Option<ItemId> {
         let level = self.problem.items[id].level;
         let among_equals = self.problem.repack && matches!(self.fates[id], Fate::On(_));
         self.winner_above(id, if among_equals { level + 1 } else { level })
     }
 
-    /// First item of the levels below `level` that needs its memory or port, or that of a dependency of it.
+    /// First item with a level less than `level` that needs its port or memory, or those of a dependency of it.
     fn winner_above(&self, id: ItemId, level: usize) -> Option<ItemId> {
         let item = &self.problem.items[id];
         let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
@@ -358,7 +358,7 @@ impl<'p> EndState<'p> {
             let mut contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
             contested.find_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount))
         };
-        // Dependencies make no circle.
+        // Terminates: dependencies have no cycle.
         let along = || {
             let mut going = item.bases.iter().filter(|base| self.goes(**base));
             going.find_map(|base| self.winner_above(*base, level))
@@ -366,19 +366,20 @@ impl<'p> EndState<'p> {
         by_port().or_else(by_capacity).or_else(along)
     }
 
-    /// Neediest item above it on a GPU, where those that matter more and those that stay leave no place for it.
+    /// Largest item of higher priority on a GPU, where that priority and the staying items leave no memory for this
+    /// one.
     fn winner_on(&self, id: ItemId, level: usize, gpu: GpuSlot, amount: i64) -> Option<ItemId> {
         let above = &self.newcomers[gpu][..self.newcomers[gpu].partition_point(|other| other.level < level)];
         let Newcomer { mut drawn, mut neediest, .. } = *above.last()?;
         let item = &self.problem.items[id];
         if item.level < level && above.iter().any(|other| other.id == id) {
-            // It is moved, and gives way for no need of its own.
+            // A moved item is not preempted by its own need.
             drawn -= if item.draws() { item.need } else { 0 };
             let others =
                 above.iter().filter(|other| other.id != id).map(|other| (other.id, &self.problem.items[other.id]));
             neediest = others.filter(|(_, item)| item.claims_memory()).map(|(id, item)| (item.need, Reverse(id))).max();
         }
-        // What stays of an evicted one is counted among those that stay already.
+        // The resident memory of an evicted item is part of `staying` already.
         let rest = if self.fates[id] == Fate::Evicted { self.problem.items[id].resident.unwrap_or(0) } else { 0 };
         if self.staying[gpu] - rest + drawn + amount <= self.problem.usable[gpu] {
             return None;
@@ -418,7 +419,7 @@ impl<'p> EndState<'p> {
         cost
     }
 
-    /// Nothing is to be started again after all, since what it follows is not.
+    /// Returns true if the item needs no restart after all, since the dependency that it follows is not restarted.
     fn is_spared(&self, item: &Item) -> bool {
         item.follows.is_some_and(|base| !matches!(self.fates[base], Fate::On(_)))
     }

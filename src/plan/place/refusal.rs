@@ -1,4 +1,4 @@
-//! Sentences of refusals: the arithmetic of a GPU that is too full, and the absence of a dependency.
+//! Sentences of refusals: the memory arithmetic of a full GPU, and the absence of a dependency.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,21 +12,21 @@ use crate::model::size::Mebibytes;
 use crate::plan::decision::Decision;
 use crate::plan::places::Places;
 
-/// More full GPUs than this are counted, not listed.
+/// Maximum number of full GPUs that are listed; more are counted.
 const LISTED_MAX: usize = 4;
 
-/// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
+/// Arithmetic of every GPU, computed once: many services may be refused for the same reason.
 pub(super) struct Sums {
     headroom: BTreeMap<GpuId, GpuCapacity>,
     /// Services on each GPU.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
-    /// Priorities of services that could be made to give way.
+    /// Priorities of services that could be preempted.
     priorities: BTreeMap<ServiceName, i64>,
     /// By GPU and by the priority of the refused service.
     lines: RefCell<BTreeMap<(GpuId, i64), Rc<GpuArithmetic>>>,
 }
 
-/// One GPU's arithmetic, with and without services of lower priority than the refused one.
+/// Arithmetic of one GPU, with and without services of lower priority than the refused one.
 struct GpuArithmetic {
     called: String,
     all: Sum,
@@ -36,7 +36,7 @@ struct GpuArithmetic {
 struct Sum {
     text: String,
     left: i64,
-    /// A service is in it, with its priority.
+    /// True if the text states the priority of a service.
     ranks: bool,
 }
 
@@ -47,8 +47,8 @@ impl Sums {
         Self { headroom, holders, priorities, lines: RefCell::default() }
     }
 
-    /// Sentence for a service that does not fit on the GPUs that would do: the arithmetic of each full GPU at the plan's
-    /// end. `places` has them in their order.
+    /// Sentence for a service that does not fit: the arithmetic of each full GPU at the plan's end. `places` has the
+    /// allowed GPUs in their order.
     pub(super) fn arithmetic(
         &self,
         (service, need): (&Service, Mebibytes),
@@ -57,7 +57,7 @@ impl Sums {
     ) -> String {
         let gpus = places.map_or(&[][..], |places| &places.all);
         let lines: Vec<Rc<GpuArithmetic>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
-        let (roomy, full): (Vec<&GpuArithmetic>, Vec<&GpuArithmetic>) =
+        let (sufficient, full): (Vec<&GpuArithmetic>, Vec<&GpuArithmetic>) =
             lines.iter().map(Rc::as_ref).partition(|line| line.all.has_capacity(need));
         let listed: Vec<&Sum> = full.iter().take(LISTED_MAX).map(|line| line.of(need)).collect();
         let mut text = format!("it needs {need}");
@@ -65,7 +65,7 @@ impl Sums {
         {
             let _ = write!(text, " on each of {count} GPUs");
         }
-        // Priorities of others are of use only beside its own.
+        // Priorities of others are useful only beside its own.
         if listed.iter().any(|sum| sum.ranks) {
             let _ = write!(text, " (priority {priority})");
         }
@@ -79,17 +79,17 @@ impl Sums {
                 let _ = write!(text, "; and {more} more are as full");
             }
         }
-        let _ = match &roomy[..] {
+        let _ = match &sufficient[..] {
             [] => Ok(()),
-            [one] => write!(text, "; {} has room", one.called),
-            several => write!(text, "; the other {} have room", several.len()),
+            [one] => write!(text, "; {} has enough memory", one.called),
+            several => write!(text, "; the other {} have enough memory", several.len()),
         };
         text
     }
 
     fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<GpuArithmetic>> {
         let gpu = self.headroom.get(id)?;
-        // A service that sits there itself is no part of its own refusal.
+        // A service that runs there itself is no part of its own refusal.
         if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
             return Some(Rc::new(self.both(gpu, priority, Some(&service.name))));
         }
@@ -107,7 +107,7 @@ impl Sums {
 }
 
 impl GpuArithmetic {
-    /// Arithmetic to report. Services of lower priority are listed only where the service would fit without them.
+    /// Sum to report. Services of lower priority are listed only where the service would fit without them.
     fn of(&self, need: Mebibytes) -> &Sum {
         if self.without.has_capacity(need) { &self.all } else { &self.without }
     }
@@ -143,6 +143,6 @@ pub(super) fn absence(decision: &Decision) -> String {
         | Decision::Roll(_)
         | Decision::ScaleUp(_)
         | Decision::ScaleDown(_)
-        | Decision::Unpause(_) => "is on its way".to_owned(),
+        | Decision::Unpause(_) => "is not up yet".to_owned(),
     }
 }

@@ -1,8 +1,8 @@
-//! The best answer to a placing: branch and bound, with a budget of nodes and none of time.
+//! Search for the best solution of a placement problem: branch and bound, bounded by nodes and not by time.
 //!
-//! Level by level a first answer is carried on, the most promising choice first; where that leaves an item out, the
-//! levels so far are searched for a better one before those below are looked at. In the end the whole problem is searched
-//! for items that can still be saved. Within the budget nothing is guessed: the answer is the best there is.
+//! A first solution is built level by level, the most promising choice first; where that leaves an item out, the levels
+//! so far are searched for a better one before the next level. Finally the whole problem is searched for items that can
+//! still be placed. Within the bound the solution is optimal.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -12,16 +12,18 @@ use super::problem::{Cost, EndState, Fate, GpuSlot, Item, ItemKind, PlacementPro
 use super::state::{Before, Now, PlacementChoice, SearchState, Turn};
 use crate::plan::place::symmetry::symmetry;
 
-/// A node is a handful of comparisons for each GPU: so many take some tens of milliseconds at most.
+/// Bound on search nodes. A node costs a few comparisons for each GPU, so that all take some tens of milliseconds at
+/// most.
 const NODES_MAX: usize = 20_000;
 
-/// With more items than this a search gets nowhere within any budget; the first answer stands.
+/// Bound on searched items: with more, a search finds nothing within any bound on nodes, and the first solution stands.
 const SEARCHED_MAX: usize = 400;
 
-/// Putting one back may push out another, on each GPU once a turn; what has not settled by then is given up.
-const MENDS_MAX: usize = 64;
+/// Bound on repair rounds. Restoring one item may displace another, on each GPU once a round; after this many the
+/// repair is given up.
+const REPAIRS_MAX: usize = 64;
 
-/// Best answer found.
+/// Best solution found.
 #[derive(Debug)]
 pub(super) struct Solution {
     pub(super) fates: Vec<Fate>,
@@ -38,24 +40,24 @@ pub(super) fn solve(problem: &PlacementProblem) -> Solution {
 struct PlacementSearch<'p> {
     problem: &'p PlacementProblem,
     turns: Vec<Turn>,
-    /// Where each level's turns end.
+    /// End of each level's turns.
     ends: Vec<usize>,
     nodes_left: usize,
-    /// Nothing was cut off so far but what can't be better.
+    /// True while every dropped branch is known not to be better.
     is_proven: bool,
-    /// No answer leaves out fewer, level by level.
+    /// Proven minimum of items left out, by level.
     proven: Vec<u32>,
     best_cost: Cost,
     best_fates: Vec<Fate>,
-    /// For each GPU the first one that is interchangeable with it.
+    /// For each GPU the first GPU that is interchangeable with it.
     symmetry: Vec<GpuSlot>,
     /// Wanted items by level, the largest first.
     by_size: Vec<ItemSize>,
-    /// Items on which the future may depend by more than the memory that they take.
+    /// Items that later choices may depend on by more than their memory.
     watched: Vec<usize>,
 }
 
-/// Choices for each item, in any order of turns.
+/// Choices for each item, independent of the order of turns.
 struct ChoiceBuffers {
     remain: Vec<PlacementChoice>,
     place: Vec<PlacementChoice>,
@@ -67,13 +69,13 @@ impl ChoiceBuffers {
     }
 
     fn of(items: usize, turns: &[Turn], frames: &[SearchFrame]) -> Self {
-        let mut way = Self::new(items);
+        let mut path = Self::new(items);
         for (turn, frame) in turns.iter().zip(frames) {
             if let Some((choice, _)) = frame.made {
-                way.note(*turn, choice);
+                path.note(*turn, choice);
             }
         }
-        way
+        path
     }
 
     fn note(&mut self, turn: Turn, choice: PlacementChoice) {
@@ -91,17 +93,17 @@ impl ChoiceBuffers {
     }
 }
 
-/// One decision on the way down.
+/// One decision of the current descent.
 struct SearchFrame {
     choices: Vec<PlacementChoice>,
     next: usize,
     made: Option<(PlacementChoice, Before)>,
 }
 
-/// Part of the cost in which a descent has to improve.
+/// Part of the cost that a descent has to improve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Objective {
-    /// Fewer left out, down to this level.
+    /// Fewer items left out, down to this level.
     LeftOut(usize),
     All,
 }
@@ -109,7 +111,7 @@ enum Objective {
 impl<'p> PlacementSearch<'p> {
     fn new(problem: &'p PlacementProblem) -> Self {
         let (turns, ends) = turns(problem);
-        // Nothing is done: that is lawful in any case.
+        // Doing nothing is valid in any case.
         let fate = |kind| if kind == ItemKind::Fresh { Fate::Out } else { Fate::Stay };
         let best_fates: Vec<Fate> = problem.items.iter().map(|item| fate(item.kind)).collect();
         let best_cost = cost(problem, &best_fates).unwrap_or_else(|| worst(problem));
@@ -129,29 +131,29 @@ impl<'p> PlacementSearch<'p> {
         }
     }
 
-    /// A first answer, as good as its levels one after the other can be made.
+    /// Builds a first solution, improved level by level.
     fn level_by_level(&mut self) {
-        let hopeless = hopeless(self.problem);
+        let unplaceable = unplaceable(self.problem);
         let mut state = SearchState::new(self.problem);
-        let mut way = ChoiceBuffers::new(self.problem.items.len());
+        let mut path = ChoiceBuffers::new(self.problem.items.len());
         let mut first = 0;
         for (level, end) in self.ends.clone().into_iter().enumerate() {
             for turn in &self.turns[first..end] {
-                // A dead end says nothing of other ways: the search through all of it finds one, or does nothing.
+                // A dead end proves nothing about other paths: the search of the whole problem finds one, or none.
                 let Some(choice) = state.choices(*turn, false).first().copied() else { return };
                 state.decide(*turn, choice);
-                way.note(*turn, choice);
+                path.note(*turn, choice);
             }
             first = end;
             let mut left_out = state.cost.left_out.clone();
-            // Most of what is left out fits nowhere, and no search finds that out faster.
-            while left_out[level] > hopeless[level] && self.nodes_left > 0 {
+            // Most items left out fit nowhere, which no search would prove faster.
+            while left_out[level] > unplaceable[level] && self.nodes_left > 0 {
                 let Some(better) = self.descend(Objective::LeftOut(level), &left_out) else { break };
-                way = better;
-                state = self.followed(&way, end);
+                path = better;
+                state = self.followed(&path, end);
                 left_out = state.cost.left_out.clone();
             }
-            self.is_proven &= left_out[level] == hopeless[level] || self.nodes_left > 0;
+            self.is_proven &= left_out[level] == unplaceable[level] || self.nodes_left > 0;
             if self.is_proven {
                 self.proven.push(left_out[level]);
             }
@@ -159,16 +161,16 @@ impl<'p> PlacementSearch<'p> {
         self.take(&state);
     }
 
-    /// State at the end of a way.
-    fn followed(&self, way: &ChoiceBuffers, end: usize) -> SearchState<'p> {
+    /// Returns the state at the end of a path.
+    fn followed(&self, path: &ChoiceBuffers, end: usize) -> SearchState<'p> {
         let mut state = SearchState::new(self.problem);
         for turn in &self.turns[..end] {
-            state.decide(*turn, way.choice(*turn));
+            state.decide(*turn, path.choice(*turn));
         }
         state
     }
 
-    /// Takes an answer for the best one, if it is lawful and better.
+    /// Stores a solution as the best one, if it is valid and better.
     fn take(&mut self, state: &SearchState<'_>) -> bool {
         let found = self.judged(state).filter(|(cost, _)| *cost < self.best_cost);
         let is_better = found.is_some();
@@ -184,28 +186,28 @@ impl<'p> PlacementSearch<'p> {
             Now::Open | Now::Holding | Now::Left => None,
         };
         let fates: Vec<Fate> = state.now.iter().map(fate).collect::<Option<_>>()?;
-        let fates = mended(self.problem, fates);
+        let fates = repaired(self.problem, fates);
         Some((cost(self.problem, &fates)?, fates))
     }
 
-    /// Searches for answers that are better than the best one in any part of the cost.
+    /// Searches for solutions that are better than the best one in any part of the cost.
     fn whole(&mut self) {
         if !self.is_worth_searching() {
             return;
         }
-        // Each turn finds a better answer, and there are only so many nodes.
+        // Terminates: each round finds a better solution, and nodes are bounded.
         while self.descend(Objective::All, &[]).is_some() {}
     }
 
-    /// Something is lost in the best answer that might be saved.
+    /// Returns true if the best solution might still be improved.
     fn is_worth_searching(&self) -> bool {
         let best = &self.best_cost;
-        let saved = best.kept_stopped.iter().all(|count| *count == 0) && best.stopped == 0 && best.moved == 0;
-        !(saved && best.left_out == self.proven)
+        let is_undisturbed = best.kept_stopped.iter().all(|count| *count == 0) && best.stopped == 0 && best.moved == 0;
+        !(is_undisturbed && best.left_out == self.proven)
     }
 
-    /// One walk through all that may be better than what leaves out `known`, or than the best answer; `None`: there is
-    /// nothing, or no nodes are left.
+    /// Searches the tree for a solution better than one that leaves out `known`, or than the best one; `None`: there is
+    /// none, or no nodes are left.
     fn descend(&mut self, goal: Objective, known: &[u32]) -> Option<ChoiceBuffers> {
         let turns = match goal {
             Objective::LeftOut(level) => packing_turns(self.problem, level),
@@ -240,7 +242,7 @@ impl<'p> PlacementSearch<'p> {
     }
 }
 
-/// On to the next choice that has not been tried; `false`: there is none.
+/// Advances to the next untried choice; `false`: there is none.
 fn step(turns: &[Turn], state: &mut SearchState<'_>, frames: &mut Vec<SearchFrame>) -> bool {
     while let Some(position) = frames.len().checked_sub(1) {
         let (turn, frame) = (turns[position], &mut frames[position]);
@@ -258,7 +260,7 @@ fn step(turns: &[Turn], state: &mut SearchState<'_>, frames: &mut Vec<SearchFram
 }
 
 impl PlacementSearch<'_> {
-    /// Cost so far is less than the known cost, and the rest can still be had for less.
+    /// Returns true if the cost so far is less than the known cost, and the rest may keep it so.
     fn may_be_better(&self, state: &SearchState<'_>, goal: Objective, known: &[u32]) -> bool {
         match goal {
             Objective::LeftOut(last) => {
@@ -269,27 +271,27 @@ impl PlacementSearch<'_> {
                 let (paid, best) = (&state.cost, &self.best_cost);
                 let less = (&paid.left_out, &paid.kept_stopped, (paid.stopped, paid.moved, 0))
                     < (&best.left_out, &best.kept_stopped, (best.stopped, best.moved, best.waste));
-                // As far as no answer leaves out fewer than the best one, a better one leaves out no more either.
+                // On the levels where the best solution is proven minimal, a better one leaves out no more either.
                 let same = self.proven.iter().zip(&best.left_out).take_while(|(least, known)| least == known).count();
                 less && self.may_fit(state, same.min(self.problem.levels - 1), &best.left_out, 0)
             }
         }
     }
 
-    /// Enough of the open items could be placed, by their sizes alone: no more than `known` are left out on each level,
-    /// and `fewer` on the last. Room that is too small for any of them is no room.
+    /// Returns true if enough open items could be placed, by their sizes alone: no more than `known` are left out on
+    /// each level, and at least `fewer` less on the last. Free memory that is too small for any of them does not count.
     fn may_fit(&self, state: &SearchState<'_>, last: usize, known: &[u32], fewer: u32) -> bool {
         let (mut needed, mut smallest) = (0, i64::MAX);
         let mut open = self.by_size.iter().peekable();
         for (level, allowed) in known.iter().enumerate().take(last + 1) {
             let allowed = if level == last { allowed - fewer } else { *allowed };
             let Some(mut spare) = allowed.checked_sub(state.cost.left_out[level]) else { return false };
-            // The largest first: those are left out where any are.
+            // The largest first: those are the ones to leave out.
             while let Some(size) = open.next_if(|size| size.level == level) {
                 if !matches!(state.now[size.id], Now::Open | Now::Left) {
                     continue;
                 }
-                // Of several GPUs a large one may take little each: another may be left out in its stead.
+                // A large item on several GPUs may take little on each: another may be left out instead.
                 smallest = smallest.min(size.on_one);
                 if spare > 0 {
                     spare -= 1;
@@ -302,7 +304,7 @@ impl PlacementSearch<'_> {
         needed == 0 || needed <= left.sum()
     }
 
-    /// Drops choices of GPUs that are interchangeable with one tried before: the first stands for all.
+    /// Drops choices of GPUs that are interchangeable with an earlier choice: the first represents all.
     fn without_symmetric(
         &self,
         state: &SearchState<'_>,
@@ -323,9 +325,9 @@ impl PlacementSearch<'_> {
         choices.into_iter().filter(|choice| is_first(choice)).collect()
     }
 
-    /// No state with the same prospects and the same cost was seen before.
+    /// Returns true if no equivalent state with the same cost was seen before.
     fn is_new(&self, state: &SearchState<'_>, position: usize, seen: &mut BTreeSet<Vec<i64>>) -> bool {
-        // Among equals, later starts count for who may be moved: more than a key says.
+        // With repacking, later starts decide which equal items may be moved, which the key does not contain.
         if self.problem.repack || position == 0 {
             return true;
         }
@@ -342,7 +344,7 @@ impl PlacementSearch<'_> {
         key.extend([i64::from(state.cost.stopped), i64::from(state.cost.moved)]);
         for id in &self.watched {
             key.push(state.progress_of(*id));
-            // Whether it rightly gives way, now or later, depends on those who matter more and are started there.
+            // A preemption, now or later, is valid by the starts of higher priority on its GPUs.
             if state.is_yielding(*id) || state.may_yield(*id) {
                 let item = &self.problem.items[*id];
                 for (gpu, _) in &item.seat {
@@ -355,27 +357,27 @@ impl PlacementSearch<'_> {
     }
 }
 
-/// Least memory that a wanted item needs.
+/// Least memory that a wanted item needs, in MiB.
 #[derive(Clone, Copy, Debug)]
 struct ItemSize {
     level: usize,
     id: usize,
     /// On all its GPUs together.
     total: i64,
-    /// On one of them.
+    /// On the GPU with the least.
     on_one: i64,
 }
 
 fn by_size(problem: &PlacementProblem) -> Vec<ItemSize> {
     let mut before = vec![0; problem.usable.len()];
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, amount)| before[*gpu] += amount);
-    // Where there is too much already, what stays needs no room.
-    let is_crowded = |item: &Item| item.seat.iter().any(|(gpu, _)| before[*gpu] > problem.usable[*gpu]);
+    // On an overcommitted GPU, an item that stays needs no free memory.
+    let is_overcommitted = |item: &Item| item.seat.iter().any(|(gpu, _)| before[*gpu] > problem.usable[*gpu]);
     let mut sizes: Vec<ItemSize> = Vec::new();
     for (id, item) in problem.items.iter().enumerate() {
         let stays: Option<i64> = match item.kind {
             ItemKind::Fresh => None,
-            ItemKind::Settled if is_crowded(item) => Some(0),
+            ItemKind::Settled if is_overcommitted(item) => Some(0),
             ItemKind::Settled => Some(item.seat.iter().map(|(_, amount)| amount).sum()),
             ItemKind::Drifted | ItemKind::Waking | ItemKind::Stuck | ItemKind::Kept => continue,
         };
@@ -389,7 +391,7 @@ fn by_size(problem: &PlacementProblem) -> Vec<ItemSize> {
     sizes
 }
 
-/// Items that run, that others depend on, or that have ports.
+/// Items that run, have dependents, or have ports.
 fn watched(problem: &PlacementProblem) -> Vec<usize> {
     let mut is_base = vec![false; problem.items.len()];
     for item in &problem.items {
@@ -412,13 +414,13 @@ fn turns(problem: &PlacementProblem) -> (Vec<Turn>, Vec<usize>) {
     (turns, ends)
 }
 
-/// The decisions down to a level, in the order in which what fits is found soonest.
+/// Turns down to a level, in the order that finds a fit soonest.
 fn packing_turns(problem: &PlacementProblem, last: usize) -> Vec<Turn> {
     let end = problem.items.iter().take_while(|item| item.level <= last).count();
     turns_of(problem, 0..end)
 }
 
-/// Running items first; then items find a place or none, the largest first, but none before its dependencies.
+/// Turns of these items: first running ones stay or give way, then items are placed, dependencies first, then by size.
 fn turns_of(problem: &PlacementProblem, ids: Range<usize>) -> Vec<Turn> {
     let items = || ids.clone().map(|id| (id, &problem.items[id]));
     let mut placed: Vec<(usize, Reverse<i64>, usize)> = items()
@@ -432,14 +434,14 @@ fn turns_of(problem: &PlacementProblem, ids: Range<usize>) -> Vec<Turn> {
     remaining.chain(placed.into_iter().map(|(_, _, id)| Turn::Place(id))).collect()
 }
 
-/// How many items from `first` on it stands on, one on the other.
+/// Length of the longest chain of dependencies below an item, among the items from `first` on.
 fn depth(problem: &PlacementProblem, id: usize, first: usize) -> usize {
     let bases = problem.items[id].bases.iter().filter(|base| **base >= first);
     bases.map(|base| depth(problem, *base, first) + 1).max().unwrap_or(0)
 }
 
-/// By level, how many have no place even on an empty machine.
-fn hopeless(problem: &PlacementProblem) -> Vec<u32> {
+/// Number of items by level that fit nowhere, even on an empty machine.
+fn unplaceable(problem: &PlacementProblem) -> Vec<u32> {
     let mut counts = vec![0; problem.levels];
     for item in problem.items.iter().filter(|item| item.kind == ItemKind::Fresh) {
         let fits = |set: &Vec<GpuSlot>| set.iter().all(|gpu| item.need <= problem.usable[*gpu]);
@@ -448,10 +450,10 @@ fn hopeless(problem: &PlacementProblem) -> Vec<u32> {
     counts
 }
 
-/// Repairs an answer: an item that gave way without need stays after all, and the least important of the items started
-/// in its place is left out.
-fn mended(problem: &PlacementProblem, mut fates: Vec<Fate>) -> Vec<Fate> {
-    for _ in 0..MENDS_MAX {
+/// Repairs a solution: an item preempted without need stays after all, and the lowest of the items started in its place
+/// is left out.
+fn repaired(problem: &PlacementProblem, mut fates: Vec<Fate>) -> Vec<Fate> {
+    for _ in 0..REPAIRS_MAX {
         let Some(end) = EndState::of(problem, &fates) else { return fates };
         let unjust: Vec<usize> = (0..fates.len()).filter(|id| !end.is_just(*id)).collect();
         let excess = end.excess();
@@ -468,7 +470,7 @@ fn mended(problem: &PlacementProblem, mut fates: Vec<Fate>) -> Vec<Fate> {
     fates
 }
 
-/// Beyond any answer.
+/// Cost that is worse than that of any solution.
 fn worst(problem: &PlacementProblem) -> Cost {
     Cost { left_out: vec![u32::MAX; problem.levels], ..Cost::nothing(problem.levels) }
 }

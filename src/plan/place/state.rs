@@ -1,8 +1,8 @@
-//! Partial answer of the search: decisions so far, the memory that they take, and the choices that are open next.
+//! Partial solution of the search: decisions so far, the memory that they take, and the choices that are open next.
 //!
-//! Each level has two rounds. First every running item stays or gives way, then every item to start finds its place: so
-//! no item is started on memory that an equal holds. The checks here pass every choice that may still come right;
-//! [`cost`](super::problem::cost) has the last word.
+//! Each level has two rounds. First every running item stays or gives way, then every item to start is placed: so no
+//! item is started on memory that an item of equal priority holds. The checks here accept every choice that may still
+//! turn out valid; [`cost`](super::problem::cost) decides.
 
 use super::problem::{Cost, Fate, GpuSlot, Item, ItemId, ItemKind, PlacementProblem};
 use super::sums::{Dispensable, Started};
@@ -10,9 +10,9 @@ use super::sums::{Dispensable, Started};
 /// One decision to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Does it stay?
+    /// A running item stays or gives way.
     Remain(ItemId),
-    /// Where is it started?
+    /// An item is placed or left out.
     Place(ItemId),
 }
 
@@ -23,17 +23,17 @@ pub(super) enum PlacementChoice {
     Leave,
     On(usize),
     Out,
-    /// There is nothing to decide.
+    /// Nothing to decide.
     Pass,
 }
 
-/// How far one item has come.
+/// Progress of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Now {
     Open,
-    /// Drifted or waking: it may have its seat, and is to be started again or woken.
+    /// Drifted or waking: may keep its seat, and still needs a restart or a wake.
     Holding,
-    /// It has given way, and may find another place.
+    /// Has given way, and may be placed elsewhere.
     Left,
     Done(Fate),
 }
@@ -55,24 +55,24 @@ pub(super) struct SearchState<'p> {
     pub(super) gone: Vec<bool>,
     /// MiB taken by all decided items.
     pub(super) used: Vec<i64>,
-    /// That part of it that drifted ones of this level may yet give back.
+    /// Part of `used` that drifted items of this level may still free.
     soft: Vec<i64>,
-    /// By what runs and is not decided yet.
+    /// MiB of running items that are not decided yet.
     rest: Vec<i64>,
-    /// That part of it that can't be made to go.
+    /// Part of `rest` that can't be preempted.
     pinned: Vec<i64>,
-    /// Starts on each GPU.
+    /// Number of starts on each GPU.
     pub(super) joined: Vec<u32>,
     /// Starts, by level and GPU.
     started: Vec<Vec<Started>>,
     started_ports: Vec<u32>,
     staying_ports: Vec<u32>,
-    /// So far; only more can come, and `waste` comes last.
+    /// Cost so far, which can only rise; `waste` is computed last.
     pub(super) cost: Cost,
-    /// Items that may give way on each GPU: merely kept ones, and wanted ones.
+    /// Items that may be preempted on each GPU: kept ones, and wanted ones.
     kept: Vec<Dispensable>,
     wanted: Vec<Dispensable>,
-    /// The first item that matters less than those of each level.
+    /// First item of lower priority than each level.
     lower: Vec<ItemId>,
 }
 
@@ -97,7 +97,7 @@ impl<'p> SearchState<'p> {
             wanted: vec![Dispensable::default(); gpus],
             lower: (0..problem.levels).map(|level| problem.items.partition_point(|item| item.level <= level)).collect(),
         };
-        // The last of the items matter least.
+        // The last items have the lowest priority.
         for (id, item) in problem.items.iter().enumerate().rev() {
             for (gpu, amount) in &item.seat {
                 state.rest[*gpu] += amount;
@@ -115,8 +115,8 @@ impl<'p> SearchState<'p> {
         &self.problem.items[id]
     }
 
-    /// Open choices, the most promising first; empty where every choice is barred.
-    /// `tightly`: of places that are as good otherwise, the one that leaves the least; else the first.
+    /// Open choices, the most promising first; empty where none is allowed.
+    /// `tightly`: of otherwise equal places, the one that leaves the least memory; else the first.
     pub(super) fn choices(&self, turn: Turn, tightly: bool) -> Vec<PlacementChoice> {
         match turn {
             Turn::Remain(id) => self.to_remain(id),
@@ -130,14 +130,14 @@ impl<'p> SearchState<'p> {
     fn to_remain(&self, id: ItemId) -> Vec<PlacementChoice> {
         let item = self.item(id);
         let dragged = self.is_dragged(item);
-        // What is started again anyway may leave its seat without being asked to.
+        // An item that is restarted anyway may leave its seat without preemption.
         let stays = item.kind == ItemKind::Drifted || (!dragged && self.may_stay(item, 0));
         let may_lose_its_base = item.bases.iter().any(|base| self.now[*base] == Now::Holding);
         let leaves = !item.pinned && (dragged || may_lose_its_base || self.is_wanted_by_others(item));
         let evicts =
             leaves && stays_evicted(item) && !dragged && item.ports.iter().all(|port| self.started_ports[*port] == 0);
         let mut choices = Vec::with_capacity(3);
-        let gives_way = item.kind == ItemKind::Kept && leaves && self.is_missed_less_than_others(id);
+        let gives_way = item.kind == ItemKind::Kept && leaves && self.is_needed_as_victim(id);
         if stays && !gives_way {
             choices.push(PlacementChoice::Stay);
         }
@@ -153,14 +153,14 @@ impl<'p> SearchState<'p> {
         choices
     }
 
-    /// A dependency has gone, for a while or for good.
+    /// Returns true if a dependency is stopped, perhaps only for a restart.
     fn is_dragged(&self, item: &Item) -> bool {
         item.bases.iter().any(|base| self.gone[*base])
     }
 
-    /// No started item is in its way; `held`: MiB of it that are counted already.
+    /// Returns true if no started item conflicts with the seat; `held`: MiB of the item that are counted already.
     fn may_stay(&self, item: &Item, held: i64) -> bool {
-        // What is held by one that may move, is soft, and so not among what others have.
+        // Memory of an item that may move is in `soft`, and so not among that of others.
         let adds = i64::from(held == 0 || item.kind == ItemKind::Drifted);
         let headroom = |(gpu, amount): &(GpuSlot, i64)| {
             let others = self.used[*gpu] - self.soft[*gpu];
@@ -169,7 +169,7 @@ impl<'p> SearchState<'p> {
         item.seat.iter().all(headroom) && item.ports.iter().all(|port| self.started_ports[*port] == 0)
     }
 
-    /// An item was started on one of its GPUs or ports, or may be.
+    /// Returns true if an item is started on one of its GPUs or ports, or may be.
     fn is_wanted_by_others(&self, item: &Item) -> bool {
         self.gives_way_early
             || self.problem.repack
@@ -177,8 +177,8 @@ impl<'p> SearchState<'p> {
             || item.ports.iter().any(|port| self.started_ports[*port] > 0)
     }
 
-    /// Somewhere too much is promised, and all that matters less and is merely kept would not make up for it.
-    fn is_missed_less_than_others(&self, id: ItemId) -> bool {
+    /// Returns true if one of its GPUs is overcommitted, and stopping all lower kept items would not suffice.
+    fn is_needed_as_victim(&self, id: ItemId) -> bool {
         self.item(id).seat.iter().any(|(gpu, _)| {
             let over = self.used[*gpu] + self.rest[*gpu] - self.problem.usable[*gpu];
             if self.joined[*gpu] == 0 || over <= 0 {
@@ -216,7 +216,7 @@ impl<'p> SearchState<'p> {
         choices
     }
 
-    /// Dependencies are up, and its ports are free.
+    /// Returns true if the dependencies are up and the ports are free.
     fn may_start(&self, id: ItemId, held: bool) -> bool {
         let item = self.item(id);
         let is_up = |base: &ItemId| match self.now[*base] {
@@ -226,7 +226,7 @@ impl<'p> SearchState<'p> {
         };
         let own = u32::from(held);
         let wakes = held && item.kind == ItemKind::Waking;
-        // One that is woken has its ports already, and runs on what is there.
+        // A woken item has its ports already, and its dependencies as they are.
         let free = |port: &usize| self.started_ports[*port] == 0 && (wakes || self.staying_ports[*port] == own);
         if wakes {
             return item.ports.iter().all(free);
@@ -235,8 +235,8 @@ impl<'p> SearchState<'p> {
         follows && item.bases.iter().all(is_up) && item.ports.iter().all(free)
     }
 
-    /// Once those of this level that may move have moved, and those of lower ones have gone.
-    /// `wakes`: on the seat that it has.
+    /// Returns true if the item fits once the drifted items of this level have moved and all lower ones are stopped.
+    /// `wakes`: the item is woken on its own seat.
     fn has_capacity(&self, item: &Item, set: &[GpuSlot], wakes: bool) -> bool {
         let own = |gpu: GpuSlot| if wakes { amount_on(item, gpu) } else { 0 };
         let taken = |gpu: GpuSlot| self.used[gpu] - self.soft[gpu] - own(gpu);
@@ -245,7 +245,7 @@ impl<'p> SearchState<'p> {
 
     fn rank(&self, id: ItemId, held: bool, position: usize) -> Rank {
         let item = self.item(id);
-        let mut rank = Rank { strange: item.home != Some(position), ..Rank::default() };
+        let mut rank = Rank { moves: item.home != Some(position), ..Rank::default() };
         for gpu in &item.sets.sets[position] {
             let own = if held { amount_on(item, *gpu) } else { 0 };
             let taken = self.used[*gpu] - own + item.need - self.problem.usable[*gpu];
@@ -255,11 +255,11 @@ impl<'p> SearchState<'p> {
         rank
     }
 
-    /// Adds the items that would roughly have to give way: of those with a lower priority, the least missed ones until
-    /// enough is free, and merely kept ones before all others.
+    /// Adds the items that would roughly be preempted: those of lower priority in ascending order until enough memory
+    /// is free, kept ones before all others.
     fn add_harm(&self, rank: &mut Rank, id: ItemId, gpu: GpuSlot, missing: i64) {
         let (kept, wanted) = (&self.kept[gpu], &self.wanted[gpu]);
-        // Items come by level, so that the number alone gives the order of priorities.
+        // Items are sorted by level, so that the id alone gives the order of priorities.
         let lower = self.lower[self.item(id).level];
         let most = kept.from(lower);
         rank.kept += kept.enough(missing, most);
@@ -300,7 +300,7 @@ impl<'p> SearchState<'p> {
         self.now[id] = now;
     }
 
-    /// Choices are taken back in the opposite order.
+    /// Reverts a choice; choices are reverted in the opposite order.
     pub(super) fn take_back(&mut self, turn: Turn, choice: PlacementChoice, before: Before) {
         let (Turn::Remain(id) | Turn::Place(id)) = turn;
         self.now[id] = before.now;
@@ -308,7 +308,7 @@ impl<'p> SearchState<'p> {
         self.count(turn, choice, -1);
     }
 
-    /// Books a choice, or takes it off the books; called while `now` is as it was before the choice.
+    /// Adds a choice to the sums, or subtracts it; called while `now` is as it was before the choice.
     fn count(&mut self, turn: Turn, choice: PlacementChoice, sign: i64) {
         let (Turn::Remain(id) | Turn::Place(id)) = turn;
         let item = self.item(id);
@@ -383,7 +383,7 @@ impl<'p> SearchState<'p> {
         item.ports.iter().for_each(|port| add(&mut self.started_ports[*port], 1, sign));
     }
 
-    /// Progress of an item, as far as it may matter later, as a number.
+    /// Progress of an item as a number, as far as later choices depend on it.
     pub(super) fn progress_of(&self, id: ItemId) -> i64 {
         let now = match self.now[id] {
             Now::Open => 0,
@@ -392,7 +392,7 @@ impl<'p> SearchState<'p> {
             Now::Done(Fate::Stay) => 3,
             Now::Done(Fate::Evicted) => 4,
             Now::Done(Fate::Out) => 5,
-            // What it freed elsewhere counts in the end.
+            // Memory that it freed elsewhere is part of the final cost.
             Now::Done(Fate::On(set)) => {
                 if self.item(id).home == Some(set) {
                     6
@@ -408,17 +408,18 @@ impl<'p> SearchState<'p> {
         self.gone[id] || self.now[id] == Now::Done(Fate::Evicted)
     }
 
-    /// It runs, and whether it stays is not decided for good.
+    /// Returns true if the item runs and may still give way.
     pub(super) fn may_yield(&self, id: ItemId) -> bool {
         self.item(id).runs() && matches!(self.now[id], Now::Open | Now::Holding)
     }
 
-    /// Starts that matter more than this level.
+    /// Sums of the starts of higher priority than this level.
     pub(super) fn started_above(&self, level: usize, gpu: GpuSlot) -> Started {
         self.started[..level].iter().fold(Started::default(), |sum, on_gpus| sum.and(on_gpus[gpu]))
     }
 
-    /// Every item that gives way so far may turn out to do so for an item that matters more, if all open ones stay.
+    /// Returns true if every preemption so far may turn out to be for an item of higher priority, if all open items
+    /// stay.
     pub(super) fn may_be_just(&self) -> bool {
         let all = self.started.len();
         let yielding = (0..self.now.len()).filter(|id| self.is_yielding(*id));
@@ -436,7 +437,7 @@ impl<'p> SearchState<'p> {
         })
     }
 
-    /// MiB that starts of this level may still get on a GPU, at the very best.
+    /// MiB that starts of this level may still take on a GPU, at most.
     pub(super) fn left_on(&self, gpu: GpuSlot) -> i64 {
         (self.problem.usable[gpu] - self.used[gpu] + self.soft[gpu]).max(0)
     }
@@ -454,15 +455,15 @@ fn amount_on(item: &Item, gpu: GpuSlot) -> i64 {
     item.seat.iter().find(|(other, _)| *other == gpu).map_or(0, |(_, amount)| *amount)
 }
 
-/// Objections to a set of GPUs, the gravest first.
+/// Rank of a set of GPUs by its drawbacks, the worst first; less is better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Fits only if items move that nothing can make to.
+    /// True if it fits only after items move that can't be preempted.
     unsafe_: bool,
-    /// Height of the most important item that would have to give way.
+    /// Height of the highest item that would be preempted.
     height: usize,
     wanted: usize,
     kept: usize,
-    /// Not where it sits.
-    strange: bool,
+    /// True if the item does not run on this set.
+    moves: bool,
 }

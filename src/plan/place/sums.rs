@@ -1,14 +1,14 @@
-//! Running sums of one GPU, for the search: items that could be made to give way there, and items started there.
+//! Running sums of one GPU, for the search: items that could be preempted there, and items started there.
 //!
-//! They only count. Which item gives way to which, and whether rightly, is judged in [`cost`](super::problem::cost).
+//! They only count. [`cost`](super::problem::cost) decides which item preempts which, and whether that is allowed.
 
 use super::problem::{Item, ItemId};
 
-/// Items that could be made to give way on one GPU, the least important first.
+/// Items that could be preempted on one GPU, the lowest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dispensable {
     ids: Vec<ItemId>,
-    /// MiB of each and of all before it.
+    /// MiB of each item and of all before it.
     sums: Vec<i64>,
 }
 
@@ -18,12 +18,12 @@ impl Dispensable {
         self.sums.push(self.sums.last().copied().unwrap_or(0) + amount);
     }
 
-    /// How many come after this item in importance.
+    /// Number of items lower than this one.
     pub(super) fn below(&self, id: ItemId) -> usize {
         self.ids.partition_point(|other| *other > id)
     }
 
-    /// How many come from this item on.
+    /// Number of items from this one on.
     pub(super) fn from(&self, first: ItemId) -> usize {
         self.ids.partition_point(|other| *other >= first)
     }
@@ -36,21 +36,20 @@ impl Dispensable {
         count.checked_sub(1).map_or(0, |last| self.sums[last])
     }
 
-    /// How many of the first `most` make up for what is missing.
+    /// Number of items, of the first `most`, that free the missing MiB.
     pub(super) fn enough(&self, missing: i64, most: usize) -> usize {
         if missing <= 0 { 0 } else { (self.sums[..most].partition_point(|sum| *sum < missing) + 1).min(most) }
     }
 }
 
-/// Sums of the items that are started on one GPU. An item that never preempts counts among what is taken, but not among
-/// the items that others give way to.
+/// Sums of the items that are started on one GPU. An item that never preempts counts in `taken`, but not in `claims`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Started {
-    /// MiB of all.
+    /// MiB of all items.
     pub(super) taken: i64,
-    /// MiB of those whose need counts against others.
+    /// MiB of the items whose need counts against others.
     pub(super) drawn: i64,
-    /// Number of items that others may have to give way to.
+    /// Number of items that may preempt others.
     pub(super) claims: i64,
 }
 

@@ -1,12 +1,12 @@
-//! Symmetry of GPUs: of several interchangeable ones, the search has to try only the first.
+//! Symmetry of GPUs: of several interchangeable GPUs, the search has to try only the first.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::problem::{GpuSlot, PlacementProblem, Sets};
 
-/// For each GPU the first one that is interchangeable with it: the same size, no item on either, and none named by a
-/// request.
+/// Returns for each GPU the first GPU that is interchangeable with it: the same size, no item on either, and neither
+/// named by a request.
 pub(super) fn symmetry(problem: &PlacementProblem) -> Vec<GpuSlot> {
     let gpus = problem.usable.len();
     let mut is_seat = vec![false; gpus];
@@ -15,7 +15,7 @@ pub(super) fn symmetry(problem: &PlacementProblem) -> Vec<GpuSlot> {
     for sets in distinct(problem) {
         for (gpu, marks) in marks.iter_mut().enumerate() {
             let count = sets.sets.iter().filter(|set| set.contains(&gpu)).count();
-            // One that is asked for by name is like no other.
+            // A GPU that is requested by name is interchangeable with no other.
             marks.push(if sets.named && count > 0 { gpus + gpu } else { count });
         }
     }
@@ -25,7 +25,7 @@ pub(super) fn symmetry(problem: &PlacementProblem) -> Vec<GpuSlot> {
     (0..gpus).map(like).collect()
 }
 
-/// Services with the same request share their list.
+/// Distinct lists of sets: services with the same request share one.
 fn distinct(problem: &PlacementProblem) -> Vec<&Sets> {
     let mut lists: Vec<&Sets> = Vec::new();
     for item in &problem.items {

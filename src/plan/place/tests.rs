@@ -1,4 +1,4 @@
-//! The search against a walk over all answers there are, on random small problems.
+//! Search compared with an enumeration of all solutions, on random small problems.
 
 use std::rc::Rc;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::problem::{Cost, Fate, Few, Item, ItemKind, PlacementProblem, Sets, cost};
 use super::search::solve;
 
-/// Values that a proptest draws for one item; made lawful by [`problem`].
+/// Values that a proptest draws for one item; [`problem`] makes them valid.
 #[derive(Clone, Debug)]
 struct DrawnItem {
     level: usize,
@@ -43,7 +43,7 @@ fn draft() -> impl Strategy<Value = DrawnItem> {
 
 fn problem(usable: &[i64], drafts: &[DrawnItem], repack: bool) -> PlacementProblem {
     let mut drafts = drafts.to_vec();
-    // As effective priorities make it: what others depend on matters as much, and comes first.
+    // As with effective priorities: dependencies have at least the priority of their dependents, and come first.
     drafts.sort_by_key(|draft| draft.level);
     let lists: Vec<Rc<Sets>> = lists(usable.len()).into_iter().map(Rc::new).collect();
     let items: Vec<Item> =
@@ -77,7 +77,7 @@ fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &
     let seat: Few<(usize, i64)> =
         (runs && draft.held > 0).then_some((draft.on % gpus, draft.held)).into_iter().collect();
     let sets = lists[usize::from(draft.sets)].clone();
-    // One that is woken has its seat among its sets, and needs more than it holds.
+    // A waking item has its seat among its sets, and needs more than it holds.
     let own = |(gpu, _): &(usize, i64)| Rc::new(Sets { sets: vec![vec![*gpu]], named: true });
     let seated = sets.sets.iter().any(|set| set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
     let sets = if kind == ItemKind::Waking && !seated { seat.first().map_or(sets, own) } else { sets };
@@ -85,7 +85,7 @@ fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &
     let bases: Few<usize> = draft.base.filter(|base| *base < id).into_iter().collect();
     let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
     let follows = bases.first().copied().filter(|base| kind == ItemKind::Drifted && draft.follows && drifts(base));
-    // What runs badly and is tried again in vain so far has no place but its own.
+    // A failing item that is retried has no place but its own.
     let never_preempts =
         draft.never_preempts && (kind == ItemKind::Fresh || (kind == ItemKind::Drifted && home.is_some()));
     let (sets, home) = match home.filter(|_| never_preempts) {
@@ -93,7 +93,7 @@ fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &
         None => (sets, home),
     };
     let resident = draft.resident.filter(|rest| kind == ItemKind::Kept && *rest < draft.held);
-    // What a pinned one depends on is pinned too, and then no item, unless it drifts.
+    // A dependency of a pinned item is pinned too, and then no item, unless it drifts.
     let pinned = matches!(kind, ItemKind::Drifted | ItemKind::Waking) && draft.pinned && bases.is_empty();
     Item {
         level: draft.level,
@@ -112,8 +112,8 @@ fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &
     }
 }
 
-/// The best of all answers, by trying them.
-fn by_trying_all(problem: &PlacementProblem) -> Option<Cost> {
+/// Least cost of all solutions, by enumeration.
+fn by_enumeration(problem: &PlacementProblem) -> Option<Cost> {
     let mut fates = vec![Fate::Out; problem.items.len()];
     let mut best = None;
     try_from(problem, 0, &mut fates, &mut best);
@@ -139,7 +139,7 @@ fn try_from(problem: &PlacementProblem, id: usize, fates: &mut Vec<Fate>, best: 
     }
 }
 
-/// A wanted service that does not run, and needs this on GPU 0.
+/// Wanted item that does not run, and needs 5 MiB on GPU 0.
 const FRESH: DrawnItem = DrawnItem {
     level: 0,
     kind: 0,
@@ -157,7 +157,7 @@ const FRESH: DrawnItem = DrawnItem {
 };
 
 #[test]
-fn of_two_that_need_as_much_the_one_is_placed_for_whom_others_give_way() {
+fn of_two_equal_items_the_one_that_may_preempt_is_placed() {
     let retried = DrawnItem { never_preempts: true, ..FRESH };
     let runs = DrawnItem { level: 1, kind: 4, held: 1, sets: 0, need: 0, ..FRESH };
     let problem = problem(&[5], &[retried, FRESH, runs], false);
@@ -165,7 +165,7 @@ fn of_two_that_need_as_much_the_one_is_placed_for_whom_others_give_way() {
 }
 
 #[test]
-fn what_takes_little_on_each_of_many_gpus_is_tried_where_the_larger_ones_are_left_out() {
+fn an_item_with_little_on_each_of_many_gpus_is_tried_where_larger_ones_are_left_out() {
     let drifted = DrawnItem { kind: 6, need: 3, held: 1, sets: 1, ..FRESH };
     let on_all = DrawnItem { level: 1, need: 2, sets: 5, ..FRESH };
     let problem = problem(&[5, 3, 5], &[drifted, DrawnItem { level: 1, need: 4, ..FRESH }, on_all], false);
@@ -181,7 +181,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_search_finds_what_trying_all_finds(
+    fn the_search_finds_the_least_cost(
         usable in proptest::collection::vec(-2..9_i64, 1..4),
         drafts in proptest::collection::vec(draft(), 1..6),
         repack: bool,
@@ -189,11 +189,11 @@ proptest! {
         let problem = problem(&usable, &drafts, repack);
         let answer = solve(&problem);
         prop_assert!(answer.is_optimal);
-        prop_assert_eq!(cost(&problem, &answer.fates), by_trying_all(&problem), "{:#?} of {:#?}", answer, problem);
+        prop_assert_eq!(cost(&problem, &answer.fates), by_enumeration(&problem), "{:#?} of {:#?}", answer, problem);
     }
 }
 
-/// Numbers of one kind for one machine: the same ones in every run.
+/// Pseudo-random numbers, the same in every run.
 struct RandomNumbers(u64);
 
 impl RandomNumbers {
@@ -203,8 +203,8 @@ impl RandomNumbers {
     }
 }
 
-/// Eight GPUs and forty services of the sizes that models have, `running` of a hundred of them up already.
-fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> PlacementProblem {
+/// Eight GPUs of `size` MiB and forty services with the sizes of models, `running` per cent of which already run.
+fn typical_machine(seed: u64, running: u64, levels: usize, size: i64) -> PlacementProblem {
     let mut numbers = RandomNumbers(seed);
     let mut left = [size; 8];
     let any = Rc::new(Sets { sets: (0..8).map(|gpu| vec![gpu]).collect(), named: false });
@@ -249,7 +249,7 @@ fn forty_services_find_the_best_places_on_eight_gpus() {
     for (size, running) in [(24_000, 0), (32_000, 0), (40_000, 0), (48_000, 0), (80_000, 50)] {
         for levels in [1, 5, 20] {
             for seed in 0..10 {
-                let answer = solve(&what_people_have(seed, running, levels, size));
+                let answer = solve(&typical_machine(seed, running, levels, size));
                 assert!(answer.is_optimal, "{size} MiB each, {levels} priorities, seed {seed}");
             }
         }
@@ -257,10 +257,10 @@ fn forty_services_find_the_best_places_on_eight_gpus() {
 }
 
 #[test]
-fn a_fleet_too_large_to_search_gets_an_answer_that_starts_something_all_the_same() {
+fn a_fleet_too_large_to_search_still_gets_a_solution_that_starts_services() {
     for seed in 0..20 {
-        // Twelve times what people have, side by side.
-        let mut parts = (0..12).map(|part| what_people_have(seed * 12 + part, 60, 5, 24_000)).collect::<Vec<_>>();
+        // Twelve typical machines, side by side.
+        let mut parts = (0..12).map(|part| typical_machine(seed * 12 + part, 60, 5, 24_000)).collect::<Vec<_>>();
         let any = Rc::new(Sets { sets: (0..96).map(|gpu| vec![gpu]).collect(), named: false });
         let mut items: Vec<Item> = Vec::new();
         for (part, problem) in parts.iter_mut().enumerate() {
@@ -287,8 +287,8 @@ fn a_fleet_too_large_to_search_gets_an_answer_that_starts_something_all_the_same
 }
 
 #[test]
-fn beyond_the_budget_an_answer_is_lawful_and_says_that_it_is_bounded() {
-    let problem = what_people_have(0, 90, 20, 24_000);
+fn beyond_the_bound_a_solution_is_valid_and_marked_as_bounded() {
+    let problem = typical_machine(0, 90, 20, 24_000);
     let answer = solve(&problem);
     assert!(!answer.is_optimal && cost(&problem, &answer.fates).is_some());
 }

@@ -1,5 +1,5 @@
-//! Services, GPUs and ports to the numbers of a [`PlacementProblem`]. A service that can't be started wherever others
-//! are placed is blocked here already.
+//! Translation of services, GPUs and ports to the numbers of a [`PlacementProblem`]. A service that can't be started,
+//! however others are placed, is blocked here already.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,13 +26,13 @@ use crate::plan::want::Want;
 /// Problem with the meaning of its numbers.
 pub(super) struct Translated {
     pub(super) problem: PlacementProblem,
-    /// As judged; what can't be started in any case is blocked by now.
+    /// First decisions; services that can't be started in any case are blocked.
     pub(super) decisions: Decisions,
-    /// By item.
+    /// Number of the service of each item.
     pub(super) numbers: Vec<Number>,
-    /// By position.
+    /// GPUs by their position.
     pub(super) gpus: Vec<GpuId>,
-    /// By number.
+    /// Sorted, by position.
     pub(super) ports: Vec<Endpoint>,
 }
 
@@ -45,8 +45,8 @@ pub(super) fn translate(context: &PlanContext<'_>, decisions: Decisions) -> Tran
     work.finish(&order)
 }
 
-/// The most important first; of equals, what others depend on, then by name. What is only tried again, and does not
-/// run, takes what the rest leaves; nothing waits for it.
+/// Services by descending priority; of equals, dependencies first, then by name. A retry that does not run comes last:
+/// it takes what the rest leaves, and nothing waits for it.
 fn placing_order(input: &PlanInput<'_>) -> Vec<Number> {
     let mut depths = vec![None; input.all().len()];
     let mut order: Vec<Number> = input.all().collect();
@@ -54,7 +54,7 @@ fn placing_order(input: &PlanInput<'_>) -> Vec<Number> {
     order
 }
 
-/// Sort key of priorities: the most important service has the least. One that is merely left running comes last.
+/// Sort key of priorities: the highest priority has the least key. A service that is merely left running comes last.
 fn height(input: &PlanInput<'_>, number: Number) -> (bool, bool, Reverse<i64>) {
     let is_left = input.wants.left.contains_key(&number);
     (is_left, comes_last(input, number), Reverse(input.priority(number)))
@@ -64,19 +64,19 @@ fn comes_last(input: &PlanInput<'_>, number: Number) -> bool {
     input.is_retry(number) && input.wants.is_wanted(number) && !input.summary(number).holds_capacity
 }
 
-/// The longest chain of dependencies below a service.
+/// Length of the longest chain of dependencies below a service.
 fn depth(input: &PlanInput<'_>, number: Number, known: &mut [Option<usize>]) -> usize {
     if let Some(depth) = known[number] {
         return depth;
     }
-    // The loader refuses cycles; this entry keeps the walk finite all the same.
+    // The loader refuses cycles; this entry makes the recursion terminate all the same.
     known[number] = Some(0);
     let below = input.bases(number).iter().map(|next| depth(input, *next, known) + 1).max().unwrap_or(0);
     known[number] = Some(below);
     below
 }
 
-/// A service that the search may decide about.
+/// Service that the search may decide about.
 struct SearchItem {
     kind: ItemKind,
     sets: Rc<Sets>,
@@ -87,13 +87,13 @@ struct Work<'a> {
     context: &'a PlanContext<'a>,
     input: &'a PlanInput<'a>,
     decisions: Decisions,
-    /// By number, as all that follows.
+    /// By number, like the following fields.
     drafts: Vec<Option<SearchItem>>,
-    /// Services that run at the end however others are placed.
+    /// True for services that run at the end however others are placed.
     fixed: Vec<bool>,
-    /// Services on which one that can't be stopped depends.
+    /// True for services with a dependent that can't be stopped.
     pinned: Vec<bool>,
-    /// Ports of those that are fixed.
+    /// Ports of fixed services, by port number.
     claimed: BTreeMap<u16, Vec<(Endpoint, Number)>>,
     /// By GPU request.
     lists: Vec<Option<Rc<Sets>>>,
@@ -114,7 +114,7 @@ impl<'a> Work<'a> {
         work
     }
 
-    /// Finds the services that can't be stopped, and pins what they depend on.
+    /// Fixes the services that can't be stopped, and pins their dependencies.
     fn fix(&mut self) {
         let input = self.input;
         let runs_on = |number: &Number| input.summary(*number).holds_capacity && !self.decisions.0[*number].stops();
@@ -126,12 +126,12 @@ impl<'a> Work<'a> {
                     open.push(base);
                 }
             }
-            // One that is started again by itself keeps its question: where.
+            // A service that is recreated for a reason of its own may still be placed elsewhere.
             if !self.decisions.0[number].stops() {
                 for port in input.ports(number) {
                     self.claimed.entry(port.port).or_default().push((*port, number));
                 }
-                // One that is woken or scaled can't be stopped, and yet takes another amount.
+                // A service that is woken or scaled can't be stopped, and yet takes another amount of memory.
                 let changes = self.decisions.0[number].changes_memory();
                 self.fixed[number] = !changes;
                 self.pinned[number] |= changes;
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Service may be a victim at all; priorities decide of which others.
+    /// Returns true if the service may be a victim at all; priorities decide which others may preempt it.
     fn may_give_way(&self, number: Number) -> bool {
         let seen = self.input.summary(number);
         seen.is_known
@@ -152,7 +152,7 @@ impl<'a> Work<'a> {
             && self.context.protected.own(number).is_none()
     }
 
-    /// Decides about one service as far as memory and ports of others do not matter. Its dependencies come first.
+    /// Decides about one service as far as memory and ports of others are irrelevant. Its dependencies come first.
     fn sort_out(&mut self, number: Number) {
         let seen = self.input.summary(number);
         let decision = &self.decisions.0[number];
@@ -161,7 +161,7 @@ impl<'a> Work<'a> {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
             Decision::Wake(_) | Decision::ScaleUp(_) | Decision::Roll(_) => self.sort_out_wake(number),
             Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_capacity => {
-                // A service that took its memory now would have to give way in a moment.
+                // A service that took its memory now would be preempted shortly.
                 if let Ok(sets) = self.startable(number) {
                     self.draft(number, ItemKind::Fresh, Some(sets), None);
                 }
@@ -199,7 +199,7 @@ impl<'a> Work<'a> {
         self.drafts[number] = Some(SearchItem { kind, sets, follows });
     }
 
-    /// Its own place, and another only where it has to leave that for the sake of another.
+    /// Drafts a service that is woken or gets copies: on its own GPUs, and on others only where it is preempted.
     fn sort_out_wake(&mut self, number: Number) {
         let home: Vec<GpuSlot> = self.context.seat(number).iter().map(|(gpu, _)| *gpu).collect();
         let is_bound = self.pinned[number] || self.decisions.0[number].rolls();
@@ -215,7 +215,7 @@ impl<'a> Work<'a> {
         let base = before.along().and_then(|base| self.input.wants.numbers.find(&ServiceName::from(base)));
         if let Some(base) = base.filter(|base| !self.decisions.0[*base].stops()) {
             let base = self.input.name(base);
-            self.run_on(number, &before, &format!("{base}, which it would be recreated with, stays as it is"));
+            self.run_on(number, &before, &format!("{base}, which it would be recreated with, is not recreated"));
             return;
         }
         match self.startable(number).and_then(|sets| self.at_home(number, sets)) {
@@ -236,7 +236,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// A service that fails and is only tried again has no place but its own.
+    /// Restricts a failing service that is only retried to its own GPUs.
     fn at_home(&self, number: Number, sets: Rc<Sets>) -> Result<Rc<Sets>, Reason> {
         if !self.input.is_retry(number) || !self.decisions.0[number].stops() {
             return Ok(sets);
@@ -246,10 +246,10 @@ impl<'a> Work<'a> {
         if sets.sets.contains(&home) && self.input.summary(number).vram <= self.context.held(number) {
             return Ok(Rc::new(Sets { sets: vec![home], named: true }));
         }
-        Err(reason(ReasonCode::NoCapacity, "where it runs now it can't be started again".to_owned(), None))
+        Err(reason(ReasonCode::NoCapacity, "it can't be restarted on its current GPUs".to_owned(), None))
     }
 
-    /// Sets of GPUs on which a running service could be started again; `None` if it could not be started again at all.
+    /// Sets of GPUs on which a running service could be restarted; `None` if it could not be restarted at all.
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let may_stand =
             |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
@@ -259,7 +259,7 @@ impl<'a> Work<'a> {
         if startable { self.sets(number).ok() } else { None }
     }
 
-    /// Lets a service run on as it is, unless another needs its memory or port.
+    /// Drafts a service that keeps running as it is, unless another needs its memory or port.
     fn stick(&mut self, number: Number) {
         if self.pinned[number] {
             self.fixed[number] = true;
@@ -290,7 +290,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Sets of GPUs on which a service may be started, if only memory and ports of other placed services stand in its way.
+    /// Sets of GPUs for a start; `Err`: an obstacle other than memory and ports of placed services.
     fn startable(&mut self, number: Number) -> Result<Rc<Sets>, Reason> {
         for dependency in self.input.bases(number).iter().copied() {
             if self.is_tried_again(dependency) {
@@ -311,37 +311,37 @@ impl<'a> Work<'a> {
         let unknown = self.input.observed.gpus_unknown.as_ref();
         if let Some(why) = unknown.filter(|_| self.input.service(number).wants_gpu()) {
             let (vram, seen) = (self.input.summary(number).vram, self.input.seen(number));
-            // Where free memory is unknown, it may have again what it has, and no more.
+            // Where free memory is unknown, a service may keep what it has, and no more.
             let home: Vec<GpuSlot> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
             let allowed = self.sets(number).is_ok_and(|sets| sets.sets.contains(&home));
             if self.decisions.0[number].stops() && allowed && vram <= self.context.held(number) {
                 return Ok(Rc::new(Sets { sets: vec![home], named: true }));
             }
-            let message = format!("what is free on its GPUs can't be told: {why}");
+            let message = format!("free memory on its GPUs is unknown: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
         }
-        // Where it could go may be where nothing can be told.
+        // A GPU that can't be read may be one that would satisfy the request.
         let unreadable = self.input.observed.gpus.values().any(|gpu| gpu.unreadable.is_some());
         let code = if unreadable { ReasonCode::Unknown } else { ReasonCode::NoCapacity };
         self.sets(number).map_err(|message| reason(code, message, None))
     }
 
-    /// Service is brought up in this plan, and may well fail again: its dependents wait until it is up.
+    /// Returns true if the plan retries the service. It may well fail again, so its dependents wait until it is up.
     fn is_tried_again(&self, number: Number) -> bool {
         self.decisions.0[number].starts() && self.input.is_retry(number)
     }
 
-    /// Service may not come up: its dependents can't count on it.
+    /// Returns true if the service may fail to start: its dependents can't count on it.
     fn is_on_trial(&self, number: Number) -> bool {
         self.is_tried_again(number) || self.decisions.0[number].held().is_some()
     }
 
-    /// As it is now, others may depend on it.
+    /// Returns true if dependents may count on the service as it is now.
     fn stands(&self, number: Number) -> bool {
         self.decisions.0[number].stands(self.input.summary(number))
     }
 
-    /// Without being started again.
+    /// Returns true if dependents may count on the service while it is not restarted.
     fn stands_as_it_is(&self, number: Number, kind: ItemKind) -> bool {
         let (decision, state) = (&self.decisions.0[number], self.input.summary(number).state);
         if kind != ItemKind::Drifted {
@@ -353,7 +353,7 @@ impl<'a> Work<'a> {
     fn ports_are_free(&self, number: Number) -> Result<(), Reason> {
         let ports = self.input.ports(number);
         if let (Some(why), false) = (&self.input.observed.ports_unknown, ports.is_empty()) {
-            let message = format!("whether its ports are free can't be told: {why}");
+            let message = format!("can't check whether its ports are free: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
         }
         for port in ports {
@@ -382,10 +382,10 @@ impl<'a> Work<'a> {
         named.all(|orphan| orphans::stops(self.input, orphan))
     }
 
-    /// Services with the same GPU request share one list.
+    /// Sets of GPUs for a service; services with the same GPU request share one list.
     fn sets(&mut self, number: Number) -> Result<Rc<Sets>, String> {
-        let ask = self.input.ask(number);
-        if let Some(known) = &self.lists[ask] {
+        let request = self.input.gpu_request_index(number);
+        if let Some(known) = &self.lists[request] {
             return Ok(known.clone());
         }
         let gpu = self.input.seen(number).gpu_request(self.input.service(number));
@@ -393,7 +393,7 @@ impl<'a> Work<'a> {
         let position = |set: &BTreeSet<GpuId>| set.iter().filter_map(|id| self.gpus.get(id).copied()).collect();
         let places = self.context.places(number).map_err(Clone::clone)?;
         let made = Rc::new(Sets { sets: places.sets.iter().map(position).collect(), named });
-        self.lists[ask] = Some(made.clone());
+        self.lists[request] = Some(made.clone());
         Ok(made)
     }
 
@@ -439,7 +439,7 @@ impl<'a> Work<'a> {
         usable
     }
 
-    /// On the first level, until it is told another.
+    /// Returns the item of a service; the caller sets its level.
     fn item(&self, number: Number, draft: &SearchItem, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
         let seen = self.input.seen(number);
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
@@ -456,14 +456,14 @@ impl<'a> Work<'a> {
             && seen.state.is_operational()
             && seen.measured.is_some()
             && !seen.grew_back
-            && !self.input.request.unevicted.contains(self.input.name(number))
+            && !self.input.request.not_evicted.contains(self.input.name(number))
             && resident.is_some_and(|resident| seat.iter().any(|(_, amount)| *amount > resident));
         let vram = signed(self.input.summary(number).vram.0);
         let most = seat.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
-        // On a GPU where it holds more than it declares, it goes on doing so.
+        // On a GPU where it holds more than it declares, it keeps that amount.
         let need = if draft.kind == ItemKind::Waking { vram.max(most) } else { vram };
         let need = copies::need(self.context, number, decision).map_or(need, |need| signed(need.0));
-        // Nothing that is placed hangs on it.
+        // No placed item depends on a service that comes last.
         let bases = self.input.bases(number).iter().filter(|base| !comes_last(self.input, **base));
         Item {
             level: 0,
@@ -478,20 +478,20 @@ impl<'a> Work<'a> {
             stands: sits && self.stands_as_it_is(number, draft.kind),
             pinned: self.pinned[number],
             follows: draft.follows.and_then(|base| ids[base]),
-            // Nothing gives way for memory that an update gives back.
+            // An update gives its memory back, so it preempts nothing.
             never_preempts: decision.rolls() || self.input.is_retry(number) || self.input.is_soon_tried_again(number),
         }
     }
 }
 
-/// Reason of a service whose dependency may not be up by the end.
+/// Reason for a service whose dependency may not be up at the end.
 fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
     let name = input.name(dependency);
-    let message = format!("it depends on {name}, which is tried again, and first has to stay up");
+    let message = format!("it depends on {name}, which is retried and has to stay up first");
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }
 
-/// Reason of a service whose dependency is not up, and won't be.
+/// Reason for a service whose dependency is not up, and won't be.
 pub(super) fn lacks(input: &PlanInput<'_>, dependency: Number, decision: &Decision) -> Reason {
     let name = input.name(dependency);
     let message = format!("it depends on {name}, which {}", absence(decision));

@@ -1,12 +1,12 @@
-//! The history for spreadsheets: a header, and a line for each row, quoted as RFC 4180 says. Lines end in a line feed
-//! alone, as every tool here has it. Calls of hooks are not here: a file has one kind of row.
+//! History for spreadsheets: a header, and a line for each row, quoted by RFC 4180. Lines end in a line feed alone, as
+//! with all tools here. Calls of hooks are not included: a file has one kind of row.
 
 use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::report::history::document::{History, RunLine, StatsLine, TransitionLine};
 use crate::report::output::Output;
 
-/// Changes, or runs, or figures, whichever were asked for.
+/// Returns the requested changes, runs or figures.
 #[must_use]
 pub fn csv(history: &History) -> Output {
     let rows: Vec<Vec<String>> = if let Some(runs) = &history.runs {
@@ -55,7 +55,7 @@ fn run(line: &RunLine) -> Vec<String> {
     ]
 }
 
-/// Every state has its column, so that files of several times fit below each other.
+/// Returns the header: every state has its column, so that files of several times can be joined.
 fn stats_header() -> Vec<String> {
     words(&STATS).into_iter().chain(State::ALL.iter().map(|state| format!("{state}_ms"))).collect()
 }
@@ -73,10 +73,10 @@ fn line(row: &[String]) -> String {
     format!("{}\n", fields.join(","))
 }
 
-/// A spreadsheet takes what begins so for a formula, and runs it; behind an apostrophe it is text.
+/// First characters that make a spreadsheet run a field as a formula; after an apostrophe it is text.
 const BEGIN_FORMULAS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
 
-/// As text, whatever a spreadsheet or a terminal would do with it. Lines of a field stay, within its quotes.
+/// Returns the field as text for spreadsheets and terminals. Lines of a field stay, within its quotes.
 fn quoted(field: &str) -> String {
     let shown: Vec<String> =
         harmless::lines(field, false).split('\n').map(|line| harmless::no_command(line.to_owned())).collect();

@@ -1,4 +1,4 @@
-//! The document `lcm.history/1`.
+//! The document `lcm.history/2`.
 
 use std::collections::BTreeMap;
 
@@ -9,38 +9,38 @@ use serde::{Deserialize, Serialize};
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
 
-/// The version of the history's JSON.
-pub const FORMAT: &str = "lcm.history/1";
+/// Version of the history's JSON.
+pub const FORMAT: &str = "lcm.history/2";
 
-/// Holds what was asked for: changes with the calls beside them, or runs, or figures.
+/// History: the requested changes with the calls next to them, or runs, or figures.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct History {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub project: ProjectName,
-    /// The oldest first.
+    /// Changes of states, the oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transitions: Option<Vec<TransitionLine>>,
-    /// Calls of hooks and notifiers within the same time, the oldest first.
+    /// Calls of hooks and notifiers in the same period, the oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<Vec<CallLine>>,
-    /// With `--runs`: all that changed something or failed, the oldest first.
+    /// With `--runs`: the runs that changed something or failed, the oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<Vec<RunLine>>,
-    /// With `--runs`: those whose end is not recorded, the oldest first.
+    /// With `--runs`: the runs whose end is not recorded, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_runs: Vec<OpenRun>,
-    /// With `--runs`: those that changed nothing are counted, and not listed.
+    /// With `--runs`: the number of runs that changed nothing; these are not listed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub quiet_runs: Option<QuietRuns>,
-    /// With `--stats`.
+    pub unchanged_runs: Option<UnchangedRuns>,
+    /// With `--stats`: figures of each service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stats: Option<Vec<StatsLine>>,
 }
 
 impl History {
-    /// Nothing yet.
+    /// Returns a history without entries.
     #[must_use]
     pub fn of(project: ProjectName) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl History {
             calls: None,
             runs: None,
             open_runs: Vec::new(),
-            quiet_runs: None,
+            unchanged_runs: None,
             stats: None,
         }
     }
@@ -65,11 +65,11 @@ pub struct TransitionLine {
     pub from: State,
     pub to: State,
     pub reason: String,
-    /// Who made it, or who saw it.
+    /// User who made the change, or whose run observed it.
     pub by: String,
-    /// The run that it was part of; empty: none.
+    /// Run that the change was part of; empty: none.
     pub run: String,
-    /// lcm made it, rather than saw it.
+    /// True if lcm made the change; false if lcm observed it.
     pub made: bool,
     pub metadata: BTreeMap<String, String>,
 }
@@ -81,31 +81,31 @@ pub struct CallLine {
     pub at: Timestamp,
     pub service: ServiceName,
     pub run: String,
-    /// `pre_stop`, `notify`.
+    /// Kind of the call, such as `pre_stop` or `notify`.
     pub hook: String,
-    /// What was called.
+    /// Command or request that was called.
     pub call: String,
     pub took_ms: u64,
-    /// `null`: it went well.
+    /// Error of the call; `null`: it succeeded.
     pub error: Option<String>,
-    /// The beginning of what it wrote.
+    /// First part of the output.
     pub output: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunLine {
-    /// Its id, as in the changes that were part of it.
+    /// Id of the run, as in the changes that were part of it.
     pub run: String,
     pub command: String,
-    /// The entry file.
+    /// Entry file of the manifest.
     pub manifest: String,
     pub by: String,
     #[schemars(with = "String")]
     pub began_at: Timestamp,
     #[schemars(with = "String")]
     pub ended_at: Timestamp,
-    /// How it ended: `completed`, `interrupted` (INT), `terminated` (TERM), `hung_up` (HUP) or `killed` (without a
+    /// End of the run: `completed`, `interrupted` (INT), `terminated` (TERM), `hung_up` (HUP) or `killed` (without a
     /// record of its own).
     pub end: String,
     pub exit_code: u8,
@@ -113,44 +113,44 @@ pub struct RunLine {
     pub first_error: Option<String>,
 }
 
-/// A run whose end is not recorded.
+/// Run whose end is not recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenRun {
-    /// Its id, as in the changes that were part of it.
+    /// Id of the run, as in the changes that were part of it.
     pub run: String,
     pub command: String,
-    /// The entry file.
+    /// Entry file of the manifest.
     pub manifest: String,
     pub by: String,
     #[schemars(with = "String")]
     pub began_at: Timestamp,
-    /// Its process lives; else it was killed, and the next run finishes what it left.
+    /// True while the run's process is alive; else the run was killed, and the next run completes its remaining work.
     pub running: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct QuietRuns {
+pub struct UnchangedRuns {
     pub count: u32,
     #[schemars(with = "String")]
     pub last_at: Timestamp,
 }
 
-/// What one service did within the time that was asked for.
+/// Figures of one service in the requested period.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StatsLine {
     pub service: ServiceName,
-    /// Changes to `starting`.
+    /// Number of changes to `starting`.
     pub starts: u32,
-    /// Changes to `error`, `failed` or `timeout` from any other state than these.
+    /// Number of changes to `error`, `failed` or `timeout` from any other state than these.
     pub failures: u32,
-    /// Starts that became ready.
+    /// Number of starts that became ready.
     pub ready: u32,
-    /// The middle of their times from `starting` to ready; of two in the middle the larger.
+    /// Median of their times from `starting` to ready, in milliseconds; of two in the middle the larger.
     pub ready_median_ms: Option<u64>,
-    /// The smallest of these times that 95 of 100 did not exceed.
+    /// Smallest of these times, in milliseconds, that 95 of 100 did not exceed.
     pub ready_p95_ms: Option<u64>,
     /// Milliseconds in each state, as far as the history knows.
     pub time_ms: BTreeMap<State, u64>,

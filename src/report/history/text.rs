@@ -1,4 +1,4 @@
-//! The history as tables, its times by the clock on the wall.
+//! History as tables, with local times.
 
 use std::fmt::Write as _;
 
@@ -13,13 +13,14 @@ use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, counted, elapsed, took};
 
-/// The whole text, ending in a newline; `verbose`: with the runs and metadata of changes, and with the calls of hooks.
+/// Returns the whole text, ending in a newline; `verbose`: with the runs and metadata of changes, and with the calls of
+/// hooks.
 #[must_use]
 pub fn text(history: &History, zone: &TimeZone, verbose: bool, style: Style) -> Output {
     let mut sheet = Sheet::new();
     if let Some(transitions) = &history.transitions {
         let rows = transitions.iter().map(|line| transition(line, zone, verbose)).collect();
-        block(&mut sheet, &["TIME", "SERVICE", "FROM", "TO", "BY", "WHY"], rows, style, "No change is recorded.");
+        block(&mut sheet, &["TIME", "SERVICE", "FROM", "TO", "BY", "WHY"], rows, style, "No changes recorded.");
     }
     if let Some(calls) = history.calls.as_ref().filter(|calls| verbose && !calls.is_empty()) {
         sheet.gap();
@@ -30,20 +31,20 @@ pub fn text(history: &History, zone: &TimeZone, verbose: bool, style: Style) -> 
         let rows: Vec<Vec<Cell>> = runs.iter().map(|line| run(line, zone)).collect();
         let titles = ["TIME", "TOOK", "RUN", "COMMAND", "BY", "EXIT", "MANIFEST"];
         if !rows.is_empty() || history.open_runs.is_empty() {
-            block(&mut sheet, &titles, rows, style, "No run that changed anything is recorded.");
+            block(&mut sheet, &titles, rows, style, "No runs with changes recorded.");
         }
     }
     for run in &history.open_runs {
         sheet.line(open_run(run, &stamp(run.began_at, zone)));
     }
-    if let Some(quiet) = &history.quiet_runs {
+    if let Some(quiet) = &history.unchanged_runs {
         let runs = counted(usize::try_from(quiet.count).unwrap_or(usize::MAX), "run", "runs");
-        sheet.line(format!("And {runs} that changed nothing, the last at {}.", stamp(quiet.last_at, zone)));
+        sheet.line(format!("Plus {runs} without changes, the last at {}.", stamp(quiet.last_at, zone)));
     }
     if let Some(stats) = &history.stats {
         let rows = stats.iter().map(figures).collect();
         let titles = ["SERVICE", "STARTS", "FAILURES", "READY", "MEDIAN", "95 %", "TIME IN STATES"];
-        block(&mut sheet, &titles, rows, style, "No change is recorded.");
+        block(&mut sheet, &titles, rows, style, "No changes recorded.");
     }
     sheet.output(style)
 }
@@ -75,7 +76,7 @@ fn transition(line: &TransitionLine, zone: &TimeZone, verbose: bool) -> Vec<Cell
             let _ = write!(why, " ({})", more.join(", "));
         }
     }
-    // Of what was only seen, nobody knows who did it.
+    // The user behind an observed change is not known.
     let by = if line.made { line.by.clone() } else { format!("seen by {}", line.by) };
     vec![
         Cell::new(stamp(line.at, zone)),
@@ -99,7 +100,7 @@ fn paint(state: State) -> Paint {
 
 fn call(line: &CallLine, zone: &TimeZone) -> Vec<Cell> {
     let result = match &line.error {
-        None => Cell::new("well").paint(Paint::Good),
+        None => Cell::new("ok").paint(Paint::Good),
         Some(error) => Cell::new(error).paint(Paint::Bad),
     };
     vec![
@@ -128,21 +129,21 @@ fn run(line: &RunLine, zone: &TimeZone) -> Vec<Cell> {
     ]
 }
 
-/// A run without an end, in one line.
+/// Returns a run without an end as one line.
 pub(crate) fn open_run(run: &OpenRun, began: &str) -> String {
     let OpenRun { run, command, by, running, .. } = run;
     let what = if *running {
-        "is under way"
+        "is in progress"
     } else {
-        "was killed: what it left to be done is done by the next run, which also records its end"
+        "was killed: the next run completes its remaining work and records its end"
     };
-    harmless::line(&format!("Run {run} ({command} by {by}, begun {began}) {what}."))
+    harmless::line(&format!("Run {run} ({command} by {by}, started {began}) {what}."))
 }
 
 fn figures(line: &StatsLine) -> Vec<Cell> {
     let known = |time: Option<u64>| Cell::new(time.map(took).unwrap_or_default()).right();
     let mut times: Vec<(&State, &u64)> = line.time_ms.iter().filter(|(_, time)| **time > 0).collect();
-    // The longest first; of equals, in the order of a life.
+    // The longest first; equal ones in the order of a service's life.
     times.sort_by_key(|(state, time)| (std::cmp::Reverse(**time), **state));
     let times: Vec<String> = times.into_iter().map(|(state, time)| format!("{state} {}", lasted(*time))).collect();
     vec![
@@ -156,7 +157,7 @@ fn figures(line: &StatsLine) -> Vec<Cell> {
     ]
 }
 
-/// Below a minute to the tenth of a second, since starts are that short.
+/// Returns a duration; below a minute to the tenth of a second, since starts are that short.
 fn lasted(milliseconds: u64) -> String {
     if milliseconds < 60_000 {
         return took(milliseconds);
@@ -165,7 +166,7 @@ fn lasted(milliseconds: u64) -> String {
     until.map_or_else(|| "ages".to_owned(), |until| elapsed(Timestamp::UNIX_EPOCH, until))
 }
 
-/// `2026-11-20 08:00:00`.
+/// Returns `2026-11-20 08:00:00`.
 fn stamp(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
@@ -180,7 +181,7 @@ mod tests {
     use super::text;
     use crate::model::lifecycle::State;
     use crate::report::history::csv;
-    use crate::report::history::document::{CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
+    use crate::report::history::document::{CallLine, History, RunLine, StatsLine, TransitionLine, UnchangedRuns};
     use crate::report::output::Output;
     use crate::report::style::Style;
 
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_say_when_what_who_and_why() {
+    fn changes_have_time_states_user_and_reason() {
         insta::assert_snapshot!("changes", shown(&changes(), false));
         insta::assert_snapshot!("changes_with_more", shown(&changes(), true));
         insta::assert_snapshot!("changes_as_csv", csv(&changes()));
@@ -248,14 +249,14 @@ mod tests {
             changed: true,
             first_error: Some("start painter: it ended".to_owned()),
         };
-        let quiet = Some(QuietRuns { count: 41, last_at: at(7_200) });
-        let history = History { runs: Some(vec![run]), quiet_runs: quiet, ..History::of("studio".into()) };
+        let quiet = Some(UnchangedRuns { count: 41, last_at: at(7_200) });
+        let history = History { runs: Some(vec![run]), unchanged_runs: quiet, ..History::of("studio".into()) };
         insta::assert_snapshot!("runs", shown(&history, false));
         insta::assert_snapshot!("runs_as_csv", csv(&history));
     }
 
     #[test]
-    fn figures_stand_beside_each_other() {
+    fn figures_are_in_columns() {
         let stats = StatsLine {
             service: "painter".into(),
             starts: 12,
@@ -272,9 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_to_be_nothing() {
+    fn an_empty_history_is_reported() {
         let history =
             History { transitions: Some(Vec::new()), calls: Some(Vec::new()), ..History::of("studio".into()) };
-        assert_eq!(shown(&history, true), "No change is recorded.\n");
+        assert_eq!(shown(&history, true), "No changes recorded.\n");
     }
 }

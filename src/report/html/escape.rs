@@ -1,32 +1,32 @@
-//! Text that a browser takes for text, set as a typographer would: figures and their units stay on one line.
+//! Text that a browser takes for text, typeset: figures and their units stay on one line.
 
 use maud::{Markup, PreEscaped, html};
 
 use crate::model::harmless;
 
-/// Between groups of three digits: narrow, and never the end of a line.
+/// Space between groups of three digits: narrow and non-breaking.
 const THIN: char = '\u{202f}';
-/// Between a figure and its unit.
+/// Space between a figure and its unit.
 const FIXED: char = '\u{a0}';
 
 const UNITS: [&str; 5] = ["MiB", "GiB", "s", "min", "h"];
 
-/// Text as it is: names, and what goes into attributes.
+/// Returns text as it is: names, and values of attributes.
 pub(super) fn text(text: &str) -> Markup {
-    // maud leaves an apostrophe as it is, since it quotes attributes by `"`.
+    // maud does not escape apostrophes, since it quotes attributes by `"`.
     PreEscaped(html! { (harmless::line(text)) }.into_string().replace('\'', "&#39;"))
 }
 
-/// A name, as one.
+/// Returns a name as code.
 pub(super) fn code(name: &str) -> Markup {
     html! { code { (text(name)) } }
 }
 
-/// A sentence with figures in it, and commands between backticks.
+/// Returns a sentence with figures, and with commands between backticks as code.
 pub(super) fn prose(sentence: &str) -> Markup {
     let PreEscaped(set) = figures(sentence);
     let pieces: Vec<&str> = set.split('`').collect();
-    // One that has no other is a letter.
+    // A backtick without a partner is a letter.
     if pieces.len().is_multiple_of(2) {
         return PreEscaped(set);
     }
@@ -37,7 +37,7 @@ pub(super) fn prose(sentence: &str) -> Markup {
     }
 }
 
-/// The same where nothing but text may stand: in attributes and pictures.
+/// Returns the same for attributes and pictures, where only text may occur.
 pub(super) fn figures(sentence: &str) -> Markup {
     let mut set = String::with_capacity(sentence.len());
     for (at, letter) in sentence.char_indices() {
@@ -46,7 +46,7 @@ pub(super) fn figures(sentence: &str) -> Markup {
     text(&set)
 }
 
-/// The space that stands between these two.
+/// Returns the space for the gap between these two words.
 fn space(before: &str, after: &str) -> char {
     let word = after.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! The memory of each GPU while the steps go on: drawn on the time line's own axis, and as figures in a table.
+//! Memory of each GPU during the steps: charts on the time line's axis, and figures in a table.
 
 use std::collections::BTreeSet;
 
@@ -13,19 +13,19 @@ use crate::report::view::memory::gpu_name;
 use super::escape::{figures, prose};
 use super::stage::{moment, share};
 
-/// A level narrower than this, in hundredths of the width, has no room for its figure; the table has it.
+/// Least width of a level with its figure drawn, in percent of the chart's width; the table has all figures.
 const LABEL_SHARE_MIN: f64 = 13.0;
 
-/// A figure stands inside its level where that is at least so high, else above it.
+/// Least height of a level with its figure inside, in percent; in a lower one the figure is above.
 const INSIDE_SHARE_MIN: f64 = 24.0;
 
-/// One chart a GPU.
+/// Returns one chart for each GPU.
 pub(super) fn charts(plan: &Plan, line: &Timeline) -> Markup {
     html! {
         @if !plan.gpus.is_empty() {
-            h3.memory-title { "GPU memory meanwhile" }
+            h3.memory-title { "GPU memory over time" }
             p.note {
-                "The line on top is what a GPU has, and the band below it stays free. What others hold is grey."
+                "The top line is the GPU's capacity, and the band below it is the reserve. Foreign memory is grey."
             }
             @for (gpu, levels) in plan.gpus.iter().zip(&line.gpus) { (chart(plan, line, gpu, levels)) }
         }
@@ -35,7 +35,7 @@ pub(super) fn charts(plan: &Plan, line: &Timeline) -> Markup {
 fn chart(plan: &Plan, line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) -> Markup {
     let name = gpu_name(plan, &gpu.id);
     let (before, peak, after) = (figure(gpu.before_mib), figure(gpu.peak_mib), figure(gpu.after_mib));
-    let told = format!("GPU {name}: {before} before, {peak} at most, {after} after, of {}", gpu.capacity_mib);
+    let title = format!("GPU {name}: {before} before, {peak} at most, {after} after, of {}", gpu.capacity_mib);
     html! {
         div.gpu {
             div.gpu-name {
@@ -43,15 +43,15 @@ fn chart(plan: &Plan, line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) ->
                 span.small { (prose(&gpu.capacity_mib.to_string())) }
                 span.small { (prose(&format!("{before} → {after}, peak {peak}"))) }
             }
-            svg.chart role="img" aria-label=(figures(&told)) width="100%" height="100%" { (drawn(line, gpu, levels)) }
+            svg.chart role="img" aria-label=(figures(&title)) width="100%" height="100%" { (drawn(line, gpu, levels)) }
         }
     }
 }
 
-/// The picture of a chart.
+/// Returns the picture of a chart.
 fn drawn(line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) -> Markup {
     let most = levels.iter().map(|level| level.used).max().unwrap_or_default();
-    // Where it holds more than it has, the picture is as high as all of it.
+    // For an overcommitted GPU the chart is as high as all that it holds.
     let whole = gpu.capacity_mib.max(most).max(Mebibytes(1));
     #[expect(clippy::cast_precision_loss, reason = "a place in a picture")]
     let height = |amount: Mebibytes| (amount.0 as f64 / whole.0 as f64 * 10_000.0).round() / 100.0;
@@ -67,7 +67,7 @@ fn drawn(line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) -> Markup {
     }
 }
 
-/// The memory that it holds for a while, with a line along its top.
+/// Returns the area of one memory level, with a line along its top.
 fn area(line: &Timeline, level: &MemoryLevel, height: f64) -> Markup {
     let (x, until) = (share(level.from_ms, line), end(level, line));
     let y = format!("{:.2}%", 100.0 - height);
@@ -92,7 +92,7 @@ fn end(level: &MemoryLevel, line: &Timeline) -> f64 {
     if level.until_ms >= line.end_ms { 100.0 } else { share(level.until_ms, line) }
 }
 
-/// The same in figures: a row for each moment at which something begins or ends.
+/// Returns the levels as figures: a row for each moment at which a step begins or ends.
 pub(super) fn table(plan: &Plan, line: &Timeline) -> Markup {
     let begins = line.spans.iter().map(|span| span.begin_ms);
     let moments: BTreeSet<u64> = begins.chain(line.spans.iter().map(|span| span.end_ms)).collect();
@@ -107,10 +107,10 @@ pub(super) fn table(plan: &Plan, line: &Timeline) -> Markup {
     };
     html! {
         details.figures {
-            summary { "The same in figures" }
+            summary { "As a table" }
             div.wide {
                 table {
-                    caption { "What happens when, and what each GPU holds from then on, in MiB" }
+                    caption { "Steps over time, and the memory used on each GPU from then on, in MiB" }
                     thead {
                         tr {
                             @for head in ["At", "Ends", "Begins"] { th scope="col" { (head) } }
@@ -136,7 +136,7 @@ pub(super) fn table(plan: &Plan, line: &Timeline) -> Markup {
     }
 }
 
-/// Each GPU over all orders that the plan allows, not in this course alone.
+/// Returns each GPU's figures over all orders that the plan allows, not only in the drawn one.
 fn whole(plan: &Plan) -> Markup {
     let amounts = |gpu: &GpuLine| {
         [gpu.before_mib, gpu.peak_mib, gpu.after_mib, gpu.capacity_mib, gpu.reserve_mib, gpu.foreign_mib]

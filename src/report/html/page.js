@@ -1,5 +1,5 @@
 "use strict";
-// Shows one step at a time. Without this every step's words stand one below the other.
+// Shows one panel at a time. Without the script all panels are shown, one below the other.
 (() => {
   const rows = [...document.querySelectorAll(".row")];
   if (rows.length === 0) return;
@@ -36,7 +36,7 @@
     }
   }
 
-  // On a narrow screen what is said stands below the time line.
+  // On a narrow screen the panel is below the time line.
   function show(at) {
     select(at);
     panels[at].scrollIntoView({ block: "nearest" });
@@ -75,6 +75,6 @@
     rows[at].focus();
   });
 
-  const asked = panels.findIndex((panel) => `#${panel.id}` === location.hash);
-  select(asked < 0 ? 0 : asked);
+  const target = panels.findIndex((panel) => `#${panel.id}` === location.hash);
+  select(target < 0 ? 0 : target);
 })();

@@ -1,5 +1,5 @@
-//! A panel for each step: its reason, its route, the steps that it waits for, its changes. With the script one is shown
-//! at a time, without it all.
+//! Panel for each step: its reason, its route, the steps that it waits for, its changes. With the script one panel is
+//! shown at a time, without it all are.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -10,7 +10,7 @@ use crate::report::timeline::Timeline;
 use crate::report::view::memory::step_memory;
 
 use super::escape::{prose, text};
-use super::stage::{comes, lasts, moment, sign};
+use super::stage::{is_start, lasts, moment, sign};
 
 pub(super) fn panels(plan: &Plan, line: &Timeline) -> Markup {
     html! { div.panels { @for position in 0..plan.steps.len() { (panel(plan, line, position)) } } }
@@ -18,7 +18,7 @@ pub(super) fn panels(plan: &Plan, line: &Timeline) -> Markup {
 
 fn panel(plan: &Plan, line: &Timeline, position: usize) -> Markup {
     let step = &plan.steps[position];
-    let class = if comes(step.action) { "comes" } else { "goes" };
+    let class = if is_start(step.action) { "start" } else { "stop" };
     html! {
         section.panel id={ "step-" (position) } aria-labelledby={ "step-" (position) "-title" } {
             h3 id={ "step-" (position) "-title" } {
@@ -37,14 +37,14 @@ fn panel(plan: &Plan, line: &Timeline, position: usize) -> Markup {
     }
 }
 
-/// Terms of a step's panel, and their descriptions.
+/// Returns the terms of a step's panel, and their descriptions.
 fn terms(plan: &Plan, line: &Timeline, position: usize) -> Vec<(&'static str, Markup)> {
     let (step, span) = (&plan.steps[position], line.spans[position]);
     let route: Vec<&str> = step.route.iter().copied().map(State::as_str).collect();
-    let took = if span.told {
+    let took = if span.is_estimated {
         format!("{} → {}, {}", moment(span.begin_ms), moment(span.end_ms), lasts(span))
     } else {
-        format!("from {}; no earlier run tells how long", moment(span.begin_ms))
+        format!("from {}; no estimate yet", moment(span.begin_ms))
     };
     let waits = |(from, to): &(usize, usize)| (*to == position).then_some(*from);
     let waited = |(from, to): &(usize, usize)| (*from == position).then_some(*to);
@@ -68,7 +68,7 @@ fn reason(step: &Step) -> Markup {
     }
 }
 
-/// The planner's reasons are parts of sentences; here one stands alone.
+/// Returns a reason as a sentence of its own; the planner's reasons are parts of sentences.
 fn sentence(message: &str) -> String {
     let mut letters = message.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
@@ -76,7 +76,7 @@ fn sentence(message: &str) -> String {
     format!("{first}{}{end}", letters.as_str())
 }
 
-/// Links to the panels of steps, or `nothing`.
+/// Returns links to the panels of steps, or `nothing`.
 fn links(plan: &Plan, mut positions: Vec<usize>) -> Markup {
     positions.sort_unstable();
     html! {
@@ -89,10 +89,10 @@ fn links(plan: &Plan, mut positions: Vec<usize>) -> Markup {
     }
 }
 
-/// The lines of a diff, each by its meaning; the signs mean the same.
+/// Returns the lines of a diff, each by its kind; the signs have the same meaning.
 fn changed(diff: &str, position: usize) -> Markup {
     html! {
-        h4 id={ "step-" (position) "-diff" } { "What changes" }
+        h4 id={ "step-" (position) "-diff" } { "Changes" }
         pre.diff tabindex="0" role="region" aria-labelledby={ "step-" (position) "-diff" } {
             @for line in diff.lines() {
                 @let set = PreEscaped(harmless::no_command(text(line).into_string()));

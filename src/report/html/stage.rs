@@ -1,4 +1,4 @@
-//! The steps on a time line: a row each, its bar where it would be under way, and arrows from what it waits for.
+//! Steps on a time line: a row each, a bar for its duration, and arrows from the steps that it waits for.
 
 use maud::{Markup, html};
 
@@ -10,55 +10,55 @@ use crate::report::view::memory::step_memory;
 
 use super::escape::{prose, text};
 
-/// Ticks at whole seconds, minutes or hours: as many as a phone has room for.
+/// Most ticks, at whole seconds, minutes or hours: as many as fit on a phone.
 const TICKS_MAX: u64 = 5;
 const TICKS_MS: [u64; 16] = [
     100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
     3_600_000, 7_200_000,
 ];
 
-/// A bar is never so short that it can't be seen, in hundredths of the width.
+/// Least width of a bar, in percent of the axis, so that every bar can be seen.
 const SHARE_MIN: f64 = 0.8;
 
-/// More arrows than this are a tangle; each step names what it waits for in words.
+/// Most arrows; more would be a tangle, and each panel lists the steps that its step waits for.
 const ARROWS_MAX: usize = 400;
 
-/// The meaning of signs and lines, and the length that is drawn where it is not known.
+/// Returns the legend, with the durations drawn for steps without an estimate.
 pub(super) fn legend(plan: &Plan, line: &Timeline) -> Markup {
-    let untold = |start: bool| {
+    let has_unestimated = |start: bool| {
         let mut steps = plan.steps.iter().zip(&line.spans);
-        steps.any(|(step, span)| !span.told && (step.action == Action::Start) == start)
+        steps.any(|(step, span)| !span.is_estimated && (step.action == Action::Start) == start)
     };
     let drawn: Vec<String> =
         [(true, "a start is drawn as", START_DRAWN_MS), (false, "another step as", OTHER_DRAWN_MS)]
             .into_iter()
-            .filter(|(start, _, _)| untold(*start))
+            .filter(|(start, _, _)| has_unestimated(*start))
             .map(|(_, what, drawn)| format!("{what} {}", about(drawn)))
             .collect();
     html! {
         ul.legend {
-            li { svg.key aria-hidden="true" { rect.bar.goes width="100%" height="100%" rx="1" {} } " goes" }
-            li { svg.key aria-hidden="true" { rect.bar.comes width="100%" height="100%" rx="7" {} } " comes up" }
-            @if line.spans.iter().any(|span| !span.told) {
+            li { svg.key aria-hidden="true" { rect.bar.stop width="100%" height="100%" rx="1" {} } " stop" }
+            li { svg.key aria-hidden="true" { rect.bar.start width="100%" height="100%" rx="7" {} } " start" }
+            @if line.spans.iter().any(|span| !span.is_estimated) {
                 li {
                     svg.key aria-hidden="true" {
-                        rect.bar.goes.untold x="1" y="1" width="26" height="12" rx="1" {}
+                        rect.bar.stop.unestimated x="1" y="1" width="26" height="12" rx="1" {}
                     }
-                    " no earlier run tells how long"
+                    " no estimate yet"
                 }
             }
         }
         p.note {
-            "Each step begins when all that it waits for is done."
+            "Each step begins when every step that it waits for is done."
             @if !drawn.is_empty() {
-                (prose(&format!(" Where no earlier run tells how long it takes, {}.", drawn.join(", "))))
+                (prose(&format!(" Without an estimate, {}.", drawn.join(", "))))
             }
             @if line.edges.len() > ARROWS_MAX { " Arrows are left out: there are too many." }
         }
     }
 }
 
-/// Moments along the top.
+/// Returns the moments along the top.
 pub(super) fn axis(line: &Timeline) -> Markup {
     let anchor = |at: u64, x: f64| match at {
         0 => "start",
@@ -76,7 +76,7 @@ pub(super) fn axis(line: &Timeline) -> Markup {
     }
 }
 
-/// A row each. Without the script a row leads to the panel of its step, further down.
+/// Returns a row for each step. Without the script a row links to the panel of its step, further down.
 pub(super) fn rows(plan: &Plan, line: &Timeline) -> Markup {
     html! {
         div.rows {
@@ -92,7 +92,7 @@ pub(super) fn rows(plan: &Plan, line: &Timeline) -> Markup {
 
 fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: StepSpan) -> Markup {
     let (x, width) = (share(span.begin_ms, line), width(span, line));
-    let (class, corner) = if comes(step.action) { ("comes", 7) } else { ("goes", 1) };
+    let (class, corner) = if is_start(step.action) { ("start", 7) } else { ("stop", 1) };
     html! {
         li {
             a.row id={ "row-" (position) } href={ "#step-" (position) } data-x={ (x) "%" } data-width={ (width) "%" } {
@@ -107,15 +107,15 @@ fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: StepSpa
                     span.unseen { ", begins at " (prose(&moment(span.begin_ms))) }
                 }
                 svg.track aria-hidden="true" width="100%" height="100%" {
-                    rect.bar.(class).untold[!span.told] x={ (x) "%" } y="32%" width={ (width) "%" } height="36%"
-                        rx=(corner) {}
+                    rect.bar.(class).unestimated[!span.is_estimated] x={ (x) "%" } y="32%" width={ (width) "%" }
+                        height="36%" rx=(corner) {}
                 }
             }
         }
     }
 }
 
-/// `+ start comfyui`
+/// Returns `+ start comfyui`.
 fn title(step: &Step, class: &str) -> Markup {
     html! {
         span.title {
@@ -126,7 +126,7 @@ fn title(step: &Step, class: &str) -> Markup {
     }
 }
 
-/// From the middle of a bar along its row, then down to where the other begins.
+/// Returns arrows: from the middle of a bar along its row, then down to the beginning of the other bar.
 fn arrows(plan: &Plan, line: &Timeline) -> Markup {
     if line.edges.len() > ARROWS_MAX {
         return Markup::default();
@@ -158,8 +158,8 @@ fn arrows(plan: &Plan, line: &Timeline) -> Markup {
     }
 }
 
-/// Returns whether an action brings something up.
-pub(super) fn comes(action: Action) -> bool {
+/// Returns true if an action starts or resumes a service.
+pub(super) fn is_start(action: Action) -> bool {
     match action {
         Action::Start | Action::Unpause | Action::Wake => true,
         Action::Evict | Action::Stop | Action::Remove | Action::Pause | Action::Update | Action::Scale => false,
@@ -174,12 +174,16 @@ pub(super) fn sign(action: Action) -> &'static str {
     }
 }
 
-/// `about 40 s`, or that no earlier run tells.
+/// Returns `about 40 s`, or `no estimate yet`.
 pub(super) fn lasts(span: StepSpan) -> String {
-    if span.told { format!("about {}", about(span.end_ms - span.begin_ms)) } else { "time not known".to_owned() }
+    if span.is_estimated {
+        format!("about {}", about(span.end_ms - span.begin_ms))
+    } else {
+        "no estimate yet".to_owned()
+    }
 }
 
-/// `0 s`, `1.5 s`, `2 min 30 s`
+/// Returns `0 s`, `1.5 s`, `2 min 30 s`.
 pub(super) fn moment(at_ms: u64) -> String {
     match at_ms {
         0 => "0 s".to_owned(),
@@ -188,7 +192,7 @@ pub(super) fn moment(at_ms: u64) -> String {
     }
 }
 
-/// Place of a moment, in hundredths of the width: two digits are a tenth of a pixel.
+/// Returns the place of a moment in percent of the width: two digits are a tenth of a pixel.
 pub(super) fn share(at_ms: u64, line: &Timeline) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a place in a picture")]
     let share = at_ms as f64 / line.end_ms.max(1) as f64 * 100.0;

@@ -1,4 +1,4 @@
-//! The page as text. How it looks and behaves in a browser is in `tests/page.rs`.
+//! The page as text. `tests/page.rs` covers its looks and behaviour in a browser.
 
 use super::{PAGE, SCRIPT, STYLE, plan};
 use crate::model::plan::{Plan, Purpose};
@@ -20,11 +20,11 @@ fn every_place_is_filled_once() {
 }
 
 #[test]
-fn whatever_a_name_is_it_is_no_markup() {
+fn no_name_is_markup() {
     let page = page(&hostile());
     assert_eq!(page.matches("<script").count(), 1);
     assert_eq!(page.matches("</script>").count(), 1);
-    // Nothing that the plan brought stands between angle brackets as it was.
+    // No text from the plan appears unescaped between angle brackets.
     assert!(!page.contains("alert(1)</script>") && !page.contains(HOSTILE));
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
 }
@@ -37,7 +37,7 @@ fn what_is_in_braces_is_not_filled() {
 }
 
 #[test]
-fn nothing_is_named_that_could_be_loaded() {
+fn no_external_resource_is_named() {
     let page = page(&switch());
     for word in ["http:", "https:", "@import", " src=", " style=\"", " onclick", "fetch(", "XMLHttp"] {
         assert!(!page.contains(word), "{word}");
@@ -51,19 +51,19 @@ fn nothing_is_named_that_could_be_loaded() {
 fn nothing_to_do_is_a_page_too() {
     let page = page(&Plan { kept: switch().kept, ..empty() });
     assert!(page.contains("<h1>Nothing\u{a0}to\u{a0}do</h1>"), "{page}");
-    assert!(page.contains("2 services of studio are as mode video wants them"));
+    assert!(page.contains("2 services of studio already match mode video"));
     assert!(!page.contains("id=\"steps-title\"") && page.contains("<details open>"));
 }
 
 #[test]
-fn a_saved_plan_says_what_it_is_worth() {
+fn a_saved_plan_shows_its_freshness() {
     let of = switch();
     let shown = |standing: &Freshness| {
         plan(PlanView { plan: &of, purpose: Purpose::Apply, origin: PlanOrigin::Saved(standing) })
     };
-    let stale = shown(&Freshness::Stale(vec!["+ stop:web: to be done too, <b>".to_owned()]));
-    assert!(stale.contains("class=\"standing stale\"") && stale.contains("to be done too, &lt;b&gt;"));
-    assert!(shown(&Freshness::Holds).contains("It still holds"));
+    let stale = shown(&Freshness::Stale(vec!["+ stop:web: now planned, <b>".to_owned()]));
+    assert!(stale.contains("class=\"standing stale\"") && stale.contains("now planned, &lt;b&gt;"));
+    assert!(shown(&Freshness::Holds).contains("It is still valid"));
     assert!(shown(&Freshness::Unknown("no lcm.yaml".to_owned())).contains("is not known: no lcm.yaml."));
     assert!(!page(&of).contains("class=\"standing"));
 }

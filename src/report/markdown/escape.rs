@@ -1,11 +1,11 @@
-//! Text that Markdown, HTML and GitHub take for text: no table breaks, nobody is told, nothing is run.
+//! Text that Markdown, HTML and GitHub take for text: no table breaks, no user is notified, nothing is run.
 
 use crate::model::harmless::{self, is_unseen};
 
-/// Breaks `@name` and `#12` for GitHub, which looks for them in what is drawn, and is not seen.
+/// Invisible space that breaks `@name` and `#12` for GitHub, which looks for them in the rendered text.
 const NO_WIDTH: char = '\u{200b}';
 
-/// A sentence, on one line.
+/// Returns a sentence, on one line.
 pub(super) fn prose(text: &str) -> String {
     let mut prose = String::with_capacity(text.len());
     let text = harmless::line(text);
@@ -16,7 +16,7 @@ pub(super) fn prose(text: &str) -> String {
             '<' => prose.push_str("&lt;"),
             '>' => prose.push_str("&gt;"),
             '&' => prose.push_str("&amp;"),
-            // Splits a table's cells even where it is escaped, in some readers.
+            // In some readers an escaped bar still splits a table's cells.
             '|' => prose.push_str("&#124;"),
             // Two of them would be a formula.
             '$' => prose.push_str("<span>$</span>"),
@@ -35,7 +35,7 @@ pub(super) fn prose(text: &str) -> String {
     prose
 }
 
-/// Whatever the size of its letters.
+/// Compares without case.
 fn ends_with_any(text: &str, words: &[&str]) -> bool {
     let ends = |word: &&str| {
         let end = text.len().checked_sub(word.len()).and_then(|from| text.get(from..));
@@ -44,13 +44,13 @@ fn ends_with_any(text: &str, words: &[&str]) -> bool {
     words.iter().any(ends)
 }
 
-/// A name, set as one: within code nothing is linked.
+/// Returns a name as code: nothing is linked within code.
 pub(super) fn code(name: &str) -> String {
     let plain = !name.is_empty() && !name.contains(|letter: char| "`|<>".contains(letter) || is_unseen(letter));
     if plain { format!("`{name}`") } else { prose(name) }
 }
 
-/// A block whose fence is longer than any in it.
+/// Returns a block whose fence is longer than any in its text.
 pub(super) fn fenced(language: &str, text: &str) -> String {
     let text: Vec<String> =
         harmless::lines(text, false).lines().map(|line| harmless::no_command(line.to_owned())).collect();

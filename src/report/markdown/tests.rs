@@ -1,4 +1,4 @@
-//! Golden comments of plans made by hand, and how much of a large one is left.
+//! Golden comments of hand-made plans, and the remainder of a large one.
 
 use insta::assert_snapshot;
 
@@ -8,7 +8,7 @@ use crate::model::plan::{Blocked, Plan, Purpose, ReasonCode};
 use crate::report::tests::{empty, gpu, hostile, kept, reason, step, switch, view};
 use crate::report::view::{Freshness, PlanOrigin, PlanView};
 
-/// What GitHub takes.
+/// GitHub's limit, in characters.
 const LETTERS_MAX: usize = 65_536;
 
 fn shown(of: &Plan) -> String {
@@ -23,18 +23,18 @@ fn a_comment_says_it_in_its_first_line_and_folds_the_rest() {
 #[test]
 fn nothing_to_do_is_short() {
     let text = shown(&Plan { kept: switch().kept, ..empty() });
-    assert!(text.starts_with("**Nothing to do: 2 services of studio are as mode video wants them"), "{text}");
+    assert!(text.starts_with("**Nothing to do: 2 services of studio already match mode video"), "{text}");
     assert_snapshot!(text);
 }
 
 #[test]
-fn a_saved_plan_says_what_it_is_worth() {
-    let standing = Freshness::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
+fn a_saved_plan_shows_its_freshness() {
+    let standing = Freshness::Stale(vec!["- stop:ollama: no longer planned".to_owned()]);
     let of = switch();
     let view = PlanView { plan: &of, purpose: Purpose::Apply, origin: PlanOrigin::Saved(&standing) };
     let text = plan(view);
     assert!(text.contains("made on box at 2026-11-20 10:00:00 UTC. It is stale"), "{text}");
-    assert!(text.contains("\n- - stop:ollama: not to be done any more\n"), "{text}");
+    assert!(text.contains("\n- - stop:ollama: no longer planned\n"), "{text}");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn no_name_breaks_out() {
     assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
 }
 
-/// In a fence all is text but the fence itself.
+/// Within a fence everything is text but the fence itself.
 fn outside_of_fences(text: &str) -> String {
     let (mut outside, mut fence): (String, Option<String>) = (String::new(), None);
     for line in text.lines() {
@@ -95,7 +95,7 @@ fn the_largest_plan_fits_and_says_what_is_left_out() {
     );
     assert!(text.ends_with("\n<!-- lcm plan: studio video -->\n"));
     assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
-    // Each section shows some, and counts the others.
+    // Each section shows some entries, and counts the others.
     let more: Vec<&str> = text.lines().filter(|line| line.starts_with("… and ")).collect();
     assert_eq!(more.len(), 6, "{more:?}");
     assert!(more.iter().all(|line| line.ends_with(" more: `lcm plan -v` shows them.")), "{more:?}");

@@ -1,4 +1,4 @@
-//! Diagrams, read back by a strict reader of the little Mermaid that they are written in.
+//! Diagrams, parsed by a strict reader of the subset of Mermaid that they use.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Plan, ReasonCode};
 use crate::report::tests::{HOSTILE, empty, hostile, reason, step, switch};
 
-/// What a diagram says.
+/// Parsed diagram.
 #[derive(Debug, Default)]
 struct ParsedDiagram {
-    /// By id: the shape's opening, and the label as it is shown.
+    /// Nodes by id: the shape's opening, and the label as shown.
     nodes: BTreeMap<String, (String, String)>,
     edges: Vec<(String, String)>,
     blocked: Vec<String>,
 }
 
-/// Reads a diagram, or says which line is none.
+/// Parses a diagram; panics with the first invalid line.
 fn read(diagram: &str) -> ParsedDiagram {
     let node =
         Regex::new(r#"^ +([nb][0-9]+|nothing)(\(\[|\[\[|\{\{|\[|>)"([^"]*)"(\]\)|\]\]|\}\}|\])$"#).expect("a pattern");
@@ -61,7 +61,7 @@ fn read(diagram: &str) -> ParsedDiagram {
     read
 }
 
-/// A label as a browser shows it.
+/// Returns a label as a browser shows it.
 fn shown(label: &str) -> String {
     let number = Regex::new("#([0-9]+);").expect("a pattern");
     let letter = |parts: &regex_lite::Captures<'_>| {
@@ -104,7 +104,7 @@ fn without_steps_it_is_a_diagram_all_the_same() {
 }
 
 #[test]
-fn whatever_a_name_is_it_is_shown_as_it_is() {
+fn every_name_is_shown_as_it_is() {
     let read = read(&plan(&hostile()));
     for position in 0..4 {
         let (_, label) = &read.nodes[&format!("n{position}")];
@@ -118,7 +118,7 @@ fn whatever_a_name_is_it_is_shown_as_it_is() {
 }
 
 #[test]
-fn one_that_is_not_drawn_says_so() {
+fn a_diagram_that_is_too_large_is_marked() {
     let why = || reason(ReasonCode::Requested, "");
     let mut steps: Vec<_> = (0..40).map(|at| step(Action::Stop, &format!("s{at}"), State::Online, 0, why())).collect();
     let stops: Vec<_> = steps.iter().map(|step| step.id.clone()).collect();

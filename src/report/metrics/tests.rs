@@ -1,4 +1,4 @@
-//! The exposition as a strict reader of the format sees it, and whole.
+//! The exposition as a strict reader of the format sees it, and as a golden text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ fn status() -> Status {
         ..service("web", State::Busy)
     };
     let budget = BudgetLine { attempts: 3, spent: 3, last_at: at(0), held: true, due: None };
-    let word =
+    let hold =
         HoldLine { kind: "maintain".to_owned(), by: "kim".to_owned(), since: at(0), reason: Some("disk".to_owned()) };
     let gpu = GpuStatus {
         id: "GPU-0".into(),
@@ -53,7 +53,7 @@ fn status() -> Status {
         observed_at: at(1_763_719_200),
         services: vec![
             ServiceLine { budget: Some(budget), ..service("tts", State::Failed) },
-            ServiceLine { known: false, since: Some(at(0)), word: Some(word), ..service("vision", State::Maintenance) },
+            ServiceLine { known: false, since: Some(at(0)), hold: Some(hold), ..service("vision", State::Maintenance) },
             web,
         ],
         orphans: vec![OrphanStatus { name: "old".into(), carrier: None, state: State::Offline }],
@@ -101,26 +101,26 @@ fn a_strict_reader_understands_every_line() {
     let held = |service| of("lcm_service_held", "service", service) > 0.5;
     assert_eq!(["tts", "vision", "web"].map(held), [true, true, false]);
 
-    // What could not be read is said to be so, and nothing else is guessed of it.
+    // A service that could not be read is reported as unknown, without a guess.
     assert!(of("lcm_service_known", "service", "vision") < 0.5);
     let vision = ("service".to_owned(), "vision".to_owned());
     for name in ["lcm_service_up", "lcm_service_state", "lcm_service_since_timestamp_seconds"] {
         assert!(read[name].iter().all(|(labels, _)| !labels.contains(&vision)), "{name}");
     }
 
-    // A set of states: each service is in one of all.
+    // In a set of states each service has exactly one.
     let mut sums: BTreeMap<String, (usize, f64)> = BTreeMap::new();
     for (labels, value) in &read["lcm_service_state"] {
         let service = labels.iter().find(|(name, _)| name == "service").expect("a service").1.clone();
         let sum = sums.entry(service).or_default();
         *sum = (sum.0 + 1, sum.1 + value);
     }
-    assert_eq!(sums.keys().collect::<Vec<_>>(), ["tts", "web"], "nobody knows of the third");
+    assert_eq!(sums.keys().collect::<Vec<_>>(), ["tts", "web"], "the third is unknown");
     assert!(sums.values().all(|(count, sum)| *count == State::ALL.len() && (sum - 1.0).abs() < f64::EPSILON));
 }
 
 #[test]
-fn what_is_not_there_is_left_out_and_not_zero() {
+fn a_missing_value_is_omitted_and_not_zero() {
     let bare = Status { services: Vec::new(), gpus: Vec::new(), goals: Vec::new(), last_run: None, ..status() };
     let names: Vec<String> = read(&exposed(&bare)).into_keys().collect();
     assert_eq!(names, ["lcm_info", "lcm_observed_timestamp_seconds", "lcm_orphans", "lcm_warnings"]);
@@ -129,7 +129,8 @@ fn what_is_not_there_is_left_out_and_not_zero() {
 
 type Labels = BTreeSet<(String, String)>;
 
-/// Reads the text format by its own words (`prometheus.io/docs/instrumenting/exposition_formats`), and refuses all else.
+/// Parses the text format by its specification (`prometheus.io/docs/instrumenting/exposition_formats`), and refuses all
+/// else.
 fn read(text: &str) -> BTreeMap<String, Vec<(Labels, f64)>> {
     assert!(text.ends_with('\n') && !text.contains("\n\n"), "each line has its end, and none is empty");
     let mut read: BTreeMap<String, Vec<(Labels, f64)>> = BTreeMap::new();
@@ -153,7 +154,7 @@ fn read(text: &str) -> BTreeMap<String, Vec<(Labels, f64)>> {
     read
 }
 
-/// The labels up to the brace, and what follows it.
+/// Returns the labels up to the brace, and the rest.
 fn labels(text: &str) -> (Labels, &str) {
     let (mut labels, mut rest) = (Labels::new(), text);
     loop {

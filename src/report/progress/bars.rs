@@ -1,5 +1,5 @@
-//! Events at a terminal: a line for each step under way, with its stage and its time; what ended stays above. Which
-//! lines those are is the board's; here they are drawn anew whenever something happens, and while nothing does.
+//! Events at a terminal: a line for each step in progress, with its stage and its time; the result of each step stays
+//! above. The board defines the lines; here they are redrawn at each event, and periodically in between.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::report::progress::lines;
 use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
-/// The bottom of the terminal, drawn again and again until it is finished or dropped.
+/// Bottom of the terminal, redrawn until it is finished or dropped.
 #[derive(Debug)]
 pub(super) struct Bars {
     style: Style,
@@ -25,7 +25,7 @@ pub(super) struct Bars {
     ticker: Mutex<Option<Ticker>>,
 }
 
-/// Draws while no event comes.
+/// Redraws while no event comes.
 #[derive(Debug)]
 struct Ticker {
     stop: Sender<()>,
@@ -46,12 +46,12 @@ impl Bars {
         Self { style, board, ticker: Mutex::new(Some(Ticker { stop, thread })) }
     }
 
-    pub(super) fn tell(&self, event: &Event) {
+    pub(super) fn show(&self, event: &Event) {
         if let Some(board) = lock(&self.board).as_mut() {
-            // By the clock of whoever looks: a simulated world has one of its own.
-            board.tell(&event.kind, Timestamp::now());
+            // By the reader's clock: a simulation has a clock of its own.
+            board.update(&event.kind, Timestamp::now());
         }
-        for line in said(event, print::size(), self.style) {
+        for line in lasting_lines(event, print::size(), self.style) {
             print::note(&line);
         }
         draw(&self.board, self.style);
@@ -61,7 +61,7 @@ impl Bars {
         print::note(&sentence(text, wide(print::size(), self.style)));
     }
 
-    /// Takes everything that moves off the terminal, for good.
+    /// Removes all live lines from the terminal, for good.
     pub(super) fn finish(&self) {
         let ticker = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take();
         *lock(&self.board) = None;
@@ -79,14 +79,14 @@ impl Drop for Bars {
     }
 }
 
-/// What stays above the lines that move.
-fn said(event: &Event, size: TerminalSize, style: Style) -> Vec<Output> {
+/// Returns the lines that stay above the live ones.
+fn lasting_lines(event: &Event, size: TerminalSize, style: Style) -> Vec<Output> {
     let style = wide(size, style);
-    // The board says what is waited for.
+    // The board shows the steps that a run waits for.
     lines::lasting(event, style).iter().map(|line| sentence(line, style)).collect()
 }
 
-/// A terminal may have become another one since it was first asked.
+/// Returns the style with the present width: a terminal may have been resized.
 fn wide(size: TerminalSize, style: Style) -> Style {
     Style { width: Some(size.columns), ..style }
 }

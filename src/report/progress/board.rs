@@ -1,5 +1,5 @@
-//! What stands at the bottom of a terminal while a run goes on: which steps, in which order, and one line for all the
-//! others. Pure: events and a time in, lines out. Not here: the terminal.
+//! Live lines at the bottom of a terminal during a run: the steps, their order, and one line for all further ones.
+//! Pure. In: events and a time. Out: lines. Not here: the terminal.
 
 use std::collections::BTreeSet;
 
@@ -11,35 +11,35 @@ use crate::model::names::StepId;
 use crate::report::fold::cut_off;
 use crate::report::print::TerminalSize;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{self, Cell, about, elapsed, holds_command};
+use crate::report::table::{self, Cell, about, elapsed, step_text};
 
-/// A whole turn takes a bit more than a second: alive, and not nervous.
+/// Signs of the spinner. A whole turn takes a bit more than a second: visibly alive, and calm.
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// For how long each sign of the spinner stands.
+/// Time of each sign of the spinner, in milliseconds.
 pub(super) const TICK_MS: u64 = 120;
 
-/// Of a bar against an estimate: a tenth is as much as an estimate is good for.
+/// Width of a bar that shows progress against an estimate: an estimate is good for a tenth.
 const CELLS: u64 = 10;
 
-/// Below so many columns a bar would take the room of words.
+/// Least columns of a terminal with bars; in a narrower one a bar would take the space of words.
 const COLUMNS_WITH_BARS: usize = 64;
 
-/// What is known of the steps of a run that goes on.
+/// State of a run's steps.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    /// In the order in which they began, so that none changes its place but upwards.
+    /// Steps in the order in which they began, so that a step only ever moves up.
     running: Vec<StepRow>,
-    /// Planned, and not begun.
+    /// Steps that are planned and have not begun.
     waiting: BTreeSet<StepId>,
-    /// Bars have a column as soon as one has had an estimate: columns don't come and go.
+    /// True once a step had an estimate: the column of bars stays from then on.
     has_estimates: bool,
 }
 
 #[derive(Debug)]
 struct StepRow {
     step: StepId,
-    /// `None`: it is prepared, and not begun.
+    /// `None`: the step is prepared, and has not begun.
     action: Option<Action>,
     began: Timestamp,
     estimate_ms: Option<u64>,
@@ -48,8 +48,8 @@ struct StepRow {
 }
 
 impl Board {
-    /// Takes notice of what begins, goes on and ends.
-    pub(super) fn tell(&mut self, kind: &EventKind, now: Timestamp) {
+    /// Updates the board by an event.
+    pub(super) fn update(&mut self, kind: &EventKind, now: Timestamp) {
         match kind {
             EventKind::Planned { steps, .. } => self.waiting = steps.iter().cloned().collect(),
             EventKind::StepStarted { step, action, estimate_ms, .. } => {
@@ -87,7 +87,7 @@ impl Board {
         self.waiting.remove(step);
     }
 
-    /// The lines as they are to stand now: none wider than the terminal, and no more than it has room for.
+    /// Returns the present lines: none wider than the terminal, and no more than fit.
     pub(super) fn lines(&self, now: Timestamp, size: TerminalSize, style: Style) -> Vec<String> {
         let rest = usize::from(!self.waiting.is_empty());
         let shown = match lines_max(size) {
@@ -99,13 +99,13 @@ impl Board {
         let rows: Vec<Vec<Cell>> = shown.iter().map(|row| row.cells(now, bars)).collect();
         let mut lines = table::lines(&rows, style);
         lines.extend(self.rest(hidden).map(|rest| style.paint(Paint::Dim, &rest)));
-        // A full last column is where terminals disagree on what comes next.
+        // Terminals disagree on the cursor's place after a full last column.
         lines.iter().map(|line| cut_off(line, size.columns.saturating_sub(1))).collect()
     }
 
-    /// `… and 23 more: 12 starting, 11 waiting`
+    /// Returns `… and 23 more: 12 starting, 11 waiting`.
     fn rest(&self, hidden: &[StepRow]) -> Option<String> {
-        // By what they do, in the order in which those that are shown began.
+        // By action, in the order in which the shown steps began.
         let mut counts: Vec<(&str, usize)> = Vec::new();
         for doing in hidden.iter().map(StepRow::doing) {
             match counts.iter_mut().find(|(other, _)| *other == doing) {
@@ -123,7 +123,7 @@ impl Board {
     }
 }
 
-/// So many lines may move: two thirds, so that what has ended last can be read above them.
+/// Returns the most live lines: two thirds of the rows, so that the last results can be read above them.
 fn lines_max(size: TerminalSize) -> usize {
     (size.rows * 2 / 3).max(1)
 }
@@ -133,7 +133,7 @@ impl StepRow {
         Self { step, action: None, began, estimate_ms: None, stage: None, detail: None }
     }
 
-    /// `⠹ start comfyui  health  [████······]  42s of about 95 s  2 in its queue`
+    /// Returns `⠹ start comfyui  health  [████······]  42s of about 95 s  2 in its queue`.
     fn cells(&self, now: Timestamp, bars: bool) -> Vec<Cell> {
         let elapsed_ms = u64::try_from(now.duration_since(self.began).as_millis()).unwrap_or_default();
         let turn = usize::try_from(elapsed_ms / TICK_MS).unwrap_or_default() % SPINNER.len();
@@ -143,7 +143,7 @@ impl StepRow {
             None => time,
         };
         let mut cells = vec![
-            Cell::new(format!("{} {}", SPINNER[turn], holds_command(&self.step))).paint(Paint::Strong),
+            Cell::new(format!("{} {}", SPINNER[turn], step_text(&self.step))).paint(Paint::Strong),
             Cell::new(self.stage.map_or("", Stage::as_str)),
         ];
         if bars {
@@ -170,7 +170,7 @@ impl StepRow {
     }
 }
 
-/// `[████······]`; full once it takes longer than expected.
+/// Returns `[████······]`; full once the step takes longer than estimated.
 fn bar(elapsed_ms: u64, estimate_ms: u64) -> String {
     let full = usize::try_from((elapsed_ms.saturating_mul(CELLS) / estimate_ms.max(1)).min(CELLS)).unwrap_or_default();
     let cells = usize::try_from(CELLS).unwrap_or_default();

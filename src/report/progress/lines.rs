@@ -1,19 +1,19 @@
-//! Events as plain lines. Transitions are left out: the steps tell the same with less noise.
+//! Events as plain lines. Transitions are left out: the steps show the same with less noise.
 
 use super::waits::Waits;
 use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
 use crate::model::harmless;
 use crate::model::names::StepId;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{holds_command, listed, took};
+use crate::report::table::{listed, step_text, took};
 
-/// So many of the steps that are waited for are named; who wants to know of all has the JSON.
+/// Most steps named in a line on a wait; the JSON has all.
 const WAITING_MAX: usize = 6;
 
-/// Of what a failing hook wrote: as many as of a failing service.
+/// Most lines shown of a failing hook's output: as many as of a failing service's.
 const OUTPUT_LINES: usize = 10;
 
-/// The lines of an event that are worth to stay where others show what goes on.
+/// Returns the lines of an event that stay where live lines show the progress.
 pub(super) fn lasting(event: &Event, style: Style) -> Vec<String> {
     match &event.kind {
         EventKind::Stage { .. } | EventKind::Heartbeat { .. } => Vec::new(),
@@ -31,7 +31,7 @@ pub(super) fn lasting(event: &Event, style: Style) -> Vec<String> {
     }
 }
 
-/// The lines that an event deserves; most deserve one.
+/// Returns the lines of an event; most have one.
 pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
     match &event.kind {
         EventKind::Planned { round, steps } if *round > 1 && !steps.is_empty() => {
@@ -44,24 +44,24 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             vec![style.paint(Paint::Dim, &format!("  {service}: {}{detail}", stage.as_str()))]
         }
         EventKind::Heartbeat { waiting, elapsed_ms } if !waiting.is_empty() => {
-            // Where each step says its own time, that of the whole run is one too many.
+            // Where each step has its own time, that of the whole run is left out.
             let all_known = waiting.iter().all(|step| waits.estimate(step).is_some());
             let after = if all_known { String::new() } else { format!(" after {}", took(*elapsed_ms)) };
             let more = waiting.len().saturating_sub(WAITING_MAX);
             let named = waiting.iter().take(if more > 1 { WAITING_MAX } else { waiting.len() });
             let more = Some(format!("{more} more")).filter(|_| more > 1);
             let waiting: Vec<String> = named.map(|step| waits.label(step, event.at)).chain(more).collect();
-            vec![style.paint(Paint::Dim, &format!("  still at {}{after}", listed(&waiting)))]
+            vec![style.paint(Paint::Dim, &format!("  still running: {}{after}", listed(&waiting)))]
         }
         EventKind::Hook { service, hook, call, outcome: CallOutcome::Failed, error, output, .. } => {
-            let error = error.as_deref().unwrap_or("it failed");
+            let error = error.as_deref().unwrap_or("failed");
             let head = format!("{} {service}: {hook}: {call}: {error}", style.paint(Paint::Warn, "warning:"));
             let said = output.lines().rev().take(OUTPUT_LINES).collect::<Vec<_>>().into_iter().rev();
             let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless::drawn(line, false))));
             std::iter::once(head).chain(said).collect()
         }
-        // A stage said that it is called, and a step that fails says who vetoed it.
-        EventKind::Hook { outcome: CallOutcome::Well | CallOutcome::Vetoed, .. }
+        // The stage already reported the call, and a failing step reports the veto.
+        EventKind::Hook { outcome: CallOutcome::Succeeded | CallOutcome::Vetoed, .. }
         | EventKind::StepStarted { .. }
         | EventKind::Planned { .. }
         | EventKind::Prepared { .. }
@@ -72,7 +72,7 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
         EventKind::StepDone { step, outcome, took_ms, .. } => vec![done(step, *outcome, *took_ms, style)],
         EventKind::StepFailed { step, error, log, took_ms, .. } => failed(step, error, log, *took_ms, style),
         EventKind::StepSkipped { step, reason, .. } => {
-            vec![format!("{} {}: skipped, {reason}", style.paint(Paint::Warn, "-"), holds_command(step))]
+            vec![format!("{} {}: skipped, {reason}", style.paint(Paint::Warn, "-"), step_text(step))]
         }
         EventKind::Warning { message } => vec![format!("{} {message}", style.paint(Paint::Warn, "warning:"))],
     }
@@ -81,21 +81,20 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
 pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) -> String {
     let tick = style.paint(Paint::Good, "✓");
     match outcome {
-        Outcome::Done => format!("{tick} {}: done in {}", holds_command(step), took(took_ms)),
-        Outcome::NotNeeded => format!("{tick} {}: not needed any more", holds_command(step)),
+        Outcome::Done => format!("{tick} {}: done in {}", step_text(step), took(took_ms)),
+        Outcome::NotNeeded => format!("{tick} {}: no longer needed", step_text(step)),
     }
 }
 
-/// The last lines that the service wrote stand below.
+/// Returns a failed step with the service's last lines of output below it.
 pub(super) fn failed(step: &StepId, error: &str, log: &[String], took_ms: u64, style: Style) -> Vec<String> {
-    let head =
-        format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), holds_command(step), took(took_ms));
+    let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), step_text(step), took(took_ms));
     let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless::drawn(line, false))));
     std::iter::once(head).chain(log).collect()
 }
 
 fn ids(steps: &[StepId]) -> Vec<String> {
-    steps.iter().map(holds_command).collect()
+    steps.iter().map(step_text).collect()
 }
 
 #[cfg(test)]
@@ -118,14 +117,14 @@ mod tests {
         let mut text = Vec::new();
         for (second, kind) in kinds {
             let event = Event::new(Timestamp::from_second(second).expect("in range"), kind);
-            waits.tell(&event);
+            waits.update(&event);
             text.extend(lines(&event, &waits, Style::PLAIN));
         }
         text.join("\n")
     }
 
     #[test]
-    fn a_wait_says_how_long_it_usually_takes_where_that_is_known() {
+    fn a_wait_shows_an_estimate_where_there_is_one() {
         let started = |step: &str, estimate_ms| EventKind::StepStarted {
             step: step.into(),
             service: "comfyui".into(),
@@ -147,20 +146,20 @@ mod tests {
         let expected = "  \
   comfyui: start (ready in about 95 s)
   comfyui: health
-  still at start comfyui (about 95 s, 40 s so far) and start tts after 40.0 s
-  still at start comfyui (about 95 s, 2 min 30 s so far)";
+  still running: start comfyui (about 95 s, 40 s so far) and start tts after 40.0 s
+  still running: start comfyui (about 95 s, 2 min 30 s so far)";
         assert_eq!(text, expected);
     }
 
     #[test]
-    fn of_many_that_are_waited_for_a_few_are_named() {
+    fn a_long_wait_names_only_a_few_steps() {
         let beat = |count: usize| {
             let waiting = (0..count).map(|number| format!("stop:s{number}").as_str().into()).collect();
             told(vec![EventKind::Heartbeat { waiting, elapsed_ms: 10_000 }])
         };
         assert_eq!(
             beat(40),
-            "  still at stop s0, stop s1, stop s2, stop s3, stop s4, stop s5 and 34 more after 10.0 s"
+            "  still running: stop s0, stop s1, stop s2, stop s3, stop s4, stop s5 and 34 more after 10.0 s"
         );
         assert!(beat(7).ends_with("stop s5 and stop s6 after 10.0 s"), "one more is named as well as counted");
     }
@@ -198,7 +197,7 @@ mod tests {
         let expected = "  \
   ollama: drain (2 in its queue)
   ollama: stop
-  still at stop ollama after 10.0 s
+  still running: stop ollama after 10.0 s
 ✓ stop ollama: done in 12.3 s
 ✗ start web: failed after 0.3 s: it ended with status 1
     | no such file
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_fails_says_what_it_said_and_one_that_vetoes_leaves_that_to_its_step() {
+    fn a_failing_hook_shows_its_output_and_a_vetoing_one_leaves_that_to_its_step() {
         let hook = |outcome| EventKind::Hook {
             service: "web".into(),
             hook: Point::PostStop,
@@ -217,7 +216,7 @@ mod tests {
             output: "sweeping\nno broom\n".to_owned(),
             took_ms: 3,
         };
-        let text = told([CallOutcome::Well, CallOutcome::Vetoed, CallOutcome::Failed].map(hook).into());
+        let text = told([CallOutcome::Succeeded, CallOutcome::Vetoed, CallOutcome::Failed].map(hook).into());
         assert_eq!(text, "warning: web: post_stop: ./sweep.sh: exits 1\n    | sweeping\n    | no broom");
     }
 

@@ -1,4 +1,4 @@
-//! What a run waits for: steps under way, since when, and for how long by what earlier runs took.
+//! Steps in progress: since when, and how long they take by earlier runs.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::model::event::{Event, EventKind};
 use crate::model::names::StepId;
-use crate::report::table::{about, holds_command};
+use crate::report::table::{about, step_text};
 
-/// Steps under way whose time is known about.
+/// Steps in progress with an estimate.
 #[derive(Debug, Default)]
 pub(super) struct Waits(BTreeMap<StepId, Wait>);
 
@@ -19,8 +19,8 @@ struct Wait {
 }
 
 impl Waits {
-    /// Takes notice of what begins and ends.
-    pub(super) fn tell(&mut self, event: &Event) {
+    /// Updates the steps by an event.
+    pub(super) fn update(&mut self, event: &Event) {
         match &event.kind {
             EventKind::StepStarted { step, estimate_ms: Some(estimate_ms), .. } => {
                 self.0.insert(step.clone(), Wait { began: event.at, estimate_ms: *estimate_ms });
@@ -41,15 +41,15 @@ impl Waits {
         }
     }
 
-    /// `about 95 s`
+    /// Returns `about 95 s`.
     pub(super) fn estimate(&self, step: &StepId) -> Option<String> {
         self.0.get(step).map(|wait| format!("about {}", about(wait.estimate_ms)))
     }
 
-    /// `start comfyui (about 95 s, 40 s so far)`; without an estimate its name alone.
+    /// Returns `start comfyui (about 95 s, 40 s so far)`; without an estimate the step's name alone.
     pub(super) fn label(&self, step: &StepId, now: Timestamp) -> String {
-        let (Some(wait), Some(estimate)) = (self.0.get(step), self.estimate(step)) else { return holds_command(step) };
+        let (Some(wait), Some(estimate)) = (self.0.get(step), self.estimate(step)) else { return step_text(step) };
         let so_far = u64::try_from(now.duration_since(wait.began).as_millis()).unwrap_or_default();
-        format!("{} ({estimate}, {} so far)", holds_command(step), about(so_far))
+        format!("{} ({estimate}, {} so far)", step_text(step), about(so_far))
     }
 }

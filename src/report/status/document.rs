@@ -1,4 +1,4 @@
-//! The document `lcm.status/1`, made of what is wanted, what is there and what a store remembers.
+//! The document `lcm.status/2`, made of the desired state, the observed state and the records of a store.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::copies::Copies;
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
-use crate::model::holds::{HoldRecord, ModeOverride, by_whom};
+use crate::model::holds::{HoldRecord, ModeOverride, attribution};
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
@@ -20,8 +20,8 @@ use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
 use crate::report::history::OpenRun;
 
-/// The version of the status's JSON.
-pub const FORMAT: &str = "lcm.status/1";
+/// Version of the status's JSON.
+pub const FORMAT: &str = "lcm.status/2";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -30,25 +30,25 @@ pub struct Status {
     pub format: String,
     pub project: ProjectName,
     pub mode: Option<ModeName>,
-    /// Whose word the mode follows; not there where it is the manifest's or the command line's.
+    /// Mode override that is in force; absent if the mode is the manifest's or the command line's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched: Option<HoldLine>,
     pub host: String,
-    /// Engine and version, where one was asked.
+    /// Address and version of the engine, if one was queried.
     pub engine: Option<String>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
     pub services: Vec<ServiceLine>,
-    /// What bears our project's mark, but no name that the manifest has.
+    /// Objects that carry this project's mark and that the manifest does not name.
     pub orphans: Vec<OrphanStatus>,
-    /// Carries this project's marks and is not proven to be ours; not there where nothing does.
+    /// Objects that carry this project's marks without proof of ownership; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuStatus>,
     pub goals: Vec<GoalLine>,
-    /// The run that ended last, whether or not it changed anything.
+    /// Last completed run, whether or not it changed anything.
     pub last_run: Option<LastRun>,
-    /// A run whose end is not recorded: it is under way, or was killed.
+    /// Run whose end is not recorded: it is in progress, or was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_run: Option<OpenRun>,
     pub warnings: Vec<String>,
@@ -59,31 +59,31 @@ pub struct Status {
 pub struct ServiceLine {
     pub name: ServiceName,
     pub runtime: String,
-    /// The best guess where `known` is false.
+    /// State of the service; the best guess where `known` is false.
     pub state: State,
     pub known: bool,
-    /// The states that may follow from here, by the lifecycle and the manifest's rules, as of now and in this mode.
+    /// States that may follow, by the lifecycle and the manifest's rules, at this time and in this mode.
     pub next: Vec<State>,
-    /// lcm started it, or the manifest names it as its own.
+    /// True if lcm started the service, or the manifest names it as its own.
     pub owned: bool,
     pub operational: bool,
     pub available: bool,
     pub priority: i64,
     pub gpus: Vec<GpuId>,
-    /// On each of its GPUs.
+    /// Declared GPU memory on each of the service's GPUs, in MiB.
     pub vram_declared_mib: Mebibytes,
-    /// On each of its GPUs; `null`: the driver does not tell.
+    /// Measured GPU memory on each of the service's GPUs, in MiB; `null`: the driver does not report it.
     pub vram_measured_mib: Option<Mebibytes>,
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
-    /// Not there for the one copy of most services.
+    /// Copies of the service; absent for services with the usual one copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Copies>,
-    /// What an operator said of it; not there where nobody did.
+    /// Hold of an operator; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub word: Option<HoldLine>,
-    /// What was tried to bring it up; not there where nothing was, or where it does not count any more.
+    pub hold: Option<HoldLine>,
+    /// Restart attempts; absent where there were none, or where they no longer count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetLine>,
     pub estimates: EstimatesLine,
@@ -91,7 +91,7 @@ pub struct ServiceLine {
 
 #[cfg(test)]
 impl ServiceLine {
-    /// A known service of lcm's own, of which there is no more than this to say.
+    /// Returns a known service of lcm's own without further details.
     pub(in crate::report) fn plain(name: &str, state: State) -> Self {
         Self {
             name: name.into(),
@@ -109,14 +109,14 @@ impl ServiceLine {
             since: None,
             reason: String::new(),
             copies: None,
-            word: None,
+            hold: None,
             budget: None,
             estimates: EstimatesLine::default(),
         }
     }
 }
 
-/// How much of its budget a service has spent.
+/// Spent part of a service's restart budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetLine {
@@ -124,20 +124,19 @@ pub struct BudgetLine {
     pub spent: u32,
     #[schemars(with = "String")]
     pub last_at: Timestamp,
-    /// It is kept from being brought up, for now.
+    /// True if the budget holds the service for now.
     pub held: bool,
-    /// Tried again from then on; `null`: at once, or not by itself.
+    /// Time of the next attempt; `null`: at once, or not automatically.
     #[schemars(with = "Option<String>")]
     pub due: Option<Timestamp>,
 }
 
-/// A word of an operator's, kept until it is taken back.
+/// Hold of an operator, in force until it is released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "WordLine")]
 pub struct HoldLine {
-    /// `maintain`, `suspend`, `terminate` or `switch`.
-    #[serde(rename = "word")]
+    /// Kind of the hold: `maintain`, `suspend`, `terminate` or `switch`.
+    #[serde(rename = "hold")]
     pub kind: String,
     pub by: String,
     #[schemars(with = "String")]
@@ -146,9 +145,9 @@ pub struct HoldLine {
 }
 
 impl HoldLine {
-    /// `kim, since 2026-11-21T14:02:05Z: rendering`
-    pub(super) fn by_whom(&self) -> String {
-        by_whom(&self.by, self.since, self.reason.as_deref())
+    /// Returns `kim, since 2026-11-21T14:02:05Z: rendering`.
+    pub(super) fn attribution(&self) -> String {
+        attribution(&self.by, self.since, self.reason.as_deref())
     }
 
     fn of(said: &HoldRecord) -> Self {
@@ -157,15 +156,15 @@ impl HoldLine {
     }
 }
 
-/// What earlier runs of it came to; `null`: nothing was measured yet.
+/// Estimates from earlier runs of the service; `null`: not measured yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EstimatesLine {
-    /// From the order to start until it is healthy.
+    /// Milliseconds from the start request until the service is healthy.
     pub ready_ms: Option<u64>,
-    /// From the order to stop until its room is back.
+    /// Milliseconds from the stop request until the service's memory is free.
     pub stopped_ms: Option<u64>,
-    /// The most that it held on one GPU.
+    /// Most memory that the service held on one GPU, in MiB.
     pub vram_mib: Option<Mebibytes>,
 }
 
@@ -174,7 +173,7 @@ pub struct EstimatesLine {
 #[schemars(rename = "OrphanLine")]
 pub struct OrphanStatus {
     pub name: ServiceName,
-    /// Its container, or its first process.
+    /// Container of the orphan, or its first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier: Option<Claimant>,
     pub state: State,
@@ -189,24 +188,24 @@ pub struct GpuStatus {
     pub name: String,
     pub capacity_mib: Mebibytes,
     pub reserve_mib: Mebibytes,
-    /// Held by what is not this manifest's.
+    /// Memory held by processes outside this manifest, in MiB.
     pub foreign_mib: Mebibytes,
-    /// Who that is.
+    /// Names of the foreign holders.
     pub foreign_holders: Vec<String>,
-    /// By the services and orphans that run on it.
+    /// Memory declared by the services and orphans that run on the GPU, in MiB.
     pub declared_mib: Mebibytes,
-    /// In use by the driver's word, all processes together; `null`: nobody measures.
+    /// Memory in use by all processes together, as measured by the driver, in MiB; `null`: not measured.
     pub measured_mib: Option<Mebibytes>,
-    /// Foreign memory and, for each service that runs, the larger of declared and measured; what a kept one may keep,
-    /// once it is evicted.
+    /// Memory that counts as used, in MiB: foreign memory and, for each running service, the larger of declared and
+    /// measured; for an evicted service, the memory that it may keep.
     pub used_mib: Mebibytes,
-    /// What one more service may have there.
+    /// Memory available to one more service, in MiB.
     pub free_mib: Mebibytes,
-    /// Nothing but the manifest vouches for it.
+    /// True if only the manifest declares the GPU.
     pub declared: bool,
-    /// Why it can't be used, though it is known.
+    /// Reason why the GPU can't be used, though it is known.
     pub lost: Option<String>,
-    /// Why nothing can be said of it for now.
+    /// Reason why the GPU can't be read for now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
 }
@@ -215,15 +214,15 @@ pub struct GpuStatus {
 #[serde(deny_unknown_fields)]
 pub struct GoalLine {
     pub name: GoalName,
-    /// The mode names it, or it was asked for.
+    /// True if the mode names the goal, or it was requested.
     pub active: bool,
-    /// All that it needs is operational.
+    /// True if all services that the goal needs are operational.
     pub met: bool,
     pub priority: i64,
     pub services: Vec<ServiceName>,
 }
 
-/// The last apply or down that changed something or failed.
+/// Last apply or down that changed something or failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LastRun {
@@ -231,7 +230,7 @@ pub struct LastRun {
     pub by: String,
     #[schemars(with = "String")]
     pub ended_at: Timestamp,
-    /// `completed`, `interrupted`, `terminated`, `hung_up` or `killed`.
+    /// End of the run: `completed`, `interrupted`, `terminated`, `hung_up` or `killed`.
     #[serde(default = "completed")]
     pub end: String,
     pub exit_code: u8,
@@ -277,7 +276,7 @@ impl Status {
         }
     }
 
-    /// In a mode that an operator switched to.
+    /// Sets the mode override that is in force.
     #[must_use]
     pub fn switched_by(mut self, switched: Option<&ModeOverride>) -> Self {
         self.switched = switched.map(|switched| {
@@ -287,7 +286,7 @@ impl Status {
         self
     }
 
-    /// Only what is in one of these states; none given: all.
+    /// Keeps only services in one of these states; an empty list keeps all.
     #[must_use]
     pub fn only(mut self, states: &[State]) -> Self {
         if !states.is_empty() {
@@ -298,7 +297,7 @@ impl Status {
     }
 }
 
-/// Each the first time alone.
+/// Removes repeated warnings, keeping the first of each.
 fn once(warnings: impl Iterator<Item = String>) -> Vec<String> {
     let mut told = BTreeSet::new();
     warnings.filter(|warning| told.insert(warning.clone())).collect()
@@ -327,7 +326,7 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
     if let Ownership::Foreign { holder } = &seen.ownership
         && !reason.contains(holder)
     {
-        reason = format!("{reason}; it is {holder}'s");
+        reason = format!("{reason}; it belongs to {holder}");
     }
     if let Some(spent) = Budget::of(service, seen, now).sentence(service, now) {
         reason = format!("{reason}; {spent}");
@@ -350,7 +349,7 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         reason,
         copies: seen.copies_shown(),
         budget: budget_line(service, seen, now),
-        word: seen.hold.as_deref().map(HoldLine::of),
+        hold: seen.hold.as_deref().map(HoldLine::of),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
     }
 }
@@ -411,7 +410,7 @@ fn goals(desired: &Desired, observed: &Observed) -> Vec<GoalLine> {
     lines.collect()
 }
 
-/// Named by the goal, or of one of its phases.
+/// Returns the services that the goal names, or that have one of its phases.
 fn needed(desired: &Desired, goal: &Goal) -> BTreeSet<ServiceName> {
     let of_phase = desired.services.values().filter(|service| !service.phases.is_disjoint(&goal.phases));
     goal.services.iter().cloned().chain(of_phase.map(|service| service.name.clone())).collect()

@@ -1,4 +1,4 @@
-//! What is on each GPU, and who has it. Drawn at a terminal, a row of figures elsewhere.
+//! Memory on each GPU, and its holders. Drawn at a terminal, a row of figures elsewhere.
 
 use crate::model::harmless;
 use crate::report::bar::{BarParts, bar, legend};
@@ -6,7 +6,7 @@ use crate::report::status::document::GpuStatus;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, figure};
 
-/// One GPU after the other.
+/// Returns the lines of all GPUs.
 pub(super) fn lines(gpus: &[GpuStatus], style: Style) -> Vec<String> {
     let amounts = table::lines(&gpus.iter().map(amounts).collect::<Vec<_>>(), style);
     let heads: Vec<Vec<Cell>> = gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus), style)).collect();
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// One that is half full, one that is declared and overcommitted, one that is lost, and one that was never read.
+    /// Returns a half-full GPU, a declared and overcommitted one, a lost one, and one that was never read.
     fn gpus() -> [GpuStatus; 4] {
         let declared = GpuStatus { declared: true, measured_mib: None, ..gpu(1, 0, 24_300) };
         let lost = Some("it fell off the bus".to_owned());

@@ -1,5 +1,5 @@
-//! What may follow from where a service is: what it may become, what a rule forbids, and which commands are legal.
-//! What happens to a service by itself needs no rule.
+//! Next steps for a service: the states that may follow, the changes that a rule denies, and the legal commands.
+//! Changes that occur by themselves need no rule.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,24 @@ use crate::model::rules::{Case, Rules};
 use crate::report::status::document::ServiceLine;
 use crate::report::style::{Paint, Style};
 
-/// What there is to say of each service that was asked after, beside its line.
+/// Details of each requested service, in addition to its line.
 pub type Outlooks = BTreeMap<ServiceName, Outlook>;
 
-/// What stands against, and what can be done.
+/// Denied changes and legal commands of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outlook {
-    /// `stopping until 18:00 Europe/Berlin: renders for clients (lcm.yaml:12)`, one for each rule.
+    /// Denied changes, such as `stopping until 18:00 Europe/Berlin: renders for clients (lcm.yaml:12)`, one for each
+    /// rule.
     denied: Vec<String>,
-    /// Why it can't be stopped, though its own rules have nothing against it.
+    /// Reason why the service can't be stopped, though its own rules allow it.
     needed: Option<String>,
-    /// `lcm stop comfyui`, each legal from here.
+    /// Legal commands, such as `lcm stop comfyui`.
     commands: Vec<String>,
 }
 
 impl Outlook {
-    /// Outlook of a service in this state. `needed`: the reason for which its dependents forbid to stop it. `commands`: those
-    /// that are legal, as they are typed after `lcm`.
+    /// Returns the outlook of a service in this state. `needed`: the reason for which its dependents forbid to stop it.
+    /// `commands`: the legal ones, as typed after `lcm`.
     #[must_use]
     pub fn new(rules: &Rules, case: &Case<'_>, from: State, needed: Option<String>, commands: &[&str]) -> Self {
         let commands = commands.iter().map(|command| format!("lcm {command} {}", case.service)).collect();
@@ -34,7 +35,7 @@ impl Outlook {
     }
 }
 
-/// Several changes that one rule forbids stand together.
+/// Returns the denials; changes that one rule denies are in one text.
 fn denied(rules: &Rules, case: &Case<'_>, from: State) -> Vec<String> {
     let mut told: Vec<(String, Vec<&str>)> = Vec::new();
     for denial in rules.denials(case, from) {
@@ -47,24 +48,24 @@ fn denied(rules: &Rules, case: &Case<'_>, from: State) -> Vec<String> {
     told.into_iter().map(|(terms, states)| format!("{}{terms}", states.join(", "))).collect()
 }
 
-/// The block of one service, its first line not set in.
+/// Returns the block of one service; its first line has no indent.
 pub(super) fn lines(line: &ServiceLine, outlook: &Outlook, style: Style) -> Vec<String> {
-    let sure = if line.known { "is" } else { "is taken to be" };
+    let sure = if line.known { "is" } else { "is presumed" };
     let name = style.paint(Paint::Strong, &line.name.to_string());
-    let mut lines = vec![format!("{name} {sure} {}: {}", line.state.holds_command(), meaning(line.state))];
+    let mut lines = vec![format!("{name} {sure} {}: {}", line.state.label(), meaning(line.state))];
     let mut tell =
         |label: &str, text: &str| lines.push(format!("  {} {}", style.paint(Paint::Dim, label), harmless::line(text)));
     let since = line.since.map(|since| format!("since {since:.0}"));
-    // A word tells since when by itself.
+    // A hold already shows its time.
     let since = since.filter(|since| !line.reason.contains(since));
     let why: Vec<&str> = [Some(line.reason.as_str()), since.as_deref()].into_iter().flatten().collect();
     tell("why:", &why.join("; "));
     tell("may become:", &or_nothing(&line.next.iter().map(ToString::to_string).collect::<Vec<_>>()));
     for denied in &outlook.denied {
-        tell("not now, by rule:", denied);
+        tell("denied by a rule:", denied);
     }
     if let Some(why) = &outlook.needed {
-        tell("not to be stopped:", why);
+        tell("can't be stopped:", why);
     }
     let commands: Vec<String> = outlook.commands.iter().map(|command| format!("`{command}`")).collect();
     tell("you can:", &or_nothing(&commands));
@@ -75,7 +76,7 @@ fn or_nothing(words: &[String]) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-/// As it stands after a colon.
+/// Returns the meaning of a state as it follows a colon.
 fn meaning(state: State) -> String {
     let sentence = state.meaning().trim_end_matches('.');
     let mut letters = sentence.chars();
@@ -103,12 +104,12 @@ mod tests {
     use crate::report::status::document::{EstimatesLine, ServiceLine};
     use crate::report::style::Style;
 
-    /// A Saturday, at 12:00 in Berlin.
+    /// Returns a Saturday, at 12:00 in Berlin.
     fn noon() -> Timestamp {
         "2026-11-21T11:00:00Z".parse().expect("a time")
     }
 
-    /// Renders are not interrupted before the evening, and what is suspended for good needs a ticket.
+    /// Returns rules: renders are not interrupted before the evening, and a permanent suspension needs a ticket.
     fn rules() -> Rules {
         let zone = TimeZoneDatabase::bundled().get("Europe/Berlin").expect("a zone");
         let hours = Hours { from: time(9, 0, 0, 0), until: time(18, 0, 0, 0), days: BTreeSet::new(), zone };
@@ -122,7 +123,7 @@ mod tests {
             source: source.to_owned(),
         };
         let renders = rule("lcm.yaml:12", &[State::Stopping, State::Offline], "renders for clients");
-        // The rows have no way from idle to deployed: it is no news that a rule forbids it.
+        // The lifecycle has no change from idle to deployed: the rule's denial of it is not shown.
         let ticket = rule("lcm.yaml:14", &[State::Suspended, State::Deployed], "write a ticket");
         Rules { deny: vec![Rule { hours: Some(hours), ..renders }, ticket], ..Rules::default() }
     }
@@ -150,7 +151,7 @@ mod tests {
             since: Some("2026-11-21T09:30:00.25Z".parse().expect("a time")),
             reason: seen.detail.clone(),
             copies: None,
-            word: None,
+            hold: None,
             estimates: EstimatesLine::default(),
             budget: None,
         };
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_follow_is_told_with_what_a_rule_forbids() {
+    fn possible_states_are_shown_with_denied_ones() {
         let text = "\
 comfyui is idle: it answers, and has nothing to do
   why: its health probe passes; since 2026-11-21T09:30:00Z
@@ -174,17 +175,17 @@ comfyui is idle: it answers, and has nothing to do
     }
 
     #[test]
-    fn nothing_is_offered_of_what_is_not_known_or_not_lcms() {
+    fn no_command_is_offered_for_unknown_or_foreign_services() {
         let unknown = ObservedService { unknown: Some("no engine".to_owned()), ..seen(State::Idle) };
         let text = told(&Rules::default(), &unknown);
-        assert!(text.starts_with("comfyui is taken to be idle: "), "{text}");
+        assert!(text.starts_with("comfyui is presumed idle: "), "{text}");
         assert!(text.ends_with("you can: nothing"), "{text}");
         let foreign = ObservedService { ownership: Ownership::Foreign { holder: "nginx".to_owned() }, ..unknown };
         assert!(told(&Rules::default(), &ObservedService { unknown: None, ..foreign }).ends_with("you can: nothing"));
     }
 
     #[test]
-    fn what_an_operator_holds_is_resumed_before_anything_else() {
+    fn a_held_service_is_resumed_before_anything_else() {
         let commands = |state, word| {
             let said =
                 HoldRecord { kind: word, by: "kim".to_owned(), since: noon(), reason: None, metadata: [].into() };
@@ -193,7 +194,7 @@ comfyui is idle: it answers, and has nothing to do
         };
         assert_eq!(commands(State::Maintenance, Hold::Maintain), "`lcm resume`, `lcm suspend`, `lcm terminate`");
         assert_eq!(commands(State::Terminated, Hold::Terminate), "`lcm resume`, `lcm maintain`, `lcm suspend`");
-        // The word is kept, and was not carried out yet.
+        // The hold is recorded, and was not carried out yet.
         assert_eq!(commands(State::Online, Hold::Terminate), "`lcm resume`, `lcm stop`, `lcm maintain`, `lcm suspend`");
     }
 }

@@ -1,4 +1,4 @@
-//! The status as tables.
+//! Status as tables.
 
 use crate::model::harmless;
 use crate::model::lifecycle::State;
@@ -13,14 +13,14 @@ use crate::report::status::next::Outlooks;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, about, counted, elapsed, listed};
 
-/// Tables stand in by this, and reasons below their services by more.
+/// Indent of tables, in columns; reasons below their services have a larger one.
 const BLOCK_INDENT: usize = 2;
 const INDENT: &str = "    ";
 
-/// A line for each service, with more below some; and what stands above and below the table.
+/// Lines for each service, and the texts above and below the table.
 struct StatusParts {
     head: Sheet,
-    /// Its titles first, where there are services.
+    /// Groups of services' lines; the titles first, where there are services.
     services: Vec<LineGroup>,
     rest: Sheet,
 }
@@ -28,24 +28,25 @@ struct StatusParts {
 /// Lines that belong together.
 struct LineGroup {
     lines: Vec<String>,
-    /// Whether it can be missed less than others.
+    /// True if the group is left out last.
     matters: bool,
 }
 
-/// The whole text, ending in a newline; `verbose`: with what earlier runs let expect of each service. What has an
-/// outlook is told of at length, below the table.
+/// Returns the whole text, ending in a newline; `verbose`: with the estimates of each service. A service with an
+/// outlook is described in detail below the table.
 #[must_use]
 pub fn text(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> Output {
     parts(status, outlooks, verbose, style).text(style)
 }
 
-/// The same in so many lines, as far as leaving out services can do that: first the last ones that are not in error.
+/// Returns the same in at most `rows` lines, as far as leaving out services allows: first the last ones that are not in
+/// error.
 #[must_use]
 pub fn within(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style, rows: usize) -> Output {
     let mut parts = parts(status, outlooks, verbose, style);
     let over = parts.text(style).lines().count().saturating_sub(rows);
     if over > 0 {
-        // One line says how many are missing.
+        // One line counts the omitted services.
         parts.leave_out(over + 1, style);
     }
     parts.text(style)
@@ -59,7 +60,7 @@ impl StatusParts {
         [&self.head, &services, &self.rest].map(|sheet| sheet.output(style)).into_iter().collect()
     }
 
-    /// Leaves out services until so many lines are gone, or all services are.
+    /// Leaves out services until at least this many lines, or all services, are gone.
     fn leave_out(&mut self, lines: usize, style: Style) {
         let (mut left_out, mut gone) = (0, 0);
         for matters in [false, true] {
@@ -83,7 +84,7 @@ impl StatusParts {
 }
 
 fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> StatusParts {
-    let whose = status.switched.as_ref().map(|word| format!(" ({})", word.by_whom())).unwrap_or_default();
+    let whose = status.switched.as_ref().map(|word| format!(" ({})", word.attribution())).unwrap_or_default();
     let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}{whose}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
@@ -123,8 +124,8 @@ fn block(sheet: &mut Sheet, lines: &[String]) {
     }
 }
 
-/// Where there is no room for reasons beside the services, those of services that are up are left out, and the
-/// others stand below.
+/// Where the reasons do not fit next to the services, those of services that are up are left out, and the others are
+/// below.
 fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<LineGroup> {
     let in_error = status.services.iter().map(|line| !line.known || line.state.is_in_error());
     let others = std::iter::repeat_n(false, status.orphans.len() + status.claimed.len());
@@ -161,7 +162,7 @@ fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
     };
     let mut rows: Vec<Vec<Cell>> = vec![titles.iter().map(title).collect()];
     rows.extend(status.services.iter().map(|line| {
-        // Its block says why.
+        // The service's block has the reason.
         let reason = if outlooks.contains_key(&line.name) { "" } else { &line.reason };
         service(line, reason, status)
     }));
@@ -169,7 +170,7 @@ fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
         let mut row = vec![Cell::new(orphan.name.to_string()), Cell::new(orphan.state.as_str())];
         row.extend([""; 6].map(Cell::new));
         let carrier = orphan.carrier.as_ref().map(|carrier| format!(" ({carrier})")).unwrap_or_default();
-        row.push(Cell::new(format!("an orphan{carrier}: the manifest does not name it")).paint(Paint::Warn));
+        row.push(Cell::new(format!("orphan{carrier}: not in the manifest")).paint(Paint::Warn));
         row
     }));
     rows.extend(status.claimed.iter().map(|claim| {
@@ -208,12 +209,13 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
     ]
 }
 
-/// `comfyui  ready in about 95 s, gone in about 5 s, held up to 18 400 MiB`; nothing of one that was never measured.
+/// Returns `comfyui  ready in about 95 s, stopped in about 5 s, held up to 18 400 MiB`; no row for a service without
+/// estimates.
 fn estimates(status: &Status) -> Vec<Vec<Cell>> {
     let rows = status.services.iter().filter_map(|line| {
         let EstimatesLine { ready_ms, stopped_ms, vram_mib } = &line.estimates;
         let ready = ready_ms.map(|ready_ms| format!("ready in about {}", about(ready_ms)));
-        let gone = stopped_ms.map(|stopped_ms| format!("gone in about {}", about(stopped_ms)));
+        let gone = stopped_ms.map(|stopped_ms| format!("stopped in about {}", about(stopped_ms)));
         let held = vram_mib.map(|most| format!("held up to {most}"));
         let parts: Vec<String> = [ready, gone, held].into_iter().flatten().collect();
         let cells = || vec![Cell::new(line.name.to_string()).paint(Paint::Strong), Cell::new(parts.join(", "))];
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_name_drives_no_terminal() {
+    fn a_foreign_name_drives_no_terminal() {
         let (clean, mut dirty) = (status(), status());
         let dirt = "\u{1b}]0;x\u{7}\u{1b}[2J\u{202e}";
         dirty.host.push_str(dirt);
@@ -318,12 +320,12 @@ mod tests {
     }
 
     #[test]
-    fn what_earlier_runs_let_expect_is_said_when_asked_for() {
+    fn estimates_are_shown_on_request() {
         let mut status = status();
         status.services[0].estimates =
             EstimatesLine { ready_ms: Some(94_732), stopped_ms: Some(4_200), vram_mib: Some(Mebibytes(18_400)) };
         let style = Style { width: Some(80), ..Style::PLAIN };
-        let line = "\n  web  ready in about 95 s, gone in about 4 s, held up to 18 400 MiB\n";
+        let line = "\n  web  ready in about 95 s, stopped in about 4 s, held up to 18 400 MiB\n";
         assert!(
             text(&status, &Outlooks::new(), true, style).ends_with(line),
             "{}",
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_capacity_services_are_left_out_and_nothing_else() {
+    fn on_a_small_screen_only_services_are_left_out() {
         let mut status = status();
         status.services = (0..40).map(|at| service(&format!("svc-{at:02}"), State::Online, "it runs")).collect();
         status.services[38] = service("broken", State::Failed, "it exited with 3");
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_stand_beside_services_or_below_those_that_are_not_up() {
+    fn reasons_are_next_to_services_or_below_those_that_are_not_up() {
         let status = status();
         let wide = "\
 lcm status · studio · host box

@@ -1,29 +1,30 @@
-//! Rows of a plan set as blocks: columns that line up from block to block, what there is no room for beside a row below
-//! it, and a reason that several rows in a row share, once.
+//! Rows of a plan as blocks: columns are aligned across blocks, text that does not fit in a row is below it, and a
+//! reason shared by several consecutive rows is shown once.
 
 use crate::report::style::Style;
 use crate::report::table::{self, Cell};
 use crate::report::view::entry::Group;
 
-/// Reasons stand below what they are the reasons of, and further in.
+/// Indent of reasons below their rows.
 const INDENT: &str = "    ";
 
-/// So many in a row that share a reason are told it once, below the last of them. Of two, each is read faster alone.
+/// Least number of consecutive rows that share one reason, below the last of them. For two rows, separate reasons are
+/// read faster.
 const SHARED_MIN: usize = 3;
 
-/// One service of a plan.
+/// Row of one service in a plan.
 pub(super) struct ServiceRow {
     pub(super) group: Group,
-    /// What is done, and to whom.
+    /// Action and service.
     pub(super) cells: [Cell; 2],
-    /// These two stand beside the cells where there is room in all rows, else below: first the effect, then the route.
+    /// Shown next to the cells where they fit in all rows, else below: first the effect, then the route.
     pub(super) route: String,
     pub(super) effect: String,
     pub(super) reasons: Vec<String>,
     pub(super) diff: Vec<String>,
 }
 
-/// The lines of each group.
+/// Returns the lines of each group.
 pub(super) fn blocks(rows: &[ServiceRow], indent: usize, style: Style) -> Vec<Vec<String>> {
     let set = |beside: usize| {
         let row = |row: &ServiceRow| {

@@ -1,4 +1,4 @@
-//! What a plan does to each GPU: before, at its worst and after. Drawn at a terminal, a row of figures elsewhere.
+//! Effect of a plan on each GPU: memory before, at the peak and after. Drawn at a terminal, a row of figures elsewhere.
 
 use crate::model::plan::GpuLine;
 use crate::model::size::Mebibytes;
@@ -6,7 +6,7 @@ use crate::report::bar::{BarParts, bar, legend};
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, figure};
 
-/// One GPU after the other.
+/// Returns the lines of all GPUs.
 pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     if !style.bars || gpus.is_empty() {
         let widest = |at: usize| gpus.iter().map(|gpu| figure(figures(gpu)[at].1).len()).max().unwrap_or(0);
@@ -17,7 +17,7 @@ pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     let heads = table::without_empty_columns(gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus))).collect());
     let heads = table::lines(&heads, style);
     let moments: Vec<Vec<Vec<Cell>>> = gpus.iter().map(|gpu| moments(gpu, style)).collect();
-    // All in one table, so that figures line up from one GPU to the next.
+    // All in one table, so that figures are aligned from one GPU to the next.
     let mut drawn = table::lines(&moments.concat(), style).into_iter();
     let mut lines = Vec::new();
     for (head, moments) in heads.into_iter().zip(moments) {
@@ -46,7 +46,7 @@ fn head(gpu: &GpuLine, name: &str) -> Vec<Cell> {
     ]
 }
 
-/// Where nothing changes, one is enough.
+/// Returns the moments to draw; one is enough where nothing changes.
 fn moments(gpu: &GpuLine, style: Style) -> Vec<Vec<Cell>> {
     let all = [("before", gpu.before_mib), ("peak", gpu.peak_mib), ("after", gpu.after_mib)];
     let still = all.iter().all(|(_, used)| *used == gpu.before_mib);
@@ -58,14 +58,14 @@ fn moments(gpu: &GpuLine, style: Style) -> Vec<Vec<Cell>> {
             Cell::painted(bar(parts, style)),
             Cell::new(figure(used)).right(),
             left(parts).right(),
-            // What stands last, lines up with nothing.
+            // The last cell needs no alignment.
             Cell::default(),
         ]
     });
     drawn.collect()
 }
 
-/// What is not there everywhere stands last; `widths` is how wide the widest of each figure is.
+/// Returns a row of figures. Those that not every GPU has come last; `widths` has the widest of each figure.
 fn row(gpu: &GpuLine, name: &str, widths: [usize; 4]) -> Vec<Cell> {
     let figures = figures(gpu).into_iter().zip(widths);
     let figures = figures.map(|((word, amount), width)| Cell::new(format!("{word} {:>width$}", figure(amount))));
@@ -93,7 +93,7 @@ fn said(word: &str, amount: Option<Mebibytes>) -> String {
     amount.map_or_else(String::new, |amount| format!("{word} {}", figure(amount)))
 }
 
-/// What is free, or by how much too much is there.
+/// Returns the free memory, or the excess.
 fn left(parts: BarParts) -> Cell {
     match parts.over() {
         Mebibytes::ZERO => Cell::new(format!("{} free", figure(parts.free()))),

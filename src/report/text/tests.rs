@@ -1,4 +1,4 @@
-//! Golden texts of plans made by hand.
+//! Golden texts of hand-made plans.
 
 use insta::assert_snapshot;
 
@@ -48,45 +48,45 @@ fn a_terminal_gets_bars() {
 }
 
 #[test]
-fn nothing_to_do_is_said_with_what_was_looked_at() {
+fn nothing_to_do_is_reported_with_the_inspected_objects() {
     let kept = switch().kept;
     let plan = Plan { kept, ..empty() };
     assert_eq!(
         shown(&plan, Purpose::Apply, false),
-        "Nothing to do: 2 services of studio are as mode video wants them (1 running, 1 off; looked at 3 containers, \
+        "Nothing to do: 2 services of studio already match mode video (1 running, 1 off; inspected 3 containers, \
          2 process trees and 1 GPU).\nPlan: 0 to stop, 0 to start, 2 kept, 0 blocked.\n"
     );
     let plan = Plan { mode: None, kept: plan.kept[..1].to_vec(), ..plan };
     assert_eq!(
         shown(&plan, Purpose::Apply, false),
-        "Nothing to do: 1 service of studio is as wanted (1 running, 0 off; looked at 3 containers, 2 process trees and \
-         1 GPU).\nPlan: 0 to stop, 0 to start, 1 kept, 0 blocked.\n"
+        "Nothing to do: 1 service of studio already matches the manifest (1 running, 0 off; inspected 3 containers, \
+         2 process trees and 1 GPU).\nPlan: 0 to stop, 0 to start, 1 kept, 0 blocked.\n"
     );
     assert_eq!(
         shown(&empty(), Purpose::Down, false),
-        "Nothing to do: nothing of studio runs (looked at 3 containers, 2 process trees and 1 GPU).\n\
+        "Nothing to do: no service of studio is running (inspected 3 containers, 2 process trees and 1 GPU).\n\
          Plan: 0 to stop, 0 to start, 0 kept, 0 blocked.\n"
     );
 }
 
-/// As many as share one sentence, from three on.
+/// Rows from three on share one sentence.
 #[test]
-fn a_reason_that_several_share_is_told_once() {
+fn a_shared_reason_is_shown_once() {
     let start = |service: &str| {
-        let why = reason(ReasonCode::WantedByMode, "mode video wants it");
+        let why = reason(ReasonCode::WantedByMode, "wanted by mode video");
         step(Action::Start, service, State::Registered, 0, why)
     };
     let text = |services: &[&str]| {
         let steps = services.iter().map(|service| start(service)).collect();
         shown(&Plan { changes: true, steps, ..empty() }, Purpose::Apply, false)
     };
-    assert_eq!(text(&["a", "b"]).matches("      mode video wants it\n").count(), 2);
-    assert_eq!(text(&["a", "b", "c"]).matches("wants it").count(), 1);
-    assert!(text(&["a", "b", "c"]).contains("→ online\n      all 3: mode video wants it\n"));
+    assert_eq!(text(&["a", "b"]).matches("      wanted by mode video\n").count(), 2);
+    assert_eq!(text(&["a", "b", "c"]).matches("wanted by mode video").count(), 1);
+    assert!(text(&["a", "b", "c"]).contains("→ online\n      all 3: wanted by mode video\n"));
 }
 
 #[test]
-fn what_goes_and_comes_says_which_half_waits_for_whom() {
+fn a_restart_shows_which_half_waits_for_which_services() {
     let why = || reason(ReasonCode::SpecChanged, "its definition changed");
     let mut off = step(Action::Stop, "web", State::Online, 0, why());
     off.needs = vec!["stop:a".into(), "stop:b".into()];
@@ -98,7 +98,7 @@ fn what_goes_and_comes_says_which_half_waits_for_whom() {
     });
     let plan = Plan { changes: true, steps: others.into_iter().chain([off, on]).collect(), ..empty() };
     let text = shown(&plan, Purpose::Apply, false);
-    assert!(text.contains("goes after a and b are gone, comes after c is up and a is gone\n"), "{text}");
+    assert!(text.contains("stops after a and b have stopped, starts after c is up and a has stopped\n"), "{text}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn what_is_blocked_is_said_even_where_nothing_is_done() {
 
 #[test]
 fn down_removes_and_moves_name_both_gpus() {
-    let requested = || reason(ReasonCode::Requested, "everything of studio was asked to go");
+    let requested = || reason(ReasonCode::Requested, "requested by `lcm down`");
     let stop = step(Action::Stop, "ollama", State::Online, 17_167, requested());
     let mut remove = step(Action::Remove, "ollama", State::Offline, 0, requested());
     remove.needs = vec![stop.id.clone()];
@@ -138,13 +138,13 @@ fn a_saved_plan_says_when_where_and_what_it_is_worth() {
         let view = PlanView { plan: plan_of, purpose: Purpose::Apply, origin: PlanOrigin::Saved(standing) };
         plan(view, TextOptions { verbose: false, style: Style::PLAIN })
     };
-    let stale = Freshness::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
+    let stale = Freshness::Stale(vec!["- stop:ollama: no longer planned".to_owned()]);
     assert_snapshot!(text(&switch(), &stale));
     let unknown = Freshness::Unknown("there is no lcm.yaml".to_owned());
     assert_snapshot!(text(&Plan { kept: switch().kept, ..empty() }, &unknown));
 }
 
-/// A plan may come from anybody.
+/// Foreign texts: a plan's file may come from any source.
 #[test]
 fn nothing_in_a_plan_drives_a_terminal_or_forges_a_line() {
     fn spoil(value: &mut serde_json::Value) {
@@ -173,7 +173,7 @@ fn nothing_in_a_plan_drives_a_terminal_or_forges_a_line() {
 }
 
 #[test]
-fn an_orphan_that_stays_is_told_of_beside_steps_of_a_service_of_its_name() {
+fn a_remaining_orphan_is_listed_next_to_steps_of_a_service_of_its_name() {
     let mut plan = switch();
     plan.orphans[0].service = "ollama".into();
     let told = "? orphan   ollama   online";

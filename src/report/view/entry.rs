@@ -1,4 +1,4 @@
-//! All that a plan does to one service, as one entry: a stop and a start are a restart.
+//! All steps of one service, as one entry: a stop and a start are a restart.
 
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
@@ -7,10 +7,10 @@ use crate::report::style::Paint;
 use crate::report::table::{about, figure, listed};
 use crate::report::view::memory::{gpus, step_memory};
 
-/// A route longer than this shows its ends only, unless asked for more.
+/// Most states of a route that is shown whole without `verbose`; a longer one shows its ends.
 const ROUTE_SHOWN_MAX: usize = 3;
 
-/// One service's steps, in plan order.
+/// Steps of one service, in plan order.
 #[derive(Debug)]
 pub(in crate::report) struct Entry<'a> {
     pub(in crate::report) kind: Kind,
@@ -18,7 +18,7 @@ pub(in crate::report) struct Entry<'a> {
     pub(in crate::report) steps: Vec<&'a Step>,
 }
 
-/// What the steps come to.
+/// Combined effect of the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::report) enum Kind {
     Stop,
@@ -34,7 +34,7 @@ pub(in crate::report) enum Kind {
     Start,
 }
 
-/// What is shown together, in the order in which it is.
+/// Groups of entries, in the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::report) enum Group {
     Pending,
@@ -47,7 +47,7 @@ pub(in crate::report) enum Group {
 }
 
 impl Kind {
-    /// In the order of a plan's summary.
+    /// All kinds, in the order of a plan's summary.
     pub(in crate::report) const ALL: [Self; 11] = [
         Self::Stop,
         Self::Remove,
@@ -112,7 +112,7 @@ impl Kind {
     }
 }
 
-/// One entry a service, in the order of their first steps.
+/// Returns one entry for each service, in the order of their first steps.
 pub(in crate::report) fn entries(plan: &Plan) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::new();
     for step in &plan.steps {
@@ -128,7 +128,7 @@ pub(in crate::report) fn entries(plan: &Plan) -> Vec<Entry<'_>> {
 }
 
 impl<'a> Entry<'a> {
-    /// The states passed by all steps; a long way is shown by its ends.
+    /// Returns the states passed by all steps; a long route is shown by its ends.
     pub(in crate::report) fn route(&self, verbose: bool) -> String {
         let mut states: Vec<State> = self.steps.iter().flat_map(|step| step.route.iter().copied()).collect();
         states.dedup();
@@ -138,7 +138,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// `takes 19 074 MiB on GPU 0, after ollama is gone, ready in about 95 s`
+    /// Returns `takes 19 074 MiB on GPU 0, after ollama has stopped, ready in about 95 s`.
     pub(in crate::report) fn effect(&self, plan: &Plan) -> String {
         let mut parts: Vec<String> = self.copies().into_iter().chain(self.memory(plan)).collect();
         parts.extend(self.waits(plan));
@@ -146,7 +146,7 @@ impl<'a> Entry<'a> {
         parts.join(", ")
     }
 
-    /// Why, each sentence once.
+    /// Returns the reasons, each sentence once.
     pub(in crate::report) fn reasons(&self) -> Vec<&'a str> {
         let mut reasons: Vec<&str> = Vec::new();
         for step in &self.steps {
@@ -157,17 +157,17 @@ impl<'a> Entry<'a> {
         reasons
     }
 
-    /// For a changed spec what changed, as a unified diff.
+    /// Returns the changes of a spec, as a unified diff.
     pub(in crate::report) fn diff(&self) -> Option<&'a str> {
         self.steps.iter().find_map(|step| step.diff.as_deref())
     }
 
-    /// `2 → 3 copies`; of one alone nothing is to be shown.
+    /// Returns `2 → 3 copies`; `None` for services with one copy.
     pub(in crate::report) fn copies(&self) -> Option<String> {
         self.steps.iter().find_map(|step| step.copies).map(|copies| copies.to_string())
     }
 
-    /// `takes 19 074 MiB on GPU 0`
+    /// Returns `takes 19 074 MiB on GPU 0`.
     pub(in crate::report) fn memory(&self, plan: &Plan) -> Option<String> {
         let of = |actions: &[Action]| {
             let mut with_memory = self.steps.iter().filter(|step| step.vram_mib.0 > 0 && !step.gpus.is_empty());
@@ -195,29 +195,29 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What other services must have come to first. Of something that goes and comes again, each half has its own.
+    /// Returns the conditions on other services. A restart has separate ones for its stop and its start.
     pub(in crate::report) fn waits(&self, plan: &Plan) -> Vec<String> {
-        let (comes, goes): (Vec<&Step>, Vec<&Step>) =
+        let (starts, stops): (Vec<&Step>, Vec<&Step>) =
             self.steps.iter().partition(|step| matches!(step.action, Action::Start | Action::Wake | Action::Unpause));
-        let is_both = !comes.is_empty() && !goes.is_empty();
+        let is_both = !starts.is_empty() && !stops.is_empty();
         let half = |word: &str, steps: &[&Step]| {
-            let came_to = self.came_to(plan, steps);
+            let conditions = self.conditions(plan, steps);
             let word = if is_both { format!("{word} ") } else { String::new() };
-            (!came_to.is_empty()).then(|| format!("{word}after {}", listed(&came_to)))
+            (!conditions.is_empty()).then(|| format!("{word}after {}", listed(&conditions)))
         };
-        half("goes", &goes).into_iter().chain(half("comes", &comes)).collect()
+        half("stops", &stops).into_iter().chain(half("starts", &starts)).collect()
     }
 
-    /// `painter and writer are gone`, `encoder is up`
-    fn came_to(&self, plan: &Plan, steps: &[&Step]) -> Vec<String> {
+    /// Returns `painter and writer have stopped`, `encoder is up`.
+    fn conditions(&self, plan: &Plan, steps: &[&Step]) -> Vec<String> {
         let mut groups: Vec<([&str; 2], Vec<String>)> = Vec::new();
         let needed = steps.iter().flat_map(|step| &step.needs).filter_map(|id| plan.step(id));
         for step in needed.filter(|step| step.service != *self.service) {
             let words = match step.action {
                 Action::Start | Action::Unpause => ["is up", "are up"],
-                Action::Stop => ["is gone", "are gone"],
+                Action::Stop => ["has stopped", "have stopped"],
                 Action::Remove => ["is removed", "are removed"],
-                Action::Evict => ["has given its memory back", "have given their memory back"],
+                Action::Evict => ["has released its memory", "have released their memory"],
                 Action::Pause => ["is paused", "are paused"],
                 Action::Update => ["is updated", "are updated"],
                 Action::Scale => ["is scaled", "are scaled"],
@@ -235,7 +235,7 @@ impl<'a> Entry<'a> {
         groups.into_iter().map(said).collect()
     }
 
-    /// What the last of its steps comes to, and when; without an estimate of that one the others say too little.
+    /// Returns the total estimate of the steps, or `None` without an estimate of the last one.
     pub(in crate::report) fn estimate(&self) -> Option<String> {
         let (last, word) = match self.kind {
             Kind::Start | Kind::Unpause | Kind::Restart | Kind::Move => (Action::Start, "ready"),

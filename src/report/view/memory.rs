@@ -1,11 +1,11 @@
-//! The GPUs of a plan by name, and the memory that one step takes or frees on them.
+//! GPUs of a plan by name, and the memory that one step takes or frees on them.
 
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::plan::{Plan, Step};
 use crate::report::table::{self, listed};
 
-/// `takes 19 074 MiB on GPU 0`: of one step alone.
+/// Returns `takes 19 074 MiB on GPU 0`, of one step alone.
 pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
     let verb = match step.action {
         Action::Start | Action::Wake | Action::Unpause | Action::Update => "takes",
@@ -18,14 +18,14 @@ pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String>
     some.then(|| format!("{verb} {} on {}{meanwhile}", step.vram_mib, gpus(plan, &step.gpus)))
 }
 
-/// `GPU 0`, `each of GPU 0 and 1`; by id where an index does not say which.
+/// Returns `GPU 0`, `each of GPU 0 and 1`; by id where an index is not unique.
 pub(in crate::report) fn gpus(plan: &Plan, ids: &[GpuId]) -> String {
     let names: Vec<String> = ids.iter().map(|id| gpu_name(plan, id)).collect();
     let each = if names.len() > 1 { "each of " } else { "" };
     format!("{each}GPU {}", listed(&names))
 }
 
-/// `0`; by id where an index does not say which.
+/// Returns `0`; by id where an index is not unique.
 pub(in crate::report) fn gpu_name(plan: &Plan, id: &GpuId) -> String {
     table::gpu_name(id, plan.gpus.iter().map(|line| (&line.id, line.index)))
 }

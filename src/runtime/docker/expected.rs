@@ -40,7 +40,7 @@ impl ContainerSettings {
     }
 }
 
-/// A volume as it stands in [`ContainerSettings::mounts`]; a host path by where it leads now.
+/// Returns a volume as an entry of [`ContainerSettings::mounts`]; a host path is resolved as of now.
 fn mount(volume: &str, facts: &Facts) -> Option<(String, String)> {
     let mut parts = volume.splitn(3, ':');
     let (source, target, options) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());
@@ -68,7 +68,7 @@ fn networks(container: &ContainerSpec, facts: &Facts) -> BTreeMap<String, String
         .collect()
 }
 
-/// Empty where it can't be told.
+/// Returns the id of a network; empty if unknown.
 fn network_id(name: &str, facts: &Facts) -> String {
     if BUILT_IN.contains(&name) {
         return String::new();
@@ -76,13 +76,13 @@ fn network_id(name: &str, facts: &Facts) -> String {
     facts.docker().networks.known().and_then(|networks| networks.get(name)).cloned().unwrap_or_default()
 }
 
-/// Id of the container that is called so now; the name itself where there is none, which is no id.
+/// Returns the id of the container that has this name now; without one, the name itself, which is never an id.
 fn container_id(name: &str, facts: &Facts) -> String {
     let mut named = known_containers(facts).filter(|found| found.name == name || found.id == name);
     named.next().map_or_else(|| name.to_owned(), |found| found.id.clone())
 }
 
-/// Digests of all that the manifest states of a container and that may hold a secret.
+/// Returns digests of all settings that the manifest states of a container and that may hold a secret.
 fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
     let list = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
     let mut stated: Vec<(String, Vec<String>)> = vec![("image".to_owned(), vec![container.image.clone()])];
@@ -103,7 +103,7 @@ fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
     state("healthcheck", test.filter(|test| !test.is_empty()));
     let placed = |name: &str| container.gpu_access == GpuAccess::Environment && PLACED.contains(&name);
     for (name, value) in container.environment.iter().filter(|(name, _)| !placed(name)) {
-        // One that is missing here compares nothing.
+        // A secret that is missing here is not compared.
         let text = match value {
             EnvValue::Plain(text) => Some(text.as_str()),
             EnvValue::Secret(secret) => secret.as_ref().map(crate::model::secret::Secret::reveal),

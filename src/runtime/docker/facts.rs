@@ -17,20 +17,20 @@ use crate::runtime::docker::settings::ContainerSettings;
 /// Version of [`DockerFacts`].
 pub const FORMAT: &str = "docker/1";
 
-/// What was read of one engine.
+/// Facts read from one engine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DockerFacts {
-    /// The engine that was asked.
+    /// Engine that the facts are of.
     #[serde(default)]
     pub engine: Option<EngineFact>,
     /// Reason why the engine is not proven to be this machine's: its GPUs, ports and folders are another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<String>,
-    /// All containers of the engine, ours or not: names and ports are room.
+    /// All containers of the engine, ours or not: any of them may hold a name or a port.
     #[serde(default)]
     pub containers: Reading<Vec<ContainerFact>>,
-    /// Ids of the engine's networks, by name; asked where the manifest names any.
+    /// Ids of the engine's networks, by name; read where the manifest names any.
     #[serde(default, skip_serializing_if = "Reading::is_not_asked")]
     pub networks: Reading<BTreeMap<String, String>>,
 }
@@ -101,12 +101,12 @@ impl RuntimeFacts for DockerFacts {
     }
 }
 
-/// The engine's part of facts about a machine.
+/// Access to the engine's part of a machine's facts.
 pub trait DockerReading {
-    /// Returns what was read of the engine; nothing, where it was not asked.
+    /// Returns the facts of the engine; empty ones if the engine was not read.
     fn docker(&self) -> &DockerFacts;
 
-    /// Returns it, to be changed.
+    /// Returns the facts of the engine for changes.
     fn docker_mut(&mut self) -> &mut DockerFacts;
 }
 
@@ -122,30 +122,30 @@ impl DockerReading for Facts {
     }
 }
 
-/// Containers that are known.
+/// Returns the known containers.
 pub(crate) fn known_containers(facts: &Facts) -> impl Iterator<Item = &ContainerFact> {
     facts.docker().containers.known().into_iter().flatten()
 }
 
-/// Engine, by the address that it was asked at.
+/// Engine and its address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EngineFact {
-    /// `unix:///var/run/docker.sock`.
+    /// Address, such as `unix:///var/run/docker.sock`.
     pub endpoint: String,
     pub version: String,
 }
 
-/// A container as its engine reports it.
+/// Container as its engine reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerFact {
     pub id: String,
-    /// Without the engine's leading slash.
+    /// Name without the engine's leading slash.
     pub name: String,
-    /// As it was named when the container was made.
+    /// Image, by its name when the container was created.
     pub image: String,
-    /// That name means another image by now.
+    /// True if that name refers to another image by now.
     #[serde(default)]
     pub image_moved: bool,
     pub state: ContainerState,
@@ -153,50 +153,50 @@ pub struct ContainerFact {
     pub exit_code: Option<i64>,
     #[serde(default)]
     pub oom_killed: bool,
-    /// The image's own health check, where it has one.
+    /// State of the image's own health check, where it has one.
     #[serde(default)]
     pub health: Option<EngineHealth>,
-    /// Known where the list was not enough and the container was inspected.
+    /// Time of the last start; known where the list was not enough and the container was inspected.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
     #[serde(default)]
     pub marks: Option<Marks>,
-    /// Its image carries the same marks: they came with the image, and prove nothing.
+    /// True if the image carries the same marks: they came with the image, and prove nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marks_inherited: bool,
-    /// Another tool's project, by Compose's label.
+    /// Compose project, by Compose's label.
     #[serde(default)]
     pub compose_project: Option<String>,
-    /// Host ports that it publishes.
+    /// Published host ports.
     #[serde(default)]
     pub ports: Vec<Endpoint>,
-    /// `always`, `unless-stopped`, `on-failure`; known for inspected containers.
+    /// Restart policy: `always`, `unless-stopped`, `on-failure`; known for inspected containers.
     #[serde(default)]
     pub restart_policy: Option<String>,
-    /// Absent where it was not inspected, or does not tell.
+    /// GPUs that the container was created with; absent where it was not inspected, or the GPUs are unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<Devices>,
-    /// When it last ended.
+    /// Time of the last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub finished_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub created_at: Option<Timestamp>,
-    /// How often the engine has restarted it by its restart policy.
+    /// Number of restarts by the engine, by its restart policy.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restart_count: u32,
-    /// The engine removes it, with its anonymous volumes, when it ends (`docker run --rm`).
+    /// True if the engine removes the container, with its anonymous volumes, when it ends (`docker run --rm`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_remove: bool,
-    /// Real settings; absent where it was not inspected for a service.
+    /// Real settings; absent where the container was not inspected for a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Box<ContainerSettings>>,
 }
 
 impl ContainerFact {
-    /// A container of which nothing else is known.
+    /// Returns a container of which nothing else is known.
     #[must_use]
     pub fn plain(id: impl Into<String>, name: impl Into<String>, state: ContainerState) -> Self {
         Self {
@@ -224,16 +224,17 @@ impl ContainerFact {
     }
 }
 
-/// GPUs that a container was made with.
+/// GPUs that a container was created with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Devices {
     All,
     None,
-    /// Each by its index or its UUID.
+    /// GPUs by index or UUID.
     These(Vec<String>),
 }
 
+/// State of a container, as its engine reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerState {

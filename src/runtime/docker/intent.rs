@@ -29,14 +29,14 @@ const CAPABILITIES: Capabilities = Capabilities(&[
 pub enum DockerSpec {
     /// lcm creates it, recreates it on change, and removes it on `down`.
     Created(Box<ContainerSpec>),
-    /// It was made without lcm: started and stopped, never created or removed.
+    /// Created without lcm: started and stopped, never created or removed.
     Existing(ExistingContainer),
 }
 
 /// Container that lcm creates.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
-    /// `container_name`, else `PROJECT-SERVICE`.
+    /// Name: `container_name`, else `PROJECT-SERVICE`.
     pub name: ObjectName,
     pub image: String,
     pub pull: PullPolicy,
@@ -44,13 +44,13 @@ pub struct ContainerSpec {
     pub entrypoint: Option<Vec<String>>,
     pub environment: BTreeMap<String, EnvValue>,
     pub ports: Vec<PublishedPort>,
-    /// As the engine takes them: `name-or-absolute-path:target[:ro]`.
+    /// Volumes in the engine's form: `name-or-absolute-path:target[:ro]`.
     pub volumes: Vec<String>,
     pub networks: Vec<String>,
     pub user: Option<String>,
     pub shm_size_bytes: Option<u64>,
     pub ipc: Option<String>,
-    /// `host:container[:rwm]`.
+    /// Devices as `host:container[:rwm]`.
     pub devices: Vec<String>,
     pub ulimits: BTreeMap<String, Ulimit>,
     pub labels: BTreeMap<String, String>,
@@ -58,11 +58,11 @@ pub struct ContainerSpec {
     pub gpu_access: GpuAccess,
 }
 
-/// Container that was made without lcm.
+/// Container that was created without lcm.
 #[derive(Clone, Debug)]
 pub struct ExistingContainer {
     pub container: ObjectName,
-    /// It may be stopped though the engine removes it then (`auto_remove: accept`).
+    /// True if the container may be stopped though the engine then removes it (`auto_remove: accept`).
     pub accepts_auto_remove: bool,
 }
 
@@ -79,10 +79,10 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-/// A health check that the engine itself runs.
+/// Health check that the engine itself runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageHealthcheck {
-    /// As the engine takes it: `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`.
+    /// Command in the engine's form: `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`.
     pub test: Vec<String>,
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
@@ -90,26 +90,26 @@ pub struct ImageHealthcheck {
     pub start_period: Option<Duration>,
 }
 
-/// How a container gets its GPUs.
+/// Way in which a container gets its GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuAccess {
     /// A device request by UUID.
     Request,
     /// `NVIDIA_VISIBLE_DEVICES` alone.
     Environment,
-    /// Nothing, for containers that only play one.
+    /// Nothing, for containers that only simulate a GPU.
     None,
 }
 
 impl ContainerSpec {
-    /// Returns the host folders that it mounts.
+    /// Returns the host folders that the container mounts.
     #[must_use]
     pub fn host_folders(&self) -> Vec<PathBuf> {
         let sources = self.volumes.iter().filter_map(|volume| volume.split(':').next());
         sources.filter(|source| source.starts_with('/')).map(PathBuf::from).collect()
     }
 
-    /// An image, run as it is.
+    /// Returns a container that runs an image as it is.
     #[must_use]
     pub fn plain(name: impl Into<SmolStr>, image: impl Into<String>) -> Self {
         Self {
@@ -185,13 +185,13 @@ impl From<ExistingContainer> for Workload {
     }
 }
 
-/// Returns the definition of a service that is a container; `None`: another runtime carries it.
+/// Returns the definition of a service that is a container; `None`: the service is another runtime's.
 #[must_use]
 pub fn spec_of(service: &Service) -> Option<&DockerSpec> {
     service.workload.spec()
 }
 
-/// Returns true if the container may be stopped though the engine removes it then.
+/// Returns true if the container may be stopped though the engine then removes it.
 #[must_use]
 pub fn accepts_auto_remove(service: &Service) -> bool {
     match spec_of(service) {

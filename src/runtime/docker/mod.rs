@@ -1,7 +1,7 @@
-//! Services that are containers of one Docker engine: its keys, its readings, its effects.
+//! Services that are containers of one Docker engine: manifest keys, readings and effects.
 //!
-//! In: the `container` of a manifest and answers of the engine. Out: facts, observations and effects. Pure except
-//! `drive`. Not here: GPUs, ports and probes, which are `host`'s.
+//! In: the `docker` blocks of a manifest and answers of the engine. Out: facts, observations and effects. Pure except
+//! `drive`. Not here: GPUs, ports and probes, which are in `host`.
 
 pub mod drive;
 mod expected;
@@ -21,7 +21,7 @@ use crate::model::names::{ObjectName, RuntimeName};
 /// Name of this runtime, and its key in a manifest.
 pub const NAME: RuntimeName = RuntimeName::known("docker");
 
-/// Instance that is a container.
+/// Returns the instance of a container.
 #[must_use]
 pub fn instance(id: impl Into<String>, name: impl Into<ObjectName>) -> Instance {
     Instance::new(NAME, id, Some(name.into()))

@@ -1,7 +1,7 @@
-//! Ownership of containers. Marks are labels that anyone may copy, so that they prove nothing alone: a container is this
-//! project's where its marks name it by the name that it has, and did not come with its image.
+//! Ownership of containers. Marks are labels that anyone may copy, so they prove nothing alone: a container is this
+//! project's if its marks carry its present name and did not come with its image.
 //!
-//! Pure, and the only place that decides it: observation, both drivers and their effects ask here.
+//! Pure, and the only place that decides ownership: observation, both drivers and their effects call it.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,15 @@ use crate::model::names::{ObjectName, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
 use crate::runtime::docker::facts::{ContainerFact, known_containers};
 
-/// A project as it recognises its containers.
+/// Identity of a project, by which it recognises its containers.
 #[derive(Clone, Copy, Debug)]
 pub struct ProjectIdentity<'a> {
     pub project: &'a ProjectName,
     /// Former names of the project.
     pub aliases: &'a BTreeSet<ProjectName>,
-    /// This machine, where the engine may hold other machines' containers too.
+    /// Id of this machine; set where the engine may hold other machines' containers too.
     pub host_id: Option<&'a str>,
-    /// Other machines' containers of this project become this one's.
+    /// True if other machines' containers of this project become this machine's.
     pub take_over: bool,
 }
 
@@ -28,7 +28,7 @@ pub struct ProjectIdentity<'a> {
 pub enum OwnershipProof {
     /// No marks at all.
     Unmarked,
-    /// Its marks came with its image.
+    /// Marks that came with the image.
     Inherited,
     /// Marks of another project.
     OtherProject,
@@ -36,19 +36,19 @@ pub enum OwnershipProof {
     Ours,
     /// This project's on another machine that shares the engine.
     OtherHost,
-    /// As lcm marks a container, but under another name than lcm gave it.
+    /// Complete marks, but under another name than lcm gave the container.
     Renamed,
-    /// Marks that name another container, or that lcm never writes so.
+    /// Marks of another container, or marks that lcm never writes so.
     Copied,
 }
 
-/// A container as far as ownership goes.
+/// Properties of a container that ownership depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
-    /// Its name now.
+    /// Present name.
     pub name: &'a str,
     pub marks: Option<&'a Marks>,
-    /// Its image carries the same marks.
+    /// True if the image carries the same marks.
     pub inherited: bool,
 }
 
@@ -66,7 +66,7 @@ impl<'a> ProjectIdentity<'a> {
         Self { project, aliases, host_id: facts.host_id.as_deref(), take_over: *take_over }
     }
 
-    /// Whether marks with this project name are this project's.
+    /// Returns true if marks with this project name are this project's.
     #[must_use]
     pub fn is_own(&self, project: &str) -> bool {
         self.is_former(project) || self.project.as_str() == project
@@ -76,14 +76,14 @@ impl<'a> ProjectIdentity<'a> {
         !self.aliases.is_empty() && self.aliases.iter().any(|alias| alias.as_str() == project)
     }
 
-    /// Whether marks are of this project's service.
+    /// Returns true if marks are of this project's service.
     #[must_use]
     pub fn are_of(&self, marks: &Marks, service: &ServiceName) -> bool {
         self.is_own(&marks.project) && marks.service == service.as_str()
     }
 
-    /// Names that a service's container may have: the manifest's, and where that is the default one, those that the
-    /// former project names give.
+    /// Returns the names that a service's container may have: the manifest's, and where that is the default one, those
+    /// that the former project names give.
     #[must_use]
     pub fn names(&self, service: &ServiceName, own: &str) -> Vec<String> {
         let is_default = own == default_name(self.project.as_str(), service.as_str());
@@ -92,7 +92,7 @@ impl<'a> ProjectIdentity<'a> {
         std::iter::once(own.to_owned()).chain(former).collect()
     }
 
-    /// Standing of one container by itself. `expected`: the name that the manifest gives its service, where it names it.
+    /// Judges one container by itself. `expected`: the name that the manifest gives its service's container, if any.
     #[must_use]
     pub fn standing(&self, container: Evidence<'_>, expected: Option<&str>) -> OwnershipProof {
         let Some(marks) = container.marks else { return OwnershipProof::Unmarked };
@@ -118,19 +118,19 @@ impl<'a> ProjectIdentity<'a> {
         if !marks.name.is_empty() && !former {
             return false;
         }
-        // An older lcm wrote no name: then only the manifest and the default can name it.
+        // An older lcm wrote no name: then only the manifest's name and the default name count.
         expected == Some(name)
             || (marks.name.is_empty() && name == default_name(&marks.project, &marks.service))
             || (former && name == default_name(self.project.as_str(), &marks.service))
     }
 
-    /// Made by an lcm on another machine, and not taken over.
+    /// Returns true if an lcm on another machine created the container and it is not taken over.
     #[must_use]
     pub fn is_foreign_host(&self, marks: &Marks) -> bool {
         !self.take_over && self.is_taken_over(marks)
     }
 
-    /// Made by an lcm on another machine.
+    /// Returns true if an lcm on another machine created the container.
     #[must_use]
     pub fn is_taken_over(&self, marks: &Marks) -> bool {
         let Some(own) = self.host_id else { return false };
@@ -138,8 +138,8 @@ impl<'a> ProjectIdentity<'a> {
     }
 }
 
-/// Standing of one container among all: of several with one salt only the one under the right name is ours, since no two
-/// containers get the same.
+/// Judges one container among all: of several with one salt only the one under the right name is ours, since no two
+/// containers get the same salt.
 #[must_use]
 pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> OwnershipProof {
     let identity = ProjectIdentity::of(desired, facts);
@@ -167,14 +167,15 @@ pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Owne
     if same.any(is_original) { OwnershipProof::Copied } else { standing }
 }
 
-/// The name that the manifest gives the container of the service that is marked on this one.
+/// Returns the name that the manifest gives the container of the service that this one's marks name.
 fn expected<'a>(found: &ContainerFact, desired: &'a Desired) -> Option<&'a str> {
     let service = desired.services.get(&ServiceName::from(found.marks.as_ref()?.service.as_str()))?;
     service.object().map(ObjectName::as_str)
 }
 
-/// Containers of this manifest's services that an lcm on another machine made at the same engine: changing commands are
-/// refused on their account, until they are taken over. Those of services that are not in the manifest are only claims.
+/// Returns containers of this manifest's services that an lcm on another machine created at the same engine: while
+/// there are any, changing commands are refused, until they are taken over. Those of services outside the manifest are
+/// claims.
 #[must_use]
 pub fn on_other_hosts<'a>(facts: &'a Facts, desired: &Desired) -> Vec<&'a ContainerFact> {
     let all = known_containers(facts);
@@ -185,7 +186,8 @@ pub fn on_other_hosts<'a>(facts: &'a Facts, desired: &Desired) -> Vec<&'a Contai
     all.filter(is_wanted).filter(|found| standing(found, facts, desired) == OwnershipProof::OtherHost).collect()
 }
 
-/// Users whose lcm made this project's containers; empty where there are none, or an older lcm made them.
+/// Returns the users whose lcm created this project's containers; empty if there are none, or an older lcm created
+/// them.
 #[must_use]
 pub fn owner_uids(facts: &Facts, desired: &Desired) -> BTreeSet<u32> {
     let all = known_containers(facts);
@@ -193,30 +195,30 @@ pub fn owner_uids(facts: &Facts, desired: &Desired) -> BTreeSet<u32> {
     ours.filter_map(|found| found.marks.as_ref()?.uid).collect()
 }
 
-/// The name without the suffix of what was put aside.
+/// Returns the name without the suffix of a container put aside.
 #[must_use]
 pub fn base_name(name: &str) -> &str {
     name.strip_suffix(ASIDE_SUFFIX).unwrap_or(name)
 }
 
-/// The container name of a service for which the manifest gives none.
+/// Returns the container name of a service for which the manifest gives none.
 #[must_use]
 pub fn default_name(project: &str, service: &str) -> String {
     format!("{project}-{service}")
 }
 
-/// Hostname in a host id, for messages.
+/// Returns the hostname in a host id, for messages.
 #[must_use]
 pub fn hostname(host_id: &str) -> &str {
     host_id.rsplit_once('/').map_or(host_id, |(name, _)| name)
 }
 
-/// A machine may get another name: what tells it from others stands last.
+/// Returns the part of a host id that identifies the machine; its hostname may change.
 fn machine(host_id: &str) -> &str {
     host_id.rsplit_once('/').map_or(host_id, |(_, digest)| digest)
 }
 
-/// lcm writes all of these on each container.
+/// Returns true if the marks are there that lcm writes on each container.
 fn is_complete(marks: &Marks) -> bool {
     [&marks.service, &marks.spec, &marks.salt, &marks.config].iter().all(|text| !text.is_empty())
 }

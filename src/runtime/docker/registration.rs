@@ -7,13 +7,13 @@ use crate::runtime::docker::observe::DockerObserver;
 use crate::runtime::docker::sim::SimulatedDocker;
 use crate::runtime::registration::{FactsFormat, Registration, moved};
 
-/// What this runtime brings.
+/// Registration of this runtime.
 pub(crate) const REGISTRATION: Registration = Registration {
     name: NAME,
     observer: &DockerObserver,
-    facts: FactsFormat::of::<DockerFacts>(facts::FORMAT, |world| {
+    facts: FactsFormat::of::<DockerFacts>(facts::FORMAT, |snapshot| {
         let keys = ["engine", "containers", "networks"].map(|key| (key, key));
-        moved(world, &[&keys[..], &[("engine_elsewhere", "elsewhere")]].concat())
+        moved(snapshot, &[&keys[..], &[("engine_elsewhere", "elsewhere")]].concat())
     }),
     helpers: &[],
     connect: |connection| Box::new(Docker::new(connection)),

@@ -1,4 +1,4 @@
-//! A container: one that somebody else made, or one of lcm's own with all that Compose's words say about it.
+//! Resolution of a container: an existing one, or one that lcm creates, with Compose's keys.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ use crate::syntax::scalar::{ScalarText, is_name};
 use crate::syntax::source::Span;
 use crate::syntax::{command_line, ports};
 
-/// On one address and by one protocol a host has no more.
+/// Ports of a host, on one address and by one protocol.
 const PORTS_MAX: usize = 65_535;
 
-/// Returns the engine's address of the settings.
+/// Returns the engine's address in the settings.
 pub(crate) fn endpoint(context: &mut ResolveContext<'_>, settings: &Located<DockerSettings>) -> Option<String> {
     let host = &settings.host;
     let known = ["unix://", "tcp://", "http://"];
     if !known.iter().any(|scheme| host.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
-        let message = format!("`{}` is no engine's address", host.value);
+        let message = format!("invalid engine address `{}`", host.value);
         let help = "write `unix:///path/to/docker.sock` or `tcp://host:port`";
         context.error_with_help("lcm::manifest::url", host.span, (message, "this address"), help);
         return None;
@@ -48,9 +48,9 @@ pub(crate) fn resolve(
     valid_name(context, container);
     let others = others(written);
     if !others.is_empty() {
-        let message = format!("an existing container takes no further keys; here are: {}", others.join(", "));
-        let help = "a container that somebody else made is only started and stopped; for one of lcm's own, write \
-                    `image` and `container_name` in place of `container`";
+        let message = format!("an existing container takes no other keys, found: {}", others.join(", "));
+        let help = "an existing container is only started and stopped; for one that lcm creates, write `image` and \
+                    `container_name` in place of `container`";
         context.error_with_help("lcm::manifest::conflict", container.span, (message, "this one exists already"), help);
     }
     Some(ResolvedRuntime {
@@ -66,7 +66,7 @@ pub(crate) fn resolve(
     })
 }
 
-/// The keys that only a container of lcm's own can have.
+/// Returns the keys that are set and that only a container created by lcm can have.
 fn others(written: &DockerBlock) -> Vec<&'static str> {
     [
         ("image", written.image.is_some()),
@@ -105,7 +105,7 @@ fn named(context: &mut ResolveContext<'_>, own_name: &str, written: &DockerBlock
     }
 }
 
-/// What lcm creates is never removed by its end.
+/// Rejects `auto_remove` on a container that lcm creates, which is never removed by its end.
 fn kept(context: &mut ResolveContext<'_>, written: &DockerBlock) {
     if let Some(auto_remove) = &written.auto_remove {
         let message = "`auto_remove` is for a container that exists already: those that lcm creates are kept";
@@ -183,7 +183,7 @@ fn created(
     })
 }
 
-/// What the container is made from: only keys that are set, so that a new default recreates nothing.
+/// Returns the spec of the container: only keys that are set, so that a new default recreates nothing.
 fn config(written: &DockerBlock, container: &ContainerSpec, volumes: &[String]) -> Map<String, Value> {
     let healthcheck = container.healthcheck.as_ref().map(|check| {
         let milliseconds = |period: std::time::Duration| json!(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
@@ -237,8 +237,8 @@ fn set<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value>
 
 fn valid_name(context: &mut ResolveContext<'_>, name: &Located<String>) {
     if !is_name(name) || name.len() < 2 {
-        let message = format!("`{}` is no name for a container", name.value);
-        let help = "two or more letters, digits, `_`, `.` and `-`, beginning with a letter or digit";
+        let message = format!("invalid container name `{}`", name.value);
+        let help = "write two or more letters, digits, `_`, `.` and `-`, beginning with a letter or digit";
         context.error_with_help("lcm::manifest::name", name.span, (message, "this name"), help);
     }
 }
@@ -285,15 +285,15 @@ fn published(context: &mut ResolveContext<'_>, written: &DockerBlock) -> Vec<(Pu
     all
 }
 
-/// For the engine with absolute paths, and for the spec with those that the manifest means.
+/// Returns the volumes for the engine, with absolute paths, and for the spec, with the paths that the manifest means.
 fn volumes(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> (Vec<String>, Vec<String>) {
     let (mut volumes, mut spec) = (Vec::new(), Vec::new());
     for volume in written {
         let mut parts = volume.splitn(3, ':');
         let (source, target, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
         let Some(target) = target.filter(|target| target.starts_with('/')) else {
-            let message = format!("`{}` mounts nothing", volume.value);
-            let help = "write `SOURCE:TARGET`, the target absolute, with `:ro` where it is only read";
+            let message = format!("invalid volume `{}`", volume.value);
+            let help = "write `SOURCE:TARGET` with an absolute target, and `:ro` to mount it read-only";
             context.error_with_help("lcm::manifest::volume", volume.span, (message, "this volume"), help);
             continue;
         };
@@ -330,7 +330,7 @@ fn devices(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> Vec
             let whole = if parts.len() == 1 { format!("{0}:{0}", device.value) } else { device.value.clone() };
             devices.push(whole);
         } else {
-            let message = format!("`{}` is no device", device.value);
+            let message = format!("invalid device `{}`", device.value);
             let help = "write `/dev/dri` or `/dev/dri:/dev/dri:rw`; for NVIDIA GPUs write `gpu:` beside `docker:`";
             context.error_with_help("lcm::manifest::device", device.span, (message, "this device"), help);
         }
@@ -364,7 +364,7 @@ fn labels(context: &mut ResolveContext<'_>, written: Option<&Located<Pairs<Scala
             context.error(
                 "lcm::manifest::label",
                 span,
-                format!("the label `{name}` is lcm's own"),
+                format!("the label `{name}` is reserved for lcm"),
                 "choose another name",
             );
         }
@@ -380,13 +380,13 @@ fn healthcheck(context: &mut ResolveContext<'_>, written: &Located<Healthcheck>)
         (Some(false) | None, Some((test, CommandLine::Words(words)))) => {
             let kind = words.first().map_or("", String::as_str);
             if !["CMD", "CMD-SHELL", "NONE"].contains(&kind) {
-                let message = format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{kind}`");
+                let message = format!("a list in `test` begins with CMD, CMD-SHELL or NONE, not with `{kind}`");
                 let help = "write `[CMD, …]`, or a string for the container's shell";
                 context.error_with_help("lcm::manifest::command", test.span, (message, "this list"), help);
             }
             words.clone()
         }
-        // The image's own.
+        // The image's own check.
         (Some(false) | None, None) => Vec::new(),
     };
     ImageHealthcheck {

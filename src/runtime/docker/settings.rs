@@ -1,8 +1,8 @@
-//! Real settings of a container against those that lcm would make it with now: mounts, networks, ports, restart policy,
-//! limits, devices, and digests of all that may hold a secret.
+//! Real settings of a container, compared with those that lcm would create it with now: mounts, networks, ports,
+//! restart policy, limits, devices, and digests of all that may hold a secret.
 //!
-//! Labels record what lcm once did; these are read from the engine. Pure: the driver reads the real ones, `observe`
-//! compares, and the simulator makes its containers with [`ContainerSettings::expected`].
+//! Labels record what lcm once did; real settings are read from the engine. Pure: the driver reads them, `observe`
+//! compares, and the simulator creates its containers with [`ContainerSettings::expected`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::spec;
 
-/// Version of what is compared, as lcm writes it on each container that it creates. What a container was not made for is
-/// only warned about: a newer lcm recreates nothing for that.
+/// Version of the comparison, as lcm writes it on each container that it creates. Differences of a container with an
+/// older version are only warned about: a newer lcm recreates nothing for them.
 pub const COMPARED: u32 = 1;
 
-/// Mark of a container whose settings its engine reports in another way than lcm gave them, as of one that an earlier lcm
-/// created.
+/// Version on a container whose engine reports settings in another way than lcm gave them; read too on a container that
+/// an earlier lcm created.
 pub const NOT_COMPARED: u32 = 0;
 
 /// Settings of one container as the engine reports them.
@@ -27,52 +27,54 @@ pub const NOT_COMPARED: u32 = 0;
 pub struct ContainerSettings {
     /// Salted digests of values that may hold secrets, by setting: `command`, `environment HF_TOKEN`.
     pub digests: BTreeMap<String, String>,
-    /// Host path or volume, with `:ro` where it is only read, by path in the container. Without anonymous volumes.
+    /// Host path or volume, with `:ro` where it is read-only, by path in the container. Without anonymous volumes.
     pub mounts: BTreeMap<String, String>,
-    /// Id by name, of every network that it is connected to.
+    /// Ids of connected networks, by name.
     pub networks: BTreeMap<String, String>,
-    /// Id of the container whose network it shares.
+    /// Id of the container whose network is shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_of: Option<String>,
-    /// `127.0.0.1:8080->80/tcp`.
+    /// Published ports: `127.0.0.1:8080->80/tcp`.
     pub ports: BTreeSet<String>,
-    /// `no`, `always`, `unless-stopped`, `on-failure:3`.
+    /// Restart policy: `no`, `always`, `unless-stopped`, `on-failure:3`.
     pub restart: String,
     /// Limits that are set, by the engine's name: `Memory`.
     pub limits: BTreeMap<String, String>,
-    /// `/dev/dri:/dev/dri:rwm`.
+    /// Devices: `/dev/dri:/dev/dri:rwm`.
     pub devices: BTreeSet<String>,
-    /// GPUs that the engine hands it, as the driver calls them.
+    /// GPUs that the engine gives the container, by the driver's ids.
     pub gpus: BTreeSet<String>,
 }
 
-/// One setting that differs.
+/// Setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub setting: ContainerSetting,
-    /// `None`: it is not set. Neither is told where it may hold a secret.
+    /// Real value; `None`: not set. Both values are `None` where they may hold a secret.
     pub is: Option<String>,
+    /// Expected value; `None`: not set.
     pub should: Option<String>,
 }
 
 /// Name of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerSetting {
-    /// One that is compared by digest: `command`.
+    /// Setting compared by digest: `command`.
     Digest(String),
     Mount(String),
     Network(String),
     NetworkOf,
     Port(String),
     Restart,
-    /// By the engine's name: `Memory`.
+    /// Limit, by the engine's name: `Memory`.
     Limit(String),
     Device(String),
     Gpu(String),
 }
 
 impl ContainerSettings {
-    /// Settings in which these real ones differ from the expected; of digests only those that the manifest states.
+    /// Returns the settings in which these real ones differ from the expected; of digests only those that the manifest
+    /// states.
     #[must_use]
     pub fn differences(&self, expected: &Self) -> Vec<Difference> {
         let mut found = Vec::new();
@@ -99,13 +101,13 @@ impl ContainerSettings {
     }
 }
 
-/// Limit that an engine takes back while a container runs; of the others it knows only new values, never none.
+/// Limit that an engine can remove while a container runs; the others it can only set to new values.
 const PIDS_LIMIT: &str = "PidsLimit";
 
 impl Difference {
-    /// The engine can mend it while the container runs.
+    /// Returns true if the engine can change the setting while the container runs.
     #[must_use]
-    pub fn is_mendable(&self) -> bool {
+    pub fn can_update_in_place(&self) -> bool {
         match &self.setting {
             ContainerSetting::Network(name) => !matches!(name.as_str(), "host" | "none"),
             ContainerSetting::Restart => true,
@@ -119,7 +121,7 @@ impl Difference {
         }
     }
 
-    /// Lines of a unified diff.
+    /// Returns the lines of a unified diff.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let line = |sign: char, value: &Option<String>| {
@@ -131,7 +133,7 @@ impl Difference {
             })
         };
         match (&self.is, &self.should) {
-            (None, None) => vec![format!("-{}: another one than the manifest's", self.setting)],
+            (None, None) => vec![format!("-{}: differs from the manifest", self.setting)],
             (is, should) => line('-', is).into_iter().chain(line('+', should)).collect(),
         }
     }
@@ -163,7 +165,7 @@ fn compare(
     for name in names {
         let (is, should) = (real.get(name), expected.get(name));
         let same = match (is, should) {
-            // Empty is what can't be told, such as the id of a network that the engine does not list.
+            // Empty means unknown, such as the id of a network that the engine does not list.
             (Some(is), Some(should)) => is == should || is.is_empty() || should.is_empty(),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
@@ -178,7 +180,7 @@ fn keyed(names: &BTreeSet<String>) -> BTreeMap<String, String> {
     names.iter().map(|name| (name.clone(), String::new())).collect()
 }
 
-/// Text of one published port, as [`ContainerSettings::ports`] holds it.
+/// Returns one published port as [`ContainerSettings::ports`] holds it.
 #[must_use]
 pub fn port_text(address: &str, host: &str, container: &str) -> String {
     let address = match address {
@@ -188,22 +190,22 @@ pub fn port_text(address: &str, host: &str, container: &str) -> String {
     format!("{address}{host}->{container}")
 }
 
-/// Value of one mount, as [`ContainerSettings::mounts`] holds it.
+/// Returns the value of one mount as [`ContainerSettings::mounts`] holds it.
 #[must_use]
 pub fn mount_text(source: &str, read_only: bool) -> String {
-    // Empty is what can't be told, and is not compared.
+    // Empty means unknown, and is not compared.
     let suffix = if read_only && !source.is_empty() { ":ro" } else { "" };
     format!("{source}{suffix}")
 }
 
-/// Path in a container, as engines write it: without a slash at its end.
+/// Returns a path in a container as engines write it: without a slash at its end.
 #[must_use]
 pub fn tidy(target: &str) -> String {
     let trimmed = target.trim_end_matches('/');
     if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
 }
 
-/// Digest of one setting under the salt of its container.
+/// Returns the digest of one setting under the salt of its container.
 #[must_use]
 pub fn digest(salt: &str, setting: &str, value: &[String]) -> String {
     let words = value.iter().map(String::as_bytes);

@@ -1,4 +1,4 @@
-//! A container as it is written. The words are Compose's, with its meaning.
+//! Block of a container as it is written. The keys are Compose's, with Compose's meaning.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::syntax::scalar::{ByteSize, Period, ScalarText, VARIABLE_PATTERN};
 /// Type of this runtime's key, under the name that the list of runtimes knows.
 pub(crate) use self::DockerBlock as Block;
 
-/// What editors show of the key.
+/// Description of the key in editors.
 pub(crate) const DESCRIPTION: &str =
-    "A container: of lcm's own, by `image`, or one that somebody else made, by `container`.";
+    "A container: one that lcm creates, by `image`, or an existing one, by `container`.";
 
-/// What to write where a service has no runtime.
+/// Hint for a service without a runtime.
 pub(crate) const HINT: &str = "`docker:` with an image or a container";
 
-/// A key that no other runtime has, by which its map is known among others.
+/// Key that no other runtime has; it identifies a block of this runtime.
 pub(crate) const MARK: &str = "pull_policy";
 
 /// Keys that only this runtime has.
@@ -47,16 +47,16 @@ pub(crate) const KEYS: &[&str] = &[
     "gpu_access",
 ];
 
-/// Keys that other runtimes have too, and a service has not.
+/// Keys that other runtimes have too, and a service does not.
 pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
 
-/// Its words are Compose's, so that users write others of Compose's beside them.
+/// True if the keys are Compose's, so that users may write other keys of Compose's beside them.
 pub(crate) const HAS_COMPOSE_KEYS: bool = true;
 
-/// What editors show of its key at the top of a manifest.
+/// Description in editors of this runtime's key at the top of a manifest.
 pub(crate) const SETTINGS_DESCRIPTION: &str = "The container engine, where it is not the local one.";
 
-/// What editors show of its key in `health`.
+/// Description in editors of this runtime's key in `health`.
 pub(crate) const HEALTH_DESCRIPTION: &str = "The health check of the image, or of `healthcheck`.";
 
 /// Examples of settings for editors.
@@ -64,7 +64,7 @@ pub(crate) fn settings_examples() -> Value {
     json!([{ "host": "tcp://10.0.0.5:2375" }])
 }
 
-/// Type of its key at the top of a manifest.
+/// Type of this runtime's key at the top of a manifest.
 pub(crate) use self::DockerSettings as Settings;
 
 /// The container engine.
@@ -72,7 +72,7 @@ pub(crate) use self::DockerSettings as Settings;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Engine")]
 pub(crate) struct DockerSettings {
-    /// A remote engine must be named here; lcm takes none from the environment.
+    /// Address of a remote engine, which must be named here: lcm takes none from the environment.
     #[schemars(regex(pattern = r"^(unix|tcp|http)://.+|\$"), example = "tcp://10.0.0.5:2375")]
     pub host: Located<String>,
 }
@@ -82,12 +82,12 @@ pub(crate) fn examples() -> Value {
     json!([{ "image": "ollama/ollama:0.12", "ports": ["11434:11434"] }, { "container": "mcn_cosyvoice" }])
 }
 
-/// To the schema: when the block is complete.
+/// Schema of a complete block.
 pub(crate) fn complete() -> Value {
     json!({ "oneOf": [{ "required": ["container"] }, { "required": ["image"] }] })
 }
 
-/// A container: of lcm's own, by `image`, or one that somebody else made, by `container` alone.
+/// Container: one that lcm creates, by `image`, or an existing one, by `container` alone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Docker", extend(
@@ -95,80 +95,81 @@ pub(crate) fn complete() -> Value {
     "then" = { "propertyNames": { "enum": ["container", "auto_remove"] } }
 ))]
 pub(crate) struct DockerBlock {
-    /// An existing container: started and stopped, never created or removed.
+    /// Name of an existing container: started and stopped, never created or removed.
     #[schemars(example = &"mcn_cosyvoice")]
     pub container: Option<Located<String>>,
-    /// Beside `container`: lets lcm stop a container that was created with `--rm`, though the engine then removes it with
+    /// Allows lcm to stop an existing container that was created with `--rm`, though the engine then removes it with
     /// its anonymous volumes.
     #[schemars(example = &"accept")]
     pub auto_remove: Option<Located<AutoRemove>>,
-    /// The image of a container that lcm creates, recreates on change, and removes on `down`.
+    /// Image of a container that lcm creates, recreates on change, and removes on `down`.
     #[schemars(length(min = 1), example = "ollama/ollama:0.12")]
     pub image: Option<Located<String>>,
-    /// When the image is pulled.
+    /// Time at which the image is pulled.
     #[schemars(extend("default" = "missing"), example = &"always")]
     pub pull_policy: Option<PullPolicyValue>,
-    /// The container's name. Without it: the project's and the service's, with a dash between.
+    /// Name of the container. Unset: `PROJECT-SERVICE`.
     #[schemars(example = &"ollama")]
     pub container_name: Option<Located<String>>,
-    /// Arguments of the entrypoint. A string is cut into words, as a shell would.
+    /// Arguments of the entrypoint. A string is split into words as by a shell.
     #[schemars(example = ["serve"], example = "serve --verbose")]
     pub command: Option<Located<CommandLine>>,
-    /// The program, in place of the image's own. A string is cut into words, as a shell would.
+    /// Program in place of the image's own. A string is split into words as by a shell.
     #[schemars(example = ["/bin/ollama"])]
     pub entrypoint: Option<Located<CommandLine>>,
-    /// Its environment. `{ env: NAME }` is a secret, taken from lcm's own environment and masked everywhere;
-    /// `{ file: PATH }` is one from a file.
+    /// Environment of the container. `{ env: NAME }` is a secret from lcm's own environment, masked everywhere;
+    /// `{ file: PATH }` is a secret from a file.
     #[schemars(example = Example(r#"{ "OLLAMA_DEBUG": 1, "HF_TOKEN": { "env": "HF_TOKEN" } }"#), example = ["OLLAMA_DEBUG=1"])]
     pub environment: Option<Located<Pairs<EnvironmentValue>>>,
-    /// Files of `KEY=value` lines, relative to this one; their values are secrets. `environment` goes over them.
+    /// Files of `KEY=value` lines, relative to this file; their values are secrets. `environment` overrides them.
     #[schemars(example = ".env", example = [".env", "secrets.env"])]
     pub env_file: Option<OneOrMany<Located<String>>>,
-    /// Names of variables whose values are masked in every output, whatever they look like.
+    /// Names of variables whose values are masked in every output, no matter what they look like.
     #[serde(default)]
     #[schemars(example = ["DB_PASSWORD"])]
     pub secret: Vec<Located<String>>,
-    /// Names of variables that are no secrets, whatever their values look like: they are shown, and a change of one is
-    /// a change of the service.
+    /// Names of variables that are not secret, no matter what their values look like: they are shown, and a change of
+    /// one is a change of the service.
     #[serde(default)]
     #[schemars(example = ["MODEL"])]
     pub plain: Vec<Located<String>>,
-    /// Published ports: `HOST:CONTAINER`, `ADDRESS:HOST:CONTAINER`, with `/udp` where it is that; `CONTAINER` alone
-    /// takes any free port of the host.
+    /// Published ports: `HOST:CONTAINER`, `ADDRESS:HOST:CONTAINER`, with `/udp` for UDP; `CONTAINER` alone takes any
+    /// free port of the host.
     #[serde(default)]
     #[schemars(example = ["11434:11434"])]
     pub ports: Vec<Located<ScalarText>>,
-    /// `SOURCE:TARGET`, with `:ro` where it is only read. The source is a volume's name or a path relative to this file.
+    /// Mounts: `SOURCE:TARGET`, with `:ro` for read-only. The source is a volume's name or a path relative to this
+    /// file.
     #[serde(default)]
     #[schemars(example = ["ollama:/root/.ollama", "./models:/models:ro"])]
     pub volumes: Vec<Located<String>>,
-    /// Networks to join; they must be there.
+    /// Networks to join; they must exist.
     #[serde(default)]
     #[schemars(example = ["bridge"])]
     pub networks: Vec<Located<String>>,
-    /// The user, and the group, that it runs as.
+    /// User, and group, that the container runs as.
     #[schemars(example = "1000:1000")]
     pub user: Option<ScalarText>,
     /// Size of `/dev/shm`.
     #[schemars(example = "8GiB")]
     pub shm_size: Option<Located<ByteSize>>,
-    /// Its inter-process communication: `host`, `private`, `shareable`, or another container's.
+    /// IPC namespace: `host`, `private`, `shareable`, or another container's.
     #[schemars(example = &"host")]
     pub ipc: Option<String>,
     /// Devices of the host: `HOST:CONTAINER`, with `:rwm` for the rights.
     #[serde(default)]
     #[schemars(example = ["/dev/dri:/dev/dri"])]
     pub devices: Vec<Located<String>>,
-    /// Limits, one number for both or soft and hard.
+    /// Limits: one number for both, or soft and hard.
     #[schemars(example = Example(r#"{ "memlock": -1, "nofile": { "soft": 1024, "hard": 4096 } }"#))]
     pub ulimits: Option<NamedMap<Located<UlimitBlock>>>,
-    /// Labels of your own. Those that begin with `lcm.` are lcm's.
+    /// Labels of the container. Those that begin with `lcm.` are reserved.
     #[schemars(example = Example(r#"{ "team": "audio" }"#), example = ["team=audio"])]
     pub labels: Option<Located<Pairs<ScalarText>>>,
-    /// A check that the engine runs in the container, in place of the image's own.
+    /// Check that the engine runs in the container, in place of the image's own.
     #[schemars(example = Example(r#"{ "test": ["CMD", "curl", "-f", "http://localhost"], "interval": "10s" }"#))]
     pub healthcheck: Option<Located<Healthcheck>>,
-    /// How it gets its GPUs: a device request by UUID, `NVIDIA_VISIBLE_DEVICES` alone, or nothing.
+    /// Way in which the container gets its GPUs: a device request by UUID, `NVIDIA_VISIBLE_DEVICES` alone, or nothing.
     #[schemars(extend("default" = "request"), example = &"environment")]
     pub gpu_access: Option<GpuAccessValue>,
 }
@@ -176,33 +177,35 @@ pub(crate) struct DockerBlock {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AutoRemove {
-    /// It may be stopped, and is gone then.
+    /// The container may be stopped, though a stop removes it.
     Accept,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "PullPolicy")]
 pub(crate) enum PullPolicyValue {
-    /// Where it is not there.
+    /// Pulled if it is missing.
     Missing,
-    /// Before each start.
+    /// Pulled before each start.
     Always,
-    /// It must be there.
+    /// Never pulled: it must exist.
     Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "GpuAccess")]
 pub(crate) enum GpuAccessValue {
     /// A device request by UUID.
     Request,
     /// The variable alone, for runtimes that read it.
     Environment,
-    /// Nothing, for containers that only play one.
+    /// Nothing, for containers that only simulate a GPU.
     None,
 }
 
-/// A check that the engine runs.
+/// Health check that the engine runs.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Healthcheck {
@@ -215,32 +218,32 @@ pub(crate) struct Healthcheck {
     /// Deadline of one check.
     #[schemars(extend("default" = "30s"), example = "5s")]
     pub timeout: Option<Period>,
-    /// So many failures in a row make it unhealthy.
+    /// Number of failures in a row that makes the container unhealthy.
     #[schemars(extend("default" = 3), example = 5)]
     pub retries: Option<u32>,
-    /// Failures before it count for nothing.
+    /// Time after a start in which failures don't count.
     #[schemars(extend("default" = "0s"), example = "1m")]
     pub start_period: Option<Period>,
-    /// Turns the image's own check off.
+    /// Turns off the image's own check.
     #[schemars(extend("default" = false), example = true)]
     pub disable: Option<bool>,
 }
 
-/// A limit of the kernel; -1 is none.
+/// Limit of the kernel; -1 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UlimitBlock {
     pub soft: i64,
     pub hard: i64,
 }
 
-/// A soft and a hard limit.
+/// Soft and hard limit.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UlimitPair {
-    /// What holds.
+    /// Limit in effect.
     #[schemars(range(min = -1), example = 1024)]
     soft: i64,
-    /// What it may be raised to.
+    /// Limit up to which the soft one may be raised.
     #[schemars(range(min = -1), example = 4096)]
     hard: i64,
 }
@@ -258,7 +261,7 @@ impl UlimitVisitor {
         // -1 is no limit, so it is above every other.
         let soft_is_higher = hard != -1 && (soft == -1 || soft > hard);
         if soft < -1 || hard < -1 || soft_is_higher {
-            return Err(E::custom("expected a soft limit of -1 or more, and a hard one not below it"));
+            return Err(E::custom("expected a soft limit of -1 or more, and a hard limit not below it"));
         }
         Ok(UlimitBlock { soft, hard })
     }

@@ -1,5 +1,5 @@
-//! What the machine asks of one service: whether it answers, whether it is busy, whether it would give its memory back,
-//! and who else holds its ports. An answer counts only if it is the service's own.
+//! Probes and calls of one service: health and busy probes, evict and wake calls, and other holders of its ports. An
+//! answer counts only if it is the service's own.
 
 use std::time::Duration;
 
@@ -20,17 +20,23 @@ use crate::runtime::machine::{Machine, listeners};
 use crate::runtime::{Driver as _, DriverError, Inspection, not_alive};
 
 impl Machine {
-    /// One health probe. `seen` are listeners that were read already, for ports of which nobody else needs to be asked.
-    pub(super) async fn inquire(&self, service: &Service, instance: &Instance, seen: &[ListenerFact]) -> ProbeReading {
-        let Some(asked) = &service.health.probe else { return self.check(service, instance).await };
-        if let Some(reason) = self.asks_wrong_host(service, asked) {
+    /// Runs one health probe. `seen` are listeners that were read already: a port held by the service there is not read
+    /// again.
+    pub(super) async fn probe_health(
+        &self,
+        service: &Service,
+        instance: &Instance,
+        seen: &[ListenerFact],
+    ) -> ProbeReading {
+        let Some(probe) = &service.health.probe else { return self.check(service, instance).await };
+        if let Some(reason) = self.probes_wrong_host(service, probe) {
             return probes::failed(reason);
         }
-        let reading = self.probe_once(service, instance, asked).await;
+        let reading = self.probe_once(service, instance, probe).await;
         if reading != ProbeReading::Passed {
             return reading;
         }
-        let port = probes::local_port(asked).filter(|_| !service.health.any_listener);
+        let port = probes::local_port(probe).filter(|_| !service.health.any_listener);
         let owned = |listener: &ListenerFact| Some(listener.port) == port && self.owns(service, instance, listener);
         if seen.iter().any(owned) {
             return ProbeReading::Passed;
@@ -42,9 +48,9 @@ impl Machine {
         }
     }
 
-    async fn probe_once(&self, service: &Service, instance: &Instance, asked: &Probe) -> ProbeReading {
+    async fn probe_once(&self, service: &Service, instance: &Instance, probe: &Probe) -> ProbeReading {
         let deadline = service.health.probe_timeout;
-        match asked {
+        match probe {
             Probe::Http(http) => probes::http(http, deadline).await,
             Probe::Tcp { host, port } => probes::tcp(host, *port, deadline).await,
             Probe::Exec(argv) => match self.exec(service, instance, argv, deadline).await {
@@ -61,7 +67,7 @@ impl Machine {
         }
     }
 
-    /// Without a probe, being alive is enough; and healthy, where the runtime checks it itself.
+    /// Checks a service without a probe: alive is enough, and healthy where the runtime has a health check of its own.
     async fn check(&self, service: &Service, instance: &Instance) -> ProbeReading {
         match self.runtime(&instance.runtime) {
             Ok(runtime) => runtime.check(&self.project, service, instance).await,
@@ -69,7 +75,8 @@ impl Machine {
         }
     }
 
-    /// A start that has shown the pattern is never asked again: its output may be cut while the service runs on.
+    /// Probes the output for a pattern. A start that has shown the pattern is not searched again: its output may be cut
+    /// while the service runs on.
     async fn log_shows(&self, service: &Service, instance: &Instance, pattern: &str) -> ProbeReading {
         let start = match self.start_id(instance).await {
             Ok(start) => start,
@@ -80,7 +87,7 @@ impl Machine {
         }
         let regex = match Regex::new(pattern) {
             Ok(regex) => regex,
-            Err(error) => return ProbeReading::Unknown(format!("`{pattern}` is no pattern: {error}")),
+            Err(error) => return ProbeReading::Unknown(format!("invalid pattern `{pattern}`: {error}")),
         };
         let searched = match self.search(service, instance, &regex).await {
             Ok(searched) => searched,
@@ -94,8 +101,8 @@ impl Machine {
             LogSearch::Absent => probes::failed(format!("its output does not show `{pattern}` yet")),
             LogSearch::Incomplete { missing_bytes } => {
                 let reason = unseen(pattern, missing_bytes);
-                // Of a start that is over, a missing line whose place can't be read any more proves nothing: neither
-                // that the service is well, nor that it is not.
+                // Once the start is over, a line missing from output that can no longer be read whole proves nothing:
+                // neither that the service is healthy, nor that it is not.
                 if self.start_is_over(service, instance).await {
                     ProbeReading::Unknown(reason)
                 } else {
@@ -105,7 +112,7 @@ impl Machine {
         }
     }
 
-    /// Returns whether this pattern was seen in the output of that start before.
+    /// Returns true if this pattern was seen in the output of that start before.
     fn was_matched(&self, service: &Service, start: &str, pattern: &str) -> bool {
         let mut projects = [&self.project].into_iter().chain(&self.aliases);
         projects.any(|project| {
@@ -114,11 +121,12 @@ impl Machine {
         })
     }
 
-    /// Notes a match. Without a folder to write to, the pattern is searched for again.
+    /// Records a match. If it can't be written, the next probe searches for the pattern again.
     fn note_match(&self, service: &Service, start: &str, pattern: &str) {
         let folder = state::service_folder(&self.state_dir, self.project.as_str(), service.name.as_str());
-        // Of a container it may be the first thing that is noted.
-        let _ = own::make_folder(&self.state_dir, &folder).and_then(|()| LogMatch::new(start, pattern).write(&folder));
+        // For a container this may be the first file, so that its folder is missing.
+        let _ =
+            own::create_folder(&self.state_dir, &folder).and_then(|()| LogMatch::new(start, pattern).write(&folder));
     }
 
     async fn start_id(&self, instance: &Instance) -> Result<String, DriverError> {
@@ -129,7 +137,7 @@ impl Machine {
         self.runtime(&instance.runtime)?.search_log(&self.project, service, instance, regex).await
     }
 
-    /// Whether it has run for longer than it may take to start; one whose age is not known has not.
+    /// Returns true if the service has run for longer than a start may take; false if its age is unknown.
     async fn start_is_over(&self, service: &Service, instance: &Instance) -> bool {
         let Ok(runtime) = self.runtime(&instance.runtime) else { return false };
         let started_at = runtime.started_at(&self.project, service, instance).await;
@@ -146,8 +154,8 @@ impl Machine {
         self.runtime(&instance.runtime)?.exec(service, instance, argv, deadline).await
     }
 
-    /// Anything but a clear no is busy.
-    pub(super) async fn ask_busy(&self, service: &Service, instance: &Instance) -> BusyReading {
+    /// Runs the busy probe: anything but a clear negative counts as busy.
+    pub(super) async fn probe_busy(&self, service: &Service, instance: &Instance) -> BusyReading {
         let Some(busy) = &service.busy else { return BusyReading::Idle };
         match &busy.probe {
             BusyProbe::Http { url, pointer } => match probes::value_at(url, pointer, busy.probe_timeout).await {
@@ -155,14 +163,16 @@ impl Machine {
                     BusyReading::Busy(format!("{pointer} is {}", probes::shown(&value)))
                 }
                 Ok(_) => BusyReading::Idle,
-                Err(reason) => BusyReading::Busy(format!("can't tell: {reason}")),
+                Err(reason) => BusyReading::Busy(format!("its busy probe failed: {reason}")),
             },
             BusyProbe::Exec(argv) => match self.exec(service, instance, argv, busy.probe_timeout).await {
-                Ok(ExecOutcome::Ended(0)) => BusyReading::Busy(format!("{} says so", argv.join(" "))),
+                Ok(ExecOutcome::Ended(0)) => BusyReading::Busy(format!("{} exits 0", argv.join(" "))),
                 Ok(ExecOutcome::Ended(_)) => BusyReading::Idle,
-                Ok(ExecOutcome::NotRun(reason)) => BusyReading::Busy(format!("can't tell: {reason}")),
-                Ok(ExecOutcome::TimedOut) => BusyReading::Busy(format!("can't tell: {} did not end", argv.join(" "))),
-                Err(error) => BusyReading::Busy(format!("can't tell: {error}")),
+                Ok(ExecOutcome::NotRun(reason)) => BusyReading::Busy(format!("its busy probe failed: {reason}")),
+                Ok(ExecOutcome::TimedOut) => {
+                    BusyReading::Busy(format!("its busy probe failed: {} did not end", argv.join(" ")))
+                }
+                Err(error) => BusyReading::Busy(format!("its busy probe failed: {error}")),
             },
         }
     }
@@ -177,7 +187,7 @@ impl Machine {
         self.make_calls(service, &wake.calls, wake.timeout, "woken").await
     }
 
-    /// One call after the other; the first that fails ends it.
+    /// Makes the calls one after another, up to the first that fails.
     async fn make_calls(
         &self,
         service: &Service,
@@ -194,7 +204,7 @@ impl Machine {
                 }
                 Call::Exec(argv) => {
                     let Some(instance) = self.look_at(service).await?.instance else {
-                        return Err(refused("it is not there".to_owned()));
+                        return Err(refused("it does not exist".to_owned()));
                     };
                     match self.exec(service, &instance, argv, timeout).await? {
                         ExecOutcome::Ended(0) => {}
@@ -213,7 +223,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Who holds a port that this service needs, other than itself.
+    /// Returns the holders of ports that this service needs, other than the service itself.
     pub(super) async fn other_holders(
         &self,
         project: &ProjectName,
@@ -224,9 +234,9 @@ impl Machine {
         }
         let numbers = service.ports.iter().map(|endpoint| endpoint.port).collect();
         let (there, listeners) =
-            tokio::join!(self.there(project, service), ports::listeners(numbers, self.processes()));
-        let (look, owned) = there?;
-        let instance = look.instance;
+            tokio::join!(self.inspect_owned(project, service), ports::listeners(numbers, self.processes()));
+        let (inspection, owned) = there?;
+        let instance = inspection.instance;
         let listeners = self.attributed(listeners, &owned).await?;
         let is_needed = |listener: &&ListenerFact| {
             let endpoint = listener.endpoint();
@@ -244,7 +254,7 @@ impl Machine {
         Ok((!held.is_empty()).then(|| held.join(", ")))
     }
 
-    /// Why an answer is not this instance's own; `None` also where that can't be told.
+    /// Returns the reason why an answer is not this instance's own; `None` also where that is unknown.
     async fn answered_by_another(
         &self,
         service: &Service,
@@ -252,29 +262,29 @@ impl Machine {
         port: Option<u16>,
     ) -> Result<Option<String>, DriverError> {
         let there = async {
-            // Of what has an object, its own id is proof enough.
+            // The id of an object is proof enough.
             if instance.name.is_some() {
                 return Ok::<_, DriverError>((None, Vec::new()));
             }
-            let (look, owned) = self.there(&self.project, service).await?;
-            Ok((not_alive(&look, instance), owned))
+            let (inspection, owned) = self.inspect_owned(&self.project, service).await?;
+            Ok((not_alive(&inspection, instance), owned))
         };
         // Both are read after the answer.
-        let asked = port.into_iter().collect();
-        let (there, listeners) = tokio::join!(there, ports::listeners(asked, self.processes()));
+        let numbers = port.into_iter().collect();
+        let (there, listeners) = tokio::join!(there, ports::listeners(numbers, self.processes()));
         let (ended, owned) = there?;
         let (None, Some(port)) = (&ended, port) else { return Ok(ended) };
         let listeners = self.attributed(listeners, &owned).await?;
         if listeners.iter().any(|listener| self.owns(service, instance, listener)) {
             return Ok(None);
         }
-        let told = |listener: &&ListenerFact| listener.pid.is_some() || listener.owner != ProcessOwner::Foreign;
-        let other = listeners.iter().find(told);
+        let is_known = |listener: &&ListenerFact| listener.pid.is_some() || listener.owner != ProcessOwner::Foreign;
+        let other = listeners.iter().find(is_known);
         Ok(other.map(|other| format!("port {port} is answered by {}, not by the service", ports::describe(other))))
     }
 
-    /// What is there of a service, and what belongs to it, of one reading.
-    async fn there(
+    /// Returns the inspection of a service with its processes and ports, from one reading.
+    async fn inspect_owned(
         &self,
         project: &ProjectName,
         service: &Service,
@@ -307,11 +317,11 @@ impl Machine {
     }
 
     async fn look_at(&self, service: &Service) -> Result<Inspection, DriverError> {
-        self.look(&self.project, service).await
+        self.inspect(&self.project, service).await
     }
 }
 
-/// Why output without the pattern is no proof that it was not written.
+/// Returns the reason why a pattern missing from the output may have been written all the same.
 fn unseen(pattern: &str, missing_bytes: u64) -> String {
     let gone = match missing_bytes {
         0 => "not all of it could be searched, because it is too long or its beginning was rotated away".to_owned(),

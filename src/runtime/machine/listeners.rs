@@ -2,7 +2,8 @@
 
 use crate::model::facts::{Attribution, ListenerFact, ProcessOwner};
 
-/// Attributes what descent and control groups alone can't: adopted trees, and ports that an engine forwards.
+/// Attributes listeners that parent processes and control groups don't identify: adopted trees, and ports that an
+/// engine forwards.
 pub(super) fn attribute(listeners: &mut [ListenerFact], owned: &[Attribution]) {
     for listener in listeners.iter_mut().filter(|listener| listener.owner == ProcessOwner::Foreign) {
         let by_process = owned.iter().find(|one| one.pids.iter().any(|pid| Some(*pid) == listener.pid));
@@ -30,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn adopted_trees_and_forwarded_ports_are_no_strangers() {
+    fn adopted_trees_and_forwarded_ports_are_not_foreign() {
         let mut listeners = [foreign(1, 7), foreign(2, 8), foreign(3, 9)];
         let forwarded = Attribution::of_object("0123456789abcdef", vec![2.into()]);
         attribute(&mut listeners, &[Attribution::of_service("p", "s", vec![7]), forwarded]);

@@ -1,4 +1,4 @@
-//! What a machine's readings owe to where lcm and the engine run: the host's name around a container, what is mounted of
+//! Readings that depend on where lcm and the engine run: the host's name around a container, the folders mounted from
 //! the host, and whether the engine is this machine's at all.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::runtime::machine::Machine;
 use crate::shared;
 
 impl Machine {
-    /// Adds to a reading which host it is of.
+    /// Adds the identity of the host to a reading.
     pub(super) async fn located(&self, facts: Facts) -> Facts {
         let enclosure = self.enclosure_fact().await;
         let outer: Vec<OuterHost> = self.runtimes.iter().map(|runtime| runtime.outer_host()).collect();
@@ -28,26 +28,26 @@ impl Machine {
         }
     }
 
-    /// Reads where paths of the manifest lead now. Of two runtimes with one path, the earlier in the list counts.
+    /// Resolves paths of the manifest as of now. If two runtimes have one path, the earlier in the list counts.
     pub(super) fn paths(&self, desired: &Desired) -> BTreeMap<String, PathFact> {
         self.runtimes.iter().rev().flat_map(|runtime| runtime.paths(desired)).collect()
     }
 
-    /// Refuses to start what would end with the container that lcm runs in.
+    /// Refuses to start a process that would end with the container that lcm runs in.
     pub(super) fn require_lasting(&self, service: &Service) -> Result<(), DriverError> {
-        // An object of an engine ends with the engine alone.
+        // An object of an engine outlives this container.
         match self.enclosed.enclosure {
             Enclosure::Job { .. } if service.object().is_some() => Ok(()),
             Enclosure::Machine => Ok(()),
             Enclosure::Job { .. } => Err(DriverError::Refused(format!(
-                "service {} is a process, and one that is started in this container ends with it: start it by lcm on the \
+                "service {} is a process, which would end with the container that lcm runs in: start it by lcm on the \
                  host",
                 service.name
             ))),
         }
     }
 
-    /// Proves that a shared file is the host's.
+    /// Checks that a shared file is the host's.
     pub(super) async fn prove_host_path(&self, path: &Path) -> Result<(), DriverError> {
         if self.enclosed.enclosure == Enclosure::Machine {
             return Ok(());
@@ -64,14 +64,14 @@ impl Machine {
         )))
     }
 
-    /// Reason why a probe would ask this host for a container of another one.
-    pub(super) fn asks_wrong_host(&self, service: &Service, asked: &Probe) -> Option<String> {
-        let port = probes::local_port(asked).filter(|_| self.is_on_remote_engine(service))?;
-        // A port that is forwarded to the container is meant.
+    /// Returns the reason why a probe would reach this host in place of the host of the container.
+    pub(super) fn probes_wrong_host(&self, service: &Service, probe: &Probe) -> Option<String> {
+        let port = probes::local_port(probe).filter(|_| self.is_on_remote_engine(service))?;
+        // `listener: any` declares a port that is forwarded to the container.
         (!service.health.any_listener).then(|| {
             format!(
-                "its probe asks port {port} of this host, and its engine is another machine's: name that machine in the \
-                 probe, or write `listener: any` where the port is forwarded"
+                "its probe connects to port {port} of this host, but its engine is another machine's: name that \
+                 machine in the probe, or write `listener: any` if the port is forwarded"
             )
         })
     }
@@ -93,7 +93,7 @@ impl Machine {
         Some(EnclosureFact { lacks, own_store, mounts: mounts.unwrap_or_default() })
     }
 
-    /// Mounts of lcm's own container; `None`: no runtime knows it.
+    /// Returns the mounts of lcm's own container; `None`: no runtime knows that container.
     async fn mounts(&self) -> Option<Vec<MountFact>> {
         for runtime in &self.runtimes {
             if let Some(mounts) = runtime.own_mounts().await {
@@ -104,7 +104,7 @@ impl Machine {
     }
 }
 
-/// Whether a folder here is the host's of the same path.
+/// Returns true if a folder here is the host's folder of the same path.
 fn is_hosts(folder: &Path, mounts: Option<&[MountFact]>) -> bool {
     let Ok(folder) = fs::canonicalize(folder) else { return false };
     match mounts {

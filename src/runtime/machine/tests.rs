@@ -1,4 +1,4 @@
-//! Whom a machine sees that its manifest does not name, from an engine that is a few lines of canned answers.
+//! Containers that a machine reads though its manifest does not name them, from an engine of a few canned answers.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -16,15 +16,15 @@ use crate::runtime::Driver as _;
 use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::intent::ExistingContainer;
 
-/// Answers with these containers, and with an image without labels, as long as the test runs.
+/// Serves these containers, and an image without labels, as long as the test runs.
 fn engine(listener: UnixListener, containers: &serde_json::Value) {
     let body = containers.to_string();
     thread::spawn(move || {
         for call in listener.incoming() {
             let Ok(mut call) = call else { return };
-            let mut asked = [0; 4096];
-            let length = call.read(&mut asked).unwrap_or(0);
-            let is_image = String::from_utf8_lossy(&asked[..length]).starts_with("GET /images/");
+            let mut request = [0; 4096];
+            let length = call.read(&mut request).unwrap_or(0);
+            let is_image = String::from_utf8_lossy(&request[..length]).starts_with("GET /images/");
             let body = if is_image { "{}" } else { &body };
             let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}", body.len());
             let _ = write!(call, "{head}\r\nContent-Type: application/json\r\n\r\n{body}");
@@ -32,7 +32,7 @@ fn engine(listener: UnixListener, containers: &serde_json::Value) {
     });
 }
 
-/// A machine whose manifest has one container, at an engine that this test plays: it runs no containers here.
+/// Reads a machine whose manifest has one container, at the engine of this test, which runs no containers here.
 async fn machine_at(host: Option<String>, docker_host: String, folder: &std::path::Path) -> Facts {
     let existing = ExistingContainer { container: "one".into(), accepts_auto_remove: false };
     let service = Service::plain(ServiceName::new("one"), existing);
@@ -74,7 +74,7 @@ async fn a_manifest_without_containers_sees_those_of_every_lcm_project() {
         json!({ "Id": name, "Names": names, "ImageID": "sha256:0", "State": "running", "Status": "Up 2 minutes", "Labels": labels })
     };
     let containers = json!([
-        running("strangers", json!({})),
+        running("foreign", json!({})),
         running("old", json!({ "lcm.project": "paint", "lcm.service": "old" })),
         running("ollama", json!({ "lcm.project": "write", "lcm.service": "ollama", "lcm.vram_mib": "18000" })),
     ]);
@@ -88,6 +88,6 @@ async fn a_manifest_without_containers_sees_those_of_every_lcm_project() {
     let found = facts.docker().containers.known().expect("they are marked");
     let seen: Vec<(&str, u64)> =
         found.iter().filter_map(|found| Some((found.name.as_str(), found.marks.as_ref()?.vram_mib))).collect();
-    assert_eq!(seen, [("old", 0), ("ollama", 18_000)], "what they declare is taken, also before they hold it");
-    assert_eq!(found.len(), 2, "what nobody marked is only in the way of who uses the engine");
+    assert_eq!(seen, [("old", 0), ("ollama", 18_000)], "the declared memory counts, also before they hold it");
+    assert_eq!(found.len(), 2, "a container without marks concerns only users of the engine");
 }

@@ -58,8 +58,8 @@ fn every_error_is_masked_and_keeps_its_kind() {
         DriverError::Survivors { survivors: quoted(), waited: std::time::Duration::ZERO },
     ] {
         let masked = masked.error(error);
-        let told = format!("{masked} {masked:?}");
-        assert!(!told.contains(TOKEN) && told.contains("***"), "{told}");
+        let text = format!("{masked} {masked:?}");
+        assert!(!text.contains(TOKEN) && text.contains("***"), "{text}");
     }
     let os = DriverError::Io { what: "can't read".to_owned(), source: std::io::Error::from_raw_os_error(2) };
     assert!(matches!(masked.error(os), DriverError::Io { source, .. } if source.raw_os_error() == Some(2)));

@@ -1,4 +1,4 @@
-//! Facts about process trees.
+//! Facts about process trees, as recorded in a snapshot.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use crate::runtime::process::{self, NAME};
 /// Version of [`ProcessFacts`].
 pub const FORMAT: &str = "process/1";
 
-/// What was read of this host's processes.
+/// Facts about this host's processes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessFacts {
-    /// Process trees that carry lcm's marks, and the ends of those that are gone.
+    /// Process trees that carry lcm's marks, alive or ended.
     #[serde(default)]
     pub trees: Reading<Vec<TreeFact>>,
-    /// Pid files that are not believed, by service, and why: another user could have written them.
+    /// Pid files that lcm does not trust, by service, with the reason: another user could have written them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pid_files: BTreeMap<ServiceName, String>,
 }
@@ -42,7 +42,7 @@ impl RuntimeFacts for ProcessFacts {
     }
 
     fn unread(&self) -> Option<String> {
-        Some(format!("what processes hold is not known: {}", self.trees.unknown()?))
+        Some(format!("processes can't be read, so what they hold is unknown: {}", self.trees.unknown()?))
     }
 
     fn count(&self) -> Option<InstanceCount> {
@@ -54,26 +54,26 @@ impl RuntimeFacts for ProcessFacts {
     }
 
     fn mask(&mut self, masker: &Masker) {
-        // The pid files' own texts are paths of the manifest, which are shown as they are.
+        // The reasons for pid files hold paths of the manifest, which are shown as they are.
         let Self { trees, pid_files: _ } = self;
         trees.mask_reason(masker);
         trees.known_mut().into_iter().flatten().for_each(|tree| tree.marks.mask(masker));
     }
 }
 
-/// Processes of one tree, its shim among them.
+/// Attributes all processes of a tree, its shim included, to its service.
 pub(crate) fn owned(tree: &TreeFact) -> Attribution {
     let pids = tree.members.iter().chain(&tree.shim).map(|process| process.pid).collect();
     let owned = Attribution::of_service(&tree.marks.project, &tree.marks.service, pids);
     Attribution { instance: Some(tree.instance()), ..owned }
 }
 
-/// The process trees' part of facts about a machine.
+/// Access to the process trees in the facts about a machine.
 pub trait ProcessReading {
-    /// Returns what was read of processes; nothing, where that was not asked for.
+    /// Returns the facts about processes; empty ones if processes were not read.
     fn processes(&self) -> &ProcessFacts;
 
-    /// Returns it, to be changed.
+    /// Returns the facts about processes for changes.
     fn processes_mut(&mut self) -> &mut ProcessFacts;
 }
 
@@ -88,7 +88,7 @@ impl ProcessReading for Facts {
     }
 }
 
-/// Trees that are known.
+/// Lists the known trees.
 pub(crate) fn known_trees(facts: &Facts) -> impl Iterator<Item = &TreeFact> {
     facts.processes().trees.known().into_iter().flatten()
 }
@@ -98,40 +98,40 @@ pub(crate) fn known_trees(facts: &Facts) -> impl Iterator<Item = &TreeFact> {
 #[serde(deny_unknown_fields)]
 pub struct TreeFact {
     pub marks: Marks,
-    /// Named by `pid_file` or `lcm adopt`: not started by lcm.
+    /// True if a `pid_file` or `lcm adopt` names the tree: lcm did not start it.
     #[serde(default)]
     pub adopted: bool,
     /// The shim, while it lives.
     #[serde(default)]
     pub shim: Option<ProcessFact>,
-    /// All living processes of the service, without the shim; empty: ended.
+    /// Living processes of the service, without the shim; empty: the service has ended.
     #[serde(default)]
     pub members: Vec<ProcessFact>,
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
-    /// How the first process ended, where its shim could record it.
+    /// Exit of the first process, if its shim could record it.
     #[serde(default)]
     pub exit: Option<ExitFact>,
-    /// Every member is stopped by a signal (STOP).
+    /// True if every member is stopped by a signal (STOP).
     #[serde(default)]
     pub suspended: bool,
     /// User of the first member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The shim that ended before the service; absent while it lives, and of adopted trees.
+    /// Shim that ended before the service; absent while the shim lives, and for adopted trees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_shim: Option<LostShim>,
-    /// Working folder and program that its shim was given and holds open; absent where an earlier lcm started it.
+    /// Working folder and program of the start, which the shim holds open; absent if an earlier lcm started the tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldFact>,
-    /// The project that its marks name, where that is a former name of this one (`renamed_from`).
+    /// Project that the marks name, if that is a former name of this one (`renamed_from`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former_project: Option<String>,
 }
 
 impl TreeFact {
-    /// The instance that it is: by the salt of its start, or by its first process where it was adopted.
+    /// Returns the tree's instance: identified by the salt of its start, or if it was adopted, by its first process.
     #[must_use]
     pub fn instance(&self) -> Instance {
         let id = match self.members.first() {
@@ -151,23 +151,23 @@ pub struct HeldFact {
     pub program: Option<HeldPath>,
 }
 
-/// A file or folder that is held open, and what is at its path now.
+/// File or folder that is held open, and the file at its path now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeldPath {
     pub path: String,
     /// `DEVICE:INODE`.
     pub id: String,
-    /// What is at its path now, as `DEVICE:INODE`; `None`: nothing.
+    /// File at the path now, as `DEVICE:INODE`; `None`: there is none.
     #[serde(default)]
     pub now: Option<String>,
 }
 
-/// A shim that was killed: how the service ends is not recorded any more.
+/// Shim that was killed: the exit of the service is not recorded any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LostShim {
-    /// Its former pid, where it was recorded.
+    /// Former pid of the shim, if it was recorded.
     pub pid: Option<i32>,
 }
 
@@ -177,7 +177,7 @@ mod tests {
     use crate::model::facts::{Marks, ProcessFact};
 
     #[test]
-    fn members_and_the_shim_are_the_services() {
+    fn members_and_the_shim_belong_to_the_service() {
         let process = |pid| ProcessFact { pid, start_ticks: 1, program: "python3".to_owned() };
         let tree = TreeFact {
             marks: Marks { project: "p".into(), service: "s".into(), ..Marks::default() },

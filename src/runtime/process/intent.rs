@@ -1,4 +1,4 @@
-//! Definition of a service that is a process tree.
+//! Definition of a service that runs as a process tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ const CAPABILITIES: Capabilities = Capabilities(&[
 #[derive(Clone, Debug)]
 pub struct ProcessSpec {
     pub command: CommandSpec,
-    /// Absolute.
+    /// Working folder, absolute.
     pub cwd: PathBuf,
-    /// The whole of what the manifest gives; the fixed part is the driver's.
+    /// Variables that the manifest sets; the driver adds the fixed ones.
     pub environment: BTreeMap<String, EnvValue>,
-    /// Names taken over from lcm's own environment, where they are set.
+    /// Names of variables that are inherited from lcm's own environment, where they are set.
     pub inherit: BTreeSet<String>,
     pub log: LogPolicy,
     pub pid_file: Option<PidFile>,
@@ -34,14 +34,14 @@ pub struct ProcessSpec {
 /// Command line of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandSpec {
-    /// Run as it is; never empty.
+    /// Program and arguments, executed directly; never empty.
     Exec(Vec<String>),
     /// `shell -c line`.
     Shell { shell: String, line: String },
 }
 
 impl CommandSpec {
-    /// The program and its arguments.
+    /// Returns the program and its arguments.
     #[must_use]
     pub fn argv(&self) -> Vec<String> {
         match self {
@@ -55,16 +55,16 @@ impl CommandSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPolicy {
     pub max_size_bytes: u64,
-    /// Rotated copies kept beside the one being written.
+    /// Rotated copies that are kept beside the current log.
     pub files: u32,
 }
 
-/// A process that somebody else started, known by the file that holds its pid.
+/// Pid file of a process that another program started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PidFile {
-    /// Absolute.
+    /// Path, absolute.
     pub path: PathBuf,
-    /// Must stand in the process's arguments.
+    /// Text that the process's arguments must contain.
     pub matching: String,
 }
 

@@ -1,7 +1,7 @@
-//! Services that are process trees of this host, each started under a shim.
+//! Process runtime: services that run as process trees on this host, each under a shim.
 //!
-//! In: the `process` of a manifest and readings of the kernel. Out: facts, observations and effects. Pure except
-//! `drive`. Not here: programs that run beside services, which are `host`'s.
+//! In: the `process` key of a manifest, and readings of the kernel. Out: facts, observations and effects. Only `drive`
+//! has side effects. Not here: programs that run beside services (hooks, probes), which are `host`'s.
 
 pub mod drive;
 pub mod facts;
@@ -18,13 +18,13 @@ use crate::model::names::RuntimeName;
 /// Name of this runtime, and its key in a manifest.
 pub const NAME: RuntimeName = RuntimeName::known("process");
 
-/// Instance that is a process tree: by the salt of its start, or by `pid:ticks` where it was adopted.
+/// Creates the instance of a process tree; `id` is the salt of its start, or `pid:ticks` if it was adopted.
 #[must_use]
 pub fn instance(id: impl Into<String>) -> Instance {
     Instance::new(NAME, id, None)
 }
 
-/// Identity of the process tree that an instance is; `None`: another runtime carries it.
+/// Returns the id of an instance's process tree; `None`: the instance belongs to another runtime.
 #[must_use]
 pub fn tree_of(instance: &Instance) -> Option<&str> {
     instance.is_of(&NAME).then_some(instance.id.as_str())

@@ -1,4 +1,4 @@
-//! Entry of this runtime in the registry.
+//! Entry of the process runtime in the registry.
 
 use crate::host::helper::HelperProgram;
 use crate::runtime::process::NAME;
@@ -9,7 +9,7 @@ use crate::runtime::process::observe::ProcessObserver;
 use crate::runtime::process::sim::SimulatedProcesses;
 use crate::runtime::registration::{FactsFormat, Registration, moved};
 
-/// What this runtime brings.
+/// Registration of the process runtime.
 pub(crate) const REGISTRATION: Registration = Registration {
     name: NAME,
     observer: &ProcessObserver,

@@ -1,4 +1,4 @@
-//! A process: its command, folder, environment and log.
+//! Resolution of the `process` key: command, working folder, environment and log.
 
 use std::path::PathBuf;
 
@@ -15,14 +15,14 @@ use crate::runtime::process::intent::{CommandSpec, LogPolicy, PidFile, ProcessSp
 use crate::runtime::process::wire::{self, ProcessBlock};
 use crate::syntax::located::Located;
 
-/// Three full days of a chatty model server, and nothing that fills a disk.
+/// Default size of a log: three full days of a chatty model server, and too little to fill a disk.
 const LOG_BYTES_DEFAULT: u64 = 20 << 20;
 const LOG_FILES_DEFAULT: u32 = 3;
-/// Each rotation renames all of them while the log waits.
+/// Bound for copies of a log: each rotation renames all of them while the log waits.
 const LOG_FILES_MAX: u32 = 100;
 const SHELL_DEFAULT: &str = "sh";
 
-/// Resolves the block. Without `cwd`, the folder of the file is meant that the service itself stands in.
+/// Resolves the `process` key. The default of `cwd` is the folder of the file that declares the service.
 pub(crate) fn resolve(
     context: &mut ResolveContext<'_>,
     name: &Located<String>,
@@ -31,12 +31,12 @@ pub(crate) fn resolve(
 ) -> Option<ResolvedRuntime> {
     let mut config = Map::new();
     let command = command(context, written, &mut config);
-    let said = written.cwd.as_ref().map_or("", |cwd| cwd.value.as_str());
+    let cwd_text = written.cwd.as_ref().map_or("", |cwd| cwd.value.as_str());
     let cwd = match &written.cwd {
         Some(cwd) => context.path(cwd)?,
         None => context.input.sources.get(name.span.file).folder.clone(),
     };
-    config.insert("cwd".to_owned(), context.spec_path(said, &cwd).into());
+    config.insert("cwd".to_owned(), context.spec_path(cwd_text, &cwd).into());
     let pairs = WrittenEnvironment {
         pairs: written.environment.as_ref(),
         env_files: written.env_file.as_ref(),
@@ -60,7 +60,7 @@ pub(crate) fn resolve(
     if !written.inherit.is_empty() {
         config.insert("inherit".to_owned(), json!(inherit));
     }
-    // How much log is kept, what else would count as this service, and where its pid stands is no reason to restart it.
+    // Not in the spec: a change of the log's bounds or of a pid file is no reason to restart the service.
     let log = log(context, written);
     let (pid_file, writes_pid) = match &written.pid_file {
         Some(file) => pid_file(context, file)?,
@@ -77,7 +77,7 @@ pub(crate) fn resolve(
     })
 }
 
-/// The file that names a process to adopt, or the one to write.
+/// Resolves `pid_file`: the file that names a process to adopt, or the file to write.
 fn pid_file(
     context: &mut ResolveContext<'_>,
     file: &Located<wire::PidFileBlock>,
@@ -118,7 +118,7 @@ fn command(
     match &command.value {
         CommandLine::Words(words) => {
             if let Some(shell) = &written.shell {
-                let message = "`shell` has no meaning here: a command that is a list is run as it is";
+                let message = "`shell` has no effect: a command that is a list runs without a shell";
                 context.error("lcm::manifest::conflict", shell.span, message, "this shell is never called");
             }
             config.insert("command".to_owned(), json!(words));
@@ -140,7 +140,12 @@ fn log(context: &mut ResolveContext<'_>, written: &Located<ProcessBlock>) -> Log
     let Some(log) = &written.log else { return policy };
     if let Some(size) = &log.max_size {
         if size.0 == 0 {
-            context.error("lcm::manifest::size", size.span, "a log needs some room", "no room at all");
+            context.error(
+                "lcm::manifest::size",
+                size.span,
+                "`max_size` must be greater than 0",
+                "the log would keep nothing",
+            );
         }
         policy.max_size_bytes = size.0;
     }
@@ -149,8 +154,8 @@ fn log(context: &mut ResolveContext<'_>, written: &Located<ProcessBlock>) -> Log
             context.error(
                 "lcm::manifest::type",
                 files.span,
-                format!("at most {LOG_FILES_MAX} copies are kept"),
-                "this many",
+                format!("`files` must be at most {LOG_FILES_MAX}"),
+                "too many copies",
             );
         }
         policy.files = files.value;

@@ -1,4 +1,4 @@
-//! Process trees in a simulation: how they start, freeze and end, as the shim and the kernel would have it.
+//! Simulated process trees: they start, freeze and end as under a real shim and kernel.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,10 +17,10 @@ use crate::sim::machine::SimulatedMachine;
 use crate::sim::marks;
 use crate::sim::world::World;
 
-/// First pid of a simulated tree; each tree has two, its shim's and its program's.
+/// First pid of the simulated trees; each tree has two, its shim's and its program's.
 const PIDS_FROM: i32 = 100_000;
 
-/// Starts with a pid of their own, before pids repeat.
+/// Number of starts until pids repeat.
 const STARTS_MAX: u64 = 1_000_000;
 
 const TERM: i32 = 15;
@@ -50,14 +50,14 @@ impl SimulatedInstances for SimulatedProcesses {
         known_trees(facts).any(|tree| tree.marks.salt == id)
     }
 
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
+    fn inspect(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
         if let Some(reason) = view.facts.processes().trees.unknown() {
             return Err(DriverError::Refused(reason.to_owned()));
         }
         let tree = tree_of(view.facts, view.project, &service.name);
         Ok(Inspection {
             instance: tree.map(TreeFact::instance),
-            life: tree.map_or(RunState::Absent, life_of),
+            run_state: tree.map_or(RunState::Absent, life_of),
             previous: false,
             spec: tree.filter(|found| !found.adopted).map(|found| found.marks.spec.clone()),
             copies: None,
@@ -74,14 +74,14 @@ impl SimulatedInstances for SimulatedProcesses {
         (!tree.marks.are_of(view.project, service)).then(|| format!("tree {id}"))
     }
 
-    /// Several trees of one service are told apart by their processes.
+    /// Several trees of one service are distinguished by their processes.
     fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
         let tree = living(facts).find(|tree| id_of(tree) == id)?;
         let is_same = |other: &&TreeFact| {
             (&other.marks.project, &other.marks.service) == (&tree.marks.project, &tree.marks.service)
         };
-        let is_one_of_many = living(facts).filter(is_same).count() > 1;
-        let pids = is_one_of_many.then(|| tree.members.iter().map(|member| member.pid).collect());
+        let is_ambiguous = living(facts).filter(is_same).count() > 1;
+        let pids = is_ambiguous.then(|| tree.members.iter().map(|member| member.pid).collect());
         Some(SimulatedHolder { owner: owner_of(tree), pid: tree.members.first().map(|first| first.pid), pids })
     }
 
@@ -140,7 +140,7 @@ impl SimulatedRuntime for SimulatedProcesses {
 }
 
 impl SimulatedProcesses {
-    /// A new tree, running; what ended before under its name is forgotten.
+    /// Adds a running tree, and removes earlier trees of the same service.
     fn spawn(self, world: &mut World, start: &Start<'_>, at: Timestamp) -> String {
         let (count, salt) = world.new_salt();
         let (program, marks) = (self.program(start.service), marks::marks(start, &salt));
@@ -171,7 +171,7 @@ fn living(facts: &Facts) -> impl Iterator<Item = &TreeFact> {
     known_trees(facts).filter(|tree| !tree.members.is_empty())
 }
 
-/// The tree of a service, a living one first.
+/// Returns the tree of a service; a living one has precedence.
 fn tree_of<'a>(facts: &'a Facts, project: &ProjectName, service: &ServiceName) -> Option<&'a TreeFact> {
     let trees = || {
         let all = facts.processes().trees.known().into_iter().flatten();
@@ -184,7 +184,7 @@ fn tree_mut<'a>(facts: &'a mut Facts, id: &str) -> Option<&'a mut TreeFact> {
     facts.processes_mut().trees.known_mut()?.iter_mut().find(|tree| id_of(tree) == id)
 }
 
-/// Id of the instance that a tree is.
+/// Returns the id of a tree's instance.
 fn id_of(tree: &TreeFact) -> String {
     tree.instance().id
 }

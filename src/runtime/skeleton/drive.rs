@@ -1,5 +1,5 @@
-//! The endpoint behind the contract that all runtimes share. There is none yet: nothing is read, each effect is refused,
-//! and calls are counted.
+//! Driver of the skeleton: the contract that all runtimes share, without an endpoint. Nothing is read, each effect is
+//! refused, and calls are counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,7 +29,7 @@ impl SkeletonDriver {
         Self { is_asked, ..Self::default() }
     }
 
-    /// Calls that were made so far.
+    /// Returns the number of calls so far.
     #[cfg(test)]
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)

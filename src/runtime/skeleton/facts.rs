@@ -13,7 +13,7 @@ use crate::runtime::skeleton::NAME;
 /// Version of [`SkeletonFacts`].
 pub(super) const FORMAT: &str = "skeleton/1";
 
-/// What was read of the endpoint.
+/// Facts read from the endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SkeletonFacts {
@@ -22,7 +22,7 @@ pub(super) struct SkeletonFacts {
     pub(super) objects: Reading<Vec<SkeletonFact>>,
 }
 
-/// An object as the endpoint reports it.
+/// Object as the endpoint reports it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SkeletonFact {
@@ -30,7 +30,7 @@ pub(super) struct SkeletonFact {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) runs: bool,
-    /// What lcm wrote on it; absent where it did not create it.
+    /// Marks that lcm wrote on the object; absent where lcm did not create it.
     #[serde(default)]
     pub(super) marks: Option<Marks>,
 }
@@ -74,7 +74,7 @@ impl RuntimeFacts for SkeletonFacts {
     }
 }
 
-/// Objects that are known.
+/// Returns the known objects.
 pub(super) fn known_objects(facts: &Facts) -> impl Iterator<Item = &SkeletonFact> {
     let read = facts.instances.get::<SkeletonFacts>();
     read.and_then(|read| read.objects.known()).into_iter().flatten()

@@ -1,7 +1,8 @@
-//! Skeleton of a runtime: the least that reads, plans, shows and is simulated. `just new-runtime NAME` copies it; tests
-//! carry services by it. In come a manifest's block and an endpoint's answers; out go facts, and effects on objects.
+//! Skeleton of a runtime: the least that is read, planned, shown and simulated. `just new-runtime NAME` copies it, and
+//! tests run services on it.
 //!
-//! Not here: an endpoint. Its driver refuses each effect until there is one.
+//! In: a manifest's block and an endpoint's answers. Out: facts, and effects on objects. Not here: an endpoint; the
+//! driver refuses each effect until there is one.
 
 mod drive;
 mod facts;

@@ -51,14 +51,14 @@ impl Observer for SkeletonObserver {
     fn orphans(&self, view: ObserverInput<'_>) -> Vec<Orphan> {
         let ours = known_objects(view.facts).filter_map(|found| Some((found, found.marks.as_ref()?)));
         let ours = ours.filter(|(_, marks)| view.desired.is_own_project(&marks.project));
-        let nameless = ours.filter_map(|(found, marks)| {
+        let unclaimed = ours.filter_map(|(found, marks)| {
             let name = ServiceName::from(marks.service.as_str());
             let state = if found.runs { State::Online } else { State::Offline };
             let carrier = Claimant::Container { id: found.id.clone(), name: found.name.clone() };
             let is_wanted = view.desired.services.contains_key(&name);
             (!is_wanted).then(|| orphan((name, found.instance(), state), Some(carrier), marks))
         });
-        nameless.collect()
+        unclaimed.collect()
     }
 
     fn other_projects<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks> {
@@ -88,7 +88,7 @@ fn is_named(object: &SkeletonFact, service: &Service) -> bool {
     service.object().is_some_and(|own| own.as_str() == object.name)
 }
 
-/// The object of a service: marked as this project's.
+/// Returns the object of a service, by this project's marks.
 fn of_service<'a>(view: ObserverInput<'a>, service: &Service) -> Option<&'a SkeletonFact> {
     known_objects(view.facts).find(|object| {
         let marks = object.marks.as_ref();

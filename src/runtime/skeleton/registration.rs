@@ -7,7 +7,7 @@ use crate::runtime::skeleton::facts::{self, SkeletonFacts};
 use crate::runtime::skeleton::observe::SkeletonObserver;
 use crate::runtime::skeleton::sim::SimulatedObjects;
 
-/// What this runtime brings.
+/// Registration of this runtime.
 pub(crate) const REGISTRATION: Registration = Registration {
     name: NAME,
     observer: &SkeletonObserver,

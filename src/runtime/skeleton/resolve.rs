@@ -1,4 +1,4 @@
-//! The block of a service, resolved.
+//! Resolution of a service's block.
 
 use serde_json::json;
 

@@ -44,12 +44,12 @@ impl SimulatedInstances for SimulatedObjects {
         known_objects(facts).any(|object| object.id == id)
     }
 
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
+    fn inspect(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
         let object = of_service(view.facts, view.project, &service.name);
-        let life = object
+        let run_state = object
             .map_or(RunState::Absent, |object| if object.runs { RunState::Running } else { RunState::Ended(None) });
         let spec = object.and_then(|object| object.marks.as_ref()).map(|marks| marks.spec.clone());
-        Ok(Inspection { instance: object.map(SkeletonFact::instance), life, previous: false, spec, copies: None })
+        Ok(Inspection { instance: object.map(SkeletonFact::instance), run_state, previous: false, spec, copies: None })
     }
 
     fn stray(&self, view: ProjectView<'_>, service: &ServiceName) -> Option<Instance> {

@@ -1,5 +1,5 @@
-//! A runtime that nothing but the list names: read from a manifest, planned, applied in a simulation, shown in each format,
-//! written to a world file and read again; and its driver, which refuses.
+//! A runtime that only the list names: read from a manifest, planned, applied in a simulation, shown in each format,
+//! written to a snapshot file and read again; and its driver, which refuses each effect.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -43,7 +43,7 @@ fn nothing() -> Facts {
     Facts::empty("box", "2026-01-02T03:04:05Z".parse::<Timestamp>().expect("a time"))
 }
 
-/// The real observer, planner and audit.
+/// Planner with the real observer, planner and audit.
 struct Real<'a>(&'a Desired);
 
 impl Planner for Real<'_> {
@@ -80,7 +80,7 @@ async fn applied(sim: &Sim, desired: &Desired, plan: &Plan) {
     let context = RunContext {
         driver: sim,
         store: &MemoryStore::default(),
-        store_told: &AtomicBool::new(false),
+        store_failure_reported: &AtomicBool::new(false),
         author: &Author::default(),
         desired,
         request: &request,
@@ -116,7 +116,7 @@ async fn it_plans_and_applies_and_then_there_is_nothing_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_definition_makes_it_anew_and_an_orphan_is_reported() {
+async fn a_changed_definition_recreates_it_and_an_orphan_is_reported() {
     let first = desired(MANIFEST);
     let sim = Sim::new(nothing());
     let plan = planned(&sim, &first).await;
@@ -157,7 +157,7 @@ async fn every_format_shows_it() {
     assert_eq!(serde_json::from_value::<Plan>(value).expect("read again"), next);
 }
 
-/// The same with another need, so that its instance stands in the plan.
+/// Returns the same manifest with a changed spec, so that the instance appears in the plan.
 fn desired_with_more(desired: &Desired) -> Desired {
     let mut more = desired.clone();
     let services = more.services.values_mut();
@@ -168,7 +168,7 @@ fn desired_with_more(desired: &Desired) -> Desired {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_world_file_holds_it() {
+async fn a_snapshot_file_holds_it() {
     let desired = desired(MANIFEST);
     let sim = Sim::new(nothing());
     applied(&sim, &desired, &planned(&sim, &desired).await).await;
@@ -195,7 +195,7 @@ fn the_schema_and_the_messages_know_its_key() {
 }
 
 #[tokio::test]
-async fn its_driver_refuses_and_says_so() {
+async fn its_driver_refuses_each_effect_and_names_it() {
     let desired = desired(MANIFEST);
     let driver = SkeletonDriver::new(&desired);
     let project: ProjectName = "studio".into();

@@ -1,4 +1,4 @@
-//! The block of a service as it is written.
+//! Block of a service as it is written.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,22 +9,22 @@ use crate::syntax::located::Located;
 /// Type of this runtime's key, under the name that the list of runtimes knows.
 pub(crate) use self::SkeletonBlock as Block;
 
-/// What editors show of the key.
+/// Description of the key in editors.
 pub(crate) const DESCRIPTION: &str = "An object of the skeleton.";
 
-/// What to write where a service has no runtime.
+/// Hint for a service without a runtime.
 pub(crate) const HINT: &str = "`skeleton:` with a name";
 
-/// A key that no other runtime has, by which its map is known among others.
+/// Key that no other runtime has; it identifies a block of this runtime.
 pub(crate) const MARK: &str = "skeleton_name";
 
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &["skeleton_name"];
 
-/// Keys that other runtimes have too, and a service has not.
+/// Keys that other runtimes have too, and a service does not.
 pub(crate) const SHARED_KEYS: &[&str] = &[];
 
-/// Its words are its own.
+/// True if the keys are Compose's.
 pub(crate) const HAS_COMPOSE_KEYS: bool = false;
 
 /// An object of the skeleton.
@@ -42,7 +42,7 @@ pub(crate) fn examples() -> Value {
     json!([{ "skeleton_name": "web" }])
 }
 
-/// To the schema: when the block is complete.
+/// Schema of a complete block.
 pub(crate) fn complete() -> Value {
     json!({ "required": ["skeleton_name"] })
 }

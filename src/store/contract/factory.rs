@@ -1,4 +1,4 @@
-//! Stores that the contract is held against.
+//! Stores that the contract is tested against.
 
 use std::ops::Deref;
 

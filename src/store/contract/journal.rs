@@ -14,7 +14,7 @@ use crate::store::{
     Transition,
 };
 
-/// Of the run that holds the lock.
+/// Token of the run that holds the lock.
 const TOKEN: FencingToken = FencingToken(7);
 
 fn begun(id: &str, second: i64) -> RunBegun {
@@ -179,8 +179,8 @@ pub(super) async fn notices_are_kept_until_they_are_delivered_or_tried_too_often
     let project = ProjectName::from("studio");
     let notices = [notice(RunEvent::RunFailed, 1), notice(RunEvent::ModeChanged, 2)];
     writer.record_run(TOKEN, &run("r1", 1), &notices).await.expect("written");
-    let told = reader.told_mode(&project, "v1:aa").await.expect("read");
-    assert_eq!(told, Some(NotifiedMode(Some("voice".into()))), "recorded with the notice");
+    let notified = reader.notified_mode(&project, "v1:aa").await.expect("read");
+    assert_eq!(notified, Some(NotifiedMode(Some("voice".into()))), "recorded with the notice");
     let kept = reader.run_notices(&project).await.expect("read");
     let payloads: Vec<RunPayload> = kept.iter().map(|notice| notice.payload.clone()).collect();
     assert_eq!(payloads, notices.map(|notice| notice.payload));
@@ -191,9 +191,9 @@ pub(super) async fn notices_are_kept_until_they_are_delivered_or_tried_too_often
         writer.settle_run_notices(&project, &[], &[kept[1].id]).await.expect("written");
     }
     assert_eq!(reader.run_notices(&project).await.expect("read"), []);
-    writer.set_told_mode(&project, "v1:aa", None).await.expect("written");
-    assert_eq!(reader.told_mode(&project, "v1:aa").await.expect("read"), Some(NotifiedMode(None)));
-    assert_eq!(reader.told_mode(&project, "v1:bb").await.expect("read"), None);
+    writer.set_notified_mode(&project, "v1:aa", None).await.expect("written");
+    assert_eq!(reader.notified_mode(&project, "v1:aa").await.expect("read"), Some(NotifiedMode(None)));
+    assert_eq!(reader.notified_mode(&project, "v1:bb").await.expect("read"), None);
 }
 
 pub(super) async fn history_has_changes_and_measures(factory: &impl Factory) {

@@ -62,19 +62,19 @@ pub(super) async fn tokens_rise<L: Lease>(open: impl Fn() -> L) {
     assert!(above.token() > FencingToken(newest), "above all that the caller has on record");
 }
 
-pub(super) async fn a_wait_is_bounded_and_told_once<L: Lease>(open: impl Fn() -> L) {
+pub(super) async fn a_wait_is_bounded_and_reported_once<L: Lease>(open: impl Fn() -> L) {
     let _first = acquire_at_once(&open(), 1).await.expect("it is free");
-    let (told, patience, began) = (AtomicU32::new(0), Duration::from_millis(250), Instant::now());
+    let (reported, patience, began) = (AtomicU32::new(0), Duration::from_millis(250), Instant::now());
     let on_wait = |error: &LeaseError| {
         assert!(matches!(error, LeaseError::Held { .. }), "{error}");
-        told.fetch_add(1, Ordering::Relaxed);
+        reported.fetch_add(1, Ordering::Relaxed);
     };
     let holder = holder(2);
     let request = LeaseRequest { holder: &holder, patience, newest: FencingToken::default(), on_wait: &on_wait };
     let error = open().acquire(&LeaseScope::host(), &request).await.expect_err("it is held");
     assert!(matches!(error, LeaseError::Held { .. }), "{error}");
     assert!((patience..Duration::from_secs(30)).contains(&began.elapsed()), "{:?}", began.elapsed());
-    assert_eq!(told.into_inner(), 1);
+    assert_eq!(reported.into_inner(), 1);
 }
 
 pub(super) async fn a_wait_ends_when_the_lease_is_released<L: Lease>(open: impl Fn() -> L) {

@@ -1,6 +1,9 @@
-//! Contract of the store's traits, held against every implementation: journal, holds and attempts in memory and on disk,
-//! the lease in memory and as the host's lock. In go factories of empty stores; out comes a test for each clause and
-//! implementation. Not here: formats, files and damage, which are each implementation's own.
+//! Contract of the store's traits, tested against every implementation: journal, holds and attempts in memory and on
+//! disk, the lease in memory and as the host's lock.
+//!
+//! In: factories of empty stores.
+//! Out: a test for each clause and implementation.
+//! Not here: formats, files and damage, which are each implementation's own.
 
 mod attempts;
 mod factory;
@@ -61,7 +64,7 @@ lease_contract! {
     the_second_is_refused_with_the_name_of_the_holder: super::lease::the_second_is_refused_with_the_name_of_the_holder;
     tokens_rise: super::lease::tokens_rise;
     another_scope_is_another_lease_or_none: super::lease::another_scope_is_another_lease_or_none;
-    a_wait_is_bounded_and_told_once: super::lease::a_wait_is_bounded_and_told_once;
+    a_wait_is_bounded_and_reported_once: super::lease::a_wait_is_bounded_and_reported_once;
     a_wait_ends_when_the_lease_is_released: super::lease::a_wait_ends_when_the_lease_is_released;
     a_wait_that_is_cancelled_acquires_nothing: super::lease::a_wait_that_is_cancelled_acquires_nothing;
 }

@@ -1,5 +1,5 @@
 //! Abstract socket beside the lock file. A file can be unlinked or replaced while it is locked, and the next lcm would
-//! lock another one; a name of the kernel's can't.
+//! lock another one; a name in the kernel can't.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -33,7 +33,7 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
 /// Returns the process that listens on the socket; `None` where there is none, or the kernel does not name it.
 pub(super) fn holder(path: &Path) -> Option<Process> {
     let address = SocketAddrUnix::new_abstract_name(&name(path)).ok()?;
-    // A listener whose queue is full must not hold up the one that only wants its name.
+    // A listener whose queue is full must not block a caller that only needs its name.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
     connect(&socket, &address).ok()?;

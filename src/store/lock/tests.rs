@@ -1,4 +1,4 @@
-//! The lock between open files of one process: the kernel tells them apart as it tells processes.
+//! Tests of the lock between open files of one process: the kernel distinguishes them as it does processes.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -21,7 +21,7 @@ fn try_take(path: &Path, holder: &LeaseHolder) -> Result<Grant, LeaseError> {
 }
 
 #[test]
-fn the_second_is_told_who_holds_it() {
+fn the_second_gets_the_name_of_the_holder() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("deep/lcm.lock");
     let first = try_take(&path, &holder(4711)).expect("it is free");
@@ -40,11 +40,11 @@ fn the_second_is_told_who_holds_it() {
 }
 
 #[test]
-fn a_dead_holders_line_is_no_hindrance_and_nonsense_is_no_name() {
+fn a_dead_holders_line_does_not_block_and_nonsense_is_no_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("lcm.lock");
     fs::write(&path, serde_json::to_string(&holder(1)).expect("JSON")).expect("written");
-    let lock = try_take(&path, &holder(2)).expect("nobody holds it");
+    let lock = try_take(&path, &holder(2)).expect("it is free");
     fs::write(&path, "\u{1b}[31m").expect("written");
     let Err(error) = try_take(&path, &holder(3)) else { panic!("not held") };
     assert!(error.to_string().contains("its socket is held by pid "), "{error}");
@@ -59,7 +59,7 @@ fn nothing_is_emptied_through_a_link() {
     symlink(&target, &path).expect("linked");
     assert!(matches!(try_take(&path, &holder(1)), Err(LeaseError::Unusable { .. })));
     fs::remove_file(&path).expect("removed");
-    // A second name locks no user out, and what has it is not written.
+    // A second name locks no user out, and the file that has it is not written.
     fs::hard_link(&target, &path).expect("linked");
     let lock = try_take(&path, &holder(1)).expect("it is free");
     lock.check().expect("it is the file at its path");
@@ -98,7 +98,7 @@ fn a_socket_that_another_process_holds_is_an_error_that_names_it() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_an_error_that_waits_for_nothing() {
+fn a_path_to_no_regular_file_is_an_error_without_a_wait() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let folder = tempfile::tempdir().expect("a folder");
     let refused = |path: &Path| {

@@ -1,9 +1,9 @@
 //! Fencing tokens of the host's lock. The last one is kept in a file beside the lock's, so that tokens rise across the
 //! users of a host, each of whom has a store of their own.
 //!
-//! The file is read and written under the lock. It is lost with a reboot, and every user may write or remove it; hence a
-//! token is also no earlier than the time and the newest one in the caller's store, and a number that the clock can't
-//! have come to is not believed. A file that can't be used keeps no run from its lock.
+//! The file is read and written under the lock. It is lost with a reboot, and every user may write or remove it; hence
+//! a token is also at least the time and the newest one in the caller's store, and a number ahead of the clock is
+//! ignored. A file that can't be used keeps no run from its lock.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -14,16 +14,17 @@ use jiff::{SignedDuration, Timestamp};
 use crate::files::host_wide;
 use crate::store::lease::FencingToken;
 
-/// As many as a `u64` has. They are written in one call and in place, so that a kill leaves the old or the new number.
+/// Digits of the largest `u64`. They are written in one call and in place, so that a kill leaves the old or the new
+/// number.
 const DIGITS: usize = 20;
 
-/// Bound on numbers in the file, ahead of the clock: a clock may have been set back by a summer time's hour or a wrong
-/// zone, and no lock is taken a million times a second.
+/// Bound on numbers in the file, ahead of the clock: a clock may have been set back by an hour of daylight saving time
+/// or a wrong zone, and no lock is taken a million times a second.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(26);
 
 /// Returns the token of a lock that was taken just now, and keeps it as the last one.
 pub(super) fn next(lock: &Path, newest: FencingToken, now: Timestamp) -> FencingToken {
-    let file = host_wide::open_or_make(&beside(lock)).ok().filter(host_wide::has_one_name);
+    let file = host_wide::open_or_create(&beside(lock)).ok().filter(host_wide::has_single_link);
     let last = file.as_ref().and_then(|file| read(file, now));
     let token = FencingToken::above(last.into_iter().chain([newest]), now);
     if let Some(file) = file {

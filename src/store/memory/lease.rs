@@ -1,4 +1,4 @@
-//! Leases within one process: for simulated worlds, which no other process shares.
+//! Leases within one process: for simulations, which no other process shares.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -52,7 +52,7 @@ struct MemoryGuard {
 }
 
 impl Guard for MemoryGuard {
-    /// No other process can take it away.
+    /// No other process can take the lease away.
     fn check(&self) -> Result<(), LeaseError> {
         Ok(())
     }

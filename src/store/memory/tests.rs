@@ -1,4 +1,4 @@
-//! Records in memory that only tests read.
+//! Tests of records in memory that only tests read.
 
 use jiff::Timestamp;
 
@@ -25,7 +25,7 @@ async fn calls_are_kept_in_their_order() {
 }
 
 #[tokio::test]
-async fn of_each_kind_and_service_the_newest_twenty_are_kept() {
+async fn the_newest_twenty_of_each_kind_and_service_are_kept() {
     let store = MemoryStore::default();
     let measure = |service: &str, what| Measure {
         at: Timestamp::UNIX_EPOCH,
@@ -39,6 +39,6 @@ async fn of_each_kind_and_service_the_newest_twenty_are_kept() {
     }
     let measures = store.measures();
     assert_eq!(measures.len(), 21);
-    assert_eq!(measures[0].what, Measured::Evicted, "another kind does not drive it out");
+    assert_eq!(measures[0].what, Measured::Evicted, "measures of another kind do not replace it");
     assert_eq!(measures[1].what, Measured::Ready { took_ms: 4 });
 }

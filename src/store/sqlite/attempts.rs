@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::format::WITH_WORDS;
+use super::format::WITH_HOLDS;
 use super::row::timestamp;
 use super::store::Sqlite;
 use crate::model::facts::{self, FailureReport};
@@ -17,7 +17,7 @@ use crate::store::error::StoreError;
 impl AttemptStore for Sqlite {
     async fn attempts(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
         let project = project.clone();
-        self.read_since(WITH_WORDS, move |connection| attempts(connection, &project)).await
+        self.read_since(WITH_HOLDS, move |connection| attempts(connection, &project)).await
     }
 
     async fn set_attempts(
@@ -75,7 +75,8 @@ pub(super) fn reports(
     connection: &Connection,
     project: &ProjectName,
 ) -> rusqlite::Result<BTreeMap<ServiceName, FailureReport>> {
-    let mut statement = connection.prepare("SELECT service, error, by_whom, at_us FROM reports WHERE project = ?1")?;
+    let mut statement =
+        connection.prepare("SELECT service, error, attribution, at_us FROM reports WHERE project = ?1")?;
     let reports = statement.query_map([project.as_str()], |row| {
         let service: String = row.get(0)?;
         Ok((ServiceName::new(service), FailureReport { error: row.get(1)?, by: row.get(2)?, at: timestamp(row, 3)? }))
@@ -93,6 +94,7 @@ fn set_report(
         let forget = "DELETE FROM reports WHERE project = ?1 AND service = ?2";
         return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
     };
-    let keep = "INSERT OR REPLACE INTO reports (project, service, error, by_whom, at_us) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let keep =
+        "INSERT OR REPLACE INTO reports (project, service, error, attribution, at_us) VALUES (?1, ?2, ?3, ?4, ?5)";
     connection.execute(keep, params![project.as_str(), service.as_str(), error, by, at.as_microsecond()]).map(|_| ())
 }

@@ -10,7 +10,7 @@ use crate::model::converged::Converged;
 use crate::model::names::{ModeName, ProjectName};
 use crate::store::journal::CONVERGED_MAX;
 
-/// For a caller that holds a transaction.
+/// Inserts a converged run, and drops those beyond the bound. The caller holds a transaction.
 pub(super) fn keep(connection: &Connection, project: &ProjectName, converged: &Converged) -> rusqlite::Result<()> {
     let Converged { run, at, mode, own_mode, goals, entry, files } = converged;
     let (Ok(goals), Ok(files), Some(entry)) =
@@ -32,7 +32,7 @@ pub(super) fn keep(connection: &Connection, project: &ProjectName, converged: &C
     connection.execute(bound, params![project.as_str(), i64::try_from(CONVERGED_MAX).unwrap_or(i64::MAX)]).map(|_| ())
 }
 
-/// The newest first.
+/// Returns the converged runs, the newest first.
 pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<Converged>> {
     let mut statement = connection.prepare(
         "SELECT run, at_us, mode, own_mode, goals, entry, files FROM converged WHERE project = ?1 ORDER BY id DESC",

@@ -14,8 +14,8 @@ pub(super) fn newest(connection: &Connection) -> rusqlite::Result<FencingToken> 
     Ok(FencingToken(token.and_then(|token| u64::try_from(token).ok()).unwrap_or_default()))
 }
 
-/// Raises the newest token to this one, and returns the newest: another one where that is greater. For a caller that holds
-/// a transaction, as its first statement: a transaction that reads before it writes may be refused.
+/// Raises the newest token to this one, and returns the newest: another one where that is greater. The caller holds a
+/// transaction and makes this its first statement: a transaction that reads before it writes may be refused.
 pub(super) fn raise(connection: &Connection, token: FencingToken) -> rusqlite::Result<FencingToken> {
     let raise = "INSERT INTO meta (key, value) VALUES (?1, ?2)
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value

@@ -14,7 +14,7 @@ use crate::files::own;
 use crate::store::error::StoreError;
 use crate::store::lease::FencingToken;
 
-/// Writers hold the file for milliseconds.
+/// Longest wait for a writer, which holds the file for milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// File of a store, open or not.
@@ -27,7 +27,7 @@ pub(super) struct StoreFile {
 #[derive(Debug)]
 struct Opened {
     connection: Connection,
-    /// As it was found, or brought to since.
+    /// Format of the file as found, or after an upgrade.
     format: u32,
 }
 
@@ -35,18 +35,18 @@ struct Opened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
     Shared,
-    /// For one reading: then `SQLite` needs no memory that is shared, which is a file beside this one, and takes room.
-    /// On a full disk the holds of operators must be readable all the same.
+    /// For one reading: then `SQLite` needs no shared memory, which is a file beside this one that takes disk space. On
+    /// a full disk the holds of operators must be readable all the same.
     Alone,
 }
 
 impl StoreFile {
-    /// Touches nothing yet.
+    /// Creates a handle on a file. Touches nothing yet.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, opened: None }
     }
 
-    /// Makes a query. `None`: there is no file, so there is nothing to read. The query is given the format of the file.
+    /// Makes a query, which gets the format of the file. `None`: there is no file, so there is nothing to read.
     pub(super) fn read<T>(
         &mut self,
         query: impl FnOnce(&Connection, u32) -> rusqlite::Result<T>,
@@ -69,7 +69,7 @@ impl StoreFile {
         query(connection, *format).map(Some).map_err(|error| self.failed("can't read", &error))
     }
 
-    /// Makes a change, in a file that is made or brought up to date first where need be.
+    /// Makes a change, after creating or upgrading the file where needed.
     pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -99,7 +99,7 @@ impl StoreFile {
         })
     }
 
-    /// Makes a record of a run in one transaction, unless a newer token is on record.
+    /// Writes a record of a run in one transaction, unless a newer token is on record.
     pub(super) fn fenced(
         &mut self,
         token: FencingToken,
@@ -112,25 +112,25 @@ impl StoreFile {
         if newest == token { Ok(()) } else { Err(StoreError::Fenced { token, newest }) }
     }
 
-    /// A whole database of our own in one step: no moment exists in which others may read it, or in which it is there
-    /// without tables, which would look like one that was emptied. `SQLite`'s files beside it take over its permissions.
+    /// Makes a whole database of the user's own in one step: at no moment may others read it, or is it there without
+    /// tables, which would look like an emptied one. `SQLite`'s files beside it take over its permissions.
     fn make_file(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        own::make_folder(folder, folder)
+        own::create_folder(folder, folder)
             .map_err(|error| self.out_of_reach("can't make the state folder of", &error))?;
         let is_there = self.proven().map_err(|error| self.out_of_reach("can't use", &error))?;
         if is_there {
             return Ok(());
         }
         let laid_out = format::laid_out().map_err(|error| self.failed("can't lay out", &error))?;
-        match own::make_whole(&self.path, &laid_out) {
+        match own::create_atomic(&self.path, &laid_out) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.out_of_reach("can't make", &error)),
             Ok(()) | Err(_) => self.proven().map(drop).map_err(|error| self.out_of_reach("can't use", &error)),
         }
     }
 
-    /// Whether there is a store; one that another user planted, in whole or in part, is an error. `SQLite` follows links,
-    /// and makes its files beside this one by their names.
+    /// Returns true if there is a store; a file that another user planted, in whole or in part, is an error. `SQLite`
+    /// follows links, and makes its files beside this one by their names.
     fn proven(&self) -> std::io::Result<bool> {
         let is_there = match own::prove(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -160,17 +160,17 @@ impl StoreFile {
         if format == 0 {
             let is_bare = format::is_bare(&opened.connection).map_err(unusable)?;
             return Err(if is_bare {
-                self.unusable("won't use", &format!("it is empty, which lcm never leaves it; {BEGIN_ANEW}"))
+                self.unusable("won't use", &format!("it is empty, and lcm never leaves it empty; {BEGIN_ANEW}"))
             } else {
                 self.unusable("won't use", &"it holds tables that are not lcm's")
             });
         }
-        // FULL: a change that was written down survives a power cut.
+        // FULL: a recorded change survives a power cut.
         opened.connection.pragma_update(None, "synchronous", "FULL").map_err(unusable)?;
         Ok(opened)
     }
 
-    /// Adds to an older file what it lacks; one that can't be brought up to date stays as it is.
+    /// Adds the tables that an older file lacks; a file that can't be upgraded stays as it is.
     fn bring_up(&self, opened: &mut Opened) -> Result<(), StoreError> {
         let brought = format::bring_up(&mut opened.connection);
         match brought.map_err(|error| self.failed("can't bring up to date", &error))? {

@@ -1,15 +1,15 @@
-//! The tables of the store, format by format, and the way from one to the next. A newer format is refused.
+//! Tables of the store, format by format, and the upgrade from one to the next. A newer format is refused.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// In the file's `user_version`; it is that of a file with all tables below.
+/// Format of a file with all tables below, in the file's `user_version`.
 pub(super) const FORMAT: u32 = 4;
 
 /// The first format that has measures.
 pub(super) const WITH_MEASURES: u32 = 2;
 
-/// The first format that has words, attempts, calls, and on whose account a change was made.
-pub(super) const WITH_WORDS: u32 = 3;
+/// The first format that has holds, attempts, calls, and the author of a change.
+pub(super) const WITH_HOLDS: u32 = 3;
 
 /// The first format that has pending calls, and runs that were begun.
 pub(super) const WITH_PENDING: u32 = 4;
@@ -23,14 +23,14 @@ const CHANGES_AND_RUNS: &str = "
     ) STRICT;
     CREATE INDEX transitions_of_service ON transitions (project, service, id);
     CREATE TABLE runs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, attribution TEXT NOT NULL,
         began_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,
         exit_code INTEGER NOT NULL, changed INTEGER NOT NULL, first_error TEXT
     ) STRICT;
     CREATE TABLE quiet_runs (project TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) STRICT;
 ";
 
-/// `amount`: milliseconds of what took time, MiB of memory, 0 of an eviction.
+/// `amount`: milliseconds of a duration, MiB of memory, 0 of an eviction.
 const MEASURES: &str = "
     CREATE TABLE measures (
         id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
@@ -39,9 +39,9 @@ const MEASURES: &str = "
     CREATE INDEX measures_of_kind ON measures (project, service, kind, id);
 ";
 
-/// `metadata`: a JSON object of texts. The columns that were added say nothing of changes that were there before.
+/// `metadata`: a JSON object of texts. The added columns are empty for changes that were there before.
 const WORDS: &str = "
-    ALTER TABLE transitions ADD COLUMN by_whom TEXT NOT NULL DEFAULT '';
+    ALTER TABLE transitions ADD COLUMN attribution TEXT NOT NULL DEFAULT '';
     ALTER TABLE transitions ADD COLUMN run TEXT NOT NULL DEFAULT '';
     ALTER TABLE transitions ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
     DROP INDEX transitions_of_service;
@@ -50,11 +50,11 @@ const WORDS: &str = "
     ALTER TABLE runs ADD COLUMN run TEXT NOT NULL DEFAULT '';
     ALTER TABLE runs ADD COLUMN manifest TEXT NOT NULL DEFAULT '';
     CREATE TABLE words (
-        project TEXT NOT NULL, service TEXT NOT NULL, word TEXT NOT NULL, by_whom TEXT NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL, word TEXT NOT NULL, attribution TEXT NOT NULL,
         since_us INTEGER NOT NULL, reason TEXT, metadata TEXT NOT NULL, PRIMARY KEY (project, service)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE switches (
-        project TEXT NOT NULL, entry TEXT NOT NULL, mode TEXT NOT NULL, own_mode TEXT, by_whom TEXT NOT NULL,
+        project TEXT NOT NULL, entry TEXT NOT NULL, mode TEXT NOT NULL, own_mode TEXT, attribution TEXT NOT NULL,
         since_us INTEGER NOT NULL, reason TEXT, PRIMARY KEY (project, entry)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE attempts (
@@ -68,17 +68,19 @@ const WORDS: &str = "
     ) STRICT;
 ";
 
-/// Columns of quiet runs: the last of them; null where an earlier lcm recorded it. `goals`: a JSON list of names; `files`: one of paths and texts. `due`: `now`, `acknowledged`, or a state of the service; `payload`: JSON, as a hook is handed it.
+/// Columns of quiet runs: the last of them; null where an earlier lcm recorded it. `goals`: a JSON list of names;
+/// `files`: one of paths and texts. `due`: `now`, `acknowledged`, or a state of the service; `payload`: JSON, as a hook
+/// gets it.
 const PENDING: &str = "
     ALTER TABLE runs ADD COLUMN ended TEXT NOT NULL DEFAULT 'completed';
     ALTER TABLE quiet_runs ADD COLUMN run TEXT;
     ALTER TABLE quiet_runs ADD COLUMN command TEXT;
-    ALTER TABLE quiet_runs ADD COLUMN by_whom TEXT;
+    ALTER TABLE quiet_runs ADD COLUMN attribution TEXT;
     ALTER TABLE quiet_runs ADD COLUMN began_us INTEGER;
     ALTER TABLE quiet_runs ADD COLUMN exit_code INTEGER;
     ALTER TABLE quiet_runs ADD COLUMN manifest TEXT;
     CREATE TABLE runs_begun (
-        project TEXT NOT NULL, run TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
+        project TEXT NOT NULL, run TEXT NOT NULL, command TEXT NOT NULL, attribution TEXT NOT NULL,
         began_us INTEGER NOT NULL, manifest TEXT NOT NULL, mode TEXT, PRIMARY KEY (project, run)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE pending_calls (
@@ -99,7 +101,7 @@ const PENDING: &str = "
         project TEXT NOT NULL, notifier TEXT NOT NULL, mode TEXT, PRIMARY KEY (project, notifier)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE reports (
-        project TEXT NOT NULL, service TEXT NOT NULL, error TEXT NOT NULL, by_whom TEXT NOT NULL, at_us INTEGER NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL, error TEXT NOT NULL, attribution TEXT NOT NULL, at_us INTEGER NOT NULL,
         PRIMARY KEY (project, service)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX pending_of_project ON pending_calls (project, id);
@@ -123,8 +125,8 @@ const OF_PROJECTS: [&str; 14] = [
     "reports",
 ];
 
-/// Brings the rows of a project under another name, where that has none of its own in their place. For a caller that
-/// holds a transaction.
+/// Moves the rows of a project to another name, unless that has rows of its own in their place. The caller holds a
+/// transaction.
 pub(super) fn rename_project(connection: &Connection, from: &str, to: &str) -> rusqlite::Result<()> {
     for table in OF_PROJECTS {
         let rename = format!("UPDATE OR IGNORE {table} SET project = ?2 WHERE project = ?1");
@@ -134,7 +136,7 @@ pub(super) fn rename_project(connection: &Connection, from: &str, to: &str) -> r
     Ok(())
 }
 
-/// Whether anything is kept under a project's name.
+/// Returns true if anything is kept under a project's name.
 pub(super) fn knows_project(connection: &Connection, project: &str) -> rusqlite::Result<bool> {
     for table in OF_PROJECTS {
         let row = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE project = ?1)");
@@ -145,7 +147,7 @@ pub(super) fn knows_project(connection: &Connection, project: &str) -> rusqlite:
     Ok(false)
 }
 
-/// How a file stands to [`FORMAT`] after [`bring_up`].
+/// Result of an upgrade to [`FORMAT`].
 pub(super) enum Brought {
     UpToDate,
     /// Written by a newer lcm; the file is as it was.
@@ -156,7 +158,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Whether a database has no table at all.
+/// Returns true if a database has no table at all.
 pub(super) fn is_bare(connection: &Connection) -> rusqlite::Result<bool> {
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(tables == 0)
@@ -172,10 +174,11 @@ pub(super) fn laid_out() -> rusqlite::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// In the header of a database file, which has 100 bytes.
+/// Their place in the header of a database file, which has 100 bytes.
 const WAL_VERSIONS: std::ops::RangeInclusive<usize> = 18..=19;
 
-/// Adds the tables that a file of an older format lacks: all or none. Under a write lock, since two may come at once.
+/// Adds the tables that a file of an older format lacks: all or none. Under a write lock, since two processes may
+/// upgrade at once.
 pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<Brought> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
@@ -184,7 +187,7 @@ pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<Brought>
         FORMAT => return Ok(Brought::UpToDate),
         newer => return Ok(Brought::Newer(newer)),
     }
-    // What each format added to the one before.
+    // Tables that each format added to the one before.
     let added = [CHANGES_AND_RUNS, MEASURES, WORDS, PENDING];
     for tables in added.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         transaction.execute_batch(tables)?;

@@ -1,33 +1,33 @@
-//! Changes as rows: written, bounded, and asked for again.
+//! Changes as rows: written, bounded, and queried.
 //!
-//! Two indexes serve all questions. By service come the last changes, which every plan asks for; by time comes what
-//! people ask, who mostly mean the last days. Both go with each write, so there is no third.
+//! Two indexes serve all queries. One by service finds the last changes, which every plan reads; one by time serves
+//! people, who mostly want the last days. Both cost something at each write, so there is no third.
 
 use std::fmt::Write as _;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::format::WITH_WORDS;
+use super::format::WITH_HOLDS;
 use super::row::{from_json, state, timestamp, to_json};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::store::past::Change;
 use crate::store::query::HistoryQuery;
 use crate::store::record::{Author, Transition};
 
-/// 20 MB with its indexes, as `cargo bench --bench store` measures it; a host that switches modes every quarter of an
-/// hour fills it in a year.
+/// Rows of all projects: 20 MB with their indexes, as `cargo bench --bench store` measures it; a host that switches
+/// modes every quarter of an hour fills it in a year.
 const ROWS_MAX: i64 = 100_000;
 
-/// Older than this, a change says nothing about today.
+/// Age beyond which a change means nothing for today.
 const AGE_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 400);
 
-/// Old rows are looked for once in so many writes.
+/// Writes between two searches for old rows.
 const PRUNE_EVERY: i64 = 256;
 
 pub(super) fn record(connection: &Connection, transition: &Transition) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, by_whom, run, metadata)
+        "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, attribution, run, metadata)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     let id = insert.insert(params![
@@ -50,8 +50,8 @@ pub(super) fn record(connection: &Connection, transition: &Transition) -> rusqli
     connection.execute(prune, params![id.saturating_sub(ROWS_MAX), oldest]).map(|_| ())
 }
 
-/// Of each service the last change that was made and the last that was seen, in the order in which they were written.
-/// From name to name and to the end of each: how long the history is makes no difference.
+/// Returns the last change of each service that lcm made, and the last that it observed, in the order of writing. It
+/// skips from name to name and reads the end of each, so the length of the history makes no difference.
 pub(super) fn last_changes(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<Change>> {
     let mut statement = connection.prepare_cached(
         "WITH RECURSIVE named (service) AS (
@@ -74,7 +74,7 @@ pub(super) fn last_changes(connection: &Connection, project: &ProjectName) -> ru
     changes.collect()
 }
 
-/// What was asked for, the oldest first.
+/// Returns the changes that match a query, the oldest first.
 pub(super) fn transitions(
     connection: &Connection,
     format: u32,
@@ -88,7 +88,7 @@ pub(super) fn transitions(
     Ok(found)
 }
 
-/// The last change of each service before a moment: where it was then.
+/// Returns the last change of each service before a moment: its state then.
 pub(super) fn before(connection: &Connection, format: u32, asked: &HistoryQuery) -> rusqlite::Result<Vec<Transition>> {
     let Some(since) = asked.since else { return Ok(Vec::new()) };
     let earlier = HistoryQuery { since: None, until: Some(since), limit: None, ..asked.clone() };
@@ -103,13 +103,13 @@ pub(super) fn before(connection: &Connection, format: u32, asked: &HistoryQuery)
     rows.collect()
 }
 
-/// What was asked for as a query, and what belongs into it; the newest first.
+/// Returns a query as SQL with its values; the newest first.
 pub(super) fn query(format: u32, asked: &HistoryQuery) -> (String, Vec<Value>) {
     let (filter, mut values) = conditions(format, asked);
-    // Two equal columns look better to a planner without statistics than a span of time does. Of one service there may
-    // be as many rows as there are, of some days never.
+    // To a planner without statistics, two equal columns look better than a span of time. One service may have any
+    // number of rows, some days never have.
     let spans = asked.since.is_some() || asked.until.is_some() || asked.services.is_empty();
-    let hint = if spans && format >= WITH_WORDS { "INDEXED BY transitions_of_time" } else { "" };
+    let hint = if spans && format >= WITH_HOLDS { "INDEXED BY transitions_of_time" } else { "" };
     let columns = columns(format);
     let limit = asked.limit.map_or(-1, i64::from);
     values.push(Value::Integer(limit));
@@ -119,17 +119,17 @@ pub(super) fn query(format: u32, asked: &HistoryQuery) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-/// A file of an older format says of no change on whose account it was.
+/// Returns the columns of a format. A file of an older one has no author of a change.
 fn columns(format: u32) -> &'static str {
-    if format >= WITH_WORDS {
-        "at_us, service, from_state, to_state, reason, made, by_whom, run, metadata"
+    if format >= WITH_HOLDS {
+        "at_us, service, from_state, to_state, reason, made, attribution, run, metadata"
     } else {
         "at_us, service, from_state, to_state, reason, made, '', '', '{}'"
     }
 }
 
 fn conditions(format: u32, asked: &HistoryQuery) -> (String, Vec<Value>) {
-    let (by, run) = if format >= WITH_WORDS { ("by_whom", "run") } else { ("''", "''") };
+    let (by, run) = if format >= WITH_HOLDS { ("attribution", "run") } else { ("''", "''") };
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.one_of("service", asked.services.iter().map(ToString::to_string));
     filter.one_of("to_state", asked.states.iter().map(ToString::to_string));
@@ -147,7 +147,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// `?` stands for the value.
+    /// Creates a filter of one condition, in which `?` stands for the value.
     pub(super) fn new(condition: &str, value: Value) -> Self {
         let mut filter = Self { sql: String::new(), values: Vec::new() };
         filter.also(condition, Some(value));
@@ -162,7 +162,7 @@ impl Filter {
         self.sql.push_str(&condition.replace('?', &format!("?{}", self.values.len())));
     }
 
-    /// Nothing among the values lets everything through.
+    /// Adds a condition on a set of values; an empty set matches everything.
     pub(super) fn one_of(&mut self, column: &str, among: impl Iterator<Item = String>) {
         let begin = self.values.len();
         self.values.extend(among.map(Value::Text));

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::format::WITH_WORDS;
+use super::format::WITH_HOLDS;
 use super::row::{from_json, text_error, timestamp, to_json};
 use super::store::Sqlite;
 use crate::model::holds::{Hold, HoldRecord, Holds, ModeOverride};
@@ -15,7 +15,7 @@ use crate::store::holds::HoldStore;
 impl HoldStore for Sqlite {
     async fn holds(&self, project: &ProjectName) -> Result<Holds, StoreError> {
         let project = project.clone();
-        self.read_since(WITH_WORDS, move |connection| read(connection, &project)).await
+        self.read_since(WITH_HOLDS, move |connection| read(connection, &project)).await
     }
 
     async fn set_hold(
@@ -40,18 +40,18 @@ impl HoldStore for Sqlite {
 
 fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Holds> {
     let mut statement = connection
-        .prepare("SELECT service, word, by_whom, since_us, reason, metadata FROM words WHERE project = ?1")?;
+        .prepare("SELECT service, word, attribution, since_us, reason, metadata FROM words WHERE project = ?1")?;
     let services = statement.query_map([project.as_str()], |row| {
         let service: String = row.get(0)?;
-        Ok((ServiceName::new(service), said(row)?))
+        Ok((ServiceName::new(service), hold_record(row)?))
     })?;
     let services = services.collect::<rusqlite::Result<_>>()?;
     Ok(Holds { services, mode: mode_override(connection, project)? })
 }
 
-/// The newest alone: an earlier lcm kept one for each entry file.
+/// Returns the newest one: an earlier lcm kept one for each entry file.
 fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<ModeOverride>> {
-    let newest = "SELECT entry, mode, own_mode, by_whom, since_us, reason FROM switches WHERE project = ?1
+    let newest = "SELECT entry, mode, own_mode, attribution, since_us, reason FROM switches WHERE project = ?1
                   ORDER BY since_us DESC, entry LIMIT 1";
     let read = |row: &Row<'_>| {
         let (mode, own_mode): (String, Option<String>) = (row.get(1)?, row.get(2)?);
@@ -67,11 +67,11 @@ fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Re
     connection.query_row(newest, [project.as_str()], read).optional()
 }
 
-fn said(row: &Row<'_>) -> rusqlite::Result<HoldRecord> {
+fn hold_record(row: &Row<'_>) -> rusqlite::Result<HoldRecord> {
     let (word, metadata): (String, String) = (row.get(1)?, row.get(5)?);
     let known = Hold::ALL.into_iter().find(|known| known.as_str() == word);
     Ok(HoldRecord {
-        kind: known.ok_or_else(|| text_error(1, format!("{word} is no word of an operator")))?,
+        kind: known.ok_or_else(|| text_error(1, format!("unknown hold `{word}`")))?,
         by: row.get(2)?,
         since: timestamp(row, 3)?,
         reason: row.get(4)?,
@@ -83,21 +83,21 @@ fn set_hold(
     connection: &Connection,
     project: &ProjectName,
     service: &ServiceName,
-    said: Option<&HoldRecord>,
+    hold: Option<&HoldRecord>,
 ) -> rusqlite::Result<()> {
-    let Some(said) = said else {
+    let Some(hold) = hold else {
         let forget = "DELETE FROM words WHERE project = ?1 AND service = ?2";
         return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
     };
-    let keep = "INSERT OR REPLACE INTO words (project, service, word, by_whom, since_us, reason, metadata)
+    let keep = "INSERT OR REPLACE INTO words (project, service, word, attribution, since_us, reason, metadata)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let since_us = said.since.as_microsecond();
-    let metadata = to_json(&said.metadata);
-    let (project, service, word) = (project.as_str(), service.as_str(), said.kind.as_str());
-    connection.execute(keep, params![project, service, word, said.by, since_us, said.reason, metadata]).map(|_| ())
+    let since_us = hold.since.as_microsecond();
+    let metadata = to_json(&hold.metadata);
+    let (project, service, word) = (project.as_str(), service.as_str(), hold.kind.as_str());
+    connection.execute(keep, params![project, service, word, hold.by, since_us, hold.reason, metadata]).map(|_| ())
 }
 
-/// For a caller that holds a transaction.
+/// Replaces the mode override. The caller holds a transaction.
 fn set_mode_override(
     connection: &Connection,
     project: &ProjectName,
@@ -105,7 +105,7 @@ fn set_mode_override(
 ) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM switches WHERE project = ?1", [project.as_str()])?;
     let Some(switched) = switched else { return Ok(()) };
-    let keep = "INSERT INTO switches (project, entry, mode, own_mode, by_whom, since_us, reason)
+    let keep = "INSERT INTO switches (project, entry, mode, own_mode, attribution, since_us, reason)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let ModeOverride { mode, entry, own_mode, by, since, reason } = switched;
     let own_mode = own_mode.as_ref().map(ModeName::as_str);

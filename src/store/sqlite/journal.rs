@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::fence;
-use super::format::{self, FORMAT, WITH_MEASURES, WITH_PENDING, WITH_WORDS};
+use super::format::{self, FORMAT, WITH_HOLDS, WITH_MEASURES, WITH_PENDING};
 use super::store::Sqlite;
 use super::{attempts, converged, history, measures, notices, pending, runs};
 use crate::model::converged::Converged;
@@ -40,7 +40,8 @@ impl Journal for Sqlite {
     async fn rename_project(&self, from: &ProjectName, to: &ProjectName) -> Result<(), StoreError> {
         let (from, to) = (from.clone(), to.clone());
         self.run(move |file| {
-            // A project that was renamed long ago must not cost a write. In an older format, the change below finds out.
+            // A project that was renamed long ago must not cost a write. In an older format, the change below finds
+            // out.
             let is_known =
                 file.read(
                     |connection, format| {
@@ -123,19 +124,19 @@ impl Journal for Sqlite {
         self.transact(move |connection| notices::settle(connection, &project, &done, &tried)).await
     }
 
-    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError> {
+    async fn notified_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError> {
         let (project, notifier) = (project.clone(), notifier.to_owned());
-        self.read_since(WITH_PENDING, move |connection| notices::told_mode(connection, &project, &notifier)).await
+        self.read_since(WITH_PENDING, move |connection| notices::notified_mode(connection, &project, &notifier)).await
     }
 
-    async fn set_told_mode(
+    async fn set_notified_mode(
         &self,
         project: &ProjectName,
         notifier: &str,
         mode: Option<&ModeName>,
     ) -> Result<(), StoreError> {
         let (project, notifier, mode) = (project.clone(), notifier.to_owned(), mode.cloned());
-        self.change(move |connection| notices::set_told_mode(connection, &project, &notifier, mode.as_ref())).await
+        self.change(move |connection| notices::set_notified_mode(connection, &project, &notifier, mode.as_ref())).await
     }
 
     async fn record_measure(&self, measure: &Measure) -> Result<(), StoreError> {
@@ -177,7 +178,7 @@ fn last_known(
     let changes = history::last_changes(connection, project)?;
     let readings = if format >= WITH_MEASURES { measures::read(connection, project)? } else { Vec::new() };
     let mut known = past::known(changes, readings);
-    if format >= WITH_WORDS {
+    if format >= WITH_HOLDS {
         for (service, attempts) in attempts::attempts(connection, project)? {
             known.entry(service).or_default().attempts = Some(attempts);
         }

@@ -1,4 +1,4 @@
-//! Measures as rows: written, bounded, and read back, the newest of each kind.
+//! Measures as rows: written, bounded, and read, the newest of each kind.
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
@@ -9,11 +9,11 @@ use crate::model::size::Mebibytes;
 use crate::store::past::{CONSIDERED, KEPT, MeasureReading};
 use crate::store::record::{Measure, Measured};
 
-/// All kinds, services and projects together, about 10 MB: a host that makes up new project names every day, as CI
-/// does, comes to this.
+/// Rows of all kinds, services and projects together, 10 MB or so: a host with new project names every day, as in CI,
+/// reaches this bound.
 const ROWS_MAX: i64 = 100_000;
 
-/// Writes one down, and drops the oldest beyond what is kept.
+/// Writes a measure, and drops the oldest beyond the bounds.
 pub(super) fn write(connection: &Connection, measure: &Measure) -> rusqlite::Result<()> {
     let (kind, amount) = words(measure.what);
     let (project, service) = (measure.project.as_str(), measure.service.as_str());
@@ -33,7 +33,7 @@ pub(super) fn write(connection: &Connection, measure: &Measure) -> rusqlite::Res
         .map(|_| ())
 }
 
-/// Of each service and kind as many as an estimate considers, the oldest first.
+/// Returns the newest measures of each service and kind, as many as an estimate considers, the oldest first.
 pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<MeasureReading>> {
     let mut statement = connection.prepare(
         "SELECT service, at_us, kind, amount FROM (
@@ -55,7 +55,7 @@ fn words(what: Measured) -> (&'static str, u64) {
         Measured::Stopped { took_ms } => ("stopped", took_ms),
         Measured::Memory(amount) => ("memory", amount.0),
         Measured::Evicted => ("evicted", 0),
-        // No kind of its own: a store stays readable for an lcm that knows none.
+        // Woken has no kind of its own: the store stays readable for an lcm without it.
         Measured::Woken => ("evicted", 1),
     }
 }
@@ -69,7 +69,7 @@ fn measured(row: &Row<'_>, kind: usize, amount: usize) -> rusqlite::Result<Measu
         "memory" => Ok(Measured::Memory(Mebibytes::bounded(number))),
         "evicted" => Ok(if number == 0 { Measured::Evicted } else { Measured::Woken }),
         other => {
-            let reason = format!("{other} is nothing that lcm measures");
+            let reason = format!("unknown kind of measure `{other}`");
             Err(rusqlite::Error::FromSqlConversionFailure(kind, Type::Text, reason.into()))
         }
     }

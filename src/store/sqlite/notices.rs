@@ -1,4 +1,5 @@
-//! Events of runs as rows, for each notifier that is still to be told of them; and the modes that they were told of.
+//! Notices of runs as rows, for each notifier that has yet to receive them; and the modes that notifiers were informed
+//! of.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -8,17 +9,17 @@ use crate::model::names::{ModeName, ProjectName};
 use crate::model::pending::TRIES_MAX;
 use crate::store::record::{NotifiedMode, RunNotice};
 
-/// Kept of one project; the oldest go first. A notifier that takes none drops each after three runs.
+/// Notices kept of one project; the oldest are dropped first. A notifier that accepts none drops each after three runs.
 const NOTICES_MAX: u32 = 100;
 
-/// For a caller that holds a transaction.
+/// Inserts notices, and drops those beyond the bound. The caller holds a transaction.
 pub(super) fn add(connection: &Connection, project: &ProjectName, notices: &[RunNotice]) -> rusqlite::Result<()> {
     for RunNotice { id: _, notifier, payload, tries } in notices {
         let Ok(text) = serde_json::to_string(payload) else { continue };
         let add = "INSERT INTO run_notices (project, notifier, payload, tries) VALUES (?1, ?2, ?3, ?4)";
         connection.execute(add, params![project.as_str(), notifier, text, tries])?;
         if payload.hook == RunEvent::ModeChanged {
-            set_told_mode(connection, project, notifier, payload.mode.as_ref())?;
+            set_notified_mode(connection, project, notifier, payload.mode.as_ref())?;
         }
     }
     let bound = "DELETE FROM run_notices WHERE project = ?1 AND id NOT IN
@@ -30,7 +31,7 @@ pub(super) fn add(connection: &Connection, project: &ProjectName, notices: &[Run
     }
 }
 
-/// The oldest first.
+/// Returns the notices of a project, the oldest first.
 pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<RunNotice>> {
     let mut statement =
         connection.prepare("SELECT id, notifier, payload, tries FROM run_notices WHERE project = ?1 ORDER BY id")?;
@@ -43,7 +44,7 @@ pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::
     notices.collect()
 }
 
-/// For a caller that holds a transaction.
+/// Deletes delivered notices, and counts a try of others. The caller holds a transaction.
 pub(super) fn settle(
     connection: &Connection,
     project: &ProjectName,
@@ -62,18 +63,18 @@ pub(super) fn settle(
     connection.execute(drop, params![project.as_str(), TRIES_MAX]).map(|_| ())
 }
 
-/// Mode that a notifier was last told of.
-pub(super) fn told_mode(
+/// Returns the mode that a notifier was last informed of.
+pub(super) fn notified_mode(
     connection: &Connection,
     project: &ProjectName,
     notifier: &str,
 ) -> rusqlite::Result<Option<NotifiedMode>> {
-    let told = "SELECT mode FROM told_modes WHERE project = ?1 AND notifier = ?2";
+    let newest = "SELECT mode FROM told_modes WHERE project = ?1 AND notifier = ?2";
     let mode = |row: &Row<'_>| Ok(NotifiedMode(row.get::<_, Option<String>>(0)?.map(ModeName::new)));
-    connection.query_row(told, [project.as_str(), notifier], mode).optional()
+    connection.query_row(newest, [project.as_str(), notifier], mode).optional()
 }
 
-pub(super) fn set_told_mode(
+pub(super) fn set_notified_mode(
     connection: &Connection,
     project: &ProjectName,
     notifier: &str,

@@ -1,4 +1,4 @@
-//! Pending calls as rows: recorded, bounded, and taken away once they were made.
+//! Pending calls as rows: recorded, bounded, and deleted once they were made.
 
 use rusqlite::{Connection, Row, params};
 
@@ -26,15 +26,15 @@ fn pending_call(row: &Row<'_>) -> rusqlite::Result<PendingCall> {
         ACKNOWLEDGED => Due::Acknowledged,
         _ => Due::Reached(state(row, 1)?),
     };
-    let payload: HookPayload = serde_json::from_str(&payload)
-        .map_err(|error| text_error(4, format!("it is not what a hook is handed: {error}")))?;
-    // An earlier lcm may have written it; it is handed over in the present shape.
+    let payload: HookPayload =
+        serde_json::from_str(&payload).map_err(|error| text_error(4, format!("invalid hook payload: {error}")))?;
+    // An earlier lcm may have written the call; its payload gets the present format.
     let payload = HookPayload { format: FORMAT.to_owned(), ..payload };
     let id = u64::try_from(id).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, id))?;
     Ok(PendingCall { id, due, digest: row.get(2)?, call: row.get(3)?, payload, tries: row.get(5)? })
 }
 
-/// Returns the ids of those that are added.
+/// Changes the pending calls, and returns the ids of those that are added.
 pub(super) fn change(
     connection: &Connection,
     project: &ProjectName,

@@ -1,4 +1,4 @@
-//! Values of rows as the model has them; what can't be one is an error with its column.
+//! Values of rows in the types of the model; an invalid value is an error with its column.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ pub(super) fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timest
 pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     let word: String = row.get(column)?;
     let known = State::ALL.into_iter().find(|state| state.as_str() == word);
-    known.ok_or_else(|| text_error(column, format!("{word} is no state of a service")))
+    known.ok_or_else(|| text_error(column, format!("unknown service state `{word}`")))
 }
 
-/// A text that says nothing to this lcm.
+/// Error for a text that this lcm can't read.
 pub(super) fn text_error(column: usize, reason: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
 }
@@ -29,5 +29,5 @@ pub(super) fn to_json(metadata: &BTreeMap<String, String>) -> String {
 }
 
 pub(super) fn from_json(column: usize, text: &str) -> rusqlite::Result<BTreeMap<String, String>> {
-    serde_json::from_str(text).map_err(|error| text_error(column, format!("{text} is no metadata: {error}")))
+    serde_json::from_str(text).map_err(|error| text_error(column, format!("invalid metadata {text}: {error}")))
 }

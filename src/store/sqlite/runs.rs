@@ -1,36 +1,36 @@
-//! Runs, and the calls of hooks and notifiers, as rows: written, bounded, and asked for again.
+//! Runs, and the calls of hooks and notifiers, as rows: written, bounded, and queried.
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::format::{WITH_PENDING, WITH_WORDS};
+use super::format::{WITH_HOLDS, WITH_PENDING};
 use super::history::Filter;
 use super::row::{text_error, timestamp};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::store::query::HistoryQuery;
 use crate::store::record::{Called, KILLED_EXIT_CODE, RunBegun, RunEnd, RunRecord};
 
-/// Less than 1 MB: a year of three changes a day.
+/// Rows of runs, less than 1 MB: a year of three changes a day.
 const RUNS_MAX: i64 = 1_000;
 
-/// About 10 MB at most, with outputs that are bounded to 4 KiB.
+/// Rows of calls, 10 MB at most or so, with outputs that are bounded to 4 KiB.
 const CALLS_MAX: i64 = 2_000;
 
-/// Records the begin of a run; its end takes the row away again.
+/// Records the begin of a run; its end deletes the row again.
 pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Result<()> {
     let RunBegun { id, manifest, project, command, by, began, mode } = begun;
-    let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, by_whom, began_us, manifest, mode)
+    let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, attribution, began_us, manifest, mode)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mode = mode.as_ref().map(ModeName::as_str);
     let values = params![project.as_str(), id, command, by, began.as_microsecond(), manifest, mode];
     connection.execute(begin, values).map(|_| ())
 }
 
-/// Runs without an end, the oldest first.
+/// Returns the runs without an end, the oldest first.
 pub(super) fn begun(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<RunBegun>> {
     let mut statement = connection.prepare(
-        "SELECT run, command, by_whom, began_us, manifest, mode FROM runs_begun WHERE project = ?1 ORDER BY began_us, run",
+        "SELECT run, command, attribution, began_us, manifest, mode FROM runs_begun WHERE project = ?1 ORDER BY began_us, run",
     )?;
     let runs = statement.query_map([project.as_str()], |row| {
         Ok(RunBegun {
@@ -46,7 +46,7 @@ pub(super) fn begun(connection: &Connection, project: &ProjectName) -> rusqlite:
     runs.collect()
 }
 
-/// Records all runs without an end as killed. When that was is not known: not before its last change.
+/// Records all runs without an end as killed. The time is unknown: no earlier than the last change of each.
 pub(super) fn close_killed(connection: &Connection, project: &ProjectName) -> rusqlite::Result<()> {
     for begun in begun(connection, project)? {
         let last = "SELECT max(at_us) FROM transitions WHERE project = ?1 AND run = ?2 AND made = 1 AND at_us >= ?3";
@@ -65,26 +65,26 @@ pub(super) fn close_killed(connection: &Connection, project: &ProjectName) -> ru
     Ok(())
 }
 
-/// A run that changed nothing and failed at nothing is counted; any other becomes a row.
+/// Records a run: one that changed nothing and did not fail is counted; any other becomes a row.
 pub(super) fn record(connection: &Connection, run: &RunRecord) -> rusqlite::Result<()> {
     let begun = "DELETE FROM runs_begun WHERE project = ?1 AND run = ?2";
     connection.execute(begun, params![run.project.as_str(), run.id])?;
     let ended_us = run.ended.as_microsecond();
-    // Exit 2 tells of changes, and is no fault.
+    // Exit 2 reports changes, and is no fault.
     if !run.changed && matches!(run.exit_code, 0 | 2) {
         let count =
-            "INSERT INTO quiet_runs (project, count, last_us, run, command, by_whom, began_us, exit_code, manifest)
+            "INSERT INTO quiet_runs (project, count, last_us, run, command, attribution, began_us, exit_code, manifest)
                      VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                      ON CONFLICT (project) DO UPDATE SET
                          count = count + 1, last_us = excluded.last_us, run = excluded.run,
-                         command = excluded.command, by_whom = excluded.by_whom, began_us = excluded.began_us,
+                         command = excluded.command, attribution = excluded.attribution, began_us = excluded.began_us,
                          exit_code = excluded.exit_code, manifest = excluded.manifest";
         let RunRecord { id, manifest, project, command, by, began, exit_code, .. } = run;
         let values = params![project.as_str(), ended_us, id, command, by, began.as_microsecond(), exit_code, manifest];
         return connection.execute(count, values).map(|_| ());
     }
     connection.execute(
-        "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error, run, manifest,
+        "INSERT INTO runs (project, command, attribution, began_us, ended_us, exit_code, changed, first_error, run, manifest,
                            ended)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
@@ -105,19 +105,19 @@ pub(super) fn record(connection: &Connection, run: &RunRecord) -> rusqlite::Resu
     connection.execute("DELETE FROM runs WHERE id <= ?1", [oldest]).map(|_| ())
 }
 
-/// What was asked for, the oldest first; services and states say nothing of a run.
+/// Returns the runs that match a query, the oldest first; its services and states do not apply to runs.
 pub(super) fn runs(connection: &Connection, format: u32, asked: &HistoryQuery) -> rusqlite::Result<Vec<RunRecord>> {
-    let (id, manifest) = if format >= WITH_WORDS { ("run", "manifest") } else { ("''", "''") };
+    let (id, manifest) = if format >= WITH_HOLDS { ("run", "manifest") } else { ("''", "''") };
     let end = if format >= WITH_PENDING { "ended" } else { "'completed'" };
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.also("ended_us >= ?", asked.since.map(|since| Value::Integer(since.as_microsecond())));
     filter.also("began_us < ?", asked.until.map(|until| Value::Integer(until.as_microsecond())));
-    filter.also("instr(lower(by_whom), lower(?)) > 0", asked.by.clone().map(Value::Text));
+    filter.also("instr(lower(attribution), lower(?)) > 0", asked.by.clone().map(Value::Text));
     filter.also(&format!("{id} = ?"), asked.run.clone().map(Value::Text));
     let (filter, mut values) = filter.end();
     values.push(Value::Integer(asked.limit.map_or(-1, i64::from)));
     let sql = format!(
-        "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error, {id}, {manifest}, {end}
+        "SELECT command, attribution, began_us, ended_us, exit_code, changed, first_error, {id}, {manifest}, {end}
          FROM runs WHERE {filter} ORDER BY id DESC LIMIT ?{}",
         values.len()
     );
@@ -147,10 +147,10 @@ fn run(row: &Row<'_>, project: &ProjectName) -> rusqlite::Result<RunRecord> {
 fn end(row: &Row<'_>, column: usize) -> rusqlite::Result<RunEnd> {
     let word: String = row.get(column)?;
     let known = RunEnd::ALL.into_iter().find(|end| end.as_str() == word);
-    known.ok_or_else(|| text_error(column, format!("{word} is no end of a run")))
+    known.ok_or_else(|| text_error(column, format!("unknown end of a run `{word}`")))
 }
 
-/// The last run of all, listed or quiet.
+/// Returns the last run of all, listed or quiet.
 pub(super) fn last(connection: &Connection, format: u32, project: &ProjectName) -> rusqlite::Result<Option<RunRecord>> {
     let listed =
         runs(connection, format, &HistoryQuery { limit: Some(1), ..HistoryQuery::all(project.clone()) })?.pop();
@@ -159,12 +159,12 @@ pub(super) fn last(connection: &Connection, format: u32, project: &ProjectName) 
 }
 
 fn last_quiet(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<RunRecord>> {
-    let known = "SELECT command, by_whom, began_us, last_us, exit_code, 0, NULL, run, manifest, 'completed'
+    let known = "SELECT command, attribution, began_us, last_us, exit_code, 0, NULL, run, manifest, 'completed'
                  FROM quiet_runs WHERE project = ?1 AND run IS NOT NULL";
     connection.query_row(known, [project.as_str()], |row| run(row, project)).optional()
 }
 
-/// Runs that changed nothing, and when the last of them ended.
+/// Returns the number of runs that changed nothing, and the end of the last of them.
 pub(super) fn quiet(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<(u32, Timestamp)>> {
     let mut statement = connection.prepare("SELECT count, last_us FROM quiet_runs WHERE project = ?1")?;
     statement.query_row([project.as_str()], |row| Ok((row.get(0)?, timestamp(row, 1)?))).optional()
@@ -190,7 +190,7 @@ pub(super) fn record_call(connection: &Connection, call: &Called) -> rusqlite::R
     connection.execute("DELETE FROM calls WHERE id <= ?1", [oldest]).map(|_| ())
 }
 
-/// Of the services, the span and the run that were asked for, the oldest first.
+/// Returns the calls that match the services, the span and the run of a query, the oldest first.
 pub(super) fn calls(connection: &Connection, asked: &HistoryQuery) -> rusqlite::Result<Vec<Called>> {
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.one_of("service", asked.services.iter().map(ToString::to_string));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::file::StoreFile;
-use super::format::{FORMAT, WITH_WORDS};
+use super::format::{FORMAT, WITH_HOLDS};
 use super::worker::StoreWorker;
 use super::{history, runs};
 use crate::model::names::ProjectName;
@@ -16,69 +16,69 @@ use crate::store::record::{Called, RunRecord, Transition};
 
 pub(super) const FILE: &str = "lcm.db";
 
-/// The store of a state folder.
+/// Store of a state folder.
 #[derive(Debug)]
 pub struct Sqlite {
     worker: StoreWorker,
 }
 
-/// The format that this lcm writes, and the `SQLite` that it is built with.
+/// Returns the format that this lcm writes, and the version of the `SQLite` that it is built with.
 #[must_use]
 pub fn versions() -> (u32, &'static str) {
     (FORMAT, rusqlite::version())
 }
 
 impl Sqlite {
-    /// The store of this state folder. Touches nothing yet.
+    /// Creates a handle on the store of a state folder. Touches nothing yet.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
         Self { worker: StoreWorker::new(Self::file_in(folder)) }
     }
 
-    /// The file of the store of this state folder.
+    /// Returns the file of the store of a state folder.
     #[must_use]
     pub fn file_in(folder: &Path) -> PathBuf {
         folder.join(FILE)
     }
 
-    /// Makes folder and file where they are missing, and proves that they can be written: called before anything
-    /// changes, since what is done must be written down.
+    /// Creates folder and file where they are missing, and proves that they can be written. To be called before
+    /// anything changes, since every change must be recorded.
     pub async fn ensure_writable(&self) -> Result<(), StoreError> {
         let mark = "INSERT OR REPLACE INTO meta VALUES ('writer', ?1)";
         self.change(|connection| connection.execute(mark, [env!("CARGO_PKG_VERSION")]).map(drop)).await
     }
 
-    /// The changes that are asked for, the oldest first.
+    /// Returns the changes that match a query, the oldest first.
     pub async fn transitions(&self, asked: &HistoryQuery) -> Result<Vec<Transition>, StoreError> {
         let asked = asked.clone();
         self.read(move |connection, format| history::transitions(connection, format, &asked)).await
     }
 
-    /// The last change of each service before the time that is asked for; none where that has no beginning.
+    /// Returns the last change of each service before the begin of a query's span; none where the span has no begin.
     pub async fn transitions_before(&self, asked: &HistoryQuery) -> Result<Vec<Transition>, StoreError> {
         let asked = asked.clone();
         self.read(move |connection, format| history::before(connection, format, &asked)).await
     }
 
-    /// The runs that are asked for, the oldest first, but those that changed nothing.
+    /// Returns the runs that match a query and changed something, the oldest first.
     pub async fn runs(&self, asked: &HistoryQuery) -> Result<Vec<RunRecord>, StoreError> {
         let asked = asked.clone();
         self.read(move |connection, format| runs::runs(connection, format, &asked)).await
     }
 
-    /// Runs that changed nothing, and when the last of them ended.
+    /// Returns the number of runs that changed nothing, and the end of the last of them.
     pub async fn quiet_runs(&self, project: &ProjectName) -> Result<Option<(u32, Timestamp)>, StoreError> {
         let project = project.clone();
         self.read(move |connection, _| runs::quiet(connection, &project)).await
     }
 
-    /// The calls of hooks and notifiers that are asked for, the oldest first.
+    /// Returns the calls of hooks and notifiers that match a query, the oldest first.
     pub async fn calls(&self, asked: &HistoryQuery) -> Result<Vec<Called>, StoreError> {
         let asked = asked.clone();
-        self.read_since(WITH_WORDS, move |connection| runs::calls(connection, &asked)).await
+        self.read_since(WITH_HOLDS, move |connection| runs::calls(connection, &asked)).await
     }
 
-    /// Has the store's thread do a job with the file.
+    /// Runs a job with the file on the store's thread.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut StoreFile) -> Result<T, StoreError> + Send + 'static,
@@ -86,7 +86,7 @@ impl Sqlite {
         self.worker.run(job).await
     }
 
-    /// Makes a query, which is given the format of the file. Where there is no file, the answer is empty.
+    /// Makes a query, which gets the format of the file. Where there is no file, the result is empty.
     pub(super) async fn read<T: Default + Send + 'static>(
         &self,
         query: impl FnOnce(&Connection, u32) -> rusqlite::Result<T> + Send + 'static,
@@ -94,7 +94,7 @@ impl Sqlite {
         self.run(|file| file.read(query).map(Option::unwrap_or_default)).await
     }
 
-    /// Makes a query that files of older formats have no tables for: of these the answer is empty.
+    /// Makes a query that files of older formats have no tables for: their result is empty.
     pub(super) async fn read_since<T: Default + Send + 'static>(
         &self,
         first: u32,

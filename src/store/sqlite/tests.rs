@@ -1,4 +1,4 @@
-//! The store on a real file system.
+//! Tests of the store on a real file system.
 
 mod formats;
 mod history;
@@ -23,10 +23,10 @@ use crate::store::{
     Author, Called, FencingToken, HoldStore as _, Journal as _, RunEnd, RunRecord, StoreError, Transition,
 };
 
-/// Of a run that holds the lock.
+/// Token of a run that holds the lock.
 const TOKEN: FencingToken = FencingToken(1);
 
-/// Waits for a store's answer, in a runtime of one thread.
+/// Waits for a store's result, in a runtime of one thread.
 fn now<F: Future>(answer: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(answer)
 }
@@ -103,7 +103,7 @@ fn the_last_change_of_each_service_of_one_project_is_known() {
     now(store.record(&transition("a", State::Error, 3))).expect("written");
     now(store.record(&Transition { project: "other".into(), ..transition("c", State::Online, 4) })).expect("written");
 
-    // Another connection sees it while this one is open, as a plan beside an apply does.
+    // Another connection reads it while this one is open, as a plan beside an apply does.
     let known = now(Sqlite::at(&state).last_known(&"studio".into())).expect("read");
     let states: Vec<_> =
         known.iter().map(|(name, fact)| (name.as_str(), fact.state.expect("a change"), fact.made)).collect();
@@ -171,7 +171,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn what_is_not_a_store_is_refused_and_left_as_it_is() {
+fn a_file_that_is_not_a_store_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(FILE);
     fs::write(&path, "not a database, but long enough to be taken for one").expect("written");
@@ -189,14 +189,14 @@ fn what_is_not_a_store_is_refused_and_left_as_it_is() {
         now(Sqlite::at(folder.path()).ensure_writable()).expect_err("emptied"),
         now(Sqlite::at(folder.path()).holds(&"studio".into())).expect_err("emptied"),
     ] {
-        assert!(error.to_string().contains("it is empty, which lcm never leaves it"), "{error}");
+        assert!(error.to_string().contains("it is empty, and lcm never leaves it empty"), "{error}");
         assert!(error.to_string().contains("holds, the mode override"), "{error}");
     }
     assert_eq!(fs::read(&path).expect("read"), b"");
 
     fs::remove_file(&path).expect("removed");
     Connection::open(&path).and_then(|other| other.execute_batch("CREATE TABLE theirs (a)")).expect("made");
-    let error = now(Sqlite::at(folder.path()).ensure_writable()).expect_err("somebody else's");
+    let error = now(Sqlite::at(folder.path()).ensure_writable()).expect_err("another program's");
     assert!(error.to_string().contains("not lcm's"), "{error}");
 }
 

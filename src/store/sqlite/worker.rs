@@ -1,8 +1,8 @@
-//! Thread of a store. `SQLite` blocks, for up to its busy time-out; so each store has one thread of its own, which works
-//! through what is handed over in order, and no thread of the runtime waits with it.
+//! Thread of a store. `SQLite` blocks, for up to its busy time-out; so each store has one thread of its own, which does
+//! jobs in their order, and no thread of the runtime waits with it.
 //!
-//! What was handed over is carried out, also where the future that waits for it is dropped. A store that is dropped
-//! waits until all of that is done and the file is closed.
+//! Every job that was handed over is done, also where the future that waits for it is dropped. A store that is dropped
+//! waits until all jobs are done and the file is closed.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -35,14 +35,14 @@ impl StoreWorker {
         Self { path, running: Mutex::new(None) }
     }
 
-    /// Has the thread do a job, and returns its result. The job is handed over when this is first polled.
+    /// Runs a job on the thread, and returns its result. The job is handed over when this is first polled.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut StoreFile) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.hand_over(Box::new(move |file| {
-            // The future that waits for it may have been dropped.
+            // The future that waits for the result may have been dropped.
             let _ = answer.send(job(file));
         }))?;
         answered.await.unwrap_or_else(|_| Err(self.unusable("its thread has ended")))

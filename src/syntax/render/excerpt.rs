@@ -1,20 +1,20 @@
-//! A file as problems quote it: a line of no usual length is cut down to what stands around the places in it, so that a
-//! file of one line does not fill a terminal a hundred times over.
+//! Excerpt of a file for problems: an overlong line is cut around the places in it, so that a file of one line does not
+//! fill a terminal a hundred times over.
 
 use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
-/// A longer line is cut. Manifests that people write keep far below it.
+/// Length from which a line is cut. The lines of hand-written manifests are far shorter.
 const LINE_BYTES_MAX: usize = 240;
-/// Kept before the first place in a line.
+/// Bytes kept before the first place in a line.
 const BEFORE_BYTES: usize = 80;
 const CUT: &str = "…";
 
-/// A text with its long lines cut, and the places in it.
+/// Text with its long lines cut, and the places in it.
 #[derive(Debug)]
 pub(super) struct SourceExcerpt {
     name: String,
     text: String,
-    /// Bytes that the columns of each line have lost.
+    /// Bytes cut from the beginning of each line, which its columns lack.
     lost: Vec<usize>,
     pub(super) labels: Vec<LabeledSpan>,
 }
@@ -26,7 +26,7 @@ impl SourceExcerpt {
         let mut begins = 0;
         for line in text.split_inclusive('\n') {
             let ends = begins + line.len();
-            // At the end of the text a place may stand behind its last line.
+            // At the end of the text a place may be behind its last line.
             let is_here = |place: &usize| (begins..ends).contains(place) || *place == ends && ends == text.len();
             excerpt.add(line, begins, places.iter().copied().enumerate().filter(|(_, place)| is_here(place)));
             begins = ends;
@@ -49,7 +49,7 @@ impl SourceExcerpt {
         for (label, place) in places {
             let old = &self.labels[label];
             let (start, end) = (place.clamp(from, to), place.saturating_add(old.len()));
-            // A place may go on into the lines below: only its beginning is of use then, as in a line that is cut.
+            // A place may span several lines: only its beginning is used then, as in a line that is cut.
             let length = if content.len() > LINE_BYTES_MAX { end.min(to) - start } else { old.len() };
             let text = old.label().map(str::to_owned);
             self.labels[label] = LabeledSpan::new(text, start - from + shift, length);

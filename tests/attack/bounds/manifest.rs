@@ -125,7 +125,7 @@ fn defaults_within_defaults_end() {
     let owner = host.user(KIM);
     let nested = format!("{}x{}", "${A:-".repeat(100_000), "}".repeat(100_000));
     let manifest = owner.manifest(&format!("  api: {{ process: {{ command: [a, \"{nested}\"] }} }}"));
-    tells(&refused(&owner, &manifest), "is no variable");
+    tells(&refused(&owner, &manifest), "is not a variable");
 }
 
 fn aliases_that_multiply_are_refused() {
@@ -191,7 +191,7 @@ fn templates_that_multiply_a_large_text_are_refused() {
         "version: 1\nname: x\ntemplates:\n  big: {{ process: {{ command: [a, {big}] }} }}\nservices:\n{services}"
     );
     let manifest = owner.write("lcm.yaml", &text);
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "templates come to more than any manifest needs");
+    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "templates expand to more than lcm allows");
 }
 
 fn a_chain_of_includes_without_end_is_refused() {
@@ -237,8 +237,8 @@ fn includes_of_devices_pipes_and_the_kernels_texts_are_refused_at_once() {
         ("zero.yaml", "it is a device, not a regular file"),
         ("/dev/zero", "it is a device, not a regular file"),
         ("/dev/stdin", "it is a device, not a regular file"),
-        ("/proc/self/environ", "it is a text of the kernel, not a regular file"),
-        ("/proc/self/status", "it is a text of the kernel, not a regular file"),
+        ("/proc/self/environ", "it is a pseudo-file of the kernel, not a regular file"),
+        ("/proc/self/status", "it is a pseudo-file of the kernel, not a regular file"),
         ("/proc/kmsg", "can't read /proc/kmsg"),
         ("/", "it is a folder, not a file"),
     ] {
@@ -257,7 +257,7 @@ fn env_files_that_are_devices_or_pipes_are_refused_at_once() {
     for (file, what) in [
         ("pipe.env", "it is a named pipe"),
         ("/dev/zero", "it is a device"),
-        ("/proc/self/environ", "it is a text of the kernel"),
+        ("/proc/self/environ", "it is a pseudo-file of the kernel"),
     ] {
         let manifest = owner.manifest(&format!("  api: {{ process: {{ command: [a], env_file: {file} }} }}"));
         let said = refused(&owner, &manifest);

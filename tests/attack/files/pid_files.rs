@@ -82,7 +82,7 @@ fn a_pid_file_of_another_user_is_not_believed() {
             chown(&folder, Some(owner.uid), Some(owner.uid)).expect("its owner");
             write(&folder.join("api.pid"), named, EVE, 0o644)
         });
-        assert!(said.contains("its pid file is not believed") && said.contains("61003"), "{said}");
+        assert!(said.contains("its pid file is ignored") && said.contains("61003"), "{said}");
     }
 }
 
@@ -145,7 +145,7 @@ fn a_pid_file_without_end_is_refused_within_bounds() {
 fn a_pid_file_that_is_a_pipe_or_a_device_is_refused_at_once() {
     for path in ["/dev/zero", "/proc/self/environ", "/proc/1/stat"] {
         let said = not_believed(ROOT, |_, _, _| path.into());
-        assert!(said.contains("its pid file is not believed"), "{said}");
+        assert!(said.contains("its pid file is ignored"), "{said}");
     }
     not_believed(ROOT, |_, owner, _| {
         let pipe = owner.path("api.pid");

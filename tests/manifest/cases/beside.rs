@@ -1,4 +1,4 @@
-//! What stands beside a service's own spec: hooks, notifiers, attempts and rules. None of it is part of what runs.
+//! Keys beside a service's own spec: hooks, notifiers, attempts and rules. None of them is part of the spec.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +51,7 @@ fn attempts_and_their_waits() {
 }
 
 #[test]
-fn hooks_are_run_in_the_folder_of_the_file_that_says_them() {
+fn hooks_are_run_in_the_folder_of_the_file_that_defines_them() {
     let desired = corpus("hooks");
     let hooks = &desired.services[&"a".into()].hooks;
     let fetch = Hook {
@@ -119,17 +119,17 @@ fn rules_of_all_files_add_up() {
 fn a_rule_that_changes_nothing_is_a_warning() {
     let service = "services: { a: { process: { command: ./a } } }\n";
     for (rules, wanted) in [
-        ("allow: [{ from: online, to: [busy, idle] }]", "this rule allows only what is legal anyway"),
+        ("allow: [{ from: online, to: [busy, idle] }]", "this rule allows only changes that are legal anyway"),
         ("allow: [{ from: online, to: [busy, starting] }]", ""),
-        ("deny: [{ from: terminated, to: [online, offline] }]", "this rule denies only what is never done anyway"),
-        ("deny: [{ to: registered }]", "this rule denies only what is never done anyway"),
+        ("deny: [{ from: terminated, to: [online, offline] }]", "this rule denies only changes that are never made"),
+        ("deny: [{ to: registered }]", "this rule denies only changes that are never made"),
         ("deny: [{ from: terminated }]", ""),
         ("{ allow: [{ from: terminated, to: online }], deny: [{ from: terminated, to: online }] }", ""),
     ] {
         let rules = if rules.starts_with('{') { rules.to_owned() } else { format!("{{ {rules} }}") };
         let warnings = written(&format!("{service}lifecycle: {rules}\n")).unwrap().warnings;
-        let told = warnings.iter().all(|warning| warning.contains(wanted) && warning.contains("lcm.yaml:4"));
-        assert!(told && warnings.len() == usize::from(!wanted.is_empty()), "{rules}: {warnings:?}");
+        let matching = warnings.iter().all(|warning| warning.contains(wanted) && warning.contains("lcm.yaml:4"));
+        assert!(matching && warnings.len() == usize::from(!wanted.is_empty()), "{rules}: {warnings:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files that are hostile, odd or not there: each ends quickly, with one clear message.
+//! Files that are hostile, odd or missing: each ends quickly, with one clear message.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +9,7 @@ use lcm::syntax::Environment;
 use lcm::syntax::problem::Problems;
 use tempfile::TempDir;
 
-/// What is wrong with a manifest of these bytes.
+/// Returns the problems of a manifest of these bytes.
 fn problems_of(bytes: &[u8]) -> Problems {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("lcm.yaml");
@@ -20,7 +20,7 @@ fn problems_of(bytes: &[u8]) -> Problems {
 fn one(bytes: &[u8]) -> (String, String) {
     let problems = problems_of(bytes);
     assert_eq!(problems.0.len(), 1, "{problems}");
-    // Whatever it is, it can be drawn.
+    // Any problem can be rendered.
     assert!(!problems.render(true, 80).is_empty());
     (problems.0[0].code.to_owned(), problems.0[0].message.clone())
 }
@@ -52,14 +52,14 @@ fn nesting_without_end_is_refused() {
 }
 
 #[test]
-fn what_is_no_text_is_refused() {
+fn a_file_that_is_no_text_is_refused() {
     assert!(one(b"\x7fELF\xff\xfe\x00").1.contains("not text in UTF-8"));
     assert_eq!(one(b"name: a\x00b").0, "lcm::manifest::syntax");
     assert_eq!(one("PK\u{3}\u{4}".as_bytes()).0, "lcm::manifest::syntax");
 }
 
 #[test]
-fn an_empty_file_says_so() {
+fn an_empty_file_is_reported_as_empty() {
     for text in ["", "\n\n", "# nothing\n", "---\n"] {
         let (code, message) = one(text.as_bytes());
         assert_eq!((code.as_str(), message.ends_with("is empty")), ("lcm::manifest::empty", true), "{message}");
@@ -67,7 +67,7 @@ fn an_empty_file_says_so() {
 }
 
 #[test]
-fn a_file_that_is_not_there_tells_how_to_begin() {
+fn a_missing_file_is_reported_with_a_way_to_begin() {
     let problems = load(Path::new("lcm.yaml"), &Environment::new(), &ModeSelection::default()).unwrap_err();
     assert_eq!(problems.0[0].message, "can't read lcm.yaml: there is no such file");
     assert!(problems.0[0].help.as_deref().unwrap_or_default().contains("name a manifest"));
@@ -90,7 +90,7 @@ fn too_many_files_are_refused_once() {
 }
 
 #[test]
-fn a_thousand_mistakes_are_told_within_bounds() {
+fn a_thousand_mistakes_are_reported_within_bounds() {
     let services: Vec<String> =
         (0..1000).map(|number| format!("  s{number}: {{ vrma: 1, depends_on: [x{number}] }}\n")).collect();
     let problems = problems_of(format!("version: 1\nname: x\nservices:\n{}", services.concat()).as_bytes());
@@ -123,7 +123,7 @@ fn places_count_lines_and_columns_from_one() {
     assert!(problems.to_string().contains(":4:6: expected a map, found the number `5`"), "{problems}");
 }
 
-/// What planning promises to be quick with must be readable.
+/// A manifest that planning promises to be fast with must be readable.
 #[test]
 fn a_thousand_services_are_no_bomb() {
     let mut text = "version: 1\nname: fleet\nservices:\n".to_owned();

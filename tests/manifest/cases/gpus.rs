@@ -1,4 +1,4 @@
-//! Which GPUs a service gets, how its program is told, and what the manifest may not set beside that.
+//! GPUs of a service, the form in which its program gets them, and variables that the manifest may not set beside that.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn service(rest: &str, process: &str) -> Result<Desired, Problems> {
 }
 
 #[test]
-fn each_form_may_be_told_by_index() {
+fn each_form_may_be_given_by_index() {
     let (first, second) = (GpuRef::Index(0), GpuRef::Index(1));
     for (gpu, request, as_index) in [
         ("{ as: index }", GpuRequest::Auto, true),
@@ -36,7 +36,11 @@ fn each_form_may_be_told_by_index() {
         assert_eq!((&service.gpu, service.gpu_as_index), (&request, as_index), "{gpu}");
     }
     let hash = |gpu: &str| service(gpu, "").unwrap().services[&"a".into()].spec.hash().to_owned();
-    assert_ne!(hash(", gpu: { as: index }"), hash(", gpu: auto"), "a program that is told otherwise is started anew");
+    assert_ne!(
+        hash(", gpu: { as: index }"),
+        hash(", gpu: auto"),
+        "a program that gets its GPUs in another form is restarted"
+    );
     for gpu in ["{ as: uuid }", "{ any: [0], count: 1 }", "{ count: 0, as: index }", "{}"] {
         assert!(service(&format!(", gpu: {gpu}"), "").is_err(), "{gpu}");
     }
@@ -69,7 +73,7 @@ fn a_variable_that_lcm_sets_is_refused_where_it_gives_gpus() {
             assert!(problems.contains(name), "{problems}");
             assert_eq!(problems.contains("lcm chooses the GPUs"), !name.starts_with("LCM"), "{problems}");
             assert!(service(", vram: 1GiB", &environment).is_err(), "{name}");
-            // Nothing overrules it here.
+            // Nothing overrides the variable here.
             assert!(service(", gpu: none", &environment).is_ok() && service("", &environment).is_ok(), "{name}");
         }
     }

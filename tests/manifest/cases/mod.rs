@@ -1,4 +1,4 @@
-//! Cases that a corpus file can't say: what a manifest comes to, and files made on the spot.
+//! Cases beyond the corpus: resolved manifests, and files written by the tests.
 
 mod beside;
 mod files;

@@ -1,4 +1,4 @@
-//! What a manifest comes to: defaults, templates, paths, ports, modes and specs.
+//! Resolved manifests: defaults, templates, paths, ports, modes and specs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +42,7 @@ fn process<'a>(desired: &'a Desired, name: &str) -> &'a ProcessSpec {
     }
 }
 
-/// The corpus' folder, absolute.
+/// Returns the corpus' folder, absolute.
 fn here() -> PathBuf {
     std::env::current_dir().unwrap().join("tests/manifest")
 }
@@ -115,7 +115,7 @@ fn specs_are_the_same_whichever_file_is_the_entry() {
 }
 
 #[test]
-fn paths_start_from_the_file_that_says_them() {
+fn paths_start_from_the_file_that_names_them() {
     let folder = TempDir::new().unwrap();
     fs::create_dir_all(folder.path().join("lib")).unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
@@ -174,7 +174,7 @@ fn variables_reach_every_kind_of_value() {
 }
 
 #[test]
-fn gpus_are_asked_for_in_many_ways() {
+fn gpus_are_requested_in_many_ways() {
     let gpu = |name: &str| service(&corpus(name), "web").gpu.clone();
     assert_eq!(gpu("gpu-auto"), GpuRequest::Auto);
     assert_eq!(gpu("gpu-none"), GpuRequest::None);
@@ -186,7 +186,7 @@ fn gpus_are_asked_for_in_many_ways() {
 }
 
 #[test]
-fn a_service_that_says_nothing_gets_the_defaults() {
+fn a_service_without_settings_gets_the_defaults() {
     let desired = corpus("process-words");
     let web = service(&desired, "web");
     let health = &web.health;
@@ -198,7 +198,7 @@ fn a_service_that_says_nothing_gets_the_defaults() {
     assert_eq!((desired.mode, desired.reserve), (None, Mebibytes::ZERO));
 }
 
-/// The literal is what running things carry: whoever changes it restarts everything that users run.
+/// The literal is on running instances: a change of it restarts every service of every user.
 #[test]
 fn specs_keep_their_hashes() {
     assert_eq!(service(&corpus("process-words"), "web").spec.hash(), "v1:90069f8cdd4c805518e0e1c90c6a9e8f");
@@ -206,7 +206,7 @@ fn specs_keep_their_hashes() {
 }
 
 #[test]
-fn what_probes_and_places_a_service_is_not_in_its_spec() {
+fn probes_and_placement_of_a_service_are_not_in_its_spec() {
     let with = |more: &str| {
         let text = format!("services:\n  a: {{ process: {{ command: ./a }}{more} }}\n");
         written(&text, &ModeSelection::default()).unwrap().services[&"a".into()].spec.hash().to_owned()
@@ -217,12 +217,12 @@ fn what_probes_and_places_a_service_is_not_in_its_spec() {
 }
 
 #[test]
-fn the_newest_word_on_the_mode_wins() {
+fn the_newest_choice_of_the_mode_wins() {
     let text = "mode: one\nservices:\n  a: { process: { command: ./a } }\nmodes: { one: {}, two: {}, three: {} }\n";
-    let chosen = |mode: Option<&str>, word: Option<&str>| {
+    let chosen = |mode: Option<&str>, override_to: Option<&str>| {
         let choice = ModeSelection {
             mode: mode.map(ModeName::from),
-            mode_override: word.map(ModeName::from),
+            mode_override: override_to.map(ModeName::from),
             ..ModeSelection::default()
         };
         written(text, &choice).map(|desired| (desired.mode.unwrap().as_str().to_owned(), desired.mode_source))
@@ -233,7 +233,7 @@ fn the_newest_word_on_the_mode_wins() {
     assert!(chosen(None, Some("gone")).unwrap_err().to_string().contains("lcm switch --clear"));
     assert!(chosen(Some("tow"), None).unwrap_err().to_string().contains("did you mean `two`?"));
     let goal = ModeSelection { goals: ["gaol".into()].into(), mode: Some("one".into()), ..ModeSelection::default() };
-    assert!(written(text, &goal).unwrap_err().to_string().contains("there is no goal `gaol`; there are none"));
+    assert!(written(text, &goal).unwrap_err().to_string().contains("there is no goal `gaol`; none are defined"));
     let none = ModeSelection { mode: Some("one".into()), ..ModeSelection::default() };
     assert!(written("services: {}\n", &none).unwrap_err().to_string().contains("there is no mode `one`"));
 }
@@ -244,7 +244,7 @@ fn warnings_stop_nothing() {
                 goals:\n  g: { phases: [9] }\nservices:\n  a: { process: { command: ./a }, vram: 20GiB }\n  \
                 b: { process: { command: ./b }, vram: 20GiB }\n  c: { process: { command: ./b }, vram: 1GiB, gpu: none }\n";
     let warnings = written(text, &ModeSelection::default()).unwrap().warnings;
-    let expected = ["the mode `m` needs 40 960 MiB", "the goal `g` needs no service", "`vram` counts for nothing"];
+    let expected = ["the mode `m` needs 40 960 MiB", "the goal `g` needs no service", "`vram` has no effect"];
     assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
     for (warning, wanted) in warnings.iter().zip(expected) {
         assert!(warning.contains(wanted) && warning.contains("lcm.yaml:"), "{warning}");

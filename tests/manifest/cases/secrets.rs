@@ -1,4 +1,4 @@
-//! Secrets: where they come from, what is missing, and that they show nowhere.
+//! Secrets: their sources, missing ones, and that none is shown.
 
 use std::fs;
 use std::path::Path;
@@ -84,12 +84,12 @@ fn environments_are_laid_over_each_other_and_masked() {
 }
 
 #[test]
-fn what_is_missing_blocks_only_its_service() {
+fn a_missing_secret_blocks_only_its_service() {
     let desired = loaded(&[("lcm.yaml", MANIFEST), ("first.env", "ONE=1\n")], &[("VAR", "variable")]);
     let (service, values) = environment_of(&desired, "a");
     assert_eq!(
         service.missing_secrets,
-        ["the env file second.env, which is not there", "the environment variable TOKEN, which is not set"]
+        ["the env file second.env, which does not exist", "the environment variable TOKEN, which is not set"]
     );
     assert!(values.contains(&("TOKEN", None, true)));
     assert!(!service.spec.secrets.contains_key("TOKEN"));
@@ -109,11 +109,11 @@ fn a_secret_changes_the_digest_and_not_the_hash() {
 fn a_broken_env_file_shows_no_value() {
     let path = Path::new("tests/manifest/invalid/env-file.yaml");
     let problems = load(path, &Environment::new(), &ModeSelection::default()).unwrap_err();
-    assert!(problems.to_string().contains("broken.env: line 2: a quote is never closed"), "{problems}");
+    assert!(problems.to_string().contains("broken.env: line 2: a quote is not closed"), "{problems}");
     assert!(!problems.render(false, 100).contains("hunter2"), "the file itself is not shown");
 }
 
-/// Texts that are masked, of a manifest with these services and values.
+/// Returns the texts that are masked, of a manifest with these services and values.
 fn masked(services: &str, environment: &[(&str, &str)]) -> Vec<String> {
     let desired =
         loaded(&[("lcm.yaml", &format!("version: 1\nname: studio\n{services}")), ("a.env", A_ENV)], environment);
@@ -124,7 +124,7 @@ const A_ENV: &str =
     "FILE_TOKEN=filed-s3cret\nFILE_MODE=fast\nFILE_PATH=/srv/models/llama\nDB=postgres://kim:hunter22@db/x\n";
 
 #[test]
-fn what_is_masked_is_what_may_be_a_secret() {
+fn values_that_may_be_secrets_are_masked() {
     let environment = [
         ("TOKEN", "hf_0123456789"),
         ("PORT", "18188"),
@@ -147,7 +147,7 @@ fn what_is_masked_is_what_may_be_a_secret() {
         all.sort_unstable();
         all
     };
-    // What is declared is kept, and what the masker makes of a port is its own affair.
+    // A declared value is kept; whether a port is masked is decided by the masker.
     assert_eq!(masked(&services(""), &environment), with(&["18188"], &[]));
     for (keys, more, without) in [
         (
@@ -285,8 +285,8 @@ fn faults_show_no_secret_and_no_half_of_one() {
         fs::write(&manifest, text).unwrap();
         let environment = Environment::from([("TOKEN".to_owned(), "hf_0123456789abcdef".to_owned())]);
         let problems = load(&manifest, &environment, &ModeSelection::default()).unwrap_err();
-        for told in [problems.to_string(), problems.render(false, 100), problems.render(true, 60)] {
-            assert!(!told.contains("hf_0123") && !told.contains("written-s3cret"), "{told}");
+        for text in [problems.to_string(), problems.render(false, 100), problems.render(true, 60)] {
+            assert!(!text.contains("hf_0123") && !text.contains("written-s3cret"), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Ports, volumes, devices and networks of one service: what joins it to the machine.
+//! Ports, volumes, devices and networks of one service: its connections to the machine.
 
 use crate::import::compose::translation::Compose;
 use crate::import::compose::values::listed;
@@ -8,7 +8,7 @@ use crate::import::writer::{YamlBlock, YamlValue};
 use crate::syntax::scalar::is_name;
 use crate::syntax::tree::{Node, Value as Read};
 
-/// The items of a list.
+/// Returns the items of a list.
 fn items<'a>(node: &'a Node, key: &str) -> &'a [Node] {
     match node.get(key).map(|node| &node.value) {
         Some(Read::List(items)) => items,
@@ -24,9 +24,8 @@ impl Compose<'_> {
             if is_port(&filled(&port)) {
                 block.item(YamlValue::text(port), None);
             } else {
-                docker.say(
-                    self.notes.add(name, format!("the port `{port}` can't be published by lcm as it stands: left out")),
-                );
+                docker
+                    .comment(self.notes.add(name, format!("lcm can't publish the port `{port}` as written: left out")));
             }
         }
         if block.holds_any() {
@@ -39,7 +38,7 @@ impl Compose<'_> {
         for item in items(node, "volumes") {
             match self.volume(item) {
                 Ok((volume, beside)) => block.item(YamlValue::text(volume), beside.as_deref()),
-                Err(why) => docker.say(self.notes.add(name, why)),
+                Err(why) => docker.comment(self.notes.add(name, why)),
             };
         }
         if block.holds_any() {
@@ -54,11 +53,12 @@ impl Compose<'_> {
             docker.put("devices", YamlValue::texts(devices));
         }
         for device in left {
-            docker.say(self.notes.add(name, format!("the device `{device}` can't be said here: left out")));
+            docker.comment(self.notes.add(name, format!("the device `{device}` is not supported: left out")));
         }
     }
 
-    /// In its short form, with the engine's own name for a volume of the file; or why there is none.
+    /// Returns a volume in its short form, with the engine's own name for a volume of the file; or the reason why lcm
+    /// can't mount it.
     fn volume(&mut self, item: &Node) -> Result<(String, Option<String>), String> {
         let (source, rest) = if let Some(short) = item.scalar() {
             let (source, rest) =
@@ -68,7 +68,7 @@ impl Compose<'_> {
             let kind = below(item, "type").unwrap_or("volume");
             let target = below(item, "target").unwrap_or_default();
             let (Some(source), "volume" | "bind") = (below(item, "source"), kind) else {
-                return Err(format!("the mount of type {kind} at {target} can't be said here: left out"));
+                return Err(format!("the mount of type {kind} at {target} is not supported: left out"));
             };
             let read_only = if is_true(item, "read_only") { ":ro" } else { "" };
             (source.to_owned(), format!("{target}{read_only}"))
@@ -82,11 +82,11 @@ impl Compose<'_> {
         let adapted = self.variables.adapt_or(&source, &|name| format!("./{name}"));
         let volume = format!("{}:{rest}", rebased(&adapted, self.base));
         let beside = (filled(&self.variables.adapt(&source)).is_empty())
-            .then(|| "set the variable: this path stands in for it".to_owned());
+            .then(|| "set the variable: this path is a placeholder".to_owned());
         if is_volume(&filled(&volume)) {
             Ok((volume, beside))
         } else {
-            Err(format!("the volume `{volume}` can't be said here: left out"))
+            Err(format!("the volume `{volume}` is not supported: left out"))
         }
     }
 
@@ -100,9 +100,9 @@ impl Compose<'_> {
                         .and_then(|services| services.get(of))
                         .and_then(|node| below(node, "container_name"))
                         .map_or_else(|| format!("{}-{of}", self.lcm_name), str::to_owned);
-                    docker.say(self.notes.add(
+                    docker.comment(self.notes.add(
                         name,
-                        format!("it shares the network of the container {of}: start that first (`depends_on`)"),
+                        format!("it shares the network of the container {of}: that must start first (`depends_on`)"),
                     ));
                     format!("container:{of}")
                 }
@@ -114,12 +114,14 @@ impl Compose<'_> {
         let named: Vec<String> = match node.get("networks").map(|node| &node.value) {
             Some(Read::Map(entries)) => {
                 if entries.iter().any(|entry| !entry.value.entries().is_empty()) {
-                    docker.say(self.notes.add(name, "addresses and aliases on its networks are not translated; others find it by its service's name"));
+                    let note =
+                        "addresses and aliases on its networks are not translated; its name there is its service's";
+                    docker.comment(self.notes.add(name, note));
                 }
                 entries.iter().map(|entry| entry.key.clone()).collect()
             }
             Some(Read::List(items)) => items.iter().filter_map(Node::scalar).map(str::to_owned).collect(),
-            // One alone has nobody to talk to.
+            // A single service needs no network.
             Some(Read::Null | Read::Scalar(_)) | None if self.names.len() > 1 => vec!["default".to_owned()],
             Some(Read::Null | Read::Scalar(_)) | None => Vec::new(),
         };
@@ -131,7 +133,7 @@ impl Compose<'_> {
     }
 }
 
-/// Source and the rest, at the first colon outside of a variable.
+/// Splits source and rest at the first colon outside a variable.
 fn cut(short: &str) -> Option<(&str, &str)> {
     let mut depth = 0_usize;
     for (position, character) in short.char_indices() {
@@ -150,7 +152,7 @@ mod tests {
     use super::cut;
 
     #[test]
-    fn a_volume_is_cut_at_the_colon_outside_of_variables() {
+    fn a_volume_is_split_at_the_colon_outside_of_variables() {
         assert_eq!(cut("${DATA:-./data}:/data:ro"), Some(("${DATA:-./data}", "/data:ro")));
         assert_eq!(cut("/data"), None);
     }

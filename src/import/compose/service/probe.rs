@@ -1,4 +1,4 @@
-//! The health check of one service.
+//! Health check of one service.
 
 use crate::import::compose::translation::Compose;
 use crate::import::compose::values::{self, below, duration, is_true, scalars, seconds};
@@ -7,22 +7,22 @@ use crate::import::secrets::{masked, masked_text};
 use crate::import::writer::{YamlBlock, YamlValue};
 use crate::syntax::tree::{Node, Value as Read};
 
-/// What a container's check is worth for lcm.
+/// Use of a container's own health check for lcm.
 #[derive(Clone, Copy)]
 pub(super) enum HealthcheckUse {
     Never,
-    /// The engine calls it unhealthy after so many seconds at the earliest.
+    /// The engine marks the container unhealthy after this many seconds at the earliest.
     After(u64),
 }
 
-/// Docker's own, where nothing is said.
+/// Docker's default, in seconds.
 const INTERVAL_S: u64 = 30;
 const RETRIES: u64 = 3;
-/// How long lcm waits unless told otherwise.
+/// Default time limit of lcm's health check, in seconds.
 const TIMEOUT_S: u64 = 60;
 
 impl Compose<'_> {
-    /// Compose's words are lcm's; an odd duration is left out.
+    /// Translates a health check. Compose and lcm have the same keys; an invalid duration is left out.
     pub(super) fn healthcheck(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) -> HealthcheckUse {
         let Some(written) = node.get("healthcheck") else { return HealthcheckUse::Never };
         let mut check = YamlBlock::default();
@@ -37,7 +37,7 @@ impl Compose<'_> {
                 check.put("test", value);
             }
             if changed {
-                check.say(self.notes.add(name, "a secret stood in its health check, and was not copied"));
+                check.comment(self.notes.add(name, "its health check contains a secret, which was not copied"));
             }
         }
         let mut spans = [None; 3];
@@ -47,7 +47,7 @@ impl Compose<'_> {
             spans[position] = seconds(&text);
             match duration(&text) {
                 Some(text) => check.put(key, YamlValue::word(text)),
-                None => check.say(self.notes.add(name, format!("healthcheck.{key} can't be read: left out"))),
+                None => check.comment(self.notes.add(name, format!("healthcheck.{key} can't be read: left out"))),
             };
         }
         let retries = below(written, "retries").and_then(|retries| filled(&self.variables.adapt(retries)).parse().ok());
@@ -56,7 +56,7 @@ impl Compose<'_> {
         }
         let known = ["test", "interval", "timeout", "start_period", "retries", "disable"];
         for entry in written.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            check.say(self.notes.add(name, format!("healthcheck.{} has no word here: left out", entry.key)));
+            check.comment(self.notes.add(name, format!("healthcheck.{} has no equivalent: left out", entry.key)));
         }
         if check.holds_any() {
             docker.put("healthcheck", YamlValue::Map(check));
@@ -66,7 +66,7 @@ impl Compose<'_> {
         HealthcheckUse::After(start_period.unwrap_or_default().saturating_add(last))
     }
 
-    /// Without secrets. `true`: there was one.
+    /// Returns the test without secrets. `true`: it had one.
     fn test(&mut self, test: &Node) -> (Option<YamlValue>, bool) {
         match &test.value {
             Read::List(items) => {
@@ -112,7 +112,7 @@ impl Compose<'_> {
     }
 }
 
-/// The host's port of a short form, where it is one port of TCP.
+/// Returns the host's port of a short form, if that is one TCP port.
 fn host_port(port: &str) -> Option<u16> {
     let mut parts = port.rsplit(':');
     let container = parts.next()?;

@@ -1,4 +1,4 @@
-//! A secret in every notation that a program is known to write one in, and texts that only resemble one.
+//! Tests of masking: a secret in every notation that a program is known to use, and texts that only resemble one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -16,7 +16,7 @@ fn joined<T>(items: impl Iterator<Item = T>, escape: impl Fn(T) -> String) -> St
     items.map(escape).collect()
 }
 
-/// How programs write a text into another.
+/// Returns the ways in which programs write a text into another.
 fn written(secret: &str) -> Vec<(&'static str, String)> {
     let each = |escape: fn(u8) -> String| secret.bytes().map(escape).collect::<String>();
     let hex = each(|byte| format!("{byte:02x}"));
@@ -190,7 +190,7 @@ fn json_keeps_its_keys_and_numbers() {
 }
 
 proptest! {
-    /// Whatever the secret and whatever stands around it.
+    /// Any secret, with any text around it.
     #[test]
     fn any_secret_is_masked_in_any_notation(secret in "[!-~][ -~é]{6,30}[!-~]", around in "[a-z :/=\"\\\\%&]{0,12}") {
         let secret = format!("k{secret}");
@@ -201,7 +201,7 @@ proptest! {
         }
     }
 
-    /// What holds no secret stays as it is, byte by byte.
+    /// Text without a secret stays as it is, byte by byte.
     #[test]
     fn text_without_a_secret_is_left_alone(text in "\\PC{0,200}") {
         prop_assert_eq!(masker(&["hf_0123456789abcdef", "s3cr/t+pass word"]).mask(&text), text);

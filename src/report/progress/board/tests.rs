@@ -1,4 +1,4 @@
-//! Which steps are shown and what is said of the others, and that a terminal shows just that.
+//! Shown steps, the summary of the others, and a terminal with exactly these lines.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,10 +19,10 @@ mod reflow;
 
 const SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
-/// What a terminal is sent so that these lines stand where those stood.
+/// Returns the text sent to a terminal to replace the earlier lines by these.
 fn redrawn(before: &[String], after: &[String], size: TerminalSize) -> String {
     let sent: Arc<Mutex<String>> = Arc::default();
-    // They were drawn where they fitted.
+    // They were drawn where they fit.
     let asked = Arc::new(Mutex::new(TerminalSize { rows: 1000, columns: 1000 }));
     let (into, of) = (Arc::clone(&sent), Arc::clone(&asked));
     let bottom = Bottom::on(move |text| into.lock().expect("sound").push_str(text), move || *of.lock().expect("sound"));
@@ -36,7 +36,7 @@ fn redrawn(before: &[String], after: &[String], size: TerminalSize) -> String {
     } else {
         bottom.draw(after);
     }
-    // Before it is dropped, which takes the lines away.
+    // Read before the drop, which removes the lines.
     std::mem::take(&mut *sent.lock().expect("sound"))
 }
 
@@ -70,30 +70,30 @@ fn done(action: Action, number: usize) -> EventKind {
     EventKind::StepDone { step: id(action, number), service, outcome: Outcome::Done, took_ms: 1, stages: Vec::new() }
 }
 
-/// Stops of the first few, and starts of so many.
+/// Returns a board with stops of the first few services, and starts of the rest.
 fn forty() -> Board {
     let mut board = Board::default();
     let starts = (0..40).map(|number| id(Action::Start, number));
-    board.tell(&planned((40..45).map(|number| id(Action::Stop, number)).chain(starts)), at(0));
+    board.update(&planned((40..45).map(|number| id(Action::Stop, number)).chain(starts)), at(0));
     for number in 0..29 {
-        board.tell(
+        board.update(
             &started(Action::Start, number, (number % 2 == 0).then_some(95_000)),
             at(i64::try_from(number).expect("few")),
         );
-        board.tell(&stage(Action::Start, number, Stage::Health, (number == 3).then_some("loads its model")), at(30));
+        board.update(&stage(Action::Start, number, Stage::Health, (number == 3).then_some("loads its model")), at(30));
     }
-    board.tell(&started(Action::Stop, 40, None), at(30));
+    board.update(&started(Action::Stop, 40, None), at(30));
     board
 }
 
 #[test]
-fn a_rollout_shows_its_copies_as_they_come_up() {
+fn a_rollout_shows_its_copies_as_they_start() {
     let mut board = Board::default();
-    board.tell(&planned([id(Action::Scale, 1), id(Action::Update, 2)]), at(0));
-    board.tell(&started(Action::Scale, 1, None), at(1));
-    board.tell(&stage(Action::Scale, 1, Stage::Health, Some("1 of 3 copies ready, 1 updated")), at(2));
-    board.tell(&started(Action::Update, 2, None), at(2));
-    board.tell(&stage(Action::Update, 2, Stage::Health, Some("2 of 2 copies ready, 1 updated")), at(3));
+    board.update(&planned([id(Action::Scale, 1), id(Action::Update, 2)]), at(0));
+    board.update(&started(Action::Scale, 1, None), at(1));
+    board.update(&stage(Action::Scale, 1, Stage::Health, Some("1 of 3 copies ready, 1 updated")), at(2));
+    board.update(&started(Action::Update, 2, None), at(2));
+    board.update(&stage(Action::Update, 2, Stage::Health, Some("2 of 2 copies ready, 1 updated")), at(3));
     assert_snapshot!(board.lines(at(4), SIZE, Style::PLAIN).join("\n"));
 }
 
@@ -101,9 +101,9 @@ fn a_rollout_shows_its_copies_as_they_come_up() {
 fn forty_steps_stay_readable_on_a_usual_terminal() {
     let mut board = forty();
     assert_snapshot!(board.lines(at(42), SIZE, Style::PLAIN).join("\n"));
-    // What comes next moves up, and nothing else changes its place.
+    // The next step moves up, and no other changes its place.
     let before = board.lines(at(42), SIZE, Style::PLAIN);
-    board.tell(&done(Action::Start, 1), at(42));
+    board.update(&done(Action::Start, 1), at(42));
     let after = board.lines(at(42), SIZE, Style::PLAIN);
     let names = |lines: &[String]| {
         lines.iter().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect::<Vec<_>>()
@@ -114,12 +114,12 @@ fn forty_steps_stay_readable_on_a_usual_terminal() {
 }
 
 #[test]
-fn what_is_said_of_the_others_stays_right_until_nothing_is_left() {
+fn the_summary_of_the_others_stays_right_until_none_is_left() {
     let mut board = forty();
     let last = |board: &Board| board.lines(at(42), SIZE, Style::PLAIN).pop().unwrap_or_default();
     assert_eq!(last(&board), "… and 30 more: 14 starting, 1 stopping, 15 waiting");
-    board.tell(&done(Action::Stop, 40), at(42));
-    board.tell(
+    board.update(&done(Action::Stop, 40), at(42));
+    board.update(
         &EventKind::StepSkipped {
             step: id(Action::Start, 39),
             service: service(39).as_str().into(),
@@ -129,32 +129,32 @@ fn what_is_said_of_the_others_stays_right_until_nothing_is_left() {
     );
     assert_eq!(last(&board), "… and 28 more: 14 starting, 14 waiting");
     for number in 0..15 {
-        board.tell(&done(Action::Start, number), at(43));
+        board.update(&done(Action::Start, number), at(43));
     }
     assert_eq!(last(&board), "… and 14 waiting");
     for number in 15..39 {
-        board.tell(&done(Action::Start, number), at(43));
+        board.update(&done(Action::Start, number), at(43));
     }
     for number in 41..45 {
-        board.tell(&done(Action::Stop, number), at(43));
+        board.update(&done(Action::Stop, number), at(43));
     }
     assert_eq!(board.lines(at(44), SIZE, Style::PLAIN), [""; 0]);
 }
 
 #[test]
-fn what_is_prepared_is_shown_for_so_long_as_it_is() {
+fn a_preparation_is_shown_while_it_lasts() {
     let mut board = Board::default();
-    board.tell(&stage(Action::Start, 1, Stage::Prepare, None), at(0));
-    board.tell(&stage(Action::Start, 2, Stage::Prepare, None), at(1));
+    board.update(&stage(Action::Start, 1, Stage::Prepare, None), at(0));
+    board.update(&stage(Action::Start, 2, Stage::Prepare, None), at(1));
     let prepared = EventKind::Prepared { step: id(Action::Start, 1), service: "svc-01".into(), took_ms: 2_000 };
-    board.tell(&prepared, at(2));
+    board.update(&prepared, at(2));
     assert_eq!(board.lines(at(2), SIZE, Style::PLAIN), ["⠇ start svc-02  prepare  1s"]);
 }
 
 #[test]
 fn no_terminal_is_too_small_and_no_line_wraps() {
     let mut board = forty();
-    board.tell(
+    board.update(
         &stage(Action::Start, 0, Stage::Health, Some("模型加载中 🦀 60% of a very long answer, and more")),
         at(40),
     );
@@ -177,7 +177,7 @@ fn no_terminal_is_too_small_and_no_line_wraps() {
     );
 }
 
-/// What a terminal shows after all that was drawn and said, and where its cursor is.
+/// Returns the terminal's contents after all these texts, and the place of its cursor.
 fn screen(size: TerminalSize, drawn: &[(&str, Vec<String>)]) -> (String, (u16, u16)) {
     let number = |count: usize| u16::try_from(count).expect("a small terminal");
     let mut terminal = vt100::Parser::new(number(size.rows), number(size.columns), 0);
@@ -201,7 +201,7 @@ fn a_terminal_shows_what_stays_above_what_moves() {
     for second in 43..50 {
         drawn.push(("", frame(&board, second)));
     }
-    board.tell(&done(Action::Start, 1), at(50));
+    board.update(&done(Action::Start, 1), at(50));
     drawn.push(("✓ start svc-01: done in 49.0 s\n", frame(&board, 50)));
     let (shown, _) = screen(SIZE, &drawn);
     assert_snapshot!(shown);
@@ -215,7 +215,7 @@ fn a_terminal_shows_what_stays_above_what_moves() {
 fn lines_that_a_narrower_terminal_has_broken_are_taken_away_whole() {
     let lines = vec!["x".repeat(60), "y".repeat(10)];
     let narrow = TerminalSize { rows: 24, columns: 40 };
-    // As terminals do that break lines anew: the first of them takes two rows now.
+    // Terminals that rewrap lines: the first line takes two rows now.
     let mut terminal = vt100::Parser::new(24, 40, 0);
     terminal.process(redrawn(&[], &["kept".to_owned()], narrow).as_bytes());
     terminal.process(redrawn(&[], &lines, narrow).as_bytes());
@@ -227,8 +227,8 @@ fn lines_that_a_narrower_terminal_has_broken_are_taken_away_whole() {
 fn a_terminal_that_is_resized_while_steps_run_keeps_no_torn_line() {
     let mut few = Board::default();
     for number in 0..3 {
-        few.tell(&started(Action::Start, number, Some(95_000)), at(0));
-        few.tell(&stage(Action::Start, number, Stage::Health, Some("loads its model, 60% of 12 GiB")), at(1));
+        few.update(&started(Action::Start, number, Some(95_000)), at(0));
+        few.update(&stage(Action::Start, number, Stage::Health, Some("loads its model, 60% of 12 GiB")), at(1));
     }
     for (board, is_kept) in [(few, true), (forty(), false)] {
         let mut terminal = vt100::Parser::new(24, 80, 0);

@@ -1,4 +1,4 @@
-//! The engine behind the contract that all runtimes share.
+//! Driver of containers: the contract that all runtimes share, by calls of one engine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Runtime for Docker {
     }
 
     async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
-        self.engine()?.look(project, service).await
+        self.engine()?.inspect_service(project, service).await
     }
 
     async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
@@ -116,7 +116,7 @@ impl Runtime for Docker {
 
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
         let Ok(engine) = self.engine() else { return Vec::new() };
-        match engine.look(project, service).await.map(|look| look.instance) {
+        match engine.inspect_service(project, service).await.map(|inspection| inspection.instance) {
             Ok(Some(instance)) => engine.log_tail(&instance.id, lines).await,
             Ok(None) | Err(_) => Vec::new(),
         }
@@ -128,13 +128,13 @@ impl Runtime for Docker {
         service: &Service,
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
-        match self.engine()?.look(project, service).await?.instance {
+        match self.engine()?.inspect_service(project, service).await?.instance {
             Some(instance) => self.engine()?.log_from(&instance.id, mark).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Without an answer of the engine, what forwards for it stays foreign.
+    /// Returns the published ports. Without an answer of the engine, the processes that forward for it stay foreign.
     async fn forwarded(&self) -> Vec<Attribution> {
         let Some(engine) = self.wanted() else { return Vec::new() };
         let published = engine.published().await.unwrap_or_default();
@@ -145,6 +145,7 @@ impl Runtime for Docker {
     fn elsewhere(&self) -> Option<&str> {
         self.connected()?.elsewhere()
     }
+
     fn paths(&self, desired: &Desired) -> BTreeMap<String, PathFact> {
         let mounted = paths::of_runtime(desired, &NAME);
         match self.connected() {

@@ -1,6 +1,6 @@
-//! Which engine is asked: the local one, unless the manifest names another. An engine that only the environment or a
-//! context points to is refused where it is not local: the same manifest must mean the same machine everywhere. Whether
-//! a unix socket is this machine's engine is proven once it is asked, in `home`.
+//! Choice of the engine: the local one, unless the manifest names another. An engine that only the environment or a
+//! context points to is refused where it is not local: the same manifest must mean the same machine everywhere. That a
+//! unix socket is this machine's engine is proven at the first request, in `place`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,19 +24,18 @@ use crate::runtime::docker::facts::EngineFact;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The client's own time-out for an answer's first byte. Each call has a deadline of its own, so that this one, a
-/// day, must only never come first.
+/// Timeout of the client for an answer's first byte: a day, since each call has a deadline of its own, which must come
+/// first.
 const CLIENT_TIMEOUT_S: u64 = 24 * 60 * 60;
 
-/// Of requests: the transport knows where the engine is.
+/// Address in requests; the transport knows the real one.
 const REQUEST_ADDRESS: &str = "http://localhost";
 
-/// Docker's own files in a home: a few KiB.
+/// Size limit of Docker's own files in a home, which have a few KiB.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// Finds the engine; nothing is asked yet. `host`: what the manifest says (`docker: { host }`); without it the
-/// local one is meant: `DOCKER_HOST` or the current context where they name a unix socket, the default socket, the
-/// rootless one.
+/// Finds the engine; sends no request yet. `host`: the manifest's `docker: { host }`; without it, the local engine:
+/// `DOCKER_HOST` or the current context where they name a unix socket, the default socket, the rootless one.
 pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Engine, DriverError> {
     let endpoint = match host {
         Some(host) => host.to_owned(),
@@ -53,26 +52,26 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
 }
 
 impl Engine {
-    /// Where it listens, and its version. Bollard sends requests without an API version in their path: the engine
-    /// answers by its newest one, so that its version is all there is to ask.
+    /// Returns the engine's address and version. Bollard sends requests without an API version in their path: the
+    /// engine answers by its newest one, so that no API version is read.
     ///
-    /// Each answer of Docker's names the version, so that nothing is asked once there was one: it would take as long to
-    /// tell as all containers.
+    /// Each answer of Docker's names the version, so that after the first one no request is sent: it would take as long
+    /// as listing all containers.
     pub async fn fact(&self) -> Result<EngineFact, DriverError> {
         let endpoint = self.endpoint.to_string();
         if let Some(version) = self.home.introduction.server.get().and_then(|server| version(server)) {
             return Ok(EngineFact { endpoint, version: version.to_owned() });
         }
-        let asked = async {
-            let answer = self.call("tell its version", READ_DEADLINE, self.docker.version()).await?;
+        let request = async {
+            let answer = self.call("report its version", READ_DEADLINE, self.docker.version()).await?;
             Ok::<_, DriverError>(answer.version.unwrap_or_default())
         };
-        let version = self.home.version.get_or_try_init(|| asked).await?;
+        let version = self.home.version.get_or_try_init(|| request).await?;
         Ok(EngineFact { endpoint, version: version.clone() })
     }
 }
 
-/// Of `Docker/20.10.24+dfsg1 (linux)`. Others write versions of other things there.
+/// Returns the version in `Docker/20.10.24+dfsg1 (linux)`. Other programs write other versions there.
 fn version(server: &str) -> Option<&str> {
     let version = server.strip_prefix("Docker/")?.split(' ').next()?;
     (!version.is_empty()).then_some(version)
@@ -104,7 +103,7 @@ fn client(endpoint: &str, home: &Home) -> Result<Docker, DriverError> {
     client.map_err(|error| failure(endpoint, "be connected to".to_owned(), &error))
 }
 
-/// The local engine's endpoint, as the Docker command would find it.
+/// Returns the local engine's endpoint, as the Docker command would find it.
 fn local(environment: &BTreeMap<String, String>) -> Result<String, DriverError> {
     let set = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     if let Some(host) = set("DOCKER_HOST") {
@@ -115,14 +114,14 @@ fn local(environment: &BTreeMap<String, String>) -> Result<String, DriverError> 
     if let Some(context) = context.filter(|name| name != "default") {
         let by = format!("the Docker context {context:?}");
         let host = context_host(folder.as_deref(), &context).unwrap_or_else(|| "an unknown engine".to_owned());
-        return local_only(&host, &by, "`docker context use default`");
+        return local_only(&host, &by, "run `docker context use default`");
     }
     let mut sockets = default_sockets(environment);
     let there = sockets.iter().position(|socket| Path::new(socket.trim_start_matches("unix://")).exists());
     Ok(sockets.swap_remove(there.unwrap_or(0)))
 }
 
-/// The machine's own engine, and the user's.
+/// Returns the sockets of the machine's engine and of the user's rootless one.
 fn default_sockets(environment: &BTreeMap<String, String>) -> Vec<String> {
     let rootless = environment.get("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
     let sockets = [DEFAULT_SOCKET.to_owned()].into_iter().chain(rootless.map(|folder| format!("{folder}/docker.sock")));
@@ -134,18 +133,18 @@ fn local_only(host: &str, by: &str, way_out: &str) -> Result<String, DriverError
         return Ok(host.to_owned());
     }
     Err(DriverError::Refused(format!(
-        "{by} points to {host}, which is not this machine's engine: name it in the manifest if it is meant \
-         (`docker: {{ host: … }}`), or {way_out}"
+        "{by} points to {host}, which is not this machine's engine: to use it, name it in the manifest \
+         (`docker: {{ host: … }}`); otherwise {way_out}"
     )))
 }
 
-/// What `docker context use` wrote; a file that is missing or broken means the default, as it does for Docker.
+/// Returns the context that `docker context use` wrote; a missing or broken file means the default, as for Docker.
 fn current_context(folder: &Path) -> Option<String> {
     let config: Value = document(&folder.join("config.json"))?;
     config.get("currentContext")?.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// Docker keeps a context's endpoint under the digest of its name.
+/// Reads the endpoint of a context, which Docker keeps under the digest of the context's name.
 fn context_host(folder: Option<&Path>, context: &str) -> Option<String> {
     let mut digest = String::new();
     for byte in Sha256::digest(context.as_bytes()) {
@@ -173,7 +172,7 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// A `~/.docker` whose current context points to `host`.
+    /// Creates a `~/.docker` whose current context points to `host`.
     fn context(name: &str, digest: &str, host: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         let meta = folder.path().join("contexts/meta").join(digest);
@@ -219,7 +218,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("docker.sock");
         let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-        // Tells its version, and hangs up on what is asked next.
+        // Answers with its version, and hangs up on the next request.
         let engine = std::thread::spawn(move || {
             let (mut first, _) = listener.accept().expect("a call");
             assert!(first.read(&mut [0; 4096]).expect("a request") > 0);
@@ -232,8 +231,8 @@ mod tests {
         assert_eq!(connected.fact().await.expect("a version").version, "20.10");
         let error = connected.published().await.expect_err("it hung up");
         assert!(matches!(&error, DriverError::NoEngine { endpoint, .. } if *endpoint == host), "{error:?}");
-        engine.join().expect("it went as said");
-        let error = connected.published().await.expect_err("nobody listens").to_string();
+        engine.join().expect("both requests came");
+        let error = connected.published().await.expect_err("no listener").to_string();
         assert!(error.contains("is the engine running?"), "{error}");
     }
 

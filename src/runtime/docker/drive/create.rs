@@ -1,5 +1,4 @@
-//! A service as the engine wants to hear it. Pure, but that secrets are revealed here: into the environment, and
-//! nowhere else.
+//! Request that creates a service's container. Pure. Secrets are revealed here: into the environment, and nowhere else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::runtime::docker::drive::marks;
 use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, ImageHealthcheck, Ulimit};
 use crate::runtime::{DriverError, Start};
 
-/// The whole of what creating takes.
+/// Returns the body of the request that creates a container.
 pub(super) fn body(
     start: &Start<'_>,
     container: &ContainerSpec,
@@ -58,39 +57,39 @@ pub(super) fn body(
     })
 }
 
-/// Marks are ours alone: a copied one would make two owners.
+/// Refuses labels with lcm's prefix: a copied mark would make two owners.
 pub(super) fn check_labels(service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
     match container.labels.keys().find(|name| name.starts_with(marks::PREFIX)) {
         Some(name) => Err(DriverError::Refused(format!(
-            "service {} sets the label {name}, and labels that begin with `lcm.` are lcm's own",
+            "service {} sets the label {name}, but labels that begin with `lcm.` are reserved for lcm",
             service.name
         ))),
         None => Ok(()),
     }
 }
 
-/// Under which names others of its network find it; `None`: that network has no names.
+/// Returns the names by which others on the network find the service; `None`: that network has no names.
 pub(super) fn endpoint(network: &str, service: &Service) -> Option<EndpointSettings> {
     is_user_defined(network)
         .then(|| EndpointSettings { aliases: Some(vec![service.name.to_string()]), ..EndpointSettings::default() })
 }
 
-/// Not one of the engine's own modes.
+/// Returns true if the network is not one of the engine's own modes.
 pub(super) fn is_user_defined(network: &str) -> bool {
     !matches!(network, "bridge" | "host" | "none" | "default") && !network.starts_with("container:")
 }
 
-/// The path on this machine.
+/// Returns the path of a device on this machine.
 pub(super) fn host_device(device: &str) -> &str {
     device.split(':').next().unwrap_or(device)
 }
 
-/// The path on this machine that a volume mounts; `None`: it is the engine's own, by its name.
+/// Returns the path on this machine that a volume mounts; `None`: a volume of the engine, by name.
 pub(super) fn host_path(volume: &str) -> Option<&str> {
     volume.split(':').next().filter(|source| source.starts_with('/'))
 }
 
-/// Whole seconds, the next: a grace is never cut short.
+/// Returns whole seconds, rounded up: a grace period is never cut short.
 pub(super) fn seconds(time: Duration) -> i64 {
     let up = u64::from(time.subsec_nanos() > 0);
     i64::from(i32::try_from(time.as_secs().saturating_add(up)).unwrap_or(i32::MAX))
@@ -101,25 +100,25 @@ fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
 }
 
 fn environment(start: &Start<'_>, container: &ContainerSpec) -> Result<Vec<String>, DriverError> {
-    let told = match container.gpu_access {
+    let variables = match container.gpu_access {
         GpuAccess::Environment => visible::of_container(start.gpus, start.indices),
         GpuAccess::Request | GpuAccess::None => BTreeMap::new(),
     };
-    let mut lines = Vec::with_capacity(container.environment.len() + told.len());
-    // Of two lines with one name programs take one or the other: the plan's word is the only one.
-    for (name, value) in container.environment.iter().filter(|(name, _)| !told.contains_key(*name)) {
+    let mut lines = Vec::with_capacity(container.environment.len() + variables.len());
+    // Of two lines with one name programs take one or the other, so only the plan's line is written.
+    for (name, value) in container.environment.iter().filter(|(name, _)| !variables.contains_key(*name)) {
         let text = match value {
             EnvValue::Plain(text) => text,
             EnvValue::Secret(Some(secret)) => secret.reveal(),
             EnvValue::Secret(None) => {
-                return Err(DriverError::Missing(format!("service {} needs {name}, and it is not set", {
+                return Err(DriverError::Missing(format!("service {} needs {name}, which is not set", {
                     &start.service.name
                 })));
             }
         };
         lines.push(format!("{name}={text}"));
     }
-    lines.extend(told.iter().map(|(name, value)| format!("{name}={value}")));
+    lines.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
     Ok(lines)
 }
 
@@ -144,13 +143,13 @@ fn container_port(port: &PublishedPort) -> String {
     format!("{}/{protocol}", port.container)
 }
 
-/// One container port may be published more than once.
+/// Returns host ports by container port, which may be published more than once.
 fn port_bindings(ports: &[PublishedPort]) -> PortMap {
     let mut bindings = PortMap::new();
     for port in ports {
         let binding = PortBinding {
             host_ip: port.address.clone(),
-            // Empty: the engine takes a free one.
+            // Empty: the engine picks a free port.
             host_port: Some(port.host.map(|port| port.to_string()).unwrap_or_default()),
         };
         bindings.entry(container_port(port)).or_default().get_or_insert_default().push(binding);
@@ -192,7 +191,7 @@ mod tests {
     use crate::model::endpoint::{Protocol, PublishedPort};
 
     #[test]
-    fn devices_and_ports_are_told_as_the_engine_takes_them() {
+    fn devices_and_ports_are_written_in_the_engines_form() {
         let mapping = device_mapping("/dev/dri");
         assert_eq!(mapping.path_in_container.as_deref(), Some("/dev/dri"));
         assert_eq!(mapping.cgroup_permissions.as_deref(), Some("rwm"));
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_is_never_cut_short() {
+    fn a_grace_period_is_never_cut_short() {
         assert_eq!(seconds(Duration::from_millis(250)), 1);
         assert_eq!(seconds(Duration::from_secs(30)), 30);
         assert_eq!(seconds(Duration::ZERO), 0);

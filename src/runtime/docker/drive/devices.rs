@@ -1,30 +1,30 @@
-//! Which GPUs a container was made with, read from its device requests, else from its environment. Of that no more is
-//! read than the variables that choose GPUs.
+//! GPUs that a container was created with, read from its device requests, else from its environment. Of the environment
+//! only the variables that choose GPUs are read.
 
 use bollard::models::{DeviceRequest, HostConfig};
 
 use crate::runtime::docker::facts::Devices;
 
-/// Of CDI's names, the beginning of those that lcm knows by the rest: `nvidia.com/gpu=0`.
+/// Prefix of a CDI name whose rest lcm knows: `nvidia.com/gpu=0`.
 const CDI_NVIDIA: &str = "nvidia.com/gpu=";
 
-/// `None`: it can't be told.
+/// Returns the GPUs of a container; `None`: unknown.
 pub(super) fn devices(host: &HostConfig, environment: &[String]) -> Option<Devices> {
-    // The later one counts.
+    // The last of several lines counts.
     let variable = |name: &str| environment.iter().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let given = given(host, variable("NVIDIA_VISIBLE_DEVICES"));
     let words = words(variable("CUDA_VISIBLE_DEVICES").unwrap_or_default());
     let is_index = |word: &String| word.bytes().all(|byte| byte.is_ascii_digit());
     let is_uuid = |word: &String| word.starts_with("GPU-") || word.starts_with("MIG-");
-    // Its indices number what the container sees; and by speed, where it does not ask for the driver's order.
+    // Indices number the GPUs that the container sees; by speed, unless it requests the driver's order.
     let in_order = given == Some(Devices::All) && variable("CUDA_DEVICE_ORDER") == Some("PCI_BUS_ID");
-    let tells = words.iter().all(is_uuid) || (in_order && words.iter().all(is_index));
-    if tells && !words.is_empty() { Some(Devices::These(words)) } else { given }
+    let is_clear = words.iter().all(is_uuid) || (in_order && words.iter().all(is_index));
+    if is_clear && !words.is_empty() { Some(Devices::These(words)) } else { given }
 }
 
-/// What the engine lets it have.
+/// Returns the GPUs that the engine gives the container; `None`: unknown.
 fn given(host: &HostConfig, visible: Option<&str>) -> Option<Devices> {
-    // It has the device files of all, whatever it was given.
+    // A privileged container has the device files of all GPUs.
     if host.privileged == Some(true) {
         return Some(Devices::All);
     }
@@ -57,7 +57,7 @@ fn is_for_gpus(request: &DeviceRequest) -> bool {
     }
 }
 
-/// `None`: of a kind that lcm does not know.
+/// Returns the GPUs of one device request; `None`: a kind of request that lcm does not know.
 fn requested(request: &DeviceRequest) -> Option<Devices> {
     let ids = request.device_ids.as_deref().unwrap_or_default();
     match request.driver.as_deref() {
@@ -67,7 +67,7 @@ fn requested(request: &DeviceRequest) -> Option<Devices> {
         }
         Some("" | "nvidia") | None if !ids.is_empty() => Some(listed(ids.iter().flat_map(|id| words(id)).collect())),
         Some("" | "nvidia") | None => match request.count? {
-            // So many, the engine counts from the first one. More than any host has are all of them.
+            // The engine counts from the first GPU. More than any host has means all of them.
             count @ 1..=64 => Some(Devices::These((0..count).map(|index| index.to_string()).collect())),
             0 => None,
             _ => Some(Devices::All),
@@ -86,7 +86,7 @@ fn listed(words: Vec<String>) -> Devices {
     }
 }
 
-/// `0,1`; by CDI's names too.
+/// Splits a list such as `0,1`, also of CDI names.
 fn words(list: &str) -> Vec<String> {
     let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.map(|word| word.rsplit('=').next().unwrap_or(word).to_owned()).collect()
@@ -100,7 +100,7 @@ mod tests {
     use super::devices;
     use crate::runtime::docker::facts::Devices;
 
-    /// As an engine answers.
+    /// Reads the GPUs from an answer of an engine.
     fn read(host: &Value, environment: &[&str]) -> Option<Devices> {
         let answer = json!({ "HostConfig": host, "Config": { "Env": environment } });
         let answer: ContainerInspectResponse = serde_json::from_value(answer).expect("an answer");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn device_requests_tell_which_gpus_a_container_has() {
+    fn gpus_are_read_from_device_requests() {
         let image = &["NVIDIA_VISIBLE_DEVICES=all"][..];
         assert_eq!(read(&request("nvidia", 0, &["1"]), image), Some(these(&["1"])));
         assert_eq!(read(&request("", 0, &["GPU-aaaa", "GPU-bbbb"]), image), Some(these(&["GPU-aaaa", "GPU-bbbb"])));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn else_its_environment_tells() {
+    fn without_device_requests_gpus_are_read_from_the_environment() {
         let by = |list: &str| read(&json!({ "DeviceRequests": null }), &[&format!("NVIDIA_VISIBLE_DEVICES={list}")]);
         assert_eq!(by("GPU-aaaa, 1"), Some(these(&["GPU-aaaa", "1"])));
         assert_eq!(by("all"), Some(Devices::All));
@@ -144,18 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn its_program_sees_no_more_than_cuda_is_told() {
+    fn cuda_variables_narrow_the_gpus() {
         let all = request("", -1, &[]);
         assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=GPU-bbbb"]), Some(these(&["GPU-bbbb"])));
         assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=1", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]), Some(these(&["1"])));
-        // By speed it may be any; and in a container of one GPU, 0 is that one.
+        // By speed, 1 may be any GPU; and in a container of one GPU, 0 is that one.
         assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=1"]), Some(Devices::All));
         let one = request("", 0, &["1"]);
         assert_eq!(read(&one, &["CUDA_VISIBLE_DEVICES=0", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]), Some(these(&["1"])));
     }
 
     #[test]
-    fn device_files_let_it_have_more_than_it_was_given() {
+    fn device_files_give_more_gpus_than_the_environment_names() {
         let files =
             json!([{ "PathOnHost": "/dev/nvidia0", "PathInContainer": "/dev/nvidia0", "CgroupPermissions": "rwm" }]);
         assert_eq!(read(&json!({ "Devices": files }), &["NVIDIA_VISIBLE_DEVICES=1"]), None);

@@ -1,4 +1,5 @@
-//! One Docker engine, asked through bollard. Every call has a deadline and a name, so that a failure says what was tried.
+//! One Docker engine, called through bollard. Every call has a deadline and a name, so that a failure names what was
+//! tried.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,30 +18,30 @@ use crate::runtime::DriverError;
 use crate::runtime::docker::drive::home::Home;
 use crate::runtime::docker::drive::scope::{ImageMarks, OwnershipScope};
 
-/// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
+/// Deadline of a reading of the engine's own state. It takes milliseconds as a rule, seconds on a loaded machine.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Create, start, rename, remove: unpacking layers on a slow disk and the GPU's start hooks take their time.
+/// Deadline of create, start, rename and remove: unpacking layers on a slow disk and the GPU's start hooks take time.
 pub(super) const CHANGE_DEADLINE: Duration = Duration::from_mins(2);
 
-/// An engine, ready to be asked. Clones share it.
+/// Client of an engine. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(super) docker: Docker,
     pub(super) endpoint: Arc<str>,
     pub(super) scope: OwnershipScope,
     pub(super) home: Arc<Home>,
-    /// This machine, as it is written on new containers.
+    /// Id of this machine, as it is written on new containers.
     pub(super) host_id: Option<Arc<str>>,
-    /// Other machines may use it too.
+    /// True if other machines may use the engine too.
     pub(super) is_shared: bool,
-    /// Marks of images by id; each is asked for once, however many containers are read at one time.
+    /// Marks of images by id; each image is read once, also when many containers are read at one time.
     pub(super) images: Arc<Mutex<BTreeMap<String, Arc<OnceCell<ImageMarks>>>>>,
 }
 
 impl Engine {
-    /// One call within its deadline. `what` completes "the engine refused to …". Boxed, since the client's futures
-    /// are as large as the answers that they hold.
+    /// Makes one call within its deadline. `what` completes "the engine refused to …". Boxed, since the client's
+    /// futures are as large as the answers that they hold.
     pub(super) fn call<'a, T>(
         &'a self,
         what: impl Into<String>,
@@ -63,13 +64,13 @@ impl Engine {
                 Ok(Err(error)) => Err(failure(&self.endpoint, what, &error)),
                 Err(_elapsed) => Err(DriverError::NoEngine {
                     endpoint: self.endpoint.to_string(),
-                    reason: format!("no answer within {} s when asked to {what}", deadline.as_secs()),
+                    reason: format!("no answer within {} s to a request to {what}", deadline.as_secs()),
                 }),
             }
         })
     }
 
-    /// As [`Engine::call`]; `None`: there is no such thing.
+    /// Makes one reading like [`Engine::call`]; `None`: the object does not exist.
     pub(super) fn find<'a, T>(
         &'a self,
         what: impl Into<String>,
@@ -86,7 +87,7 @@ impl Engine {
     }
 }
 
-/// An answer that refuses is told from no answer at all.
+/// Returns the error of a call: a refusal by the engine, or no answer from it.
 pub(super) fn failure(endpoint: &str, what: String, error: &Error) -> DriverError {
     match error {
         Error::DockerResponseServerError { message, .. } => {
@@ -98,12 +99,12 @@ pub(super) fn failure(endpoint: &str, what: String, error: &Error) -> DriverErro
         | Error::HyperResponseError { .. }
         | Error::IOError { .. }
         | Error::RequestTimeoutError => no_engine(endpoint, error),
-        // The engine answered, and not as expected: another API, another program.
+        // The engine gave an unexpected answer: another API, another program.
         other => DriverError::Engine { what, reason: other.to_string() },
     }
 }
 
-/// The innermost cause says most; a hint says what to do about it.
+/// Returns the error of an engine that does not answer, with the innermost cause, which is the most exact, and a hint.
 pub(super) fn no_engine(endpoint: &str, error: &Error) -> DriverError {
     let mut cause: &dyn std::error::Error = error;
     // The client passes an error of the operating system on as its own, without a source.
@@ -120,14 +121,14 @@ pub(super) fn no_engine(endpoint: &str, error: &Error) -> DriverError {
         (_, Some(ErrorKind::NotFound)) => format!("{cause} (is an engine installed and running?)"),
         (_, Some(ErrorKind::ConnectionRefused)) => format!("{cause} (is the engine running?)"),
         (_, Some(ErrorKind::PermissionDenied)) => {
-            format!("{cause} (may this user use it? it asks for root or the group docker)")
+            format!("{cause} (is this user root or in the group docker?)")
         }
         (_, Some(_) | None) => cause.to_string(),
     };
     DriverError::NoEngine { endpoint: endpoint.to_owned(), reason }
 }
 
-/// Twelve digits tell containers apart, as everywhere in Docker.
+/// Returns the first twelve digits of an id, by which all Docker tools name containers.
 pub(super) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

@@ -1,5 +1,5 @@
-//! Containers of a machine that no manifest speaks of yet: each inspected, for what the list does not tell of strangers.
-//! Of their ports is asked whether they take connections, and nothing else. No environment is read.
+//! Discovered containers, which no manifest names yet: each is inspected, since the list is incomplete for foreign
+//! ones. Their ports are probed by a connection only. No environment is read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -17,29 +17,29 @@ use crate::runtime::docker::drive::lazy::Docker;
 use crate::runtime::docker::drive::list::PARALLEL_MAX;
 use crate::runtime::docker::facts::{ContainerState, DockerReading as _};
 
-/// Compose's marks.
+/// Labels of Compose.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 const COMPOSE_DEPENDS_ON: &str = "com.docker.compose.depends_on";
 
-/// A port of this machine answers within a millisecond.
+/// Deadline of one connection; a port of this machine answers within a millisecond.
 const CONNECT_DEADLINE: Duration = Duration::from_millis(500);
-/// Ports asked at once: enough for every service of one machine, few enough for its sockets.
+/// Ports probed at once: enough for every service of one machine, few enough for its sockets.
 const CONNECTS_MAX: usize = 32;
 
 impl Docker {
-    /// Inspects the containers of these facts. What can't be inspected is described by the list alone.
+    /// Inspects the containers of these facts. A container that can't be inspected is described by the list alone.
     pub(super) async fn found_containers(&self, facts: &Facts) -> BTreeMap<String, FoundContainer> {
         let containers = facts.docker().containers.known().map_or(&[][..], Vec::as_slice);
         let ids: Vec<String> = containers.iter().map(|container| container.id.clone()).collect();
         let Ok(engine) = self.engine() else { return BTreeMap::new() };
         let mut found = engine.found(&ids).await.unwrap_or_default();
         let running = containers.iter().filter(|container| container.state == ContainerState::Running);
-        let asked =
+        let published =
             running.filter_map(|container| Some((container.id.clone(), found.get(&container.id)?.ports.clone())));
-        let asked: Vec<(String, u16, String)> = asked
+        let published: Vec<(String, u16, String)> = published
             .flat_map(|(id, ports)| ports.into_iter().map(move |(port, address)| (id.clone(), port, address)))
             .collect();
-        let answers: BTreeSet<(String, u16)> = stream::iter(asked.into_iter().map(answers))
+        let answers: BTreeSet<(String, u16)> = stream::iter(published.into_iter().map(answers))
             .buffer_unordered(CONNECTS_MAX)
             .filter_map(|answer| async move { answer })
             .collect()
@@ -59,15 +59,15 @@ async fn answers((id, port, address): (String, u16, String)) -> Option<(String, 
 }
 
 impl Engine {
-    /// By the container's id. What is gone by then is left out.
+    /// Inspects containers, by id. Containers that are gone by then are left out.
     pub async fn found(&self, ids: &[String]) -> Result<BTreeMap<String, FoundContainer>, DriverError> {
-        let looks = ids.iter().cloned().map(|id| async move {
+        let inspections = ids.iter().cloned().map(|id| async move {
             let call = self.docker.inspect_container(&id, None);
             let seen = self.find(format!("inspect container {}", short(&id)), call).await?;
             Ok::<_, DriverError>(seen.map(|seen| (id, found(seen))))
         });
         let found: Vec<Option<(String, FoundContainer)>> =
-            stream::iter(looks).buffered(PARALLEL_MAX).try_collect().await?;
+            stream::iter(inspections).buffered(PARALLEL_MAX).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 }
@@ -80,25 +80,25 @@ fn found(response: ContainerInspectResponse) -> FoundContainer {
         compose_service: labels.get(COMPOSE_SERVICE).cloned(),
         depends_on: labels.get(COMPOSE_DEPENDS_ON).map(|text| depends_on(text)).unwrap_or_default(),
         restart_policy: policy.filter(|name| !name.is_empty() && name != "no"),
-        asks_for_gpu: asks_for_gpu(&host),
+        requests_gpu: requests_gpu(&host),
         ports: host.port_bindings.map(ports).unwrap_or_default(),
         answering: BTreeSet::new(),
     }
 }
 
-/// `db:service_healthy:true,cache:service_started:false`.
+/// Returns the names in `db:service_healthy:true,cache:service_started:false`.
 fn depends_on(text: &str) -> BTreeSet<String> {
     let names = text.split(',').filter_map(|entry| entry.split(':').next());
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-fn asks_for_gpu(host: &HostConfig) -> bool {
+fn requests_gpu(host: &HostConfig) -> bool {
     let requests = host.device_requests.iter().flatten();
     let by_request = requests.flat_map(|request| request.capabilities.iter().flatten().flatten());
     by_request.into_iter().any(|capability| capability == "gpu") || host.runtime.as_deref() == Some("nvidia")
 }
 
-/// Fixed TCP ports of the host; one that the engine picks anew at each start is nobody's address.
+/// Returns the fixed TCP ports of the host; a port that the engine picks anew at each start is no stable address.
 fn ports(bindings: HashMap<String, Option<Vec<PortBinding>>>) -> BTreeMap<u16, String> {
     bindings
         .into_iter()
@@ -117,7 +117,7 @@ mod tests {
     use super::depends_on;
 
     #[test]
-    fn composes_own_note_of_what_depends_on_what() {
+    fn composes_label_of_dependencies_is_read() {
         let needs: Vec<String> =
             depends_on("db:service_healthy:true,cache:service_started:false").into_iter().collect();
         assert_eq!(needs, ["cache", "db"]);

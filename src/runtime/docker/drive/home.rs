@@ -1,4 +1,4 @@
-//! Machine that an engine runs on: what is known of it, and what was proven.
+//! Machine that an engine runs on: what is known and what is proven about it.
 
 use std::sync::Arc;
 
@@ -8,36 +8,36 @@ use crate::host::enclosure::Enclosed;
 use crate::model::enclosure::MountFact;
 use crate::runtime::docker::drive::transport::Introduction;
 
-/// Where an engine runs.
+/// Location of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineLocation {
-    /// It sees the same files as lcm.
+    /// The engine sees the same files as lcm.
     Here,
-    /// It runs the container that lcm is in.
+    /// The engine runs the container that lcm is in.
     Outside(Outside),
-    /// On another machine, for all that is proven, and the reason for that.
+    /// On another machine, as long as nothing else is proven; with the reason.
     Elsewhere(String),
 }
 
-/// A host as lcm sees it from a container.
+/// Host around a container, as lcm sees it from inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outside {
-    /// The host's name.
+    /// Hostname.
     pub(crate) host: String,
-    /// As labels name it; `None`: the engine has no id.
+    /// Host id as labels have it; `None`: the engine has no id.
     pub(super) host_id: Option<String>,
-    /// `None`: the engine does not know lcm's own container.
+    /// Mounts of lcm's own container; `None`: the engine does not know that container.
     pub(crate) mounts: Option<Vec<MountFact>>,
 }
 
-/// What is known of an engine's place.
+/// Knowledge of an engine's location.
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) enclosed: Enclosed,
-    /// The manifest names the engine.
+    /// True if the manifest names the engine.
     pub(super) is_named: bool,
     pub(super) introduction: Arc<Introduction>,
-    /// Asked for where no answer names it.
+    /// Version; requested only if no answer names it.
     pub(super) version: OnceCell<String>,
     pub(super) place: OnceCell<EngineLocation>,
 }

@@ -1,4 +1,4 @@
-//! One container in full: what inspecting tells, reduced to what lcm needs, and whose it is.
+//! Inspection of one container: the engine's answer, reduced to what lcm needs, and the container's owner.
 
 use std::collections::BTreeSet;
 
@@ -21,20 +21,20 @@ use crate::runtime::docker::ownership::Evidence;
 use crate::runtime::docker::settings::tidy;
 use crate::runtime::{DriverError, Inspection, RunState};
 
-/// A container as it is now.
+/// Inspected container.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) marks: Option<Marks>,
-    /// Its image carries the same marks.
+    /// True if the image carries the same marks.
     pub(super) inherited: bool,
-    /// It carries the salt of another container that is the original.
+    /// True if the container carries the salt of another container, the original.
     pub(super) is_copy: bool,
-    /// The image by the name that it was made from, and as lcm's label has it.
+    /// Name of the image that the container was created from; the label is lcm's record of it.
     pub(super) image_name: String,
     pub(super) image_label: Option<String>,
-    /// The image that it was made from, by its content.
+    /// Id of the image that the container was created from, by content.
     pub(super) image_id: String,
     pub(super) state: ContainerActivity,
     pub(super) exit_code: Option<i64>,
@@ -43,36 +43,36 @@ pub(super) struct Seen {
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) restart_policy: Option<String>,
-    /// `None`: it can't be told.
+    /// GPUs; `None`: unknown.
     pub(super) devices: Option<Devices>,
-    /// A log that has lost its beginning holds so much at least; `None`: it loses nothing.
+    /// Bytes that a log holds at least once it has lost its beginning; `None`: it loses nothing.
     pub(super) log_kept_bytes: Option<u64>,
     pub(super) stop_signal: Option<String>,
     pub(super) created_at: Option<Timestamp>,
-    /// How often its restart policy has brought it back.
+    /// Number of restarts by the restart policy.
     pub(super) restart_count: u32,
-    /// The engine removes it when it ends.
+    /// True if the engine removes the container when it ends.
     pub(super) auto_remove: bool,
     pub(super) details: Box<Details>,
 }
 
-/// Whether anything of it can run.
+/// Activity of a container's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContainerActivity {
     /// Never started.
     Created,
-    Yes,
+    Running,
     Paused,
-    /// Between two lives, by its restart policy.
+    /// Between two runs, by its restart policy.
     Restarting,
     Ended,
 }
 
 impl Seen {
-    /// It runs, or may at any moment.
+    /// Returns true if the container runs, or may run at any moment.
     pub(super) fn is_up(&self) -> bool {
         match self.state {
-            ContainerActivity::Yes | ContainerActivity::Paused | ContainerActivity::Restarting => true,
+            ContainerActivity::Running | ContainerActivity::Paused | ContainerActivity::Restarting => true,
             ContainerActivity::Created | ContainerActivity::Ended => false,
         }
     }
@@ -85,10 +85,10 @@ impl Seen {
         Evidence { name: &self.name, marks: self.marks.as_ref(), inherited: self.inherited }
     }
 
-    fn life(&self) -> RunState {
+    fn run_state(&self) -> RunState {
         match self.state {
             ContainerActivity::Created => RunState::Ended(None),
-            ContainerActivity::Yes | ContainerActivity::Restarting => RunState::Running,
+            ContainerActivity::Running | ContainerActivity::Restarting => RunState::Running,
             ContainerActivity::Paused => RunState::Suspended,
             ContainerActivity::Ended => RunState::Ended(Some(ExitFact {
                 code: self.exit_code.and_then(|code| i32::try_from(code).ok()),
@@ -100,9 +100,10 @@ impl Seen {
 }
 
 impl Engine {
-    /// What is there of a service: a stranger's container under its name is not, and counts as absent.
-    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
-        let absent = Inspection { instance: None, life: RunState::Absent, previous: false, spec: None, copies: None };
+    /// Inspects a service. A foreign container under its name counts as absent.
+    pub async fn inspect_service(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+        let absent =
+            Inspection { instance: None, run_state: RunState::Absent, previous: false, spec: None, copies: None };
         let (seen, previous) = match service.workload.spec::<DockerSpec>() {
             None => return Err(not_a_container(service)),
             Some(DockerSpec::Existing(existing)) => {
@@ -117,7 +118,7 @@ impl Engine {
         Ok(match seen {
             Some(seen) => Inspection {
                 instance: Some(seen.instance()),
-                life: seen.life(),
+                run_state: seen.run_state(),
                 previous,
                 spec: seen.marks.map(|marks| marks.spec),
                 copies: None,
@@ -126,24 +127,24 @@ impl Engine {
         })
     }
 
-    /// What the image's own health check says; `None`: it has none, or the container is gone.
+    /// Returns the state of the image's own health check; `None`: there is none, or the container is gone.
     pub async fn health(&self, id: &str) -> Result<Option<EngineHealth>, DriverError> {
         Ok(self.inspect(id).await?.and_then(|seen| seen.health))
     }
 
-    /// The container of a name, and the one put aside for it.
+    /// Returns the container of a name, and the one put aside for it.
     pub(super) async fn both(&self, name: &str) -> Result<(Option<Seen>, Option<Seen>), DriverError> {
         let aside = format!("{name}{ASIDE_SUFFIX}");
         let (current, aside) = tokio::join!(self.named(name), self.named(&aside));
         Ok((current?, aside?))
     }
 
-    /// By its whole name: the engine would also take the beginning of an id.
+    /// Returns the container of this whole name: the engine would also accept the beginning of an id.
     pub(super) async fn named(&self, name: &str) -> Result<Option<Seen>, DriverError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if name.is_empty() || !name.bytes().all(plain) {
             return Err(DriverError::Refused(format!(
-                "{name:?} can't be a container's name: letters, digits, `_`, `.` and `-` make one"
+                "invalid container name {name:?}: use letters, digits, `_`, `.` and `-`"
             )));
         }
         Ok(self.inspect(name).await?.filter(|seen| seen.name == name))
@@ -158,7 +159,7 @@ impl Engine {
         Ok(Some(seen))
     }
 
-    /// What an image's name means now; `None`: there is no such image here.
+    /// Returns the id of the image that has this name now; `None`: there is no such image here.
     pub(super) async fn image_id(&self, image: &str) -> Result<Option<String>, DriverError> {
         // The name becomes a part of a URL.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/:@".contains(&byte);
@@ -169,7 +170,7 @@ impl Engine {
         Ok(found.and_then(|image| image.id))
     }
 
-    /// Whether the container is there and up, at this moment.
+    /// Returns true if the container exists and is up at this moment.
     pub(super) async fn is_up(&self, id: &str) -> Result<bool, DriverError> {
         let call = self.docker.inspect_container(id, None);
         let found = self.find(format!("inspect container {}", short(id)), call).await?;
@@ -177,7 +178,7 @@ impl Engine {
     }
 }
 
-/// Ids are 64 digits long; names are shown whole.
+/// Returns a short id (whole ones have 64 digits), or a whole name.
 fn short_or_name(reference: &str) -> &str {
     if reference.len() == 64 && reference.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         short(reference)
@@ -187,7 +188,7 @@ fn short_or_name(reference: &str) -> &str {
 }
 
 pub(super) fn not_a_container(service: &Service) -> DriverError {
-    DriverError::Refused(format!("service {} is no container", service.name))
+    DriverError::Refused(format!("service {} is not a container", service.name))
 }
 
 fn seen(response: ContainerInspectResponse) -> Seen {
@@ -229,8 +230,9 @@ fn seen(response: ContainerInspectResponse) -> Seen {
     }
 }
 
-/// Mount points of a running container whose host folder was deleted since: the container goes on with the old one,
-/// also where another stands at its path by now. Nothing where its process is not proven to be here, or is not lcm's to look at.
+/// Returns mount points of a running container whose host folder was deleted since its start: the container keeps the
+/// old folder, even if its path leads to another by now. Empty if its process is not proven to be here, or not readable
+/// by lcm.
 fn deleted_mounts(pid: i32, id: &str) -> BTreeSet<String> {
     if proc::container(pid).as_deref() != Some(id) {
         return BTreeSet::new();
@@ -239,16 +241,18 @@ fn deleted_mounts(pid: i32, id: &str) -> BTreeSet<String> {
     mounts.lines().filter_map(deleted_mount).map(|target| tidy(&target)).collect()
 }
 
-/// `1203 1177 254:0 /srv/conf//deleted /conf rw,relatime …`: its fourth field is the folder, the fifth where it is.
+/// Parses `1203 1177 254:0 /srv/conf//deleted /conf rw,relatime …`: the fourth field is the folder, the fifth its
+/// target.
 fn deleted_mount(line: &str) -> Option<String> {
     let mut fields = line.split(' ').skip(3);
     let is_deleted = fields.next()?.ends_with("//deleted");
-    // The kernel writes blanks and the like as octal digits.
+    // The kernel escapes blanks and the like as octal digits.
     let target = fields.next()?.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
     is_deleted.then_some(target)
 }
 
-/// What a rotation leaves of the engine's plain files; `None`: they grow for ever. Of other logs nothing is known.
+/// Returns the bytes that a rotation leaves of the engine's plain files; `None`: they are never rotated. 0 for other
+/// logs, of which nothing is known.
 fn kept_bytes(log: Option<&HostConfigLogConfig>) -> Option<u64> {
     let Some(log) = log else { return Some(0) };
     if log.typ.as_deref() != Some("json-file") {
@@ -272,11 +276,11 @@ fn running(state: &bollard::models::ContainerState) -> ContainerActivity {
     use ContainerStateStatusEnum as Status;
     match state.status {
         Some(Status::CREATED) => ContainerActivity::Created,
-        Some(Status::RUNNING | Status::STOPPING) => ContainerActivity::Yes,
+        Some(Status::RUNNING | Status::STOPPING) => ContainerActivity::Running,
         Some(Status::PAUSED) => ContainerActivity::Paused,
         Some(Status::RESTARTING) => ContainerActivity::Restarting,
-        // Engines that leave the word out still tell whether it runs.
-        Some(Status::EMPTY) | None if state.running == Some(true) => ContainerActivity::Yes,
+        // Engines that leave the status out still report whether the container runs.
+        Some(Status::EMPTY) | None if state.running == Some(true) => ContainerActivity::Running,
         Some(Status::EXITED | Status::DEAD | Status::REMOVING | Status::EMPTY) | None => ContainerActivity::Ended,
     }
 }
@@ -290,7 +294,7 @@ fn health(status: HealthStatusEnum) -> Option<EngineHealth> {
     }
 }
 
-/// The engine writes the year 1 for "never".
+/// Parses a time; the engine writes the year 1 for "never".
 fn moment(text: &str) -> Option<Timestamp> {
     text.parse().ok().filter(|moment: &Timestamp| *moment > Timestamp::UNIX_EPOCH)
 }

@@ -1,4 +1,4 @@
-//! The engine of one manifest, found at its first use.
+//! Engine of one manifest, connected at its first use.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -16,7 +16,8 @@ use crate::runtime::docker::drive::scope::OwnershipScope;
 use crate::runtime::docker::facts::{ContainerFact, DockerFacts, EngineFact};
 use crate::runtime::registration::DriverContext;
 
-/// An engine of this machine answers within milliseconds; one that hangs must not hold up those who don't need it.
+/// Deadline of optional readings: an engine of this machine answers within milliseconds, and one that hangs must not
+/// delay manifests that don't need it.
 pub(crate) const MARKED_WAIT: Duration = Duration::from_secs(2);
 
 /// Driver of containers, for one manifest.
@@ -24,14 +25,14 @@ pub(crate) const MARKED_WAIT: Duration = Duration::from_secs(2);
 pub struct Docker {
     host: Option<String>,
     environment: BTreeMap<String, String>,
-    /// The manifest has a use for an engine, or all is read.
+    /// True if the manifest has a use for an engine, or everything is read.
     is_asked: bool,
     engine: OnceLock<Engine>,
     scope: OwnershipScope,
 }
 
 impl Docker {
-    /// Nothing is asked yet.
+    /// Creates the driver of one manifest. Sends no request yet.
     #[must_use]
     pub fn new(DriverContext { desired, environment, discovers, .. }: &DriverContext<'_>) -> Self {
         Self {
@@ -43,7 +44,7 @@ impl Docker {
         }
     }
 
-    /// The engine; connected now where it was not before.
+    /// Returns the engine; connects to it first if needed.
     pub(crate) fn engine(&self) -> Result<&Engine, DriverError> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
@@ -52,17 +53,17 @@ impl Docker {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// The engine, where it was asked before.
+    /// Returns the engine, if it was connected before.
     pub(crate) fn connected(&self) -> Option<&Engine> {
         self.engine.get()
     }
 
-    /// The engine, where the manifest has any use for one.
+    /// Returns the engine, if the manifest has any use for one.
     pub(super) fn wanted(&self) -> Option<&Engine> {
         if self.is_asked { self.engine().ok() } else { None }
     }
 
-    /// Reads what this manifest can touch, and what holds room beside that.
+    /// Reads every container that this manifest can touch, and every other holder of capacity.
     pub(super) async fn facts(&self, desired: &Desired) -> DockerFacts {
         let ((engine, containers), networks) = tokio::join!(self.containers(desired), self.networks(desired));
         let elsewhere = self.connected().and_then(Engine::elsewhere).map(str::to_owned);
@@ -75,7 +76,7 @@ impl Docker {
         }
         match self.engine() {
             Ok(engine) => {
-                // One that does not answer is not asked again.
+                // An engine that does not answer gets no further request.
                 let containers = engine.containers(desired).await;
                 let Reading::Known(found) = containers else { return (None, containers) };
                 let version = engine.fact().await.ok();
@@ -86,17 +87,17 @@ impl Docker {
         }
     }
 
-    /// Containers with lcm's marks though this manifest names none: those that it left behind, and other projects', which
-    /// may take all that they declare at any time. An engine that does not answer at once is no trouble to one who has
-    /// no use for it.
+    /// Reads containers with lcm's marks for a manifest that names none: those that it left behind, and other
+    /// projects', which may take all that they declare at any time. An engine that does not answer in time counts as
+    /// not read.
     async fn marked(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
-        let asked = async {
+        let reading = async {
             let engine = self.engine().ok()?;
             let found = engine.marked(desired).await.ok().filter(|found| !found.is_empty())?;
             engine.require_meant().await.ok()?;
             Some((engine.fact().await.ok(), Reading::Known(found)))
         };
-        timeout(MARKED_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
+        timeout(MARKED_WAIT, reading).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
     }
 
     async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {

@@ -1,4 +1,4 @@
-//! All containers: one list call, and those of this manifest inspected, for their real settings.
+//! List of all containers: one list call, and an inspection of those of this manifest, for their real settings.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -19,17 +19,17 @@ use crate::runtime::docker::drive::{create, marks};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 
-/// Closer looks at once: enough to hide their latency, few enough to leave the engine's others alone.
+/// Inspections at once: enough to hide their latency, few enough not to slow down other users of the engine.
 pub(super) const PARALLEL_MAX: usize = 8;
 
-/// KILL, ours or the kernel's when memory runs out: only inspecting tells which.
+/// Exit code after KILL, sent by lcm or by the kernel when memory runs out: only an inspection shows which.
 const KILLED: i64 = 137;
 
-/// Compose's mark, for saying whose a container is.
+/// Compose's label, for the owner of a container in messages.
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 
 impl Engine {
-    /// Every container there is, by name.
+    /// Reads all containers, sorted by name.
     pub async fn containers(&self, desired: &Desired) -> Reading<Vec<ContainerFact>> {
         match self.read_containers(desired).await {
             Ok(facts) => Reading::Known(facts),
@@ -37,14 +37,14 @@ impl Engine {
         }
     }
 
-    /// Containers that bear lcm's marks, whichever project's.
+    /// Reads containers with lcm's marks, of any project.
     pub async fn marked(&self, desired: &Desired) -> Result<Vec<ContainerFact>, DriverError> {
         let mut facts = self.read_containers(desired).await?;
         facts.retain(|fact| fact.marks.is_some());
         Ok(facts)
     }
 
-    /// Host ports that running containers publish, and the container's id.
+    /// Returns the host ports that running containers publish, with the container's id.
     pub async fn published(&self) -> Result<Vec<(Endpoint, String)>, DriverError> {
         let mut published = Vec::new();
         for summary in self.list(false).await? {
@@ -54,7 +54,7 @@ impl Engine {
         Ok(published)
     }
 
-    /// Running containers.
+    /// Returns the ids of running containers.
     pub(super) async fn running_ids(&self) -> Result<Vec<String>, DriverError> {
         Ok(self.list(false).await?.into_iter().filter_map(|summary| summary.id).collect())
     }
@@ -69,7 +69,7 @@ impl Engine {
         let services: BTreeMap<&str, &Service> =
             services.filter_map(|service| Some((service.object()?.as_str(), service))).collect();
         let names: Vec<String> = services.keys().map(ToString::to_string).collect();
-        let (found, mut ahead) = self.list_and_look_ahead(&names).await?;
+        let (found, mut ahead) = self.list_and_inspect(&names).await?;
         let found = found.into_iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let completed = found.into_iter().map(|listed| {
             let service = services.get(listed.fact.name.as_str()).copied();
@@ -85,34 +85,35 @@ impl Engine {
         Ok(facts)
     }
 
-    /// The list, and those of the named containers that could be inspected while it was being made: the engine has a core
-    /// for each. By id.
-    async fn list_and_look_ahead(
+    /// Returns the list, and by id those of the named containers that could be inspected while the engine made the
+    /// list: it has a core for each.
+    async fn list_and_inspect(
         &self,
         names: &[String],
     ) -> Result<(Vec<ContainerSummary>, BTreeMap<String, Seen>), DriverError> {
         let (mut names, mut listed, mut ahead) = (names.iter(), None, BTreeMap::new());
         let mut list = pin!(self.list(true));
-        let mut looks = FuturesUnordered::new();
-        // Each turn ends one call, of which there are as many as names at most.
+        let mut inspections = FuturesUnordered::new();
+        // Each turn ends one call: the list, or an inspection, of which there are at most as many as names.
         loop {
-            // Once the list is there, it says which are worth a look.
-            while listed.is_none() && looks.len() < PARALLEL_MAX {
+            // Once the list is there, it shows which containers need an inspection.
+            while listed.is_none() && inspections.len() < PARALLEL_MAX {
                 let Some(name) = names.next() else { break };
-                looks.push(self.inspect(name).boxed());
+                inspections.push(self.inspect(name).boxed());
             }
             tokio::select! {
                 biased;
                 found = &mut list, if listed.is_none() => listed = Some(found),
-                // What can't be inspected here is inspected after the list, and told of then.
-                Some(look) = looks.next() => ahead.extend(look.ok().flatten().map(|seen| (seen.id.clone(), seen))),
+                // A container that can't be inspected here is inspected after the list, which reports the error.
+                Some(one) = inspections.next() => ahead.extend(one.ok().flatten().map(|seen| (seen.id.clone(), seen))),
                 else => break,
             }
         }
         Ok((listed.transpose()?.unwrap_or_default(), ahead))
     }
 
-    /// Adds what the list does not tell, where it matters. `inspected`: what was looked at already. `None`: the container is gone by now.
+    /// Adds what the list leaves out, where it is needed. `inspected`: the container, if inspected already. `None`: the
+    /// container is gone by now.
     async fn complete(
         &self,
         listed: Listed,
@@ -144,7 +145,7 @@ impl Engine {
                 && self.image_id(&name).await?.is_some_and(|now| now != image_id);
             fact.image = name;
         }
-        // The list tells neither limits, restart policy and environment, nor when and by whom it was ended.
+        // The list has neither limits, restart policy and environment, nor the time and the cause of the end.
         let is_known = service.is_some_and(|service| ours || own(service).is_none());
         let is_unclear = ours && (fact.exit_code == Some(KILLED) || fact.state == ContainerState::Restarting);
         if !is_known && !is_unclear {
@@ -157,10 +158,10 @@ impl Engine {
                 None => return Ok(None),
             },
         };
-        Ok(Some(looked_at(fact, seen, service)))
+        Ok(Some(inspected_fact(fact, seen, service)))
     }
 
-    /// Ids of all networks by name; not asked where no service names one.
+    /// Reads the ids of all networks by name; not read if no service names one.
     pub async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
         let named =
             |container: &ContainerSpec| container.networks.iter().any(|network| create::is_user_defined(network));
@@ -180,18 +181,18 @@ impl Engine {
     }
 }
 
-/// Whether what was inspected shows the container as the list has it: nothing happened to it in between.
+/// Returns true if an inspection agrees with the list: the container did not change in between.
 fn agrees(seen: &Seen, state: ContainerState) -> bool {
     match state {
-        ContainerState::Running => seen.state == ContainerActivity::Yes,
+        ContainerState::Running => seen.state == ContainerActivity::Running,
         ContainerState::Created => seen.state == ContainerActivity::Created,
         ContainerState::Exited => seen.state == ContainerActivity::Ended,
         ContainerState::Paused | ContainerState::Restarting | ContainerState::Removing | ContainerState::Dead => false,
     }
 }
 
-/// What inspecting adds to a line of the list.
-fn looked_at(fact: ContainerFact, seen: Seen, service: Option<&Service>) -> ContainerFact {
+/// Adds an inspection to an entry of the list.
+fn inspected_fact(fact: ContainerFact, seen: Seen, service: Option<&Service>) -> ContainerFact {
     let is_existing = service.is_some_and(|service| own(service).is_none());
     let settings = service.and_then(own).map(|container| {
         let salt = seen.marks.as_ref().map_or("", |marks| marks.salt.as_str());
@@ -220,7 +221,7 @@ fn own(service: &Service) -> Option<&ContainerSpec> {
     }
 }
 
-/// What one line of the list tells.
+/// Entry of the list.
 struct Listed {
     fact: ContainerFact,
     image_id: String,
@@ -231,12 +232,12 @@ fn listed(summary: ContainerSummary) -> Result<Listed, DriverError> {
     let ports = host_ports(&summary);
     let status = summary.status.unwrap_or_default();
     let mut labels = summary.labels.unwrap_or_default();
-    // Links add names of the form /other/alias; its own has one slash.
+    // Links add names of the form /other/alias; the container's own has one slash.
     let names = summary.names.unwrap_or_default();
     let name = names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));
     let name = name.or(names.first().map(String::as_str)).unwrap_or_default().to_owned();
     let Some(state) = summary.state.and_then(state) else {
-        let reason = format!("it tells no state of container {name} ({status})");
+        let reason = format!("its list has no state for container {name} ({status})");
         return Err(DriverError::Engine { what: "list containers".to_owned(), reason });
     };
     let fact = ContainerFact {
@@ -251,7 +252,7 @@ fn listed(summary: ContainerSummary) -> Result<Listed, DriverError> {
     Ok(Listed { fact, image_id: summary.image_id.unwrap_or_default(), image_label: labels.remove(marks::IMAGE) })
 }
 
-/// `None`: the engine does not say.
+/// Returns the state; `None`: the engine does not report one.
 fn state(state: ContainerSummaryStateEnum) -> Option<ContainerState> {
     match state {
         ContainerSummaryStateEnum::EMPTY => None,
@@ -265,13 +266,13 @@ fn state(state: ContainerSummaryStateEnum) -> Option<ContainerState> {
     }
 }
 
-/// `Exited (137) 3 seconds ago`, `Restarting (1) 2 seconds ago`.
+/// Parses the exit code in `Exited (137) 3 seconds ago` and `Restarting (1) 2 seconds ago`.
 fn exit_code(status: &str) -> Option<i64> {
     let rest = status.strip_prefix("Exited (").or_else(|| status.strip_prefix("Restarting ("))?;
     rest.split_once(')')?.0.parse().ok()
 }
 
-/// `Up 2 minutes (healthy)`, `Up 1 second (health: starting)`.
+/// Parses the health in `Up 2 minutes (healthy)` and `Up 1 second (health: starting)`.
 fn health(status: &str) -> Option<EngineHealth> {
     let words = [
         ("(healthy)", EngineHealth::Healthy),
@@ -281,7 +282,7 @@ fn health(status: &str) -> Option<EngineHealth> {
     words.into_iter().find(|(word, _)| status.ends_with(word)).map(|(_, health)| health)
 }
 
-/// Host ports, once each, in order.
+/// Returns host ports, once each, in order.
 fn host_ports(summary: &ContainerSummary) -> Vec<Endpoint> {
     let endpoint = |port: &PortSummary| {
         let protocol = match port.typ {
@@ -303,7 +304,7 @@ mod tests {
     use crate::model::facts::EngineHealth;
 
     #[test]
-    fn the_status_line_tells_exit_code_and_health() {
+    fn exit_code_and_health_are_read_from_the_status_line() {
         assert_eq!(exit_code("Exited (137) 3 seconds ago"), Some(137));
         assert_eq!(exit_code("Restarting (1) Less than a second ago"), Some(1));
         assert_eq!(exit_code("Up 2 minutes (healthy)"), None);

@@ -1,5 +1,5 @@
-//! Marks as they are written on a container: labels, to [`Marks`] and back. No secret is in them, only a digest
-//! under a salt that is made anew for each container.
+//! Labels of a container, to [`Marks`] and back. They hold no secret, only a digest under a salt that is new for each
+//! container.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::model::spec::canonical;
 use crate::runtime::docker::intent::ContainerSpec;
 use crate::runtime::{DriverError, Start};
 
-/// What users' own labels may not begin with.
+/// Prefix that users' own labels may not have.
 pub(super) const PREFIX: &str = "lcm.";
 
 const PROJECT: &str = "lcm.project";
@@ -26,19 +26,19 @@ const SECRETS: &str = "lcm.secrets";
 pub(super) const SALT: &str = "lcm.salt";
 const GPUS: &str = "lcm.gpus";
 const VRAM_MIB: &str = "lcm.vram_mib";
-/// The container's name at its creation: marks under another name are a copy's, or of one that was renamed.
+/// Name of the container at its creation: marks under another name are a copy's, or a renamed container's.
 const NAME: &str = "lcm.name";
 const HOST: &str = "lcm.host";
 const UID: &str = "lcm.uid";
 /// Version of the settings that are compared with the real ones.
 const COMPARED: &str = "lcm.compared";
-/// The image by the name it was asked for: the engine forgets that name once it means another image.
+/// Image by its name in the manifest: the engine forgets that name once it refers to another image.
 pub(super) const IMAGE: &str = "lcm.image";
 
-/// 128 bits: nobody guesses a secret by trying salts, and no two containers share one.
+/// Bytes of a salt. With 128 bits a secret can't be guessed by trying salts, and no two containers share one.
 const SALT_BYTES: usize = 16;
 
-/// Marks on a container, whoever wrote them; `None`: it has none.
+/// Returns the marks on a container, no matter what wrote them; `None`: it has none.
 pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
     Some(Marks {
@@ -57,8 +57,8 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
     })
 }
 
-/// The labels of a new container: the user's, and ours. `compared`: the version of the settings that are compared with
-/// its real ones later. `host_id`: this machine, where it is known.
+/// Returns the labels of a new container: the user's, and ours. `compared`: the version of the settings that are
+/// compared with its real ones later. `host_id`: this machine's, if known.
 pub(super) fn write(
     start: &Start<'_>,
     container: &ContainerSpec,
@@ -85,7 +85,8 @@ pub(super) fn write(
     theirs.chain(ours.into_iter().chain(host).map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
-/// What it was made from and how it wishes to be stopped, for a diff, and for the day when no manifest names it.
+/// Returns the spec and the stop policy of a container, for a diff, and for the day when no manifest names the
+/// container.
 fn config(service: &Service) -> String {
     let stop = &service.stop;
     canonical(&json!({
@@ -99,7 +100,7 @@ fn config(service: &Service) -> String {
     }))
 }
 
-/// GPUs by comma, as they are written on things; in order, so that one placement is one text.
+/// Returns GPUs separated by commas, as labels have them; in order, so that one placement is one text.
 pub(super) fn gpus(gpus: &[GpuId]) -> String {
     let mut names: Vec<&str> = gpus.iter().map(GpuId::as_str).collect();
     names.sort_unstable();

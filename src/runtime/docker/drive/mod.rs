@@ -1,8 +1,8 @@
-//! Containers: one Docker engine, asked and changed through bollard.
+//! Driver of containers: one Docker engine, read and changed through bollard. Every call has a deadline and a name, so
+//! that a failure names what was tried. Ownership is proven anew before each change: a label alone proves nothing.
 //!
-//! Every call has a deadline and a name, so that a failure says what was tried. Ownership is proven anew before anything
-//! is changed: a label alone proves nothing. Deliberately not here: when to start or stop, waiting for health, registries' passwords,
-//! creating networks, removing volumes.
+//! In: services, instances, and answers of the engine. Out: facts, inspections, logs, and effects on containers.
+//! Not here: when to start or stop, waiting for health, passwords of registries, creating networks, removing volumes.
 
 mod as_runtime;
 mod connect;

@@ -1,4 +1,4 @@
-//! What comes out of a container: commands run in it, and its log since its last start.
+//! Output of a container: commands run in it, and its log since its last start.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -18,50 +18,53 @@ use crate::runtime::docker::drive::inspect::ContainerActivity;
 use crate::runtime::docker::drive::transport::is_too_large;
 use crate::runtime::{DriverError, LogMark, Logged};
 
-/// Reading a log that a busy service has filled for weeks; what is read by then must do.
+/// Deadline of reading a log that a busy service has filled for weeks; what is read by then counts.
 const LOG_DEADLINE: Duration = Duration::from_secs(20);
 
-/// The most that is kept of the last lines: a service that writes without line ends must not fill our memory.
+/// Bytes kept of the last lines: a service that writes without line ends must not fill lcm's memory.
 const TAIL_BYTES_MAX: usize = 256 << 10;
 
-/// Read at once by whoever follows: what a flood writes between two looks. From its end, since reading a log of weeks
-/// from its beginning takes seconds.
+/// Lines read at once while following a log: what a flood writes between two readings. From the log's end, since
+/// reading a log of weeks from its beginning takes seconds.
 const FOLLOW_LINES: usize = 5_000;
 
-/// Kept of a log while a pattern is looked for in it: what a chatty server writes in some minutes.
+/// Bytes kept of a log during a search: what a chatty server writes in some minutes.
 const WINDOW_BYTES_MAX: usize = 4 << 20;
-/// Looked through for the first time; then whenever it has doubled, so that no byte is looked at more than twice or so.
-const FIRST_LOOK_BYTES: usize = 64 << 10;
-/// Read in one search: a log of weeks is not read whole for a line that its start wrote.
+/// Bytes at the first search; the next ones follow whenever they have doubled, so that each byte is searched about
+/// twice.
+const FIRST_SEARCH_BYTES: usize = 64 << 10;
+/// Bytes read in one search: a log of weeks is not read whole for a line that its start wrote.
 const SEARCH_BYTES_MAX: usize = 64 << 20;
 
-/// A byte and a line, at most, in the engine's files. Less than a rotation leaves: there was none.
+/// Upper bounds of a byte's and of a line's size in the engine's files. A log smaller than what a rotation leaves was
+/// never rotated.
 const ESCAPED_BYTES_MAX: u64 = 6;
 const LINE_BYTES_MAX: u64 = 128;
 
-/// How an engine begins to say that there was nothing to run. It says so in place of the command's output, or refuses.
+/// Beginning of an engine's message that there was nothing to run. It comes in place of the command's output, or as a
+/// refusal.
 const NOT_RUN: &str = "OCI runtime exec failed";
-/// What it says of a container that does not run.
+/// Part of an engine's message about a container that does not run.
 const NOT_RUNNING: &str = "is not running";
-/// A shell's words for the same, and those of the engines that answer.
+/// Exit codes of a shell for the same, and of engines that give one.
 const NOT_RUN_STATUS: [i64; 2] = [126, 127];
-/// Of the reason why it was not run.
+/// Bytes kept of the reason why a command was not run.
 const REASON_BYTES_MAX: usize = 2 << 10;
 
-/// A command's exit status is on the books an instant after its output has ended.
+/// Pause between two readings of an exit status, which is there an instant after the output has ended.
 const EXIT_STATUS_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The first lines can be older than the start that the engine notes: it notes it once the process runs.
+/// Margin of a start's time: the first lines can be older, since the engine records the start once the process runs.
 const START_MARGIN: SignedDuration = SignedDuration::from_millis(500);
 
 impl Engine {
-    /// Runs a command in a running container. One that takes longer than `deadline` runs on: the engine knows no way to
-    /// end it.
+    /// Runs a command in a running container. A command that takes longer than `deadline` runs on: the engine has no
+    /// way to end it.
     pub async fn exec(&self, id: &str, command: &[String], deadline: Duration) -> Result<ExecOutcome, DriverError> {
         let program = command.first().map_or("", String::as_str);
         match timeout(deadline, self.run_in(id, command)).await {
             Ok(Ok(ran)) => Ok(ran),
-            // It may have ended since it was looked at, too.
+            // The container may also have ended since it was inspected.
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains(NOT_RUN) || message.contains(NOT_RUNNING) =>
             {
@@ -72,12 +75,12 @@ impl Engine {
         }
     }
 
-    /// When its last start was; `None`: it is gone, or was never started.
+    /// Returns the time of the last start; `None`: the container is gone, or was never started.
     pub async fn started_at(&self, id: &str) -> Result<Option<Timestamp>, DriverError> {
         Ok(self.inspect(id).await?.and_then(|seen| seen.started_at))
     }
 
-    /// Looks for something in what it wrote since its last start, no longer than `deadline`.
+    /// Searches the output since the last start, for no longer than `deadline`.
     pub async fn search_log(
         &self,
         id: &str,
@@ -85,7 +88,7 @@ impl Engine {
         deadline: Duration,
     ) -> Result<LogSearch, DriverError> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true);
-        let (mut window, mut look_at, mut bytes) = (String::new(), FIRST_LOOK_BYTES, 0);
+        let (mut window, mut search_at, mut bytes) = (String::new(), FIRST_SEARCH_BYTES, 0);
         let mut is_found = false;
         let read = self
             .read_log(
@@ -96,12 +99,12 @@ impl Engine {
                 |_, line| {
                     window.push_str(line);
                     bytes += line.len();
-                    if window.len() >= look_at {
+                    if window.len() >= search_at {
                         is_found = found(&window);
                         if window.len() >= WINDOW_BYTES_MAX {
                             forget_half(&mut window);
                         }
-                        look_at = (window.len() * 2).min(WINDOW_BYTES_MAX);
+                        search_at = (window.len() * 2).min(WINDOW_BYTES_MAX);
                     }
                     if is_found || bytes >= SEARCH_BYTES_MAX {
                         ControlFlow::Break(())
@@ -118,14 +121,14 @@ impl Engine {
         })
     }
 
-    /// What it wrote since its last start, at most the last `bytes_max`.
+    /// Returns the output since the last start, at most the last `bytes_max` bytes.
     pub async fn log_since_start(&self, id: &str, bytes_max: usize) -> Result<String, DriverError> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true);
         let lines = self.last_lines(id, bytes_max, |since| options.since(since).build()).await?;
         Ok(lines.into_iter().collect())
     }
 
-    /// The last lines since its last start; none where they can't be read.
+    /// Returns the last lines since the last start; none if they can't be read.
     pub async fn log_tail(&self, id: &str, lines: usize) -> Vec<String> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true).tail(&lines.to_string());
         let read = self.last_lines(id, TAIL_BYTES_MAX, |since| options.since(since).build()).await.unwrap_or_default();
@@ -134,9 +137,9 @@ impl Engine {
         all.iter().skip(all.len().saturating_sub(lines)).map(|line| (*line).to_owned()).collect()
     }
 
-    /// What it wrote after `mark`, or since its last start, where the mark is another container's.
+    /// Returns the output after `mark`, or since the last start, if the mark is another container's.
     pub async fn log_from(&self, id: &str, mark: Option<&LogMark>) -> Result<Logged, DriverError> {
-        // At 0 nothing was written yet, and the last start still is where it begins.
+        // At 0 nothing was written yet, so that reading still begins at the last start.
         let seen = mark.filter(|mark| mark.life == id && mark.position > 0);
         let after = seen.and_then(|mark| Timestamp::from_nanosecond(i128::from(mark.position)).ok());
         let options =
@@ -156,7 +159,7 @@ impl Engine {
         .await?;
         let position = news.last.and_then(|last| u64::try_from(last.as_nanosecond()).ok()).unwrap_or(0);
         let mark = LogMark { life: id.to_owned(), position };
-        // The engine keeps a long line in parts, and the last so many of them may begin with one.
+        // The engine keeps a long line in parts, so that the last ones may begin in the middle of it.
         let is_torn = !news.has_known && news.lines >= FOLLOW_LINES;
         Ok(Logged { bytes: news.bytes, mark, is_gapless: after.is_none() || !is_torn, is_torn })
     }
@@ -171,11 +174,11 @@ impl Engine {
         let exec = self.docker.create_exec(id, options).await?.id;
         let mut reason = None;
         match self.docker.start_exec(&exec, None::<StartExecOptions>).await? {
-            // Read to its end, since that is when the command ends. It could hold secrets: but for the engine's own
-            // words it is kept nowhere.
+            // Read to its end, since that is when the command ends. It could hold secrets: except for the engine's own
+            // message it is not kept.
             StartExecResults::Attached { mut output, .. } => {
                 while let Some(part) = output.next().await.transpose()? {
-                    reason = reason.or_else(|| engines_words(&part));
+                    reason = reason.or_else(|| engine_message(&part));
                 }
             }
             StartExecResults::Detached => {}
@@ -191,7 +194,7 @@ impl Engine {
         }
     }
 
-    /// Lines with their ends, in order; the last of them, where they are more than `bytes_max`.
+    /// Returns lines with their ends, in order; only the last ones, if they have more than `bytes_max` bytes.
     async fn last_lines(
         &self,
         id: &str,
@@ -212,8 +215,8 @@ impl Engine {
         Ok(lines)
     }
 
-    /// Hands over each line since the last start, or since `after`, with its end, until it is told to stop. `options` is
-    /// given the second from which on the engine shall tell.
+    /// Passes each line since the last start, or since `after`, with its end, to `take`, until that breaks. `options`
+    /// gets the second from which on the engine reports.
     async fn read_log(
         &self,
         id: &str,
@@ -231,7 +234,7 @@ impl Engine {
         let mut output = std::pin::pin!(self.docker.logs(id, Some(options(i32::try_from(second).unwrap_or_default()))));
         let (mut older, mut written_max) = (false, 0_u64);
         loop {
-            // Lines that are there already would be handed over without a look at the clock.
+            // Lines that are there already would be passed without a check of the clock.
             let next = if Instant::now() < deadline { timeout_at(deadline, output.next()).await.ok() } else { None };
             let Some(next) = next else { return Ok(LogCoverage::Part) };
             let Some(entry) = next else { break };
@@ -241,7 +244,7 @@ impl Engine {
             };
             let entry = String::from_utf8_lossy(entry.as_ref());
             let Some((time, line)) = line_since(&entry, from) else {
-                // What is older is still there: nothing of this start can be gone.
+                // Older lines are still there: nothing of this start can be gone.
                 older = true;
                 continue;
             };
@@ -255,16 +258,16 @@ impl Engine {
     }
 }
 
-/// What a log has that was not seen yet.
+/// Part of a log that was not read before.
 #[derive(Debug, Default)]
 struct News {
     after: Option<Timestamp>,
     last: Option<Timestamp>,
     bytes: Vec<u8>,
     lines: usize,
-    /// Among what was read was something seen before: nothing can lie between.
+    /// True if a line was read that was seen before: no line can be missing in between.
     has_known: bool,
-    /// The last line with a time was seen before, and so were the parts of it that follow.
+    /// True if the last line with a time was seen before, and so were the parts of it that follow.
     is_known: bool,
 }
 
@@ -282,14 +285,14 @@ impl News {
     }
 }
 
-/// Whether a log was read from the start's first line to its last.
+/// Coverage of a log's reading, from the start's first line to its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogCoverage {
     Whole,
     Part,
 }
 
-/// The younger half stays, from the beginning of a line on where there is one.
+/// Removes the older half of the window, up to the beginning of a line where there is one.
 fn forget_half(window: &mut String) {
     let half = window.len() / 2;
     let line = window.bytes().skip(half).position(|byte| byte == b'\n').map(|end| half + end + 1);
@@ -297,28 +300,28 @@ fn forget_half(window: &mut String) {
     window.drain(..to);
 }
 
-/// What the engine says in place of a command that it can't run.
-fn engines_words(part: &LogOutput) -> Option<String> {
+/// Returns the engine's message in place of the output of a command that it can't run.
+fn engine_message(part: &LogOutput) -> Option<String> {
     let text = String::from_utf8_lossy(part.as_ref());
-    let words = text.trim();
-    words.starts_with(NOT_RUN).then(|| words[..words.floor_char_boundary(REASON_BYTES_MAX)].to_owned())
+    let message = text.trim();
+    message.starts_with(NOT_RUN).then(|| message[..message.floor_char_boundary(REASON_BYTES_MAX)].to_owned())
 }
 
-/// A moment that parts the output of the last start from what was written before it. Lines carry the time at which the
-/// engine read them: those of the life before come right after its end, those of this one may come a little before
-/// the start that is noted. The middle of the pause between is neither. The end of one that does not run is this life's
-/// own, though it be noted before the start: an engine does that to one that ends at once.
+/// Returns a time that separates the output of the last start from earlier output. Lines carry the time at which the
+/// engine read them: those of the previous run come right after its end, those of this run may come a little before its
+/// recorded start. The middle of the pause is neither. The end of a container that does not run is this run's own, even
+/// if recorded before the start: engines do that for a container that ends at once.
 fn began(state: ContainerActivity, started: Option<Timestamp>, finished: Option<Timestamp>) -> Option<Timestamp> {
     let started = started?;
-    let runs = matches!(state, ContainerActivity::Yes | ContainerActivity::Paused);
+    let runs = matches!(state, ContainerActivity::Running | ContainerActivity::Paused);
     match finished.filter(|finished| runs && *finished < started) {
         Some(finished) => started.checked_sub(started.duration_since(finished) / 2).ok(),
-        // It never ended, or this very life has.
+        // The container never ended, or this very run has.
         None => Some(started.saturating_sub(START_MARGIN).unwrap_or(Timestamp::MIN)),
     }
 }
 
-/// The line without the engine's time before it, and that time; `None`: it is older.
+/// Returns the line without the engine's time before it, and that time; `None`: the line is older.
 fn line_since(entry: &str, from: Option<Timestamp>) -> Option<(Option<Timestamp>, &str)> {
     let Some((time, line)) = entry.split_once(' ') else { return Some((None, entry)) };
     match (time.parse::<Timestamp>(), from) {
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_at_once_keeps_its_output() {
+    fn a_container_that_ends_at_once_keeps_its_output() {
         let (started, finished) = (at("2026-11-20T10:00:01.3Z"), at("2026-11-20T10:00:01.299Z"));
         let written = "2026-11-20T10:00:01.290000000Z out of memory\n";
         for ended in [ContainerActivity::Ended, ContainerActivity::Restarting] {
@@ -348,8 +351,8 @@ mod tests {
             assert!(line_since(written, from).is_some(), "{ended:?}: {from:?}");
         }
         let between = at("2026-11-20T10:00:01.2995Z");
-        assert_eq!(began(ContainerActivity::Yes, started, finished), between, "the end of the life before");
-        assert_eq!(began(ContainerActivity::Yes, started, None), at("2026-11-20T10:00:00.8Z"));
+        assert_eq!(began(ContainerActivity::Running, started, finished), between, "the end of the previous run");
+        assert_eq!(began(ContainerActivity::Running, started, None), at("2026-11-20T10:00:00.8Z"));
         assert_eq!(began(ContainerActivity::Created, None, None), None);
     }
 
@@ -363,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_is_not_news_and_neither_are_its_parts() {
+    fn a_line_that_was_seen_is_not_news_and_neither_are_its_parts() {
         let mut news = News { after: at("2026-11-20T10:00:00.6Z"), ..News::default() };
         for (time, line) in [
             (at("2026-11-20T10:00:00.5Z"), "older\n"),

@@ -1,5 +1,5 @@
-//! What ownership of a container is judged by beside its labels: the manifest's words, this machine, and the labels of
-//! the container's image. Asked before each effect, of the container as it is then.
+//! Evidence of a container's ownership beside its labels: the manifest's names, this machine, and the labels of the
+//! container's image. Checked before each effect, on the container as it is then.
 
 use std::sync::{Arc, PoisonError};
 
@@ -15,17 +15,17 @@ use crate::runtime::docker::drive::scope::{ImageMarks, OwnershipScope};
 use crate::runtime::docker::intent::ContainerSpec;
 use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
-/// Images remembered: far more than the containers of one project have. What an id names never changes.
+/// Images remembered: far more than the containers of one project have. The image of an id never changes.
 const IMAGES_MAX: usize = 4096;
 
 impl Engine {
-    /// The same engine, for this manifest.
+    /// Returns the same engine, for this manifest.
     #[must_use]
     pub fn scoped(self, scope: OwnershipScope) -> Self {
         Self { scope, ..self }
     }
 
-    /// This machine, where other machines' containers may stand beside this one's.
+    /// Returns the id of this machine, if the engine may hold other machines' containers too.
     #[must_use]
     pub fn compared_host_id(&self) -> Option<&str> {
         // The engine that runs lcm's own container is this host's.
@@ -37,7 +37,7 @@ impl Engine {
         ProjectIdentity { project, aliases, host_id: self.compared_host_id(), take_over: *take_over }
     }
 
-    /// Proven to be this service's.
+    /// Returns true if the container is proven to be this service's.
     pub(super) fn is_ours(&self, seen: &Seen, project: &ProjectName, service: &Service) -> bool {
         let identity = self.identity(project);
         let expected = service.object().map(ObjectName::as_str);
@@ -46,7 +46,7 @@ impl Engine {
             && identity.standing(seen.evidence(), expected) == OwnershipProof::Ours
     }
 
-    /// A container that the manifest names is another's, so that it is not adopted.
+    /// Returns true if a container that the manifest names is foreign, so that it is not adopted.
     pub(super) fn is_anothers(&self, seen: &Seen, project: &ProjectName) -> bool {
         match self.identity(project).standing(seen.evidence(), None) {
             OwnershipProof::OtherProject | OwnershipProof::OtherHost => true,
@@ -58,8 +58,8 @@ impl Engine {
         }
     }
 
-    /// The container of a service, and the one put aside for it, whosever they are; under a former project name only
-    /// those that are proven to be this service's.
+    /// Returns the container of a service and the one put aside for it, foreign ones too; under a former project name
+    /// only those that are proven to be this service's.
     pub(super) async fn pair(
         &self,
         project: &ProjectName,
@@ -87,8 +87,8 @@ impl Engine {
         Ok((current, aside))
     }
 
-    /// Whether what was seen as this thing may be acted on now. A container is the same by its id; its labels can't
-    /// change, its name can.
+    /// Checks that the container observed as this instance may be changed now. A container is the same by its id; its
+    /// labels can't change, its name can.
     pub(super) fn may_act(
         &self,
         seen: &Seen,
@@ -100,7 +100,7 @@ impl Engine {
         let name = ownership::base_name(name.as_str());
         if ownership::base_name(&seen.name) != name {
             return Err(DriverError::Refused(format!(
-                "container {name} ({}) was renamed to {} since it was looked at: lcm does not {verb} it",
+                "container {name} ({}) was renamed to {} since it was inspected: lcm does not {verb} it",
                 short(&seen.id),
                 seen.name
             )));
@@ -122,11 +122,11 @@ impl Engine {
         DriverError::Refused(format!("{}: lcm does not {verb} it", self.describe(seen, project)))
     }
 
-    /// For messages: `container web (3f2a…) belongs to service web of lcm project studio`.
+    /// Describes a container for messages: `container web (3f2a…) belongs to service web of lcm project studio`.
     pub(super) fn describe(&self, seen: &Seen, project: &ProjectName) -> String {
-        let whose = match (&seen.marks, self.identity(project).standing(seen.evidence(), None)) {
+        let owner = match (&seen.marks, self.identity(project).standing(seen.evidence(), None)) {
             (None, _) | (_, OwnershipProof::Unmarked) => "was not made by lcm".to_owned(),
-            (_, OwnershipProof::Inherited) => "carries lcm's marks from its image, and was not made by lcm".to_owned(),
+            (_, OwnershipProof::Inherited) => "carries lcm's marks from its image, but was not made by lcm".to_owned(),
             (Some(marks), OwnershipProof::OtherHost) => format!(
                 "was made for lcm project {} by lcm on host {}, which shares this engine",
                 marks.project,
@@ -139,11 +139,11 @@ impl Engine {
                 format!("belongs to service {} of lcm project {}", marks.service, marks.project)
             }
         };
-        format!("container {} ({}) {whose}", seen.name, short(&seen.id))
+        format!("container {} ({}) {owner}", seen.name, short(&seen.id))
     }
 
-    /// Whether these marks came with the image. Where the image is gone, the name by which the container was made says
-    /// so: lcm makes each from the image that it writes into the label.
+    /// Returns true if the marks came with the image. If the image is gone, the name by which the container was created
+    /// decides: lcm creates each container from the image that it writes into the label.
     pub(super) async fn inherits(&self, seen: &Seen) -> Result<bool, DriverError> {
         let Some(marks) = &seen.marks else { return Ok(false) };
         Ok(match self.image_marks(&seen.image_id).await? {
@@ -153,7 +153,7 @@ impl Engine {
         })
     }
 
-    /// Marks of an image, by its id.
+    /// Returns the marks of an image, by its id.
     pub(super) async fn image_marks(&self, id: &str) -> Result<ImageMarks, DriverError> {
         let is_id =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b':');
@@ -167,7 +167,7 @@ impl Engine {
             }
             Arc::clone(images.entry(id.to_owned()).or_default())
         };
-        // An image that is gone may be pulled again under its id: that is asked anew.
+        // An image that is gone may be pulled again under its id, so that its absence is not remembered.
         match cell.get_or_try_init(|| self.read_image_marks(id)).await {
             Ok(found) => Ok(found.clone()),
             Err(None) => Ok(ImageMarks::Gone),
@@ -175,7 +175,7 @@ impl Engine {
         }
     }
 
-    /// `Err(None)`: the image is gone.
+    /// Reads the marks of an image. `Err(None)`: the image is gone.
     async fn read_image_marks(&self, id: &str) -> Result<ImageMarks, Option<DriverError>> {
         let found = self.find(format!("inspect image {}", short(id)), self.docker.inspect_image(id)).await;
         let image = found.map_err(Some)?.ok_or(None)?;

@@ -1,13 +1,15 @@
-//! Machine that an engine runs on, as far as that is proven: its bind folders, ports and GPUs are this host's only then.
+//! Machine that an engine runs on, as far as that is proven: only then its bind folders, ports and GPUs are this
+//! host's.
 //!
-//! Proof is the process at the other end of its socket, which the kernel names (`SO_PEERCRED`) to each connection: an
-//! engine that is visible here; where processes are hidden from this user (`hidepid`), one of root's. Where a service
-//! manager listens for an engine (socket activation), both must be visible. Any other process that holds the socket (ssh, socat,
-//! Docker Desktop's backend) forwards it, unless one of its containers has a process here, in a control group of the
-//! container's id. In a container the peer is invisible; there the engine that knows lcm's own container is the host's,
-//! and its mounts translate paths. A name, `docker info` and contexts prove nothing.
+//! Proof is the process at the other end of the engine's socket, which the kernel names (`SO_PEERCRED`) to each
+//! connection: an engine that is visible here; where processes are hidden from this user (`hidepid`), one of root's.
+//! Where a service manager listens for an engine (socket activation), both must be visible. Any other process that
+//! holds the socket (ssh, socat, Docker Desktop's backend) forwards it, unless one of the engine's containers has a
+//! process here, in a control group of the container's id. In a container the peer is invisible; there the engine that
+//! knows lcm's own container is the host's, and its mounts translate paths. A name, `docker info` and contexts prove
+//! nothing.
 //!
-//! In the usual case nothing is asked: the peer is known from the first connection.
+//! In the usual case no request is sent: the peer is known from the first connection.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,34 +30,34 @@ use crate::runtime::docker::drive::home::{EngineLocation, Outside};
 use crate::runtime::docker::drive::transport::PeerId;
 use crate::runtime::docker::intent::ContainerSpec;
 
-/// Engines, and service managers that listen for one, by the name that the kernel has.
+/// Program names, as the kernel has them, of engines, and of service managers that listen for one.
 const ENGINES: [&str; 2] = ["dockerd", "podman"];
 const MANAGERS: [&str; 2] = ["systemd", "init"];
 
-/// Containers inspected for a process here.
+/// Containers inspected at most for a process here.
 const PROOFS_MAX: usize = 4;
 
 /// Process that holds an engine's socket.
 #[derive(Clone, Debug, Default)]
 struct Peer {
-    /// 0: it is not visible here.
+    /// Process id; 0: not visible here.
     pid: i32,
     program: String,
-    /// Container that it runs in.
+    /// Container that the process runs in.
     container: Option<String>,
-    /// A process of an engine is visible here.
+    /// True if a process of an engine is visible here.
     beside_engine: bool,
-    /// It is root's, and hidden from this user.
+    /// True if the process is root's and hidden from this user.
     is_hidden: bool,
 }
 
-/// What a peer proves.
+/// Proof by a peer of the engine's location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Proof {
     Here,
     Outside,
     Elsewhere(String),
-    /// It may be either; the reason if nothing else proves it.
+    /// Not proven; with the reason to report if nothing else proves the location.
     None(String),
 }
 
@@ -80,7 +82,7 @@ fn prove(peer: Option<&Peer>, enclosed: &Enclosed) -> Proof {
 }
 
 impl Engine {
-    /// Returns where the engine runs.
+    /// Returns the engine's location.
     pub async fn place(&self) -> Result<&EngineLocation, DriverError> {
         self.home.place.get_or_try_init(|| Box::pin(self.find_place())).await
     }
@@ -89,7 +91,7 @@ impl Engine {
     pub async fn require_meant(&self) -> Result<(), DriverError> {
         match self.place().await? {
             EngineLocation::Elsewhere(reason) if !self.home.is_named => Err(DriverError::Refused(format!(
-                "the engine at {endpoint} is not proven to be this machine's: {reason}; if it is meant, name it in the \
+                "the engine at {endpoint} is not proven to be this machine's: {reason}; to use it, name it in the \
                  manifest: `docker: {{ host: \"{endpoint}\" }}` (its containers then count as another machine's)",
                 endpoint = self.endpoint
             ))),
@@ -97,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// Reason why the engine is not this machine's; `None` also before it was asked.
+    /// Returns the reason why the engine is not this machine's; `None` also before the first request to it.
     #[must_use]
     pub fn elsewhere(&self) -> Option<&str> {
         match self.home.place.get()? {
@@ -106,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// The host around lcm's container, where this engine runs it.
+    /// Returns the host around lcm's container, if this engine runs that container.
     #[must_use]
     pub fn outside(&self) -> Option<&Outside> {
         match self.home.place.get()? {
@@ -115,23 +117,23 @@ impl Engine {
         }
     }
 
-    /// Whether it sees the same files as lcm.
+    /// Returns true if the engine sees the same files as lcm.
     pub(super) async fn is_here(&self) -> Result<bool, DriverError> {
         Ok(*self.place().await? == EngineLocation::Here)
     }
 
-    /// This host, as it is written on new containers.
+    /// Returns the id of this host, as it is written on new containers.
     pub(super) fn own_host_id(&self) -> Option<&str> {
         match self.outside() {
-            // A machine id that is mounted says more than the engine's.
+            // A machine id that is mounted is more exact than the engine's.
             Some(outside) => self.host_id.as_deref().or(outside.host_id.as_deref()),
             None => self.host_id.as_deref(),
         }
     }
 
-    /// The container's volumes by their paths on the engine's host, as they lead now: the engine would follow a symbolic
-    /// link anew at each start. A folder of lcm's own container is refused: the engine would make an empty one of that
-    /// name on the host.
+    /// Returns the container's volumes by their paths on the engine's host, resolved now: the engine would follow a
+    /// symbolic link anew at each start. A folder of lcm's own container is refused: the engine would create an empty
+    /// one of that name on the host.
     pub(super) async fn host_volumes(
         &self,
         service: &Service,
@@ -154,7 +156,7 @@ impl Engine {
         translated.collect()
     }
 
-    /// Where host folders of containers lead, by the engine's word. Of another machine's nothing is known.
+    /// Translates host folders of containers to paths on the engine's host. Empty for another machine's engine.
     #[must_use]
     pub fn on_its_host(&self, paths: BTreeMap<String, PathFact>) -> BTreeMap<String, PathFact> {
         if self.elsewhere().is_some() {
@@ -163,7 +165,7 @@ impl Engine {
         let Some(outside) = self.outside() else { return paths };
         let mounts = outside.mounts.as_deref().unwrap_or_default();
         let translate = |(path, fact): (String, PathFact)| {
-            // Empty where it can't be told: then it is not compared.
+            // Empty means unknown, and is not compared.
             let host = host_path(mounts, Path::new(&fact.real)).map(|host| host.display().to_string());
             (path, PathFact { real: host.unwrap_or_default(), ..fact })
         };
@@ -176,16 +178,16 @@ impl Engine {
         }
         if self.home.introduction.peer.get().is_none() {
             // The first connection names the peer.
-            self.call("tell its version", READ_DEADLINE, self.docker.version()).await?;
+            self.call("report its version", READ_DEADLINE, self.docker.version()).await?;
         }
         let peer = self.home.introduction.peer.get().map(|id| peer(*id));
         let is_visible = peer.as_ref().is_some_and(|peer| peer.pid > 0);
         Ok(match prove(peer.as_ref(), &self.home.enclosed) {
             Proof::Here => EngineLocation::Here,
             Proof::Elsewhere(reason) => EngineLocation::Elsewhere(reason),
-            Proof::Outside => EngineLocation::Outside(self.look_outside().await?),
+            Proof::Outside => EngineLocation::Outside(self.inspect_outside().await?),
             Proof::None(reason) => {
-                let outside = self.look_outside().await?;
+                let outside = self.inspect_outside().await?;
                 if outside.mounts.is_some() {
                     EngineLocation::Outside(outside)
                 } else if is_visible && self.has_process_here().await {
@@ -197,8 +199,8 @@ impl Engine {
         })
     }
 
-    /// The host by the engine's word, and the mounts of lcm's own container.
-    async fn look_outside(&self) -> Result<Outside, DriverError> {
+    /// Returns the host as the engine reports it, and the mounts of lcm's own container.
+    async fn inspect_outside(&self) -> Result<Outside, DriverError> {
         let unknown = Outside { host: String::new(), host_id: None, mounts: None };
         let Some(id) = &self.home.enclosed.container else { return Ok(unknown) };
         let call = self.docker.inspect_container(id, None);
@@ -206,12 +208,12 @@ impl Engine {
         let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;
         let host = info.name.unwrap_or_default();
         let host_id = info.id.filter(|id| !id.is_empty()).map(|id| host_id::named(&host, &id));
-        // An id is long enough to be no other container's, whichever engine is asked.
+        // An id is long enough to be no other container's, at any engine.
         let mounts = found.filter(|found| found.id.as_ref() == Some(id)).map(mounts);
         Ok(Outside { host, host_id, mounts })
     }
 
-    /// Whether a process of one of its containers runs here. An answer that can't be had proves nothing.
+    /// Returns true if a process of one of the engine's containers runs here. A failed request proves nothing.
     async fn has_process_here(&self) -> bool {
         let running = self.running_ids().await.unwrap_or_default();
         for id in running.iter().take(PROOFS_MAX) {
@@ -241,7 +243,7 @@ fn is_engine_visible() -> bool {
     pids.any(|pid| proc::stat(pid).is_some_and(|stat| ENGINES.contains(&stat.program.as_str())))
 }
 
-/// Binds and volumes alike have a path on the host.
+/// Returns the mounts of a container: binds and volumes alike have a path on the host.
 fn mounts(container: ContainerInspectResponse) -> Vec<MountFact> {
     let mounts = container.mounts.unwrap_or_default().into_iter().filter_map(|mount| {
         let (host, here) = (mount.source?, mount.destination?);
@@ -256,7 +258,7 @@ fn own_folder(service: &Service, volume: &str, path: &str, outside: &Outside) ->
     let reason = if outside.mounts.is_some() {
         format!("{path} is inside the container that lcm runs in, not on the host")
     } else {
-        format!("lcm runs in a container that the engine does not know, so {path} can't be found on the host")
+        format!("lcm runs in a container that the engine does not know, so it can't resolve {path} on the host")
     };
     DriverError::Missing(format!(
         "service {name} needs volume {volume}: {reason}, where the engine would create an empty folder in its place; \

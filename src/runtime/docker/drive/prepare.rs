@@ -1,5 +1,5 @@
-//! Everything that a start needs and that can fail beforehand: image and room for it, networks, devices, mounted paths,
-//! GPU access. What runs is not touched. Networks are not created: they are not one service's alone.
+//! Preparation of a start, for all that can fail beforehand: image and disk space for it, networks, devices, mounted
+//! paths, GPU access. No running container is touched. Networks are not created: they are not one service's alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use crate::runtime::docker::drive::settings::Details;
 use crate::runtime::docker::drive::{EngineLocation, create};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess, PullPolicy};
 
-/// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
+/// Deadline of a pull without progress: it may take hours, but reports several times a second unless it is stuck.
 const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
 
-/// The size of an image is known only while it is pulled. Those of AI services are some GiB: with less than one free
-/// hardly any will fit, and what is smaller leaves no room to run.
+/// Free bytes required for a pull. The size of an image is known only while it is pulled. Images of AI services have
+/// some GiB: with less than one free hardly any fits, and a smaller one leaves no space to run.
 const PULL_FREE_BYTES_MIN: u64 = 1 << 30;
 
-/// Where packages put the hook that gives containers their GPUs; with it the engine needs no runtime of that name.
+/// Paths of the packaged hook that gives containers their GPUs; with it the engine needs no runtime of that name.
 const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
 
 impl Engine {
-    /// Makes sure that starting can't fail for want of something that is known beforehand.
+    /// Checks all that is known beforehand to be needed by a start, and pulls the image.
     pub async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         match service.workload.spec::<DockerSpec>() {
             None => Err(not_a_container(service)),
@@ -49,7 +49,7 @@ impl Engine {
         }
     }
 
-    /// The service's name, and the one under which its older self is put aside, are its own or nobody's.
+    /// Checks that the service's name, and the one under which its previous revision is put aside, are its own or free.
     async fn prepare_names(
         &self,
         project: &ProjectName,
@@ -71,7 +71,7 @@ impl Engine {
         }
     }
 
-    /// Devices and host folders that a container was made with are still there.
+    /// Checks that the devices and host folders that a container was created with still exist.
     async fn prepare_existing(&self, service: &Service, details: &Details) -> Result<(), DriverError> {
         if !self.is_here().await? {
             return Ok(());
@@ -83,7 +83,7 @@ impl Engine {
         let source = || sources.find(|path| is_missing(path)).map(|path| format!("the mounted path {path}"));
         match device.or_else(source) {
             Some(missing) => Err(DriverError::Missing(format!(
-                "the container of service {} was made with {missing}, which does not exist on this machine any more",
+                "the container of service {} was created with {missing}, which no longer exists on this machine",
                 service.name
             ))),
             None => Ok(()),
@@ -100,24 +100,24 @@ impl Engine {
             container.devices.iter().map(|device| create::host_device(device)).filter(|path| path.starts_with('/'));
         match paths.into_iter().find(|path| !Path::new(path).exists()) {
             Some(path) => {
-                Err(DriverError::Missing(format!("service {} needs device {path}, and there is none", service.name)))
+                Err(DriverError::Missing(format!("service {} needs device {path}, which does not exist", service.name)))
             }
             None => Ok(()),
         }
     }
 
-    /// The engine would make a missing one itself: an empty folder owned by root, in place of the data.
+    /// Checks that mounted paths exist: the engine would create an empty folder owned by root in place of the data.
     async fn prepare_volumes(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
         if let EngineLocation::Elsewhere(_) = self.place().await? {
             return Ok(());
         }
-        // Around a container they are the host's folders by now, visible here through its mounts.
+        // If lcm runs in a container, these are the host's folders, visible here through its mounts.
         self.host_volumes(service, container).await?;
         for volume in &container.volumes {
             if let Some(path) = create::host_path(volume).filter(|path| is_missing(path)) {
                 return Err(DriverError::Missing(format!(
                     "service {} needs volume {volume}: there is no {path} on this machine; create it (the engine would \
-                     make an empty folder owned by root)",
+                     create an empty folder owned by root)",
                     service.name
                 )));
             }
@@ -138,7 +138,7 @@ impl Engine {
         };
         match wanted.into_iter().find(|network| !is_there(network)) {
             Some(network) => Err(DriverError::Missing(format!(
-                "service {} needs network {network}, and there is none: `docker network create {network}` makes it",
+                "service {} needs network {network}, which does not exist: run `docker network create {network}`",
                 service.name
             ))),
             None => Ok(()),
@@ -146,11 +146,11 @@ impl Engine {
     }
 
     async fn prepare_gpus(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
-        let asks = match container.gpu_access {
+        let is_requested = match container.gpu_access {
             GpuAccess::Request => service.wants_gpu(),
             GpuAccess::Environment | GpuAccess::None => false,
         };
-        if !asks {
+        if !is_requested {
             return Ok(());
         }
         let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;
@@ -163,8 +163,8 @@ impl Engine {
             return Ok(());
         }
         Err(DriverError::Missing(format!(
-            "service {} asks for a GPU, and the engine at {} can't give one: it knows neither the nvidia runtime nor \
-             GPU devices (install the NVIDIA ContainerSpec Toolkit, or choose `gpu_access: environment` or `none`)",
+            "service {} needs a GPU, but the engine at {} can't provide one: it has neither the nvidia runtime nor \
+             GPU devices (install the NVIDIA Container Toolkit, or set `gpu_access: environment` or `none`)",
             service.name, self.endpoint
         )))
     }
@@ -181,15 +181,15 @@ impl Engine {
                 self.pull(image).await
             }
             PullPolicy::Never => Err(DriverError::Missing(format!(
-                "service {} needs image {image}, it is not here, and `pull_policy: never` forbids to fetch it",
+                "service {} needs image {image}, which is missing here, and `pull_policy: never` forbids pulling it",
                 service.name
             ))),
         }
     }
 
-    /// A disk that a pull has filled stops every other service on it too.
+    /// Checks the free disk space: a disk that a pull has filled stops every other service on it too.
     async fn require_capacity(&self, image: &str) -> Result<(), DriverError> {
-        // The disk of another machine can't be asked from here, nor the host's from a container.
+        // The disk of another machine can't be read from here, nor the host's from a container.
         if !self.is_here().await? {
             return Ok(());
         }
@@ -218,25 +218,25 @@ impl Engine {
         }
         match self.image_id(image).await? {
             Some(_) => Ok(()),
-            None => Err(DriverError::Missing(format!("image {image} was pulled, and is not there"))),
+            None => Err(DriverError::Missing(format!("image {image} was pulled, but is missing"))),
         }
     }
 }
 
-/// What this user may not look into, the engine may.
+/// Returns true if a path is known not to exist; one that this user can't read may be readable for the engine.
 fn is_missing(path: &str) -> bool {
     path.starts_with('/') && matches!(Path::new(path).try_exists(), Ok(false))
 }
 
 pub(super) fn missing_container(service: &Service, container: &ObjectName) -> DriverError {
     DriverError::Missing(format!(
-        "container {container} of service {} does not exist, and lcm does not create it: it is named as somebody \
-         else's (`docker: {{ container }}`)",
+        "container {container} of service {} does not exist, and lcm does not create it: the manifest names it as an \
+         existing one (`docker: {{ container }}`)",
         service.name
     ))
 }
 
-/// `latest` where neither tag nor digest is named.
+/// Adds the tag `latest` if neither tag nor digest is named.
 fn with_tag(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
     if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }

@@ -1,4 +1,4 @@
-//! Part of a manifest that ownership of containers is judged by.
+//! Part of a manifest that ownership of containers depends on.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::model::desired::Desired;
 use crate::model::names::ProjectName;
 use crate::runtime::docker::intent::DockerSpec;
 
-/// The part of a manifest that ownership depends on.
+/// Part of a manifest that ownership of containers depends on.
 #[derive(Clone, Debug, Default)]
 pub struct OwnershipScope {
     pub(super) aliases: BTreeSet<ProjectName>,
@@ -29,9 +29,9 @@ impl OwnershipScope {
 /// Marks that an image carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ImageMarks {
-    /// The image is not there any more.
+    /// The image no longer exists.
     Gone,
     None,
-    /// By their salt, which may be empty.
+    /// Marks, by their salt, which may be empty.
     Salt(String),
 }

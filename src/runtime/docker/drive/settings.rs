@@ -1,5 +1,5 @@
-//! Real settings of a container, from what the engine tells when it is inspected. Values that may hold a secret leave here
-//! as salted digests alone.
+//! Real settings of a container, from the engine's answer to an inspection. Values that may hold a secret leave this
+//! file as salted digests only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use bollard::models::{ContainerConfig, EndpointSettings, HostConfig, MountPoint,
 use crate::runtime::docker::intent::ContainerSpec;
 use crate::runtime::docker::settings::{ContainerSettings, digest, mount_text, port_text, tidy};
 
-/// What the engine tells of a container beyond its state.
+/// Properties of a container beyond its state, as the engine reports them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Details {
     pub(super) config: ContainerConfig,
@@ -19,14 +19,15 @@ pub(super) struct Details {
     pub(super) deleted: BTreeSet<String>,
 }
 
-/// Name of an anonymous volume: 64 hexadecimal digits. It comes from the image, and lcm never names one so.
+/// Length of an anonymous volume's name, in hexadecimal digits. Such a volume comes from the image; lcm never creates
+/// one.
 const ANONYMOUS_LENGTH: usize = 64;
 
 /// CPU shares of a container for which none are set.
 const CPU_SHARES_DEFAULT: i64 = 1024;
 
 impl Details {
-    /// Settings of a container that stands for `container` of the manifest, digested under its salt.
+    /// Returns the settings of a container that is `container` of the manifest, digested under its salt.
     pub(super) fn settings(&self, container: &ContainerSpec, salt: &str) -> ContainerSettings {
         let host = &self.host;
         let mode = host.network_mode.as_deref().unwrap_or_default();
@@ -48,13 +49,13 @@ impl Details {
         }
     }
 
-    /// A mount with what became of its host folder.
+    /// Returns a mount, with a note if its host folder was deleted.
     fn marked(&self, (target, source): (String, String)) -> (String, String) {
         let since = if self.deleted.contains(&target) { " (deleted since)" } else { "" };
         (target, format!("{source}{since}"))
     }
 
-    /// Of all that may be compared; what the manifest does not state is left out.
+    /// Returns digests of all that may be compared, without what the manifest does not state.
     fn digests(&self, container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
         let (config, host) = (&self.config, &self.host);
         let mut values: Vec<(String, Vec<String>)> = Vec::new();
@@ -89,7 +90,7 @@ impl Details {
     }
 }
 
-/// `None`: an anonymous volume.
+/// Returns a mount by its target; `None`: an anonymous volume.
 fn mount(mount: &MountPoint) -> Option<(String, String)> {
     let target = tidy(mount.destination.as_deref()?);
     let name = mount.name.as_deref().unwrap_or_default();
@@ -124,7 +125,7 @@ fn restart(policy: Option<&RestartPolicy>) -> String {
     }
 }
 
-/// Those that are set. Engines write 0 or -1 for none.
+/// Returns the limits that are set. Engines write 0 or -1 for none.
 fn limits(host: &HostConfig) -> BTreeMap<String, String> {
     let numbers = [
         ("Memory", host.memory),

@@ -1,8 +1,8 @@
-//! Bringing a container up, creating it first where needed, and the way back: the old one is put aside under another
-//! name until the new one is known to be well.
+//! Start of a container, creating it first where needed, and restore: the previous revision is put aside under another
+//! name until the new one is known to be healthy.
 //!
-//! Each step leaves names and labels that tell the next run what happened, so that a crash between any two of them is
-//! mended by starting again.
+//! Each step leaves names and labels from which the next run knows what happened, so that a crash between any two of
+//! them is repaired by starting again.
 
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions};
 
@@ -19,7 +19,7 @@ use crate::runtime::docker::settings::{COMPARED, ContainerSetting, Difference, N
 use crate::runtime::{DriverError, Start};
 
 impl Engine {
-    /// Starts what is there where it is as the service wants it, else a new one.
+    /// Starts the present container if it matches the service, else a new one.
     pub async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
         match start.service.workload.spec::<DockerSpec>() {
             None => Err(not_a_container(start.service)),
@@ -35,7 +35,7 @@ impl Engine {
         }
     }
 
-    /// The new one is well: the one put aside goes. Without a new one it is all there is, and stays.
+    /// Removes the previous revision, since the new one is healthy. Without a new one it is all there is, and stays.
     pub async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else { return Ok(()) };
         let (current, aside) = self.pair(project, service, container).await?;
@@ -46,8 +46,8 @@ impl Engine {
         }
     }
 
-    /// The new one is not well: it goes, and the one put aside stands and runs again. Where a failed start has put
-    /// the old one back under its name already, it is only started. `false`: there was none.
+    /// Removes the new revision, which is not healthy, and starts the previous one again under its name. If a failed
+    /// start has renamed it back already, it is only started. Returns `false` if there was no previous revision.
     pub async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else { return Ok(false) };
         let (current, aside) = self.pair(project, service, container).await?;
@@ -85,7 +85,7 @@ impl Engine {
             }
             if current.is_up() {
                 return Err(DriverError::Refused(format!(
-                    "container {} still runs, made from another spec: it has to be stopped before it is replaced",
+                    "container {} still runs with another spec: stop it before it is replaced",
                     current.name
                 )));
             }
@@ -93,9 +93,9 @@ impl Engine {
         let fallback = match (current, aside) {
             (None, None) => None,
             (Some(_), Some(foreign)) if !ours(&foreign) => {
-                return Err(self.refusal(&foreign, start.project, "put the old one aside as"));
+                return Err(self.refusal(&foreign, start.project, "replace"));
             }
-            // Left by a run that ended early: the one aside is known to have worked, the one after it is not.
+            // Left by an aborted run: the container aside is known to have worked, the one after it is not.
             (Some(current), Some(aside)) => {
                 self.delete(&current).await?;
                 Some(aside)
@@ -118,7 +118,7 @@ impl Engine {
         self.create_and_run(start, container, fallback.as_ref()).await
     }
 
-    /// Where a new one can't be brought up, the old one has its name again.
+    /// Creates and starts a container. If that fails, the previous revision gets its name back.
     async fn create_and_run(
         &self,
         start: &Start<'_>,
@@ -134,7 +134,7 @@ impl Engine {
             Err(error) => error,
         };
         match fallback {
-            // The first error says more than one of putting things back.
+            // The first error is more useful than one of renaming back.
             Some(old) => Err(self.rename(old, container.name.as_str()).await.err().map_or(error, |second| {
                 DriverError::Refused(format!("{second}, after the start of its successor failed"))
             })),
@@ -142,9 +142,9 @@ impl Engine {
         }
     }
 
-    /// An engine may have defaults of its own, or write a setting in another way. What reads back otherwise right after
-    /// it was made would do so for ever: such a container is made once more, with a mark that keeps it from being
-    /// compared.
+    /// Creates a container whose settings can be compared. An engine may have defaults of its own, or write a setting
+    /// in another way. A setting that differs right after creation would differ forever: such a container is created
+    /// once more, with a mark that excludes it from the comparison.
     async fn create(&self, start: &Start<'_>, container: &ContainerSpec) -> Result<Seen, DriverError> {
         let made = self.create_compared(start, container, COMPARED).await?;
         let differences = self.differences(&made, start.service, container).await?;
@@ -169,7 +169,7 @@ impl Engine {
         let call = self.docker.create_container(Some(options), body);
         let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;
         let seen = self.inspect(&made.id).await?;
-        seen.ok_or_else(|| DriverError::Missing(format!("container {} was created, and is not there", container.name)))
+        seen.ok_or_else(|| DriverError::Missing(format!("container {} was created, but is missing", container.name)))
     }
 
     async fn bring_up(
@@ -182,7 +182,7 @@ impl Engine {
         self.run(&seen.id, &seen.name).await
     }
 
-    /// The first network is given at creation; the engine takes the others one by one.
+    /// Joins the networks after the first, which is given at creation; the engine takes the others one by one.
     async fn join_networks(
         &self,
         seen: &Seen,
@@ -196,9 +196,9 @@ impl Engine {
         Ok(())
     }
 
-    /// What is left to mend of one that is as this start wants it: spec, secrets, real settings, image, the GPUs that it
-    /// was given, and the memory that it counts for there. Both of these stand on the container, where the next plan
-    /// reads them. `None`: it has to be made anew.
+    /// Returns the settings left to change in place on a container that matches this start: spec, secrets, real
+    /// settings, image, its GPUs, and the memory that it counts for there. Both of the last are labels of the
+    /// container, where the next plan reads them. `None`: it must be recreated.
     async fn fits(
         &self,
         seen: &Seen,
@@ -217,7 +217,7 @@ impl Engine {
         self.as_wanted(seen, start.service, container).await
     }
 
-    /// The same, wherever it was placed.
+    /// Returns the same, regardless of its placement.
     async fn as_wanted(
         &self,
         seen: &Seen,
@@ -229,10 +229,10 @@ impl Engine {
             return Ok(None);
         }
         let differences = self.differences(seen, service, container).await?;
-        if !differences.iter().all(Difference::is_mendable) {
+        if !differences.iter().all(Difference::can_update_in_place) {
             return Ok(None);
         }
-        // An image that is gone by its name has not moved.
+        // An image whose name is gone has not moved.
         let has_image = self.image_id(&container.image).await?.is_none_or(|now| now == seen.image_id);
         Ok(has_image.then_some(differences))
     }

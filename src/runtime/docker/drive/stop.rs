@@ -1,5 +1,5 @@
-//! Ending a container: as its policy wishes, and after the grace by force. Returns once nothing of it runs. And
-//! freezing one, which ends nothing.
+//! Stop of a container: by its policy, and after the grace period by force. Returns once nothing of it runs. And pause
+//! of a container, which ends nothing.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::runtime::docker::drive::inspect::{ContainerActivity, Seen};
 use crate::runtime::docker::ownership::{self, OwnershipProof};
 use crate::runtime::{DriverError, Pause, StopRequest};
 
-/// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.
+/// Time beyond the grace period, for the engine's own kill (it waits 10 s and tries again), network and mounts.
 const STOP_MARGIN: Duration = Duration::from_mins(1);
 
 impl Engine {
-    /// Ends a container that is proven to be this project's, or that the manifest names. One that has ended is fine.
+    /// Stops a container that is proven to be this project's, or that the manifest names. Does nothing if it has ended.
     pub async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         let Some(seen) = self.instance(stop.instance).await? else { return Ok(()) };
         self.may_act(&seen, (stop.project, stop.service), stop.instance, "stop")?;
@@ -41,12 +41,13 @@ impl Engine {
         self.delete(&seen).await
     }
 
-    /// Freezes a container that is proven to be this project's, or that the manifest names. One that is frozen is fine.
+    /// Pauses a container that is proven to be this project's, or that the manifest names. Does nothing if it is
+    /// paused.
     pub async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
         let seen = self.may_be_paused(pause, "pause").await?;
         match seen.state {
             ContainerActivity::Paused => Ok(()),
-            ContainerActivity::Yes => {
+            ContainerActivity::Running => {
                 let what = format!("pause container {}", seen.name);
                 self.call(what, CHANGE_DEADLINE, self.docker.pause_container(&seen.id)).await
             }
@@ -56,32 +57,32 @@ impl Engine {
         }
     }
 
-    /// Lets a frozen one go on; one that is not frozen is fine.
+    /// Resumes a paused container. Does nothing if it is not paused.
     pub async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        let seen = self.may_be_paused(pause, "let go on").await?;
-        if seen.state == ContainerActivity::Paused { self.thaw(&seen.id).await } else { Ok(()) }
+        let seen = self.may_be_paused(pause, "unpause").await?;
+        if seen.state == ContainerActivity::Paused { self.unpause_by_id(&seen.id).await } else { Ok(()) }
     }
 
-    async fn may_be_paused(&self, pause: &Pause<'_>, what: &str) -> Result<Seen, DriverError> {
+    async fn may_be_paused(&self, pause: &Pause<'_>, verb: &str) -> Result<Seen, DriverError> {
         let gone = || DriverError::Missing(format!("the container of `{}` is gone", pause.service));
         let seen = self.instance(pause.instance).await?.ok_or_else(gone)?;
-        self.may_act(&seen, (pause.project, pause.service), pause.instance, what)?;
+        self.may_act(&seen, (pause.project, pause.service), pause.instance, verb)?;
         Ok(seen)
     }
 
-    async fn thaw(&self, id: &str) -> Result<(), DriverError> {
+    async fn unpause_by_id(&self, id: &str) -> Result<(), DriverError> {
         let what = format!("unpause container {}", short(id));
         self.call(what, CHANGE_DEADLINE, self.docker.unpause_container(id)).await
     }
 
-    /// `None`: it is gone.
+    /// Inspects an instance; `None`: it is gone.
     pub(super) async fn instance(&self, instance: &Instance) -> Result<Option<Seen>, DriverError> {
         match instance {
-            // The engine would also take a name or the beginning of an id.
+            // The engine would also accept a name or the beginning of an id.
             Instance { runtime, id, .. } if *runtime == NAME => {
                 Ok(self.inspect(id).await?.filter(|seen| seen.id == *id))
             }
-            Instance { runtime, id, .. } => Err(DriverError::Refused(format!("{runtime} {id} is no container"))),
+            Instance { runtime, id, .. } => Err(DriverError::Refused(format!("{runtime} {id} is not a container"))),
         }
     }
 
@@ -89,9 +90,9 @@ impl Engine {
         let id = seen.id.as_str();
         match seen.state {
             ContainerActivity::Created | ContainerActivity::Ended => return Ok(()),
-            // Frozen processes take no signal, and answer no command.
-            ContainerActivity::Paused => self.thaw(id).await?,
-            ContainerActivity::Yes | ContainerActivity::Restarting => {}
+            // Paused processes handle no signal, and answer no command.
+            ContainerActivity::Paused => self.unpause_by_id(id).await?,
+            ContainerActivity::Running | ContainerActivity::Restarting => {}
         }
         match StopMethod::of(seen, policy) {
             StopMethod::Engine => self.engine_stop(seen, policy.grace).await?,
@@ -100,7 +101,7 @@ impl Engine {
                 self.wait_for_end(id, policy.grace).await;
             }
             StopMethod::Command(command) => {
-                // Whatever it says: what is left after the grace is killed all the same.
+                // Its result is ignored: what is left after the grace period is killed all the same.
                 let _ = self.exec(id, command, policy.grace).await;
                 self.wait_for_end(id, policy.grace).await;
             }
@@ -108,7 +109,7 @@ impl Engine {
         if !self.is_up(id).await? {
             return Ok(());
         }
-        // Also for one that its restart policy has brought back: only the engine's stop ends that.
+        // Also for a container that its restart policy has restarted: only the engine's stop ends that.
         self.engine_stop(seen, Duration::ZERO).await?;
         self.wait_for_end(id, STOP_MARGIN).await;
         if self.is_up(id).await? {
@@ -117,14 +118,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes it, and no volume. It must not run: nothing is forced.
+    /// Removes a container, and no volume. The container must not run: nothing is forced.
     pub(super) async fn delete(&self, seen: &Seen) -> Result<(), DriverError> {
         let options = RemoveContainerOptionsBuilder::new().v(false).force(false).build();
         let what = format!("remove container {}", seen.name);
         self.call(what, CHANGE_DEADLINE, self.docker.remove_container(&seen.id, Some(options))).await
     }
 
-    /// The engine signals, waits, and kills.
+    /// Stops by the engine, which signals, waits, and kills.
     async fn engine_stop(&self, seen: &Seen, grace: Duration) -> Result<(), DriverError> {
         let seconds = i32::try_from(create::seconds(grace)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
@@ -138,13 +139,14 @@ impl Engine {
         let call = self.docker.kill_container(&seen.id, Some(options));
         let sent = self.call(format!("send {signal} to container {}", seen.name), CHANGE_DEADLINE, call).await;
         match sent {
-            // It ended in between: what the signal was for.
+            // The container ended in between, which is what the signal was for.
             Err(_) if !self.is_up(&seen.id).await? => Ok(()),
             sent => sent,
         }
     }
 
-    /// Until it does not run, but no longer than `bound`. What the answer says does not matter: looking again does.
+    /// Waits until the container does not run, but no longer than `bound`. The answer is ignored: callers inspect
+    /// again.
     async fn wait_for_end(&self, id: &str, bound: Duration) {
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let mut ends = std::pin::pin!(self.docker.wait_container(id, Some(options)));
@@ -152,9 +154,9 @@ impl Engine {
     }
 }
 
-/// How a container is asked to end.
+/// Way of ending a container.
 enum StopMethod<'a> {
-    /// By the signal that it was made with.
+    /// By the engine, with the signal that the container was created with.
     Engine,
     Signal(&'a str),
     Command(&'a [String]),
@@ -173,7 +175,7 @@ impl<'a> StopMethod<'a> {
     }
 }
 
-/// `SIGTERM` and `TERM` are one.
+/// Returns the signal without its prefix: `SIGTERM` and `TERM` are the same.
 fn bare(signal: &str) -> String {
     let upper = signal.to_ascii_uppercase();
     upper.strip_prefix("SIG").map_or_else(|| upper.clone(), str::to_owned)

@@ -1,8 +1,8 @@
-//! The way to an engine, with a bound on what it may answer: the client reads answers whole, and an engine may be
+//! Transport to an engine, with a bound on the size of answers: the client reads answers whole, and an engine may be
 //! another program, or another user's.
 //!
-//! Readings that follow each other at once share a connection; what is counted is one answer all the same. A change has a
-//! connection of its own: where one breaks, it is known whether the request was sent.
+//! Readings that follow each other at once share a connection; the bound is on each single answer all the same. A
+//! change has a connection of its own: if one breaks, it is known whether the request was sent.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,16 +22,17 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// An answer of the engine's books: a list of two thousand containers has some 4 KiB for each.
+/// Bytes of an answer about the engine's state: a list of two thousand containers has some 4 KiB for each.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
-/// Objects in it, each of which takes up to 1 KiB once it is read; such a list has some thirty for each container.
+/// Objects in such an answer, each of which takes up to 1 KiB once parsed; such a list has some thirty for each
+/// container.
 const ANSWER_OBJECTS_MAX: u64 = 64 << 10;
-/// A stream of log lines, or of a command's output. What is behind it is not read.
+/// Bytes of a stream of log lines, or of a command's output. The rest is not read.
 const STREAM_BYTES_MAX: u64 = 48 << 20;
-/// Progress of a pull: ten lines a second for each of three layers, for some hours.
+/// Bytes of a pull's progress: ten lines a second for each of three layers, for some hours.
 const PULL_BYTES_MAX: u64 = 64 << 20;
 
-/// An engine's address.
+/// Address of an engine.
 #[derive(Clone, Debug)]
 pub(super) enum EngineAddress {
     Unix(PathBuf),
@@ -42,28 +43,28 @@ pub(super) enum EngineAddress {
 /// Process at the other end of a socket, as the kernel names it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerId {
-    /// 0: it is not in this pid namespace.
+    /// Process id; 0: not in this pid namespace.
     pub(super) pid: i32,
     pub(super) uid: u32,
 }
 
-/// What the first connection and the first answer say of an engine beside what was asked.
+/// Facts of an engine that come with the first connection and the first answer.
 #[derive(Debug, Default)]
 pub(super) struct Introduction {
     /// Process at the other end of a unix socket.
     pub(super) peer: OnceLock<PeerId>,
-    /// `Docker/20.10.24+dfsg1 (linux)`, as it is in each answer.
+    /// Server header, as in each answer: `Docker/20.10.24+dfsg1 (linux)`.
     pub(super) server: OnceLock<String>,
 }
 
 type ResponseFuture = BoxFuture<'static, Result<Response<Incoming>, Error>>;
 
-/// A connection that was used so long ago may have been closed by now.
+/// Age at which an idle connection is not used again, since the engine may have closed it.
 const IDLE_MAX: Duration = Duration::from_millis(500);
-/// More than the client ever has under way at once.
+/// Idle connections kept: more than the client ever uses at once.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 
-/// Returns what sends requests, and reads bounded answers.
+/// Returns a transport that sends requests and reads bounded answers.
 pub(super) fn transport(
     address: EngineAddress,
     introduction: Arc<Introduction>,
@@ -73,7 +74,7 @@ pub(super) fn transport(
         let (address, introduction, idle) = (address.clone(), Arc::clone(&introduction), idle.clone());
         let limits = Limits::of(request.method(), request.uri().path());
         Box::pin(async move {
-            // Its answer ends, and it may be asked again.
+            // The answer of a reading ends, and the reading may be repeated.
             let is_reading = request.method() == Method::GET && limits.objects_left.is_some();
             let mut unsent = directed(request);
             if is_reading && let Some(mut used) = idle.take() {
@@ -83,7 +84,7 @@ pub(super) fn transport(
                         idle.put(used);
                         return Ok(response);
                     }
-                    // The engine had closed it: nothing was asked.
+                    // The engine had closed the connection: the request was not sent.
                     Err(mut error) => match error.take_message() {
                         Some(request) => unsent = request,
                         None => return Err(error.into_error().into()),
@@ -104,7 +105,7 @@ pub(super) fn transport(
     }
 }
 
-/// A connection to the engine, and what may still be read of its present answer.
+/// Connection to the engine, and what may still be read of its present answer.
 struct EngineConnection<B> {
     sender: SendRequest<B>,
     limits: Arc<Mutex<Limits>>,
@@ -121,7 +122,7 @@ impl<B> Clone for IdleConnections<B> {
 }
 
 impl<B> IdleConnections<B> {
-    /// One that waits for a request.
+    /// Returns a connection that waits for a request, if any.
     fn take(&self) -> Option<EngineConnection<B>> {
         let mut idle = lock(&self.0);
         idle.retain(|connection| !connection.sender.is_closed() && connection.used_at.elapsed() < IDLE_MAX);
@@ -168,16 +169,16 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // Until a request says what it asks, nothing may be answered.
+    // Until a request sets its limits, no answer may be read.
     let limits = Arc::new(Mutex::new(Limits { bytes_max: 0, bytes_left: 0, objects_left: None }));
     let counted = Counted { stream, limits: Arc::clone(&limits) };
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(counted)).await?;
-    // It ends with its last answer, or when that is no longer read.
+    // The task ends with the last answer, or when that is no longer read.
     tokio::spawn(connection.with_upgrades());
     Ok(EngineConnection { sender, limits, used_at: Instant::now() })
 }
 
-/// Whether an answer was cut off for its size.
+/// Returns true if an answer was cut off for its size.
 pub(super) fn is_too_large(error: &Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     // Error chains are short; this one ends in the operating system's.
@@ -190,7 +191,7 @@ pub(super) fn is_too_large(error: &Error) -> bool {
     false
 }
 
-/// The request as a server wants it: a path, and the host in a header.
+/// Returns the request in the form for a server: a path, and the host in a header.
 fn directed(mut request: BollardRequest) -> BollardRequest {
     let host = request.uri().host().and_then(|host| HeaderValue::from_str(host).ok());
     request.headers_mut().insert(HOST, host.unwrap_or(HeaderValue::from_static("localhost")));
@@ -200,12 +201,12 @@ fn directed(mut request: BollardRequest) -> BollardRequest {
     request
 }
 
-/// What may still be read of one answer.
+/// Limits of what may still be read of one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limits {
     bytes_max: u64,
     bytes_left: u64,
-    /// `None`: it is no JSON, or read line by line.
+    /// JSON objects left; `None`: the answer is not JSON, or is read line by line.
     objects_left: Option<u64>,
 }
 
@@ -237,7 +238,7 @@ impl Limits {
     }
 }
 
-/// A stream that ends where its limits do.
+/// Stream that fails at its limits.
 struct Counted<S> {
     stream: S,
     limits: Arc<Mutex<Limits>>,
@@ -277,7 +278,7 @@ mod tests {
     use super::{ANSWER_OBJECTS_MAX, Limits, PULL_BYTES_MAX, STREAM_BYTES_MAX};
 
     #[test]
-    fn answers_are_bounded_by_what_is_asked() {
+    fn answers_are_bounded_by_the_kind_of_request() {
         let bytes = |method, path: &str| Limits::of(&method, path).bytes_max;
         assert_eq!(bytes(Method::GET, "/containers/logs/json"), 8 << 20);
         assert_eq!(bytes(Method::GET, "/containers/abc/logs"), STREAM_BYTES_MAX);
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!(bytes(Method::POST, "/images/create"), PULL_BYTES_MAX);
         let mut limits = Limits::of(&Method::GET, "/containers/json");
         let objects = vec![b'{'; usize::try_from(ANSWER_OBJECTS_MAX).expect("it fits")];
-        limits.spend(&objects).expect("as many as it may have");
+        limits.spend(&objects).expect("as many as allowed");
         assert!(limits.spend(b"{").expect_err("one more").to_string().contains("65536 objects"));
         assert!(limits.spend(&vec![b' '; 9 << 20]).expect_err("too large").to_string().contains("8 MiB"));
     }

@@ -1,4 +1,5 @@
-//! Settings of a container that the engine can change while it runs, and what the real ones are compared with.
+//! Update of a container: settings that the engine can change while it runs, and their comparison with the expected
+//! ones.
 
 use bollard::models::{
     ContainerUpdateBody, NetworkConnectRequest, NetworkDisconnectRequest, RestartPolicy, RestartPolicyNameEnum,
@@ -18,11 +19,11 @@ use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 use crate::runtime::docker::settings::{COMPARED, ContainerSetting, ContainerSettings, Difference};
 
-/// Removes the limit on processes.
+/// Value that removes the limit on processes.
 const PIDS_UNLIMITED: i64 = -1;
 
 impl Engine {
-    /// Mends what can be mended while the container runs, and proves that the engine has taken it.
+    /// Changes the settings that can be changed while the container runs, and checks that the engine has applied them.
     pub async fn update(
         &self,
         project: &ProjectName,
@@ -39,17 +40,17 @@ impl Engine {
         self.mend(&seen, service, &differences).await?;
         let now = self.instance(instance).await?.ok_or_else(gone)?;
         let left = self.differences(&now, service, container).await?;
-        match left.iter().find(|difference| difference.is_mendable()) {
+        match left.iter().find(|difference| difference.can_update_in_place()) {
             None => Ok(()),
             Some(difference) => Err(DriverError::Engine {
                 what: format!("update container {}", seen.name),
-                reason: format!("the engine accepted the change, and {} is still another", difference.setting),
+                reason: format!("the engine accepted the change, but {} still differs", difference.setting),
             }),
         }
     }
 
-    /// Real settings that differ from those that lcm would create the container with now. None of one that an earlier lcm
-    /// created: what it was not made for is no reason to make it anew.
+    /// Returns real settings that differ from those that lcm would create the container with now. Empty for a container
+    /// that an earlier lcm created: a setting that it was not created for is no reason to recreate it.
     pub(super) async fn differences(
         &self,
         seen: &Seen,
@@ -62,16 +63,17 @@ impl Engine {
         Ok(seen.details.settings(container, &marks.salt).differences(&expected))
     }
 
-    /// Mends those of the differences that can be mended in place.
+    /// Changes the differing settings that can be changed in place.
     pub(super) async fn mend(
         &self,
         seen: &Seen,
         service: &Service,
         differences: &[Difference],
     ) -> Result<(), DriverError> {
-        let mendable: Vec<&Difference> = differences.iter().filter(|difference| difference.is_mendable()).collect();
+        let mendable: Vec<&Difference> =
+            differences.iter().filter(|difference| difference.can_update_in_place()).collect();
         self.change_limits(seen, &mendable).await?;
-        // A network that was made anew has the name of the one before: that has to go first.
+        // A recreated network has the name of the one before, which must be disconnected first.
         for difference in &mendable {
             if let (ContainerSetting::Network(name), true) = (&difference.setting, difference.is.is_some()) {
                 self.disconnect(seen, name).await?;
@@ -114,7 +116,7 @@ impl Engine {
         self.call(what, CHANGE_DEADLINE, self.docker.update_container(&seen.id, body)).await
     }
 
-    /// All that the expected settings of one container depend on beside the manifest.
+    /// Reads the facts that the expected settings of one container depend on beside the manifest.
     async fn surroundings(&self, container: &ContainerSpec) -> Result<Facts, DriverError> {
         let mut facts = Facts::empty("", jiff::Timestamp::UNIX_EPOCH);
         if container.networks.iter().any(|network| create::is_user_defined(network)) {

@@ -11,15 +11,15 @@ use crate::observe::contract::ObserverInput;
 use crate::runtime::docker::facts::{ContainerFact, known_containers};
 use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
-/// Returns what claims to be of this project and is not.
+/// Returns containers that claim to be this project's without proof.
 pub(super) fn claims(view: ObserverInput<'_>, services: &BTreeMap<ServiceName, ObservedService>) -> Vec<ClaimFact> {
     let ObserverInput { facts, desired } = view;
-    let unproven = known_containers(facts).filter(|found| !stands(found, desired, services));
-    unproven.filter_map(|found| of_container(found, facts, desired)).collect()
+    let others = known_containers(facts).filter(|found| !is_reported(found, desired, services));
+    others.filter_map(|found| of_container(found, facts, desired)).collect()
 }
 
-/// The manifest names it as an existing container, or it is reported as a service's renamed one.
-fn stands(found: &ContainerFact, desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>) -> bool {
+/// Returns true if the manifest names the container as an existing one, or it is reported as a service's renamed one.
+fn is_reported(found: &ContainerFact, desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>) -> bool {
     services.iter().any(|(name, seen)| match &seen.ownership {
         Ownership::Renamed { id, .. } => *id == found.id,
         Ownership::Adopted => desired.services[name].object().is_some_and(|own| own.as_str() == found.name),

@@ -1,4 +1,4 @@
-//! The picture of a service that is a container: one of lcm's own, or one that somebody else made.
+//! Observation of a service that is a container: one that lcm created, or an existing one.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,7 +16,7 @@ use crate::runtime::docker::intent::accepts_auto_remove;
 use crate::runtime::docker::observe::drift;
 use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
-/// A container that lcm creates.
+/// Observes a service whose container lcm creates.
 pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
     if let Some(reason) = facts.docker().containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
@@ -53,7 +53,7 @@ fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) 
     Some(format!("on host {}", ownership::hostname(&marks.host_id)).into())
 }
 
-/// A container of this service that was renamed by hand. It is not ours to touch any more, and a second one beside it
+/// Observes a container of this service that was renamed by hand. lcm no longer touches it, and a second one beside it
 /// would be a copy.
 pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let all = known_containers(facts);
@@ -72,7 +72,7 @@ pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Op
     })
 }
 
-/// A container that the manifest names.
+/// Observes a service whose container the manifest names as an existing one.
 pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name: &ObjectName) -> ObservedService {
     if let Some(reason) = facts.docker().containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
@@ -81,7 +81,7 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
         let missing = Ownership::Missing { container: name.to_string() };
         return nothing(State::Registered, "its container is not there", missing);
     };
-    // Marks of an image are no word about the container.
+    // Marks of an image prove nothing about the container.
     match ownership::standing(container, facts, desired) {
         OwnershipProof::OtherProject | OwnershipProof::OtherHost => {
             let holder = whose(container, facts, desired);
@@ -95,30 +95,31 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
         | OwnershipProof::Copied => {}
     }
     let mut seen = picture(facts, service, container, Ownership::Adopted);
-    // It was not made from this manifest, so there is nothing to compare.
+    // It was not created from this manifest, so there is nothing to compare.
     seen.marks = None;
     seen.image_moved = false;
     if let Some(policy) = container.restart_policy.as_deref().filter(|policy| !matches!(*policy, "" | "no")) {
         seen.warnings.push(format!(
-            "{}: container {name} has a restart policy of its own ({policy}), so the engine may bring it up behind lcm's back; `docker update --restart=no {name}` ends that",
+            "{}: container {name} has a restart policy of its own ({policy}), so the engine may start it without lcm; \
+             `docker update --restart=no {name}` turns that off",
             service.name
         ));
     }
     seen
 }
 
-/// A running container of a service that is a process by now.
+/// Observes a running container of a service that is a process by now.
 pub(super) fn running_of(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     running(facts, desired, service).map(|container| misplaced(facts, desired, service, container))
 }
 
-/// One of ours that holds its room.
+/// Returns a container of this service that holds capacity.
 pub(super) fn running<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     elsewhere(facts, desired, service).filter(|container| holds_capacity(container.state))
 }
 
-/// The container that stands for a service without being called as the manifest says: the one put aside, or one with
-/// an earlier name.
+/// Returns the container of a service under another name than the manifest's: the one put aside, or one with an earlier
+/// name.
 pub(super) fn under_another_name<'a>(
     facts: &'a Facts,
     desired: &Desired,
@@ -133,14 +134,14 @@ fn aside<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&
     asides.find(|other| is_of(other, facts, desired, service))
 }
 
-/// The container under the name that a former project name gives it.
+/// Returns the container under the name that a former project name gives.
 fn former<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     let names = ProjectIdentity::of(desired, facts).names(&service.name, service.object()?.as_str());
     let mut formers = names.iter().skip(1).filter_map(|name| find(facts, name));
     formers.find(|other| is_of(other, facts, desired, service))
 }
 
-/// The container that a service of lcm's own is taken to be.
+/// Returns the container that counts as the instance of a service that lcm creates.
 pub(super) fn standing_for<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     match find(facts, service.object()?.as_str()) {
         Some(container) => Some(container).filter(|container| is_of(container, facts, desired, service)),
@@ -148,8 +149,8 @@ pub(super) fn standing_for<'a>(facts: &'a Facts, desired: &Desired, service: &Se
     }
 }
 
-/// Ours, but not where the manifest has the service by now. It goes or is made anew in any case, so that its health
-/// is not asked for: the manifest's probes are for what it will be.
+/// Observes a container of ours that is not where the manifest has the service by now. It is removed or recreated in
+/// any case, so that it is not probed: the manifest's probes are for its successor.
 fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
     let judgement = match container.state {
         ContainerState::Running => Assessment {
@@ -173,7 +174,8 @@ pub(super) fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact
     known_containers(facts).find(|container| container.name == name)
 }
 
-/// One of ours under another name, as an earlier `container_name` left it; a running one before a stopped one.
+/// Returns a container of ours under another name, as an earlier `container_name` left it; a running one before a
+/// stopped one.
 fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     let all = known_containers(facts);
     all.filter(|container| is_of(container, facts, desired, service)).min_by_key(|container| {
@@ -181,7 +183,7 @@ fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Opti
     })
 }
 
-/// Proven to be this service's.
+/// Returns true if the container is proven to be this service's.
 pub(super) fn is_of(container: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
     let identity = ProjectIdentity::of(desired, facts);
     container.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
@@ -192,7 +194,7 @@ pub(super) fn instance(container: &ContainerFact) -> Instance {
     crate::runtime::docker::instance(container.id.clone(), container.name.as_str())
 }
 
-/// Owner of a container that is not this service's, for messages.
+/// Describes a container that is not this service's by its owner, for messages.
 pub(super) fn whose(container: &ContainerFact, facts: &Facts, desired: &Desired) -> String {
     let named = format!("container {}", container.name);
     let marks = container.marks.as_ref();
@@ -268,7 +270,7 @@ fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) 
         ContainerState::Removing => of(State::Stopping, "the engine is removing its container".to_owned()),
         ContainerState::Dead => of(State::Failed, "its container is dead".to_owned()),
         ContainerState::Exited if container.oom_killed => {
-            of(State::Failed, "it was killed for want of memory (OOM)".to_owned())
+            of(State::Failed, "it was killed: out of memory (OOM)".to_owned())
         }
         ContainerState::Exited => {
             let code = container.exit_code.and_then(|code| i32::try_from(code).ok());
@@ -279,13 +281,13 @@ fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) 
     }
 }
 
-/// Restarts by the engine that make a crash loop: one or two may be a hiccup.
+/// Restarts by the engine that count as a crash loop: one or two may be a hiccup.
 const CRASHES: u32 = 3;
 
-/// Longest pause of an engine between two restarts. What has run for longer is not in a loop.
+/// Longest pause of an engine between two restarts. A container that has run for longer is not in a loop.
 const LOOP_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
-/// The state of a running container. What its restart policy keeps bringing back is not well because it runs now.
+/// Judges a running container. One that its restart policy keeps restarting is not healthy just because it runs now.
 fn running_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Assessment {
     let judgement = judge::running(facts, service, container.started_at, container.health);
     let up = container.started_at.map(|started| facts.observed_at.duration_since(started));
@@ -301,21 +303,21 @@ fn running_container(facts: &Facts, service: &Service, container: &ContainerFact
 
 fn crash_loop(container: &ContainerFact) -> String {
     let policy = container.restart_policy.as_deref().unwrap_or("of the engine");
-    format!("it keeps ending, and its restart policy ({policy}) has brought it back {} times", container.restart_count)
+    format!("it keeps exiting; its restart policy ({policy}) has restarted it {} times", container.restart_count)
 }
 
-/// Since when it is as it is; `None` where the engine does not tell.
+/// Returns the time of the last change of state; `None`: the engine does not report it.
 fn since(container: &ContainerFact) -> Option<Timestamp> {
     match container.state {
         ContainerState::Running | ContainerState::Removing => container.started_at,
         ContainerState::Created => container.created_at,
         ContainerState::Exited | ContainerState::Dead | ContainerState::Restarting => container.finished_at,
-        // When it was paused, no engine tells.
+        // No engine reports the time of a pause.
         ContainerState::Paused => None,
     }
 }
 
-/// What a container with marks but without a service in the manifest is doing.
+/// Returns the state of a container with marks but without a service in the manifest.
 pub(super) fn plain_state(state: ContainerState) -> State {
     match state {
         ContainerState::Created => State::Deployed,

@@ -1,4 +1,4 @@
-//! The GPUs of a container that somebody else made: it uses those that it was made with, whatever lcm would give it.
+//! GPUs of an existing container: it uses those that it was created with, no matter which lcm would give it.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::runtime::docker::observe::container;
 
 type Set = BTreeSet<GpuId>;
 
-/// Its memory counts on each GPU that it may be on; the manifest's `gpu` narrows that as far as the container's own
-/// GPUs allow. With one GPU there is nothing to tell apart.
+/// Binds a service to the GPUs of its existing container. Its memory counts on each GPU that it may use; the manifest's
+/// `gpu` narrows that as far as the container's own GPUs allow. With one GPU there is nothing to bind.
 pub(super) fn bind(
     view: ObserverInput<'_>,
     service: &Service,
@@ -42,21 +42,21 @@ pub(super) fn bind(
     seen.bound = Some(Box::new(GpuRequest::All(refs.collect())));
 }
 
-/// All that it may take memory on.
+/// GPUs that a container may take memory on.
 struct DeviceBinding {
     may: Set,
     fault: Option<DeviceWarning>,
 }
 
-/// What people should know of it.
+/// Reason for a warning about a binding.
 enum DeviceWarning {
-    /// The manifest says one thing, and the container another: the container's counts, for there it runs.
+    /// The manifest and the container contradict each other: the container's GPUs count, since it runs there.
     Contradicts,
-    /// It takes so many of them, and nobody says which.
+    /// The container uses this number of them, and neither it nor the manifest names which.
     Leaves(usize),
 }
 
-/// `None`: the manifest's `gpu` asks for none, or for what is not there; whoever places it tells of that.
+/// Returns the binding; `None`: the manifest's `gpu` requests none, or a missing one, which the placement reports.
 fn bound(service: &Service, devices: Option<&Devices>, gpus: &ObservedGpus) -> Option<DeviceBinding> {
     let given = given(devices, gpus);
     let (wanted, count) = match &service.gpu {
@@ -81,7 +81,7 @@ fn bound(service: &Service, devices: Option<&Devices>, gpus: &ObservedGpus) -> O
     Some(DeviceBinding { may, fault })
 }
 
-/// The GPUs that it was made with. `None`: that can't be told, or it may use any.
+/// Returns the GPUs that a container was created with. `None`: unknown, or it may use any.
 fn given(devices: Option<&Devices>, gpus: &ObservedGpus) -> Option<Set> {
     let Some(Devices::These(names)) = devices else { return None };
     let mut given = Set::new();
@@ -103,21 +103,22 @@ fn contradiction(service: &Service, gpus: &ObservedGpus, own: &Set) -> String {
     };
     let (made_with, write) = (list(own, gpus, "and"), written(own, gpus));
     format!(
-        "was made with {made_with}, and the manifest {wanted}: it counts on {made_with}; write gpu: {write}, or make the container anew"
+        "was made with {made_with}, and the manifest {wanted}: it counts on {made_with}; write gpu: {write}, or \
+         recreate the container"
     )
 }
 
 fn several(devices: Option<&Devices>, gpus: &ObservedGpus, may: &Set, example: &Set) -> String {
     let (why, none) = match devices {
         Some(Devices::All | Devices::These(_)) => ("may use several GPUs", ""),
-        Some(Devices::None) => ("was made without a GPU, as far as can be told", "gpu: none, or "),
-        None => ("does not tell which GPU it uses", ""),
+        Some(Devices::None) => ("was made without a GPU, as far as is known", "gpu: none, or "),
+        None => ("does not show which GPU it uses", ""),
     };
     let on = list(may, gpus, "and");
     format!("{why}: its start counts on {on}; write {none}which it uses, as gpu: {}", written(example, gpus))
 }
 
-/// `GPU 0 and GPU 1`, by index.
+/// Returns `GPU 0 and GPU 1`, by index.
 fn list(set: &Set, gpus: &ObservedGpus, link: &str) -> String {
     let mut names: Vec<(u32, String)> = set.iter().map(|id| (gpus[id].index, called(gpus, id))).collect();
     names.sort();
@@ -125,7 +126,7 @@ fn list(set: &Set, gpus: &ObservedGpus, link: &str) -> String {
     names.join(&format!(" {link} "))
 }
 
-/// As the manifest takes it. Where only the manifest knows of GPUs, an index is all that there is.
+/// Returns GPUs in the manifest's form: by id, or by index where only the manifest names GPUs.
 fn written(set: &Set, gpus: &ObservedGpus) -> String {
     let word = |id: &GpuId| if gpus[id].used.is_some() { id.to_string() } else { gpus[id].index.to_string() };
     let words: Vec<String> = set.iter().map(word).collect();

@@ -1,4 +1,4 @@
-//! Real settings of a container against those that the manifest gives it now.
+//! Drift of a container: its real settings, compared with those that the manifest gives it now.
 
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
@@ -6,7 +6,7 @@ use crate::model::observed::Changed;
 use crate::runtime::docker::facts::ContainerFact;
 use crate::runtime::docker::settings::{COMPARED, ContainerSettings, Difference};
 
-/// More are counted, not named: a reason is one line.
+/// Settings that a reason names, since it is one line; more are counted.
 const NAMED_MAX: usize = 4;
 
 /// Comparison of one container.
@@ -16,7 +16,7 @@ pub(super) struct Compared {
     pub(super) warning: Option<String>,
 }
 
-/// Of a container of lcm's own.
+/// Compares a container that lcm created.
 pub(super) fn of_container(facts: &Facts, desired: &Desired, service: &Service, found: &ContainerFact) -> Compared {
     let (Some(marks), Some(settings)) = (&found.marks, &found.settings) else { return Compared::default() };
     let Some(expected) = ContainerSettings::expected(service, marks, facts) else { return Compared::default() };
@@ -27,8 +27,8 @@ pub(super) fn of_container(facts: &Facts, desired: &Desired, service: &Service, 
     let names = named(&differences);
     if marks.compared < COMPARED {
         let warning = format!(
-            "{}: its container differs from the manifest in {names}: an earlier lcm created it, or the engine sets that by \
-             itself; it is left as it is until its spec changes",
+            "{}: its container differs from the manifest in {names}: an earlier lcm created it, or the engine sets \
+             that itself; it stays as it is until its spec changes",
             service.name
         );
         return Compared { changed: None, warning: Some(warning) };
@@ -37,12 +37,12 @@ pub(super) fn of_container(facts: &Facts, desired: &Desired, service: &Service, 
     let changed = Changed {
         message: format!("its container differs from the manifest in {names}"),
         diff: desired.masker().mask(&lines.join("\n")),
-        is_mendable: differences.iter().all(Difference::is_mendable),
+        can_update_in_place: differences.iter().all(Difference::can_update_in_place),
     };
     Compared { changed: Some(Box::new(changed)), warning: None }
 }
 
-/// `mount /conf, restart policy and 2 more settings`.
+/// Names settings: `mount /conf, restart policy and 2 more settings`.
 fn named(differences: &[Difference]) -> String {
     let names: Vec<String> = differences.iter().take(NAMED_MAX).map(|one| one.setting.to_string()).collect();
     match differences.len().saturating_sub(NAMED_MAX) {

@@ -1,7 +1,7 @@
-//! Containers as services: the observer of this runtime. Pure.
+//! Observer of this runtime: containers as services. Pure.
 //!
-//! In: facts of containers, and the manifest. Out: the observed state of each service, drift, claims and orphans. Not
-//! here: decisions.
+//! In: facts of containers, and the manifest. Out: the observed state of each service, drift, claims and orphans.
+//! Not here: decisions.
 
 mod claims;
 pub(crate) mod container;
@@ -25,9 +25,9 @@ use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading
 use crate::runtime::docker::intent::{DockerSpec, spec_of};
 use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
-/// Containers of another host that a message names.
+/// Containers of another host that a message names at most.
 const OTHERS_NAMED_MAX: usize = 6;
-/// Digits of a container's id that the engine shows itself.
+/// Digits of a container's id that the engine shows.
 const SHORT_ID: usize = 12;
 
 /// Observer of containers.
@@ -70,12 +70,12 @@ impl Observer for DockerObserver {
         runs.then(|| RunningInstance { instance: container::instance(found), started_at: found.started_at })
     }
 
-    /// At a remote engine a container would get GPUs of another machine.
+    /// Bars a service with a GPU from a remote engine, where it would get GPUs of another machine.
     fn bar(&self, view: ObserverInput<'_>, service: &Service, seen: &mut ObservedService) {
         let Some(why) = view.facts.docker().elsewhere.as_ref().filter(|_| service.needs_gpu_memory()) else { return };
         let message = format!(
-            "it needs a GPU, and its engine is another machine's ({why}), whose GPUs can't be read from here: run lcm on \
-             that machine"
+            "it needs a GPU, but its engine is another machine's ({why}), whose GPUs can't be read from here: run lcm \
+             on that machine"
         );
         seen.barred = Some(Box::new(Barred::RemoteEngine(message)));
     }
@@ -99,7 +99,8 @@ impl Observer for DockerObserver {
         claims::claims(view, services)
     }
 
-    /// Proven as far as that is read of other projects: marks under another name are a copy, and state nothing.
+    /// Returns marks of running containers of other projects. Marks under another name are a copy, and count for
+    /// nothing.
     fn other_projects<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks> {
         let running = known_containers(view.facts).filter(|found| container::holds_capacity(found.state));
         let is_named = |found: &ContainerFact, marks: &Marks| {
@@ -165,7 +166,7 @@ fn find<'a>(facts: &'a Facts, id: &str) -> Option<&'a ContainerFact> {
     known_containers(facts).find(|found| found.id == id)
 }
 
-/// Whether a container of a service's name may be asked for it.
+/// Returns true if a container of a service's name may be probed for it.
 fn carries(found: &ContainerFact, view: ObserverInput<'_>, service: &Service) -> bool {
     let ObserverInput { facts, desired } = view;
     let of_service =

@@ -12,7 +12,7 @@ use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::observe::container;
 use crate::runtime::docker::ownership::{self, OwnershipProof};
 
-/// Returns what is this project's, and no service's.
+/// Returns containers that are this project's, but no service's.
 pub(super) fn orphans(view: ObserverInput<'_>) -> Vec<Orphan> {
     let ObserverInput { facts, desired } = view;
     known_containers(facts).filter_map(|found| of_container(found, facts, desired)).collect()
@@ -31,18 +31,18 @@ fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Opti
     Some(Orphan { ports, ..orphan((name, instance, state), Some(carrier), marks) })
 }
 
-/// Whether this container is what the service is taken to be, or was put aside for it: all others are surplus.
+/// Returns true if this container counts as the service's instance, or was put aside for it: all others are surplus.
 fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
     let is_found = |other: Option<&ContainerFact>| other.is_some_and(|other| other.id == found.id);
     match service.workload.spec::<DockerSpec>() {
-        // A container of what is a process now is that service, as long as it runs.
+        // A container of a service that is a process now is that service, as long as it runs.
         None => is_found(container::running(facts, desired, service)),
         Some(DockerSpec::Existing(existing)) => found.name == existing.container.as_str(),
         Some(DockerSpec::Created(_)) => {
             let is_aside = ownership::base_name(&found.name) != found.name;
             let put_aside =
                 is_aside && !container::holds_capacity(found.state) && container::is_of(found, facts, desired, service);
-            // Under an earlier name it is still the service, unless that has one under its own name too.
+            // Under an earlier name it still is the service's, unless there is one under the present name too.
             put_aside || is_found(container::standing_for(facts, desired, service))
         }
     }

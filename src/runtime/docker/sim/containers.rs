@@ -15,17 +15,17 @@ use crate::sim::lives;
 use crate::sim::marks;
 use crate::sim::world::World;
 
-/// The container of this name.
+/// Returns the container of this name.
 pub(super) fn named<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
     known_containers(facts).find(|container| container.name == name)
 }
 
-/// The container of this id.
+/// Returns the container of this id.
 pub(super) fn by_id<'a>(facts: &'a Facts, id: &str) -> Option<&'a ContainerFact> {
     known_containers(facts).find(|container| container.id == id)
 }
 
-/// The container of this id, to be changed.
+/// Returns the container of this id, for changes.
 pub(super) fn by_id_mut<'a>(facts: &'a mut Facts, id: &str) -> Option<&'a mut ContainerFact> {
     facts.docker_mut().containers.known_mut()?.iter_mut().find(|container| container.id == id)
 }
@@ -67,7 +67,7 @@ fn identity(view: ProjectView<'_>) -> ProjectIdentity<'_> {
     ProjectIdentity { project, aliases, host_id: facts.host_id.as_deref(), take_over }
 }
 
-/// Proven to be this service's, as the real engine proves it.
+/// Returns true if the container is proven to be this service's, by the real driver's proof.
 pub(super) fn is_ours(view: ProjectView<'_>, service: &ServiceName, found: &ContainerFact) -> bool {
     let identity = identity(view);
     let expected = Some(ownership::base_name(&found.name));
@@ -75,18 +75,18 @@ pub(super) fn is_ours(view: ProjectView<'_>, service: &ServiceName, found: &Cont
         && identity.standing(found.evidence(), expected) == OwnershipProof::Ours
 }
 
-/// Another project's, or another machine's.
+/// Returns true if the container is another project's, or another machine's.
 pub(super) fn is_anothers(view: ProjectView<'_>, found: &ContainerFact) -> bool {
     let standing = identity(view).standing(found.evidence(), None);
     matches!(standing, OwnershipProof::OtherProject | OwnershipProof::OtherHost)
 }
 
-/// Made by another machine's lcm, so that a start makes it anew.
+/// Returns true if another machine's lcm created the container, so that a start recreates it.
 pub(super) fn is_taken_over(view: ProjectView<'_>, found: &ContainerFact) -> bool {
     found.marks.as_ref().is_some_and(|marks| identity(view).is_taken_over(marks))
 }
 
-/// The container of a service and the one put aside for it, where they are proven to be its.
+/// Returns the container of a service and the one put aside for it, if they are proven to be the service's.
 pub(super) fn pair<'a>(
     view: ProjectView<'a>,
     service: &Service,
@@ -107,7 +107,7 @@ pub(super) fn is_foreign(view: ProjectView<'_>, service: &ServiceName, found: &C
     !is_adopted && !is_ours(view, service, found)
 }
 
-/// What may be done to a container: `Err` is a violation.
+/// Checks that a container may be changed: `Err` is a violation.
 pub(super) fn may_touch(
     world: &mut World,
     (project, service): (&ProjectName, &ServiceName),
@@ -120,17 +120,17 @@ pub(super) fn may_touch(
     Ok(())
 }
 
-/// `container NAME`.
+/// Returns `container NAME`.
 pub(super) fn described(found: &ContainerFact) -> String {
     format!("container {}", found.name)
 }
 
-/// Name of the previous revision of the container of this name.
+/// Returns the name of the previous revision of the container of this name.
 pub(super) fn put_aside_name(name: &str) -> String {
     format!("{name}{ASIDE_SUFFIX}")
 }
 
-/// The engine has processes of it.
+/// Returns true if the container has processes.
 pub(super) fn is_up(state: ContainerState) -> bool {
     match state {
         ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
@@ -138,7 +138,7 @@ pub(super) fn is_up(state: ContainerState) -> bool {
     }
 }
 
-pub(super) fn life_of(container: &ContainerFact) -> RunState {
+pub(super) fn run_state_of(container: &ContainerFact) -> RunState {
     match container.state {
         ContainerState::Created => RunState::Ended(None),
         ContainerState::Running | ContainerState::Restarting => RunState::Running,

@@ -29,10 +29,10 @@ impl SimulatedRuntime for SimulatedDocker {
             Some(DockerSpec::Existing(existing)) => {
                 let found = named(&machine.lock().facts, existing.container.as_str()).cloned();
                 let found = found
-                    .ok_or_else(|| DriverError::Missing(format!("there is no container {}", existing.container)))?;
+                    .ok_or_else(|| DriverError::Missing(format!("container {} does not exist", existing.container)))?;
                 run(machine, start, &found.id).await
             }
-            None => Err(DriverError::Refused(format!("{} is no container", start.service.name))),
+            None => Err(DriverError::Refused(format!("service {} is not a container", start.service.name))),
         }
     }
 
@@ -56,16 +56,16 @@ impl SimulatedRuntime for SimulatedDocker {
         service: &Service,
     ) -> Result<bool, DriverError> {
         let Some(DockerSpec::Created(container)) = spec_of(service) else { return Ok(false) };
-        let whose = (project, &service.name);
+        let owner = (project, &service.name);
         let old = match both(machine, project, service) {
             (newer, Some(aside)) => {
                 if let Some(newer) = newer {
-                    discard(machine, whose, &newer).await?;
+                    discard(machine, owner, &newer).await?;
                 }
-                put_back(machine, whose, &aside, container.name.as_str()).await?;
+                put_back(machine, owner, &aside, container.name.as_str()).await?;
                 aside
             }
-            // A failed start has put it back under its name already.
+            // A failed start has renamed it back already.
             (Some(old), None) => {
                 let wanted = old.marks.as_ref().is_some_and(|marks| is_as_wanted(marks, &service.spec));
                 if is_up(old.state) || wanted {
@@ -77,11 +77,11 @@ impl SimulatedRuntime for SimulatedDocker {
         };
         machine
             .effect(Deed::Start, &service.name, |world, at| {
-                may_touch(world, whose, &old, "started")?;
+                may_touch(world, owner, &old, "started")?;
                 let marks = old.marks.clone().unwrap_or_default();
                 let before = Service { vram: Mebibytes::bounded(marks.vram_mib), ..service.clone() };
                 world.begin(&old.id, &Start { project, service: &before, gpus: &gpus_of(&marks), indices: &[] }, at);
-                world.set_well(&old.id);
+                world.set_healthy(&old.id);
                 Ok(true)
             })
             .await
@@ -132,14 +132,14 @@ async fn start_created(
     start: &Start<'_>,
     container: &ContainerSpec,
 ) -> Result<Instance, DriverError> {
-    let (name, whose) = (&start.service.name, (start.project, &start.service.name));
+    let (name, owner) = (&start.service.name, (start.project, &start.service.name));
     let taken = named(&machine.lock().facts, container.name.as_str()).cloned();
     let (found, aside) = both(machine, start.project, start.service);
     let found = found.or(taken);
     if let Some(found) = &found {
         let fits = fits(machine, start, found);
         let mut world = machine.lock();
-        may_touch(&mut world, whose, found, "started over")?;
+        may_touch(&mut world, owner, found, "started over")?;
         if is_up(found.state) && !fits {
             return Err(world.violate(format!("started {name} though another of it runs")));
         }
@@ -147,10 +147,10 @@ async fn start_created(
     let fallback = match (found, aside) {
         (Some(found), _) if fits(machine, start, &found) => return run(machine, start, &found.id).await,
         (None, Some(aside)) if fits(machine, start, &aside) => {
-            put_back(machine, whose, &aside, container.name.as_str()).await?;
+            put_back(machine, owner, &aside, container.name.as_str()).await?;
             return run(machine, start, &aside.id).await;
         }
-        (Some(old), aside) => make_way(machine, (whose, container.name.as_str()), &old, aside).await?,
+        (Some(old), aside) => make_way(machine, (owner, container.name.as_str()), &old, aside).await?,
         (None, aside) => aside,
     };
     let id = machine.effect(Deed::Create, name, |world, _| Ok(containers::create(world, start, container))).await?;
@@ -158,10 +158,10 @@ async fn start_created(
         Ok(instance) => return Ok(instance),
         Err(error) => error,
     };
-    // The old one has its name again, and waits to be asked to run.
+    // The previous revision gets its name back; `restore` starts it.
     if let (Some(old), Some(failed)) = (fallback, both(machine, start.project, start.service).0) {
-        discard(machine, whose, &failed).await?;
-        put_back(machine, whose, &old, container.name.as_str()).await?;
+        discard(machine, owner, &failed).await?;
+        put_back(machine, owner, &old, container.name.as_str()).await?;
     }
     Err(error)
 }
@@ -185,20 +185,20 @@ fn both(
     (current.cloned(), aside.cloned())
 }
 
-/// The old one is put aside; where an older one stands there already, that is the last one known to be well.
+/// Puts the present container aside; if one is aside already, that one is the last known to be healthy, and stays.
 async fn make_way(
     machine: &SimulatedMachine,
-    (whose, container): (ServiceKey<'_>, &str),
+    (owner, container): (ServiceKey<'_>, &str),
     old: &ContainerFact,
-    older: Option<ContainerFact>,
+    previous: Option<ContainerFact>,
 ) -> Result<Option<ContainerFact>, DriverError> {
     let aside = containers::put_aside_name(container);
-    if let Some(older) = older {
-        discard(machine, whose, old).await?;
-        return Ok(Some(older));
+    if let Some(previous) = previous {
+        discard(machine, owner, old).await?;
+        return Ok(Some(previous));
     }
     machine
-        .effect(Deed::PutAside, whose.1, |world, _| {
+        .effect(Deed::PutAside, owner.1, |world, _| {
             containers::rename(&mut world.facts, &old.id, &aside);
             Ok(())
         })
@@ -208,13 +208,13 @@ async fn make_way(
 
 async fn put_back(
     machine: &SimulatedMachine,
-    whose: ServiceKey<'_>,
+    owner: ServiceKey<'_>,
     old: &ContainerFact,
     to: &str,
 ) -> Result<(), DriverError> {
     machine
-        .effect(Deed::PutBack, whose.1, |world, _| {
-            may_touch(world, whose, old, "put back")?;
+        .effect(Deed::PutBack, owner.1, |world, _| {
+            may_touch(world, owner, old, "put back")?;
             containers::rename(&mut world.facts, &old.id, to);
             Ok(())
         })
@@ -239,11 +239,11 @@ async fn run(machine: &SimulatedMachine, start: &Start<'_>, id: &str) -> Result<
         .await
 }
 
-async fn discard(machine: &SimulatedMachine, whose: ServiceKey<'_>, old: &ContainerFact) -> Result<(), DriverError> {
+async fn discard(machine: &SimulatedMachine, owner: ServiceKey<'_>, old: &ContainerFact) -> Result<(), DriverError> {
     machine
-        .effect(Deed::Remove, whose.1, |world, _| {
-            may_touch(world, whose, old, "removed")?;
-            world.end_for_good(&old.id);
+        .effect(Deed::Remove, owner.1, |world, _| {
+            may_touch(world, owner, old, "removed")?;
+            world.remove_instance(&old.id);
             containers::remove(&mut world.facts, &old.id);
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! Settings of simulated containers: compared as the engine's are, and mended in place where an engine could.
+//! Settings of simulated containers: compared as those of a real engine, and changed in place where an engine could.
 
 use crate::model::desired::Service;
 use crate::model::facts::Facts;
@@ -6,11 +6,11 @@ use crate::runtime::docker::facts::ContainerFact;
 use crate::runtime::docker::settings::{COMPARED, ContainerSettings, Difference};
 use crate::runtime::docker::sim::containers::{by_id, by_id_mut};
 
-/// Returns true if nothing of a container differs that an engine could not change.
+/// Returns true if an engine could change all differing settings of a container in place.
 pub(super) fn can_be_mended(facts: &Facts, service: &Service, found: &ContainerFact) -> bool {
     let Some(expected) = expected(facts, service, found) else { return true };
     let Some(settings) = &found.settings else { return true };
-    settings.differences(&expected).iter().all(Difference::is_mendable)
+    settings.differences(&expected).iter().all(Difference::can_update_in_place)
 }
 
 /// Gives a container the settings that can be changed in place.

@@ -6,14 +6,14 @@ use crate::model::instance::Instance;
 use crate::model::names::{GpuId, RuntimeName, ServiceName};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, Devices, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::{DockerSpec, spec_of};
-use crate::runtime::docker::sim::containers::{self, by_id, by_id_mut, is_up, life_of, named};
+use crate::runtime::docker::sim::containers::{self, by_id, by_id_mut, is_up, named, run_state_of};
 use crate::runtime::docker::{self, NAME};
 use crate::runtime::{DriverError, Inspection, RunState};
 use crate::sim::instances::{
     LivingInstance, NewInstance, ProjectView, SimulatedHolder, SimulatedInstances, is_service,
 };
 
-/// What a shell adds to the number of a signal.
+/// Number that a shell adds to a signal's for an exit code.
 const EXIT_OF_SIGNAL: i32 = 128;
 
 /// Containers of a simulation.
@@ -45,7 +45,7 @@ impl SimulatedInstances for SimulatedDocker {
         by_id(facts, id).is_some()
     }
 
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
+    fn inspect(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError> {
         if let Some(reason) = view.facts.docker().containers.unknown() {
             return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
         }
@@ -58,7 +58,7 @@ impl SimulatedInstances for SimulatedDocker {
         };
         Ok(Inspection {
             instance: container.map(instance),
-            life: container.map_or(RunState::Absent, life_of),
+            run_state: container.map_or(RunState::Absent, run_state_of),
             previous: aside.is_some(),
             spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
             copies: None,
@@ -84,7 +84,7 @@ impl SimulatedInstances for SimulatedDocker {
         containers::is_foreign(view, service, found).then(|| containers::described(found))
     }
 
-    /// The engine does not show the processes of a container.
+    /// Returns the container without processes, which an engine does not show.
     fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
         by_id(facts, id).map(|found| SimulatedHolder { owner: owner_of(found), pid: None, pids: None })
     }
@@ -97,7 +97,7 @@ impl SimulatedInstances for SimulatedDocker {
         }
     }
 
-    /// Its image, or the manifest, gives the engine a health check to run.
+    /// Returns true if the manifest gives the engine a health check to run.
     fn checks_itself(&self, service: &Service) -> bool {
         match spec_of(service) {
             Some(DockerSpec::Created(container)) => {
@@ -108,7 +108,7 @@ impl SimulatedInstances for SimulatedDocker {
         }
     }
 
-    /// An existing container uses the GPUs that it was made with.
+    /// Returns the GPUs that an existing container was created with, which it uses in any case.
     fn fixed_gpus(&self, facts: &Facts, service: &Service, id: &str) -> Option<Vec<GpuId>> {
         let Some(DockerSpec::Existing(existing)) = spec_of(service) else { return None };
         let found = named(facts, existing.container.as_str()).filter(|found| found.id == id)?;
@@ -144,7 +144,7 @@ impl SimulatedInstances for SimulatedDocker {
         }
     }
 
-    /// A stop lets a paused container go on.
+    /// Begins a stop, which resumes a paused container.
     fn set_stopping(&self, facts: &mut Facts, id: &str) {
         let container = by_id_mut(facts, id);
         if let Some(container) = container.filter(|container| container.state == ContainerState::Paused) {
@@ -152,7 +152,7 @@ impl SimulatedInstances for SimulatedDocker {
         }
     }
 
-    /// No process of a container outlives its first one.
+    /// Ends a container: none of its processes outlives the first one.
     fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, _: bool) -> Option<ProcessOwner> {
         let container = by_id_mut(facts, id)?;
         let code = exit.code.or(exit.signal.map(|signal| signal.saturating_add(EXIT_OF_SIGNAL))).unwrap_or_default();

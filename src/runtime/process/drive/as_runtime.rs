@@ -1,4 +1,4 @@
-//! Process trees behind the contract that all runtimes share.
+//! Implementation of the runtime contract for process trees.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::runtime::contract::{ExecOutcome, LogSearch, ProcessReader, Runtime, RuntimeReading};
 use crate::runtime::process::drive::processes::{Processes, process_of};
 use crate::runtime::process::drive::survey::Survey;
-use crate::runtime::process::drive::{adopt, found, invocation, look_of};
+use crate::runtime::process::drive::{adopt, found, inspection_of, invocation};
 use crate::runtime::process::facts::ProcessFacts;
 use crate::runtime::process::{NAME, facts};
 use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest, not_alive};
 
-/// Of a process's log, for a pattern: what a chatty server writes in some minutes.
+/// Bytes of a log that are searched for a pattern: what a chatty server writes in some minutes.
 const LOG_BYTES_MAX: usize = 4 << 20;
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl Runtime for Processes {
     }
 
     async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
-        self.look(project, service).await
+        self.inspect_service(project, service).await
     }
 
     async fn inspect_owned(
@@ -53,7 +53,7 @@ impl Runtime for Processes {
     ) -> Result<(Inspection, Vec<Attribution>), DriverError> {
         let tree = self.tree(project, service).await?;
         let owned = tree.iter().map(facts::owned).collect();
-        Ok((look_of(tree), owned))
+        Ok((inspection_of(tree), owned))
     }
 
     async fn prepare(&self, _: &ProjectName, service: &Service) -> Result<(), DriverError> {
@@ -91,8 +91,8 @@ impl Runtime for Processes {
     }
 
     async fn check(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
-        match self.look(project, service).await {
-            Ok(look) => not_alive(&look, instance).map_or(ProbeReading::Passed, probes::failed),
+        match self.inspect_service(project, service).await {
+            Ok(inspection) => not_alive(&inspection, instance).map_or(ProbeReading::Passed, probes::failed),
             Err(error) => ProbeReading::Unknown(error.to_string()),
         }
     }
@@ -117,7 +117,7 @@ impl Runtime for Processes {
         if pattern.is_match(&written.text) {
             return Ok(LogSearch::Found);
         }
-        // Its relay looks at all of it, and would have noted the pattern.
+        // The relay searches all output, and would have noted the pattern.
         if written.is_whole || self.is_awaited(project, &service.name, id, pattern.as_str()) {
             return Ok(LogSearch::Absent);
         }

@@ -1,4 +1,4 @@
-//! Waiting for the ends of processes: the kernel tells, so that nobody has to ask every few milliseconds.
+//! Waits for the ends of processes by pidfd: the kernel reports them, so that no polling is needed.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use tokio::time::sleep;
 use crate::host::proc;
 use crate::model::facts::ProcessFact;
 
-/// Where the kernel can't tell; whether a known process lives costs next to nothing to ask.
+/// Polling interval for kernels without pidfds; a check whether a known process lives costs next to nothing.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Returns when none of these lives any more. Which of them ends first does not matter: one after the other is waited
-/// for, and takes one descriptor at a time.
+/// Returns when none of these processes lives any more. Waits for one after the other, with one descriptor at a time:
+/// their order does not matter.
 pub(crate) async fn all(processes: &[ProcessFact]) {
     for process in processes {
-        if let Some(held) = hold(process) {
-            // What it says does not matter: the look below does.
-            let _ = held.readable().await;
+        if let Some(pidfd) = pidfd_of(process) {
+            // The result does not matter: the check below does.
+            let _ = pidfd.readable().await;
         }
         while proc::is_alive(process) {
             sleep(PAUSE).await;
@@ -28,12 +28,12 @@ pub(crate) async fn all(processes: &[ProcessFact]) {
     }
 }
 
-/// Takes hold of the process first and then checks that it is the one meant. `None`: it is gone, or this kernel (before
-/// Linux 5.3) knows no such hold.
+/// Opens a pidfd first, and then checks that it is the right process. `None`: the process is gone, or this kernel
+/// (before Linux 5.3) has no pidfds.
 #[expect(deprecated, reason = "its successors are unsafe for kinds of descriptors that may change; an owned one stays")]
-fn hold(process: &ProcessFact) -> Option<AsyncFd<OwnedFd>> {
-    let held = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
-    proc::is_alive(process).then(|| AsyncFd::with_interest(held, Interest::READABLE).ok()).flatten()
+fn pidfd_of(process: &ProcessFact) -> Option<AsyncFd<OwnedFd>> {
+    let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
+    proc::is_alive(process).then(|| AsyncFd::with_interest(pidfd, Interest::READABLE).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
     use crate::host::proc;
 
     #[tokio::test]
-    async fn an_end_is_waited_for_and_that_of_a_later_process_with_its_pid_is_not() {
+    async fn a_wait_ends_with_the_process_and_ignores_a_later_one_with_the_same_pid() {
         let mut sleeper = Command::new("sleep").arg("600").spawn().expect("sleep runs");
         let pid = i32::try_from(sleeper.id()).expect("a pid");
         let seen = proc::stat(pid).expect("it lives").fact();

@@ -1,7 +1,7 @@
-//! The folder of one service below lcm's state folder: its log, its lock, and notes on its last start and end.
+//! Folder of one service in lcm's state folder: its log, its lock, and notes on its last start and exit.
 //!
-//! Convenience, not truth: without it trees are still found, by their marks. Only log, exit status and adoptions are
-//! lost with it.
+//! The kernel is the source of truth, not this folder: without it trees are still found, by their marks. Only log, exit
+//! status and adoptions are lost with it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,80 +18,81 @@ use crate::runtime::DriverError;
 use crate::runtime::process::drive::members_note::{self, MembersNote};
 
 const MEMBERS: &str = "members.json";
-/// A note holds the marks of one start, whose configuration is bounded by 64 KiB.
+/// Bound for a note: it holds the marks of one start, whose configuration is bounded by 64 KiB.
 const NOTE_BYTES_MAX: u64 = 1 << 20;
-/// Projects of one user, and services of one project: a state folder that holds more is not read on.
+/// Bound for projects of one user, and for services of one project; entries beyond it are not read.
 const FOLDERS_MAX: usize = 10_000;
 
-/// The last parts of a lock file's path, wherever the state folder lies.
+/// Returns the last components of a lock file's path, which do not depend on the state folder.
 pub(crate) fn lock_path_end(project: &str, service: &str) -> PathBuf {
     Folder::new(Path::new(""), project, service).lock()
 }
 
-/// One service's folder; it need not exist. Its files are opened as [`own`] has it: one that another user made or can
+/// Folder of one service; it need not exist. Its files are opened through [`own`]: one that another user created or can
 /// write is an error.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
-    /// From here down all must be the present user's.
+    /// Folder from which on all folders must belong to the current user.
     top: PathBuf,
     path: PathBuf,
 }
 
-/// Written by the shim before the service runs.
+/// Note on a start, which the shim writes before the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StartNote {
     pub(crate) marks: Marks,
     pub(crate) started_at: Timestamp,
     pub(crate) cwd: PathBuf,
-    /// Where this start's output begins in `log`.
+    /// Offset of this start's output in `log`.
     pub(crate) log_offset: u64,
-    /// Where it begins in `log.1`, once the log was rotated.
+    /// Offset of this start's output in `log.1`, once the log was rotated.
     #[serde(default)]
     pub(crate) previous_offset: Option<u64>,
-    /// Bytes that rotations have taken out of `log` since it was made, by this start and those before: what whoever
-    /// follows the log counts by.
+    /// Bytes that rotations have removed from `log` since its creation, in this start and earlier ones; positions for
+    /// following the log count from there.
     #[serde(default)]
     pub(crate) rotated_bytes: u64,
-    /// Rotations have taken its beginning out of both.
+    /// True if rotations have removed the beginning of the output from both files.
     #[serde(default)]
     pub(crate) beginning_is_gone: bool,
-    /// Bytes that the log had been given before this start, rotations included.
+    /// Bytes written to the log before this start, rotations included.
     #[serde(default)]
     pub(crate) began_at: Option<u64>,
-    /// How its output comes into the log; `None`: the service writes there itself, as an older lcm had it.
+    /// Pipe through which the output comes into the log; `None`: the service writes to the log itself, as under an
+    /// older lcm.
     #[serde(default)]
     pub(crate) output: Option<OutputNote>,
-    /// File that the shim writes the pid into.
+    /// File to which the shim writes the pid.
     #[serde(default)]
     pub(crate) pid_file: Option<PathBuf>,
 }
 
-/// The pipe that a service writes to, and what becomes of its output.
+/// Pipe that a service writes to, and the bounds of its log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OutputNote {
     pub(crate) inode: u64,
     /// Bounds of the log.
     pub(crate) bytes_max: u64,
     pub(crate) files: u32,
-    /// The pattern that its relay looks for in all that passes.
+    /// Pattern that the relay searches for in the output.
     #[serde(default)]
     pub(crate) awaited: Option<LogMatch>,
 }
 
-/// Written by the shim when the first process has ended.
+/// Note on an exit, which the shim writes when the first process has ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ExitNote {
-    /// Of the start that it ends.
+    /// Salt of the start.
     pub(crate) salt: String,
     pub(crate) exit: ExitFact,
 }
 
-/// Written by `lcm adopt`.
+/// Note on an adoption, which `lcm adopt` writes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AdoptNote {
     pub(crate) pid: i32,
     pub(crate) start_ticks: u64,
-    /// The boot in which both hold; `None`: written by an lcm that did not record it.
+    /// Id of the boot in which pid and start time are valid; `None`: an lcm that did not record it wrote the note.
     #[serde(default)]
     pub(crate) boot: Option<String>,
 }
@@ -102,7 +103,7 @@ impl Folder {
         Self { top: state_dir.to_owned(), path }
     }
 
-    /// Those of all services of all projects, as far as they can be read, with both names as they are in paths.
+    /// Lists the readable folders of all services of all projects, with project and service names as they are in paths.
     pub(crate) fn all(state_dir: &Path) -> Vec<(String, String, Self)> {
         let mut all = Vec::new();
         for (project, path) in entries(&state::projects(state_dir)) {
@@ -112,7 +113,7 @@ impl Folder {
         all
     }
 
-    /// The folder itself, as a shim is told.
+    /// Returns the folder at a known path, as in a shim's spec.
     pub(crate) fn at(path: PathBuf) -> Self {
         Self { top: path.clone(), path }
     }
@@ -125,7 +126,7 @@ impl Folder {
         self.path.join("log")
     }
 
-    /// `log.1` is the youngest copy.
+    /// Returns the path of a rotated log; `log.1` is the newest copy.
     pub(crate) fn log_copy(&self, number: u32) -> PathBuf {
         self.path.join(format!("log.{number}"))
     }
@@ -134,12 +135,12 @@ impl Folder {
         self.path.join("lock")
     }
 
-    /// Held by the relay of a service whose shim is gone.
+    /// Returns the path of the lock that a relay holds for a service whose shim is gone.
     pub(crate) fn relay_lock(&self) -> PathBuf {
         self.path.join("relay.lock")
     }
 
-    /// What the shim itself had to say, or what kept it from running.
+    /// Returns the path of the shim's own stderr.
     pub(crate) fn shim_log(&self) -> PathBuf {
         self.path.join("shim.log")
     }
@@ -152,7 +153,7 @@ impl Folder {
         self.write("start.json", note)
     }
 
-    /// How the start with this salt ended.
+    /// Returns the exit of the start with this salt.
     pub(crate) fn exit(&self, salt: &str) -> Option<ExitFact> {
         self.read::<ExitNote>("exit.json").filter(|note| note.salt == salt).map(|note| note.exit)
     }
@@ -169,12 +170,12 @@ impl Folder {
         self.write("adopted.json", note)
     }
 
-    /// What lcm starts itself replaces what was adopted.
+    /// Removes the note on an adoption: a start by lcm replaces it.
     pub(crate) fn forget_adopted(&self) {
         let _ = own::remove(&self.path.join("adopted.json"));
     }
 
-    /// Members of the last start that were recorded in this boot.
+    /// Returns the members of the last start, if they were recorded in this boot.
     pub(crate) fn members(&self) -> Option<MembersNote> {
         let bytes = own::read(&self.path.join(MEMBERS), members_note::BYTES_MAX).ok()?;
         let note: MembersNote = serde_json::from_slice(&bytes).ok()?;
@@ -189,12 +190,13 @@ impl Folder {
         let _ = own::remove(&self.path.join(MEMBERS));
     }
 
-    /// Makes it, for this user's eyes only, and tries that something can be written there.
+    /// Creates the folder, readable by this user only, and checks that it can be written to.
     pub(crate) fn ensure(&self) -> Result<(), DriverError> {
         self.ensure_by(Durability::Whole)
     }
 
-    /// The same, and proves it: a disk that is full says so at the latest when it is asked to keep what it took.
+    /// Creates the folder as [`Self::ensure`] does, and syncs the trial file: a full disk reports an error then at the
+    /// latest.
     pub(crate) fn prove(&self) -> Result<(), DriverError> {
         self.ensure_by(Durability::Synced)
     }
@@ -207,7 +209,7 @@ impl Folder {
             ),
             source,
         };
-        own::make_folder(&self.top, &self.path).map_err(unusable)?;
+        own::create_folder(&self.top, &self.path).map_err(unusable)?;
         let trial = self.path.join(format!("trial.{}", std::process::id()));
         let written = own::replace(&trial, &[b' '; 4096], durability);
         let _ = own::remove(&trial);
@@ -218,8 +220,8 @@ impl Folder {
         serde_json::from_slice(&own::read(&self.path.join(name), NOTE_BYTES_MAX).ok()?).ok()
     }
 
-    /// Whole or not at all: readers never see half a note. What it tells of is over after a power cut: nothing waits
-    /// until the disk has it.
+    /// Writes a note atomically: readers never see half a note. It is not synced: after a power cut the processes that
+    /// it describes are gone, too.
     fn write(&self, name: &str, note: &impl Serialize) -> io::Result<()> {
         let bytes = serde_json::to_vec(note).map_err(io::Error::other)?;
         own::replace(&self.path.join(name), &bytes, Durability::Whole)

@@ -1,5 +1,5 @@
-//! Who holds GPU memory and is neither lcm's nor in a container: the processes of one job together, with what it would
-//! take to start them again. Environments are not read.
+//! Discovery of foreign processes that hold GPU memory, outside of containers: the processes of one job together, with
+//! the command that would start them again. Environments are not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,10 +14,11 @@ use crate::model::size::Mebibytes;
 use crate::runtime::process::drive::trees::Census;
 use crate::runtime::process::drive::verified::Trust;
 
-/// No chain of parents is longer; it ends a circle that a race could show.
+/// Bound for a chain of parents: none is longer, and it ends a cycle that a race could show.
 const ANCESTORS_MAX: usize = 1000;
 
-/// Blocking: it reads some files for each of them. What has ended, and what the driver does not name, is left out.
+/// Lists the foreign programs that hold GPU memory; ended ones, and those that the driver does not name, are left out.
+/// Blocking: it reads some files for each of them.
 pub(crate) fn programs(gpus: &[GpuFact], trust: &Trust) -> Vec<FoundProgram> {
     let holders = || gpus.iter().flat_map(|gpu| gpu.holders.iter().map(move |holder| (&gpu.id, holder)));
     let foreign = || holders().filter(|(_, holder)| holder.owner == ProcessOwner::Foreign && holder.pid > 0);
@@ -31,11 +32,11 @@ pub(crate) fn programs(gpus: &[GpuFact], trust: &Trust) -> Vec<FoundProgram> {
     jobs.into_iter().filter_map(|(leader, held)| program(&census, leader, &held)).collect()
 }
 
-/// The first process of the job that it belongs to: what somebody typed, or what a service manager started.
+/// Returns the first process of a process's job: the command that a user typed, or that a service manager started.
 fn leader(pid: i32) -> Option<i32> {
     let own = proc::job(i32::try_from(std::process::id()).ok()?).map(|job| job.group);
     let job = proc::job(pid)?;
-    // A script that runs lcm too leads more than the service.
+    // A script that also runs lcm leads more than the service.
     let is_apart = own != Some(job.group);
     let mut topmost = pid;
     for _ in 0..ANCESTORS_MAX {

@@ -1,4 +1,4 @@
-//! Commands by which lcm becomes something that outlives it.
+//! Helper processes: lcm executed again, in a form that outlives the caller.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
@@ -7,7 +7,7 @@ use crate::host::program::{leaks, scope};
 use crate::runtime::DriverError;
 use crate::runtime::process::drive::processes::Processes;
 
-/// A command by which lcm becomes something that outlives it: nothing of its environment, no file of its caller's.
+/// Builds the command of a helper that outlives lcm: without the environment and the open files of the caller.
 pub(crate) fn helper(processes: &Processes, words: &[String]) -> Result<std::process::Command, DriverError> {
     let launch = scope::launch(&processes.environment);
     let launcher = scope::launcher(&launch, &processes.shim_program, words, &processes.environment)?;

@@ -1,4 +1,4 @@
-//! A service's own command and environment, ready to run.
+//! Command line, working folder and environment of a service, ready to run.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::model::environment::EnvValue;
 use crate::runtime::DriverError;
 use crate::runtime::process::intent::ProcessSpec;
 
-/// The service's own command, ready to run; or what of it is missing.
+/// Builds the invocation of the service's own command; an error names what is missing.
 pub(crate) fn invocation(
     service: &Service,
     process: &ProcessSpec,
@@ -17,7 +17,7 @@ pub(crate) fn invocation(
     beside(service, process, own, &process.command.argv())
 }
 
-/// Any command in the service's folder and environment.
+/// Builds the invocation of any command in the service's folder and environment.
 pub(crate) fn beside(
     service: &Service,
     process: &ProcessSpec,
@@ -28,7 +28,7 @@ pub(crate) fn beside(
         .map_err(|reason| DriverError::Missing(format!("`{}` can't run: {reason}", service.name)))
 }
 
-/// The fixed part, then what `inherit` names, then the manifest's own.
+/// Builds the environment: the fixed part, then the variables in `inherit`, then those of the manifest.
 pub(crate) fn environment(
     service: &Service,
     process: &ProcessSpec,

@@ -1,5 +1,5 @@
-//! A service's log: bounded by copying and truncating, since an older lcm's services hold the file open themselves; and
-//! read back from where a start began.
+//! Log of a service: rotated by copying and truncating, since services of an older lcm hold the file open themselves;
+//! and read back from the beginning of a start.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -13,28 +13,28 @@ use crate::model::facts::ProcessFact;
 use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::{LogMark, Logged};
 
-/// One step of a copy.
+/// Chunk of a copy.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Read for the last lines: some hundred long ones.
+/// Bytes read for the last lines: some hundred long ones.
 const TAIL_BYTES_MAX: usize = 256 * 1024;
 
-/// Read at once by whoever follows: what a flood writes between two looks.
+/// Bytes read at once by a follower: what a flood writes between two reads.
 const FOLLOW_BYTES_MAX: u64 = 4 << 20;
-/// Of a process that may have a log open: it is among the first that a shim or a service gets.
+/// Descriptors of a process that are searched for an open log: it is among the first that a shim or a service opens.
 const DESCRIPTORS_MAX: usize = 256;
-/// Emptying a log and noting it are two things, a moment apart.
-const ROTATION_LOOKS: u32 = 4;
+/// Attempts at a consistent read: a rotation truncates the log and updates the note a moment later.
+const ROTATION_READS: u32 = 4;
 const ROTATION_PAUSE: Duration = Duration::from_millis(5);
 
-/// Opens a log for a service to write to. Appending is what makes truncating safe: each write goes to the end as it is.
+/// Opens a log for the output of a service. Appending makes truncation safe: each write goes to the current end.
 pub(crate) fn open(folder: &Folder) -> io::Result<File> {
     own::append(&folder.log())
 }
 
-/// Moves the copies up by one, keeps the end of the log in `log.1`, and empties the log.
+/// Renumbers the copies, copies the end of the log to `log.1`, and truncates the log.
 ///
-/// No more than `bytes_max` is copied, so that a service which writes faster than the disk copies can't win. What it
-/// writes between copy and truncation is lost, as with every log that is rotated beneath its writer.
+/// No more than `bytes_max` is copied, so that a service which writes faster than the disk copies can't outrun the
+/// rotation. Output between copy and truncation is lost, as with every log that is truncated beneath its writer.
 pub(crate) fn rotate(log: &File, folder: &Folder, bytes_max: u64, files: u32) -> io::Result<()> {
     let size = log.metadata()?.len();
     let kept_from = size.saturating_sub(bytes_max);
@@ -42,7 +42,7 @@ pub(crate) fn rotate(log: &File, folder: &Folder, bytes_max: u64, files: u32) ->
     // Even where no copy can be made, a flood must not fill the disk.
     log.set_len(0)?;
     if let Some(mut note) = folder.start_note() {
-        // What is cut off here, not copied, or copied for the second time is not looked for any more.
+        // Output that is cut off here, not copied, or copied for the second time can't be located any more.
         note.beginning_is_gone |= files == 0 || kept_from > note.log_offset || note.previous_offset.is_some();
         note.previous_offset = Some(note.log_offset.saturating_sub(kept_from)).filter(|_| files > 0);
         note.log_offset = 0;
@@ -75,18 +75,18 @@ fn copy_out(log: &File, folder: &Folder, from: u64, to: u64, files: u32) -> io::
     Ok(())
 }
 
-/// What a service wrote.
+/// Output of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogText {
     pub(crate) text: String,
-    /// From the first byte of its start on.
+    /// True if the text begins with the first byte of the start.
     pub(crate) is_whole: bool,
-    /// Written since the start, and not in the text; 0 where that is not known.
+    /// Bytes written since the start that are not in the text; 0 if unknown.
     pub(crate) missing_bytes: u64,
 }
 
-/// What was written since the last start, at most the last `bytes_max` of it. With a `salt`, of that start or
-/// nothing at all.
+/// Reads the output since the last start, at most its last `bytes_max`. With a `salt`, an error unless the last start
+/// has that salt.
 pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize) -> io::Result<LogText> {
     let note = folder.start_note();
     if salt.is_some_and(|salt| note.as_ref().is_none_or(|note| note.marks.salt != salt)) {
@@ -111,13 +111,13 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
     Ok(LogText { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole, missing_bytes })
 }
 
-/// What stands in the log and in its youngest copy after `mark`; without one, since the last start.
+/// Reads the output after `mark` from the log and its newest copy; without a mark, since the last start.
 pub(crate) fn from_mark(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
-    for _ in 1..ROTATION_LOOKS {
+    for _ in 1..ROTATION_READS {
         let (rotated, size) = (rotated(folder), own::size(&folder.log())?);
         let is_torn = mark.is_some_and(|mark| mark.position > rotated.saturating_add(size));
         let logged = read_from(folder, mark)?;
-        // Between two readings the log was rotated, or is about to be noted as such.
+        // The log was rotated between the two reads, or the note on a rotation is not written yet.
         if !is_torn && self::rotated(folder) == rotated {
             return Ok(logged);
         }
@@ -130,8 +130,8 @@ fn rotated(folder: &Folder) -> u64 {
     folder.start_note().map_or(0, |note| note.rotated_bytes)
 }
 
-/// Positions count from when the log was made, so that they pass over rotations: the log begins at as many bytes as
-/// rotations have taken, and its youngest copy ends there.
+/// Positions count from the creation of the log, so that they stay valid over rotations: the log begins at the number
+/// of bytes that rotations have removed, and its newest copy ends there.
 fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
     let note = folder.start_note();
     let (log, copy) = (folder.log(), folder.log_copy(1));
@@ -142,7 +142,7 @@ fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
         Some(offset) => (begins - copied).saturating_add(offset.min(copied)),
         None => begins.saturating_add(note.log_offset),
     });
-    // Beyond the end: it was emptied, and what stands there now is all that there is.
+    // Beyond the end: the log was truncated, and its present content is all that there is.
     let wanted = mark.map_or(start, |mark| if mark.position > end { begins } else { mark.position });
     let from = wanted.max(begins - copied).max(end.saturating_sub(FOLLOW_BYTES_MAX));
     let mut bytes = Vec::new();
@@ -150,11 +150,11 @@ fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
         part(&copy, from.saturating_sub(begins - copied), begins - from, &mut bytes)?;
     }
     part(&log, from.saturating_sub(begins), end.saturating_sub(from.max(begins)), &mut bytes)?;
-    // A rotation cuts anywhere; and so does whoever takes only the end.
+    // A rotation may cut within a line, and so does a read of the end only.
     let is_cut = mark.is_none() && note.as_ref().is_some_and(|note| note.beginning_is_gone);
     let is_torn = from != wanted || is_cut;
     let life = note.map(|note| note.marks.salt).unwrap_or_default();
-    // Without a mark it is the last part that is asked for.
+    // Without a mark only the last part is requested.
     let is_gapless = mark.is_none() || from == wanted;
     Ok(Logged { bytes, mark: LogMark { life, position: end }, is_gapless, is_torn })
 }
@@ -165,23 +165,24 @@ fn part(path: &Path, from: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<
     file.take(length).read_to_end(bytes).map(|_| ())
 }
 
-/// Whether a file reaches from `offset` on no further than `bytes_max`. One that is shorter was emptied.
+/// Returns true if a file has at most `bytes_max` bytes from `offset` on. A file that ends before `offset` was
+/// truncated: false.
 fn is_all(path: &Path, offset: u64, bytes_max: usize) -> bool {
     let rest = own::size(path).ok().and_then(|size| size.checked_sub(offset));
     rest.is_some_and(|rest| rest <= bytes_max as u64)
 }
 
-/// The last lines since the last start.
+/// Returns the last lines since the last start.
 pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
     let Ok(LogText { text, is_whole, .. }) = since_start(folder, None, TAIL_BYTES_MAX) else { return Vec::new() };
-    // A line that is cut may be cut within a secret, of which no part is to be shown.
+    // A line that is cut may be cut within a secret, of which no part may be shown.
     let torn = usize::from(!is_whole);
     let all: Vec<&str> = text.lines().skip(torn).collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// What stands in a log that is deleted or moved away, and that a living process still writes to: the shim, or the
-/// service itself where an older lcm has started it. Where a start begins in it is not known any more.
+/// Reads a log that was deleted or moved, through a living process that still writes to it: the shim, or the service
+/// itself if an older lcm started it. The beginning of the start in it is unknown.
 pub(crate) fn of_living(process: &ProcessFact, bytes_max: usize) -> Option<LogText> {
     let folder = PathBuf::from(format!("/proc/{}/fd", process.pid));
     let descriptors = kernel::names(&folder).ok()?.take(DESCRIPTORS_MAX);
@@ -196,7 +197,8 @@ fn is_log(descriptor: &Path) -> bool {
     target.strip_suffix(" (deleted)").unwrap_or(&target).ends_with("/log")
 }
 
-/// A file from `offset` on, at most its last `bytes_max`. A file shorter than that was emptied since: all of it counts.
+/// Reads a file from `offset` on, at most its last `bytes_max`. A file that ends before `offset` was truncated: it is
+/// read from its beginning.
 pub(crate) fn end_of(path: &Path, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
     rest_of(own::open(path)?, offset, bytes_max)
 }
@@ -221,10 +223,10 @@ mod tests {
     use crate::runtime::process::drive::folder::{Folder, StartNote};
 
     #[test]
-    fn a_rotation_loses_nothing_of_this_start_and_shows_nothing_of_the_last() {
+    fn a_rotation_loses_no_output_of_this_start_and_shows_none_of_the_last() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = Folder::new(root.path(), "p", "s");
-        folder.ensure().expect("it can be made");
+        folder.ensure().expect("created");
         let mut log = open(&folder).expect("a log");
         log.write_all(b"before\n").expect("written");
         let note = StartNote { log_offset: 7, ..note(root.path()) };
@@ -233,7 +235,7 @@ mod tests {
         folder.write_start(&note).expect("noted");
         log.write_all(b"ready\n").expect("written");
         assert_eq!(read(100), written("ready\n", true));
-        assert!(since_start(&folder, Some("another"), 100).is_err(), "nobody knows where that begins");
+        assert!(since_start(&folder, Some("another"), 100).is_err(), "the beginning of that start is unknown");
 
         rotate(&log, &folder, 100, 2).expect("rotated");
         log.write_all(b"later\n").expect("written");
@@ -253,11 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn whoever_follows_misses_nothing_over_rotations_and_starts() {
+    fn a_follower_misses_no_output_over_rotations_and_starts() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = Folder::new(root.path(), "p", "s");
         assert!(from_mark(&folder, None).is_err(), "there is no log");
-        folder.ensure().expect("it can be made");
+        folder.ensure().expect("created");
         let mut log = open(&folder).expect("a log");
         let begin = |salt: &str, log_offset| {
             let marks = Marks { salt: salt.to_owned(), ..Marks::default() };
@@ -269,7 +271,7 @@ mod tests {
         let mut follow = || {
             let logged = from_mark(&folder, mark.as_ref()).expect("read");
             mark = Some(logged.mark.clone());
-            assert_eq!(logged.is_torn, !logged.is_gapless, "it begins where the last reading ended, or anywhere");
+            assert_eq!(logged.is_torn, !logged.is_gapless, "it begins at the end of the last read, or anywhere");
             (String::from_utf8(logged.bytes).expect("text"), logged.is_gapless)
         };
         let whole = |text: &str| (text.to_owned(), true);
@@ -285,14 +287,14 @@ mod tests {
         log.write_all(b"dying\n").expect("written");
         begin("two", 8);
         log.write_all(b"c\n").expect("written");
-        assert_eq!(follow(), whole("dying\nc\n"), "the same line in another life is another one");
-        assert_eq!(from_mark(&folder, None).expect("read").bytes, b"c\n", "whoever begins sees this life alone");
+        assert_eq!(follow(), whole("dying\nc\n"), "the same line of another start is another line");
+        assert_eq!(from_mark(&folder, None).expect("read").bytes, b"c\n", "without a mark only this start is read");
 
         log.write_all(b"0123456789\n").expect("written");
         rotate(&log, &folder, 4, 2).expect("rotated");
         log.write_all(b"e\n").expect("written");
-        assert_eq!(follow(), ("789\ne\n".to_owned(), false), "what was not copied is missing, and said to be");
-        log.set_len(0).expect("emptied by somebody");
+        assert_eq!(follow(), ("789\ne\n".to_owned(), false), "output that was not copied is reported as a gap");
+        log.set_len(0).expect("truncated");
         log.write_all(b"f").expect("written");
         assert_eq!(follow(), whole("f"));
     }

@@ -1,8 +1,8 @@
-//! Recorded members: the processes of a service, written down while its shim lives, so that the service is still whole
+//! Recorded members: the processes of a service, recorded while its shim lives, so that the whole service is known
 //! after the shim's death. A record counts only for the process with the same pid and start time in the same boot.
 //!
-//! The record also names the pipe that the service writes to. No process outside of the service has that as its own
-//! output, so that what was forked between the last look and the shim's death counts as well.
+//! The record also names the pipe that the service writes to. No process outside of the service has that pipe as its
+//! output, so that processes forked between the last record and the shim's death count as well.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -18,7 +18,7 @@ use crate::runtime::process::drive::members_note::{MEMBERS_MAX, Member, MembersN
 use crate::runtime::process::drive::verified;
 
 impl MembersNote {
-    /// The record of a start; `None` where this boot can't be told from others.
+    /// Creates the record of a start; `None` if the id of this boot can't be read.
     pub(crate) fn new(
         marks: &Marks,
         started_at: Timestamp,
@@ -33,7 +33,8 @@ impl MembersNote {
     }
 }
 
-/// Living descendants of the shim of this service, the nearest first, without the trees of other services' shims.
+/// Lists the living descendants of the shim of this service, the nearest first, without the trees of other services'
+/// shims.
 pub(crate) fn below(shim: i32, marks: &Marks) -> Vec<Stat> {
     let children = children_of();
     let mut found: Vec<Stat> = Vec::new();
@@ -61,7 +62,8 @@ pub(crate) fn below(shim: i32, marks: &Marks) -> Vec<Stat> {
     found
 }
 
-/// Lists the children of a process: as the kernel does by itself, else by all processes' parents.
+/// Returns a function that lists the children of a process: from the kernel's own list if there is one, else by the
+/// parents of all processes.
 fn children_of() -> Box<dyn Fn(i32) -> Vec<i32>> {
     let own = std::process::id();
     if fs::exists(format!("/proc/self/task/{own}/children")).unwrap_or(false) {
@@ -74,9 +76,9 @@ fn children_of() -> Box<dyn Fn(i32) -> Vec<i32>> {
     Box::new(move |pid| children.get(&pid).cloned().unwrap_or_default())
 }
 
-/// Whether a process has the pipe with this inode as its standard output or error, to write to.
+/// Returns true if a process has the pipe with this inode open for writing as its standard output or error.
 pub(crate) fn writes_to(pid: i32, inode: u64) -> bool {
-    /// Of the access mode in the flags of a descriptor, as `/proc` shows them in octal.
+    /// Mask of the access mode in the flags of a descriptor, which `/proc` shows in octal.
     const ACCESS: u32 = 0o3;
     let name = PathBuf::from(format!("pipe:[{inode}]"));
     let is_writable = |info: String| leaks::flags_of(&info).is_some_and(|flags| flags & ACCESS != 0);
@@ -86,7 +88,7 @@ pub(crate) fn writes_to(pid: i32, inode: u64) -> bool {
     })
 }
 
-/// Living processes by what was recorded of them: by themselves, or by a session created within a tree.
+/// Living processes that belong to a record: by pid and start time, or by a session created within a tree.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
     pub(crate) notes: Vec<MembersNote>,
@@ -95,7 +97,8 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Records of this boot, held against the living processes. `writes`: whether a process has this pipe as its output.
+    /// Matches records of this boot with the living processes. `writes(pid, inode)` is true if the process writes to
+    /// that pipe.
     pub(crate) fn living(
         notes: Vec<MembersNote>,
         stats: &BTreeMap<i32, Stat>,
@@ -110,7 +113,8 @@ impl Recorded {
             for member in note.members.iter().take(MEMBERS_MAX) {
                 let Some(stat) = stats.get(&member.pid).filter(|stat| member.is(stat)) else { continue };
                 recorded.processes.insert(member.pid, number);
-                // A process can leave its session, but enter none that exists: one that is still in its own proves it.
+                // A process can leave its session, but not join an existing one: a member still in it proves the
+                // session.
                 if member.session == Some(stat.session) && stat.session > 1 {
                     recorded.sessions.insert(stat.session, number);
                 }
@@ -119,7 +123,7 @@ impl Recorded {
         recorded
     }
 
-    /// The number of the record by which a process counts.
+    /// Returns the index of the record to which a process belongs.
     pub(crate) fn number_of(&self, stat: &Stat) -> Option<usize> {
         self.processes.get(&stat.pid).or_else(|| self.sessions.get(&stat.session)).copied()
     }

@@ -1,7 +1,8 @@
-//! Services that are process trees: started under a shim, found by their marks, ended whole.
+//! Driver of the process runtime: starts services under a shim, finds their trees, stops them completely.
 //!
-//! Whose a process is stands in its own environment, not in lcm's notes; those only tell how it ended and where its
-//! output begins. What is not here: probes, ports, and all judgement.
+//! In: a service's definition, and /proc. Out: facts about trees, logs, and the effects start, stop and pause.
+//! The environment of a process names its service, not lcm's notes; those hold exit status and log offsets only.
+//! Not here: probes and ports, which are `host`'s; decisions, which are `plan`'s.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -46,19 +47,19 @@ use shim::standby;
 pub use survey::Survey;
 use trees::Census;
 
-/// Makes the state folder, for this user's eyes only, and proves that something can be written there.
+/// Creates the state folder, readable by this user only, and checks that it can be written to.
 pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
     Folder::at(path.to_owned()).prove()
 }
 
 impl Processes {
-    /// Reads which process is of which service, when it is called.
+    /// Returns a function that reads, when it is called, to which service each process belongs.
     pub(crate) fn reader(&self) -> impl FnOnce() -> io::Result<Census> + Send + 'static {
         let trust = self.trust();
         move || Census::take(&trust)
     }
 
-    /// What there is of processes.
+    /// Reads all process trees, claims and pid files.
     pub async fn survey(&self, desired: &Desired) -> Survey {
         let (processes, desired) = (self.clone(), desired.clone());
         blocking(move || survey::all(&processes, &desired)).await.unwrap_or_else(|error| Survey {
@@ -68,17 +69,17 @@ impl Processes {
         })
     }
 
-    /// The trees alone.
+    /// Reads the trees alone.
     pub async fn trees(&self, desired: &Desired) -> Reading<Vec<TreeFact>> {
         self.survey(desired).await.trees
     }
 
-    /// One service as it is at this moment.
-    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
-        Ok(look_of(self.tree(project, service).await?))
+    /// Inspects one service.
+    pub async fn inspect_service(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+        Ok(inspection_of(self.tree(project, service).await?))
     }
 
-    /// One service's tree, alive or ended.
+    /// Reads one service's tree, alive or ended; `None`: it never ran.
     pub async fn tree(&self, project: &ProjectName, service: &Service) -> Result<Option<TreeFact>, DriverError> {
         let (processes, project, service) = (self.clone(), project.clone(), service.clone());
         blocking(move || survey::one(&processes, &project, &service)).await
@@ -91,14 +92,15 @@ impl Processes {
         let _ = blocking(move || survey::record(&processes, &project)).await;
     }
 
-    /// Whether its program, its folder and lcm's own are there, and whether it would outlive lcm.
+    /// Checks the preconditions of a start: the program, its folder and the state folder exist, and the service would
+    /// outlive lcm. Starts nothing.
     pub async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
         let (processes, service) = (self.clone(), service.clone());
         let prepare = move || process_of(&service).and_then(|process| start::prepare(&processes, &service, process));
         blocking(move || Ok(prepare())).await?
     }
 
-    /// Starts it, unless it runs already: never a second copy. The caller holds the host's lock.
+    /// Starts a service, unless it already runs: never a second copy. The caller holds the host lock.
     pub async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
         let process = process_of(start.service)?;
         if let Some(tree) = self.tree(start.project, start.service).await?
@@ -109,12 +111,12 @@ impl Processes {
         start::start(self, start, process).await.map(crate::runtime::process::instance)
     }
 
-    /// Ends it and all that it started.
+    /// Stops a service and all processes that it started.
     pub async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         stop::stop(self, stop).await
     }
 
-    /// What it wrote since its last start, at most the last `bytes_max`.
+    /// Reads the output since the last start, at most its last `bytes_max`.
     pub async fn log_since_start(
         &self,
         project: &ProjectName,
@@ -124,7 +126,7 @@ impl Processes {
         Ok(self.written(project, service, None, bytes_max).await?.text)
     }
 
-    /// The same, and whether it is whole; with a `salt`, of that start.
+    /// Reads the output since the last start, with its completeness; with a `salt`, of that start only.
     pub(crate) async fn written(
         &self,
         project: &ProjectName,
@@ -139,7 +141,7 @@ impl Processes {
         let trust = self.trust();
         let read = spawn_blocking(move || match log::since_start(&folder, salt.as_deref(), bytes_max) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // The folder is gone or was moved, and the service writes on.
+                // The folder is gone or was moved, and the service still writes.
                 let tree = Census::take(&trust)?.trees().remove(&key).ok_or(error)?;
                 let mut holders = tree.members.iter().chain(&tree.shims);
                 let text = holders.find_map(|holder| log::of_living(holder, bytes_max));
@@ -151,13 +153,13 @@ impl Processes {
         read.map_err(|source| DriverError::Io { what, source })
     }
 
-    /// The last lines since its last start.
+    /// Reads the last lines since the last start.
     pub async fn log_tail(&self, project: &ProjectName, service: &ServiceName, lines: usize) -> Vec<String> {
         let folder = self.readable_folder(project.as_str(), service.as_str());
         spawn_blocking(move || log::tail(&folder, lines)).await.unwrap_or_default()
     }
 
-    /// What it wrote after `mark`, or since its last start; `None`: there is no log.
+    /// Reads the output after `mark`, or since the last start; `None`: there is no log.
     pub async fn log_from(
         &self,
         project: &ProjectName,
@@ -173,7 +175,7 @@ impl Processes {
                 && let Some(tree) = Census::take(&processes.trust())?.trees().remove(&key)
                 && tree.marks.salt == note.marks.salt
             {
-                // Without a relay there is nothing more to read: its output waits in its pipe.
+                // Without a relay the log does not grow: output waits in the pipe.
                 let _ = standby::revive(&processes, &folder, &note, &tree.members);
             }
             log::from_mark(&folder, mark.as_ref())
@@ -186,7 +188,8 @@ impl Processes {
         }
     }
 
-    /// Whether the relay of that start looks for this pattern in all that passes, for as long as the start may take.
+    /// Returns true if the relay of that start searches for this pattern in all output, for as long as the start may
+    /// take.
     pub(crate) fn is_awaited(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
         let note = self.readable_folder(project.as_str(), service.as_str()).start_note();
         let awaited = note.and_then(|note| note.output?.awaited);
@@ -194,13 +197,13 @@ impl Processes {
     }
 }
 
-/// Off the threads that wait for sockets: `/proc` is some hundred small reads.
+/// Runs a read on a blocking thread: `/proc` takes some hundred small reads.
 async fn blocking<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, DriverError> {
     let read = spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read);
     read.map_err(|source| DriverError::Io { what: "can't read the processes of this host".to_owned(), source })
 }
 
-/// What a start finds when there is something already.
+/// Returns the instance that already runs; an error if another version or a remainder of it does.
 fn running(service: &Service, tree: &TreeFact) -> Result<Instance, DriverError> {
     let marks = &tree.marks;
     let same = service.spec.has_hash(&marks.spec) && service.spec.has_secrets(&marks.secrets, &marks.salt);
@@ -209,9 +212,9 @@ fn running(service: &Service, tree: &TreeFact) -> Result<Instance, DriverError> 
     }
     let members: Vec<String> =
         tree.members.iter().map(|member| format!("{} (pid {})", member.program, member.pid)).collect();
-    let what = if same { "what is left of it" } else { "another version of it" };
+    let what = if same { "a part of it" } else { "another version of it" };
     Err(DriverError::Refused(format!(
-        "`{}` is not started beside {what} that still runs: {}; stop that first",
+        "can't start `{}`: {what} still runs: {}; stop it first",
         service.name,
         members.join(", ")
     )))
@@ -221,19 +224,19 @@ fn is_bad(exit: Option<&ExitFact>) -> bool {
     exit.is_some_and(|exit| exit.code != Some(0))
 }
 
-/// What a tree means for whoever asks after its service.
-pub(crate) fn look_of(tree: Option<TreeFact>) -> Inspection {
+/// Derives the inspection of a service from its tree.
+pub(crate) fn inspection_of(tree: Option<TreeFact>) -> Inspection {
     let Some(tree) = tree else {
-        return Inspection { instance: None, life: RunState::Absent, previous: false, spec: None, copies: None };
+        return Inspection { instance: None, run_state: RunState::Absent, previous: false, spec: None, copies: None };
     };
-    let life = match tree.exit {
+    let run_state = match tree.exit {
         exit if tree.members.is_empty() => RunState::Ended(exit),
-        // Daemons leave on purpose, with 0.
+        // The first process of a daemon exits on purpose, with 0.
         Some(exit) if is_bad(Some(&exit)) => RunState::Degraded(exit),
         Some(_) | None if tree.suspended => RunState::Suspended,
         Some(_) | None => RunState::Running,
     };
     let spec = Some(tree.marks.spec).filter(|spec| !spec.is_empty());
     let instance = Some(crate::runtime::process::instance(tree.marks.salt));
-    Inspection { instance, life, previous: false, spec, copies: None }
+    Inspection { instance, run_state, previous: false, spec, copies: None }
 }

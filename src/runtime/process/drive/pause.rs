@@ -1,5 +1,5 @@
-//! Freezes a tree, all of it, and lets it go on: by STOP and CONT to each member, held by pidfd as for a stop. What is
-//! forked while that goes on is found by the next look, for what is stopped forks no more.
+//! Pauses and unpauses a tree, by STOP and CONT to each member by pidfd. Processes forked meanwhile are found by the
+//! next scan, since a stopped process forks no more.
 
 use std::time::Duration;
 
@@ -9,74 +9,75 @@ use tokio::time::{Instant, sleep};
 use crate::host::proc;
 use crate::model::facts::ProcessFact;
 use crate::runtime::process::drive::processes::Processes;
-use crate::runtime::process::drive::stop::{RemainingProcesses, StopTarget, deliver, found, look};
+use crate::runtime::process::drive::stop::{RemainingProcesses, StopTarget, deliver, find_tree, scan};
 use crate::runtime::process::tree_of;
 use crate::runtime::{DriverError, Pause};
 
-/// A signal takes effect as soon as the kernel lets go of a process; a GPU driver may hold one for seconds.
+/// Bound for a signal to take effect: when the process leaves the kernel, in which a GPU driver may keep it for
+/// seconds.
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
-/// Between two looks, each of which reads all of /proc.
+/// Pause between two scans, each of which reads all of /proc.
 const PAUSE: Duration = Duration::from_millis(5);
-/// A look sees whoever was there when it began; only what was forked during the first look that finds all stopped can
-/// have slipped through, and that the second one sees.
-const LOOKS_IN_A_ROW: u32 = 2;
+/// Consecutive scans that must find all members in the target state. A scan sees the processes that existed when it
+/// began; those forked during the first such scan are seen by the second.
+const SCANS_IN_A_ROW: u32 = 2;
 
-/// Where the members are to be brought.
+/// State that all members must reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aim {
+enum PauseGoal {
     Frozen,
     Running,
 }
 
 impl Processes {
-    /// Freezes all of a tree; where that can't be done, all of it runs on.
+    /// Pauses a whole tree; if that fails, the whole tree runs on.
     pub async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        let Some((quarry, left)) = self.meant(pause, "pause").await? else {
-            return Err(DriverError::Missing(format!("`{}` does not run any more", pause.service)));
+        let Some((target, left)) = self.target(pause, "pause").await? else {
+            return Err(DriverError::Missing(format!("`{}` is not running any more", pause.service)));
         };
-        let frozen = bring(&quarry, left, Aim::Frozen).await;
+        let frozen = reach(&target, left, PauseGoal::Frozen).await;
         if frozen.is_err() {
-            // Half a tree is worse than a whole one that runs; what is wrong is told all the same.
-            let left = look(&quarry, &[]).await?;
-            let _ = bring(&quarry, left, Aim::Running).await;
+            // A half-paused tree is worse than a running one; the error is returned all the same.
+            let left = scan(&target, &[]).await?;
+            let _ = reach(&target, left, PauseGoal::Running).await;
         }
         frozen
     }
 
-    /// Lets all of a tree go on; one that has ended is fine.
+    /// Unpauses a whole tree; an ended tree is no error.
     pub async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        match self.meant(pause, "let go on").await? {
-            Some((quarry, left)) => bring(&quarry, left, Aim::Running).await,
+        match self.target(pause, "unpause").await? {
+            Some((target, left)) => reach(&target, left, PauseGoal::Running).await,
             None => Ok(()),
         }
     }
 
-    async fn meant(
+    async fn target(
         &self,
         pause: &Pause<'_>,
         what: &str,
     ) -> Result<Option<(StopTarget, RemainingProcesses)>, DriverError> {
         let Some(id) = tree_of(pause.instance) else {
-            return Err(DriverError::Refused(format!("`{}` is no process tree", pause.service)));
+            return Err(DriverError::Refused(format!("`{}` does not run as a process tree", pause.service)));
         };
-        found(self.trust(), pause.project, pause.service, id, what).await
+        find_tree(self.trust(), pause.project, pause.service, id, what).await
     }
 }
 
-/// Signals whoever is not there yet, until looks in a row find nobody.
-async fn bring(quarry: &StopTarget, mut left: RemainingProcesses, aim: Aim) -> Result<(), DriverError> {
+/// Signals all members that are not in the target state yet, until consecutive scans find none.
+async fn reach(target: &StopTarget, mut left: RemainingProcesses, goal: PauseGoal) -> Result<(), DriverError> {
     let deadline = Instant::now() + SETTLE_WAIT;
     let mut in_a_row = 0;
     loop {
-        let others: Vec<&ProcessFact> = left.members.iter().filter(|member| !is_there(member, aim)).collect();
+        let others: Vec<&ProcessFact> = left.members.iter().filter(|member| !has_reached(member, goal)).collect();
         in_a_row = if others.is_empty() { in_a_row + 1 } else { 0 };
-        if in_a_row >= LOOKS_IN_A_ROW {
+        if in_a_row >= SCANS_IN_A_ROW {
             return Ok(());
         }
         for member in &others {
-            deliver(member, aim.signal())?;
+            deliver(member, goal.signal())?;
         }
-        if aim == Aim::Frozen {
+        if goal == PauseGoal::Frozen {
             let awaited = awaited_by(&others, &left.members);
             awaited.into_iter().try_for_each(|child| deliver(child, Signal::CONT))?;
         }
@@ -84,17 +85,17 @@ async fn bring(quarry: &StopTarget, mut left: RemainingProcesses, aim: Aim) -> R
             let names: Vec<String> =
                 others.iter().map(|member| format!("{} (pid {})", member.program, member.pid)).collect();
             let seconds = SETTLE_WAIT.as_secs();
-            let message = format!("{} after {seconds} s: {}", aim.missed(), names.join(", "));
+            let message = format!("{} after {seconds} s: {}", goal.failure(), names.join(", "));
             return Err(DriverError::Refused(message));
         }
         sleep(PAUSE).await;
-        left = look(quarry, &left.members).await?;
+        left = scan(target, &left.members).await?;
     }
 }
 
-/// The stopped children of members in uninterruptible sleep. A parent that forked by `vfork` sleeps so until its child
-/// executes a program: with the child stopped before that, the parent would never take its own stop. The child goes
-/// on for as long as one look takes, and the next look stops it again.
+/// Lists the stopped children of members in uninterruptible sleep. A parent that called `vfork` stays in that state
+/// until its child executes a program: if the child is stopped before that, the parent never takes its own stop. The
+/// child is continued for the length of one scan, and stopped again after the next.
 fn awaited_by<'a>(sleepers: &[&ProcessFact], members: &'a [ProcessFact]) -> Vec<&'a ProcessFact> {
     let is_asleep = |stat: &proc::Stat| stat.state == 'D' && sleepers.iter().any(|member| stat.is(member));
     let asleep: Vec<i32> =
@@ -106,13 +107,13 @@ fn awaited_by<'a>(sleepers: &[&ProcessFact], members: &'a [ProcessFact]) -> Vec<
     members.iter().filter(awaited).collect()
 }
 
-/// Whoever is gone is nowhere else.
-fn is_there(member: &ProcessFact, aim: Aim) -> bool {
+/// Returns true if the member is in the target state; an ended one always is.
+fn has_reached(member: &ProcessFact, goal: PauseGoal) -> bool {
     let stat = proc::stat(member.pid).filter(|stat| stat.is(member) && stat.is_alive());
-    stat.is_none_or(|stat| stat.is_suspended() == (aim == Aim::Frozen))
+    stat.is_none_or(|stat| stat.is_suspended() == (goal == PauseGoal::Frozen))
 }
 
-impl Aim {
+impl PauseGoal {
     fn signal(self) -> Signal {
         match self {
             Self::Frozen => Signal::STOP,
@@ -120,10 +121,10 @@ impl Aim {
         }
     }
 
-    fn missed(self) -> &'static str {
+    fn failure(self) -> &'static str {
         match self {
-            Self::Frozen => "some of it still runs",
-            Self::Running => "some of it is still stopped",
+            Self::Frozen => "processes still running",
+            Self::Running => "processes still stopped",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Process trees of this host, as one user may see and touch them.
+//! Handle to the process trees of this host, with what one user may see and change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,14 +14,14 @@ use crate::runtime::process::drive::verified::{ProjectNames, Trust};
 use crate::runtime::process::intent::ProcessSpec;
 use crate::runtime::registration::DriverContext;
 
-/// The process trees of this host, as this user may see and touch them.
+/// Process trees of this host that this user may see and change.
 #[derive(Clone)]
 pub struct Processes {
-    /// See [`state::state_dir`].
+    /// State folder; see [`state::state_dir`].
     pub state_dir: PathBuf,
-    /// lcm's own environment: what `inherit` takes from.
+    /// lcm's own environment, from which `inherit` takes variables.
     pub environment: BTreeMap<String, String>,
-    /// An lcm that becomes a shim or a guardian; `/proc/self/exe` for lcm itself.
+    /// Program that runs as shim or guardian; `/proc/self/exe` in lcm itself.
     pub shim_program: PathBuf,
     /// Users whose shims are this project's: its owner, and the previous one while a run takes the project over.
     pub owners: BTreeSet<u32>,
@@ -36,7 +36,7 @@ impl fmt::Debug for Processes {
     }
 }
 
-/// The process of a service that is one.
+/// Returns the process definition of a service; an error if the service is not a process.
 pub(crate) fn process_of(service: &Service) -> Result<&ProcessSpec, DriverError> {
     match service.workload.spec::<ProcessSpec>() {
         Some(process) => Ok(process),
@@ -45,7 +45,7 @@ pub(crate) fn process_of(service: &Service) -> Result<&ProcessSpec, DriverError>
 }
 
 impl Processes {
-    /// Those that one manifest can touch. Nothing is read yet.
+    /// Creates the handle for one manifest. Nothing is read yet.
     #[must_use]
     pub fn of(DriverContext { desired, environment, shim_program, .. }: &DriverContext<'_>) -> Self {
         let mut processes = Self::new((*environment).clone(), shim_program.to_path_buf());
@@ -69,7 +69,7 @@ impl Processes {
         }
     }
 
-    /// What has to be proven of a process that counts as part of a service.
+    /// Returns the conditions under which a process counts as part of a service.
     pub(crate) fn trust(&self) -> Trust {
         Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone(), names: self.names.clone() }
     }
@@ -78,8 +78,8 @@ impl Processes {
         Folder::new(&self.state_dir, project, service)
     }
 
-    /// The folder with the notes and the log of the last start: that of a former name of the project, until the service
-    /// is started under the present one.
+    /// Returns the folder with the notes and the log of the last start: that of a former project name, until the
+    /// service is started under the present one.
     pub(crate) fn readable_folder(&self, project: &str, service: &str) -> Folder {
         let present = self.folder(project, service);
         if project != self.names.present || self.names.former.is_empty() || present.start_note().is_some() {

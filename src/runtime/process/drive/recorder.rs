@@ -1,5 +1,5 @@
-//! The shim's part in recording members: it looks at its tree whenever a process was started on this host, quickly
-//! after a change and seldom later, and writes the record anew when the tree has changed.
+//! Recorder of members, in the shim: it scans its tree whenever a process was started on this host, often after a
+//! change and seldom later, and rewrites the record when the tree has changed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -14,14 +14,14 @@ use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::members;
 use crate::runtime::process::drive::members_note::MembersNote;
 
-/// Between two looks while the tree changes: services start their helpers in their first seconds.
+/// Pause between two scans while the tree changes: services start their helpers in their first seconds.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-/// Between two looks at a tree that stays as it is.
+/// Longest pause between two scans of a tree that does not change.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// After a change the next one is likely for this long.
-const LIVELY: Duration = Duration::from_secs(3);
+/// Time after a change in which another change is likely.
+const ACTIVE: Duration = Duration::from_secs(3);
 
-/// Records the members of one start until it is ended.
+/// Recorder of the members of one start, until [`Recorder::end`].
 #[derive(Clone)]
 pub(crate) struct Recorder(Arc<Mutex<RecorderState>>);
 
@@ -35,24 +35,24 @@ struct RecorderState {
 }
 
 impl Recorder {
-    /// `output`: inode of the service's pipe.
+    /// Creates a recorder; `output` is the inode of the service's pipe.
     pub(crate) fn new(folder: &Folder, marks: &Marks, started_at: Timestamp, output: u64) -> Self {
         let (folder, marks) = (folder.clone(), marks.clone());
         Self(Arc::new(Mutex::new(RecorderState { folder, marks, started_at, output, noted: None, ended: false })))
     }
 
-    /// Records what there is now.
+    /// Records the present members.
     pub(crate) fn record(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).record();
     }
 
-    /// Looks at the tree from now on, in a thread that ends with the shim.
+    /// Watches the tree from now on, in a thread that ends with the shim.
     pub(crate) fn watch(&self) {
         let recorder = self.clone();
         thread::spawn(move || recorder.run());
     }
 
-    /// Nothing is left of the service, and so nothing of the record.
+    /// Ends the recording and removes the record: no process of the service is left.
     pub(crate) fn end(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.ended = true;
@@ -68,18 +68,18 @@ impl Recorder {
             if state.ended {
                 return;
             }
-            // Where no process was started since the last look, none was in this tree.
+            // If no process was started on the host since the last scan, none was in this tree.
             if (started.is_none() || started != last_started) && state.record() {
                 changed_at = Instant::now();
             }
             last_started = started;
-            pause = if changed_at.elapsed() < LIVELY { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            pause = if changed_at.elapsed() < ACTIVE { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
         }
     }
 }
 
 impl RecorderState {
-    /// Returns whether the tree has changed since it was recorded.
+    /// Records the tree. Returns true if it has changed since the last record.
     fn record(&mut self) -> bool {
         let own = i32::try_from(std::process::id()).ok().and_then(proc::stat);
         let Some(shim) = own else { return false };
@@ -97,7 +97,7 @@ impl RecorderState {
     }
 }
 
-/// The pid given out last on this host, threads included: the last word of `/proc/loadavg`.
+/// Returns the pid that was allocated last on this host, threads included: the last field of `/proc/loadavg`.
 fn last_started_pid() -> Option<u64> {
     kernel::table("/proc/loadavg").ok()?.split_ascii_whitespace().last()?.parse().ok()
 }

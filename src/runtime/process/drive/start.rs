@@ -1,4 +1,4 @@
-//! Brings a service up under a shim: lcm's side of it.
+//! Start of a service under a shim: the caller's side.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -31,16 +31,17 @@ use crate::runtime::process::drive::shim::{SUBCOMMAND, ShimReply, ShimSpec, pid_
 use crate::runtime::process::intent::ProcessSpec;
 use crate::runtime::{DriverError, Start};
 
-/// A shim answers within milliseconds, but that a machine under load, a slow disk and systemd may take their time.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// The kernel takes 128 KiB for one variable; a longer text is left out, and its diff with it.
+/// Bound for the reply of a shim: milliseconds, unless the machine is under load or the disk or systemd is slow.
+const REPLY_WAIT: Duration = Duration::from_secs(30);
+/// Bound for the config in an environment variable, of which the kernel takes 128 KiB; a longer config is left out, and
+/// its diff with it.
 const CONFIG_BYTES_MAX: usize = 100 << 10;
-/// A start's notes are some 100 KiB at most, its marks' config among them; the rest is for the first of its log.
+/// Free space that a start needs: its notes take some 100 KiB at most, the rest is for the beginning of the log.
 const STATE_FREE_BYTES_MIN: u64 = 1 << 20;
-/// Of what a shim that failed had to say.
-const COMPLAINT_BYTES_MAX: u64 = 2000;
+/// Bytes of a failed shim's stderr in a message.
+const STDERR_BYTES_MAX: u64 = 2000;
 
-/// Starts it; the caller has made sure that it does not run. Returns its salt.
+/// Starts a service that does not run, as the caller has checked. Returns the salt of the start.
 pub(crate) async fn start(
     processes: &Processes,
     start: &Start<'_>,
@@ -56,55 +57,55 @@ pub(crate) async fn start(
     let salt = salt()?;
     let marks = marks(start, salt.clone());
     let started_at = Timestamp::now();
-    let mut orders = ShimSpec::new(folder.path(), invocation, marks, started_at);
-    orders.log_bytes_max = process.log.max_size_bytes;
-    orders.log_files = process.log.files;
-    orders.awaited = awaited(service, &salt);
-    orders.pid_file.clone_from(&process.writes_pid);
+    let mut spec = ShimSpec::new(folder.path(), invocation, marks, started_at);
+    spec.log_bytes_max = process.log.max_size_bytes;
+    spec.log_files = process.log.files;
+    spec.awaited = awaited(service, &salt);
+    spec.pid_file.clone_from(&process.writes_pid);
 
-    let mut shim = spawn(processes, &folder, &orders)?;
-    // Before it has its orders: from here on the service may outlive this lcm.
+    let mut shim = spawn(processes, &folder, &spec)?;
+    // Before the shim has its spec: from here on the service may outlive this lcm.
     if let Some(pid) = shim.id().and_then(|pid| i32::try_from(pid).ok()) {
         reservations::hand_over(&processes.environment, start.reserving(), pid)?;
     }
     let began = Instant::now();
-    let answer = timeout(ANSWER_WAIT, handshake(&mut shim, &orders)).await;
+    let reply = timeout(REPLY_WAIT, handshake(&mut shim, &spec)).await;
     let (service, took_ms) = (service.name.as_str(), elapsed_ms(began));
-    debug!(target: "runtime", service, shim_pid = shim.id(), took_ms, ?answer, "shim answered");
-    answered(answer, salt, service, &folder)
+    debug!(target: "runtime", service, shim_pid = shim.id(), took_ms, answer = ?reply, "shim answered");
+    outcome(reply, salt, service, &folder)
 }
 
-/// Returns the salt of a service that the shim has started.
-fn answered(
-    answer: Result<io::Result<ShimReply>, Elapsed>,
+/// Returns the salt if the shim has started the service; else an error.
+fn outcome(
+    reply: Result<io::Result<ShimReply>, Elapsed>,
     salt: String,
     service: &str,
     folder: &Folder,
 ) -> Result<String, DriverError> {
-    match answer {
+    match reply {
         Ok(Ok(ShimReply::Pid(_))) => Ok(salt),
         Ok(Ok(ShimReply::Error(reason))) if reason.starts_with("already running") => {
             Err(DriverError::Refused(format!("`{service}` is {reason}")))
         }
         Ok(Ok(ShimReply::Error(reason))) => Err(DriverError::Missing(format!("`{service}` can't run: {reason}"))),
         Ok(Err(source)) => {
-            let complaint = complaint(folder);
+            let stderr = stderr_of(folder);
             let name = service;
-            if source.kind() == io::ErrorKind::UnexpectedEof && complaint.is_empty() {
-                let reason = "ended before it said whether that runs (did somebody kill it?): the next apply finds out";
+            if source.kind() == io::ErrorKind::UnexpectedEof && stderr.is_empty() {
+                let reason = "ended before it reported a start (was it killed?); run `lcm apply` again to find out";
                 return Err(DriverError::Refused(format!("the shim of `{name}` {reason}")));
             }
-            Err(DriverError::Io { what: format!("the shim of `{name}` gave no answer{complaint}"), source })
+            Err(DriverError::Io { what: format!("the shim of `{name}` did not reply{stderr}"), source })
         }
         Err(_) => {
-            // It may have got as far as starting the service: the next look tells.
-            let what = format!("the shim of `{service}` gave no answer for {} s", ANSWER_WAIT.as_secs());
+            // The shim may have started the service: the next inspection shows.
+            let what = format!("the shim of `{service}` did not reply within {} s", REPLY_WAIT.as_secs());
             Err(DriverError::Io { what, source: io::ErrorKind::TimedOut.into() })
         }
     }
 }
 
-/// All that a start needs, looked at without starting anything.
+/// Checks the preconditions of a start, without starting anything.
 pub(crate) fn prepare(processes: &Processes, service: &Service, process: &ProcessSpec) -> Result<(), DriverError> {
     let Invocation { .. } = invocation::invocation(service, process, &processes.environment)?;
     if let scope::Launch::Refuse(reason) = scope::launch(&processes.environment) {
@@ -119,25 +120,26 @@ pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Proces
     disk::require(&processes.state_dir, STATE_FREE_BYTES_MIN, "the notes and the log of a start")
 }
 
-/// What the shim itself carries of the environment: the marks alone, nothing of the caller's.
-fn spawn(processes: &Processes, folder: &Folder, orders: &ShimSpec) -> Result<Child, DriverError> {
-    let marks = &orders.marks;
+/// Starts the shim. Its own environment holds the marks only, nothing of the caller's.
+fn spawn(processes: &Processes, folder: &Folder, spec: &ShimSpec) -> Result<Child, DriverError> {
+    let marks = &spec.marks;
     let words = [SUBCOMMAND, "--project", &marks.project, "--service", &marks.service].map(str::to_owned);
     let failed = |what: String| move |source| DriverError::Io { what, source };
-    let said =
+    let stderr =
         own::create(&folder.shim_log()).map_err(failed(format!("can't write {}", folder.shim_log().display())))?;
     let mut command = Command::from(helper(processes, &words)?);
-    command.envs(proc::environment_of(marks, orders.started_at)).env(proc::ROLE, proc::ROLE_SHIM);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
+    command.envs(proc::environment_of(marks, spec.started_at)).env(proc::ROLE, proc::ROLE_SHIM);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
     command.spawn().map_err(failed(format!("can't run the shim {}", processes.shim_program.display())))
 }
 
-/// Orders in, one line out. Whoever drops this midway leaves a shim without orders, which ends at once.
-async fn handshake(shim: &mut Child, orders: &ShimSpec) -> io::Result<ShimReply> {
+/// Writes the spec and reads the reply, one line. If this is cancelled midway, the shim is left without a spec, and
+/// ends at once.
+async fn handshake(shim: &mut Child, spec: &ShimSpec) -> io::Result<ShimReply> {
     let (Some(mut stdin), Some(stdout)) = (shim.stdin.take(), shim.stdout.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    let text = serde_json::to_vec(orders).map_err(io::Error::other)?;
+    let text = serde_json::to_vec(spec).map_err(io::Error::other)?;
     stdin.write_all(&text).await?;
     drop(stdin);
     let mut line = String::new();
@@ -145,17 +147,18 @@ async fn handshake(shim: &mut Child, orders: &ShimSpec) -> io::Result<ShimReply>
     serde_json::from_str(&line).map_err(|_| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// The pattern of its log probe.
+/// Returns the pattern of the service's log probe.
 fn awaited(service: &Service, salt: &str) -> Option<Awaited> {
     let Some(Probe::Log(pattern)) = &service.health.probe else { return None };
     let for_ms = u64::try_from(service.health.start_time_max().as_millis()).unwrap_or(u64::MAX);
     Some(Awaited { salt: salt.to_owned(), pattern: pattern.clone(), for_ms })
 }
 
-fn complaint(folder: &Folder) -> String {
+/// Returns the shim's stderr, formatted for the end of a message; empty if there is none.
+fn stderr_of(folder: &Folder) -> String {
     let mut text = String::new();
-    let read = own::open(&folder.shim_log()).and_then(|file| file.take(COMPLAINT_BYTES_MAX).read_to_string(&mut text));
-    if read.is_ok() && !text.trim().is_empty() { format!(", but said: {}", text.trim()) } else { String::new() }
+    let read = own::open(&folder.shim_log()).and_then(|file| file.take(STDERR_BYTES_MAX).read_to_string(&mut text));
+    if read.is_ok() && !text.trim().is_empty() { format!("; its stderr: {}", text.trim()) } else { String::new() }
 }
 
 fn marks(start: &Start<'_>, salt: String) -> Marks {
@@ -174,7 +177,7 @@ fn marks(start: &Start<'_>, salt: String) -> Marks {
     }
 }
 
-/// What it was made from, how it wishes to be stopped, and which ports it takes: an orphan has nothing else to tell it.
+/// Serializes the spec, the stop policy and the ports of a service into its marks: of an orphan nothing else is known.
 fn config(service: &Service) -> String {
     let stop: BTreeMap<&str, serde_json::Value> = [
         service.stop.signal.as_ref().map(|signal| ("signal", json!(signal))),
@@ -188,7 +191,7 @@ fn config(service: &Service) -> String {
     json!({ "spec": service.spec.config(), "stop": stop, "ports": service.ports }).to_string()
 }
 
-/// 128 random bits, new for each start.
+/// Returns the salt of a start: 128 random bits, in hex.
 fn salt() -> Result<String, DriverError> {
     let source = "/proc/sys/kernel/random/uuid";
     let text = kernel::table(source)

@@ -1,5 +1,5 @@
-//! Ends a tree, all of it: a signal to each member, the grace, then KILL, until a look finds nothing more. Members are
-//! known by their marks and their descent, and held by pidfd; never by a name or a port.
+//! Stop of a whole tree: a signal to each member, the grace period, then KILL, until a scan finds no process. Members
+//! are identified by marks and descent, and signalled by pidfd; never by a name or a port.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,25 +25,26 @@ use crate::runtime::process::drive::{adopted, ending};
 use crate::runtime::process::tree_of;
 use crate::runtime::{DriverError, StopRequest};
 
-/// A killed process lingers only in the kernel: a driver that gives back much memory takes seconds.
+/// Bound for the end of killed processes: one lingers only in the kernel, where a driver takes seconds to free much
+/// memory.
 const KILL_WAIT: Duration = Duration::from_secs(10);
-/// A shim leaves as soon as it has nothing to keep.
+/// Bound for the end of a shim, which ends as soon as its tree is empty.
 const SHIM_WAIT: Duration = Duration::from_secs(2);
-/// A shim leaves in one or two once nothing is below it, and without one a fork under way is over by then.
+/// Wait before the final scan: a shim with an empty tree ends within 1 or 2 ms, and a fork under way is over by then.
 const SETTLE: Duration = Duration::from_millis(5);
-/// Between two rounds of killing.
+/// Pause between two rounds of KILL.
 const KILL_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is meant.
+/// Tree to stop.
 #[derive(Clone, Debug)]
 pub(super) enum StopTarget {
-    /// A tree that lcm started, by the proof that it did.
+    /// Tree that lcm started, with the conditions that prove it.
     Started { key: Key, trust: Trust },
-    /// A process that lcm did not start, and its descendants.
+    /// Process that lcm did not start, and its descendants.
     Adopted { root: ProcessFact, trust: Trust },
 }
 
-/// What of it is still there.
+/// Processes of the tree that still live.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RemainingProcesses {
     pub(super) salt: String,
@@ -51,25 +52,25 @@ pub(super) struct RemainingProcesses {
     pub(super) members: Vec<ProcessFact>,
 }
 
-/// Returns when nothing of it is left.
+/// Stops a tree. Returns when no process of it is left.
 pub(crate) async fn stop(processes: &Processes, stop: &StopRequest<'_>) -> Result<(), DriverError> {
     let Some(id) = tree_of(stop.instance) else {
-        return Err(DriverError::Refused(format!("`{}` is no process tree", stop.service)));
+        return Err(DriverError::Refused(format!("`{}` does not run as a process tree", stop.service)));
     };
     let trust = processes.trust();
-    let Some((quarry, left)) = found(trust, stop.project, stop.service, id, "stop").await? else { return Ok(()) };
+    let Some((target, left)) = find_tree(trust, stop.project, stop.service, id, "stop").await? else { return Ok(()) };
     let pids: Vec<i32> = left.members.iter().map(|member| member.pid).collect();
     let (salt, deadline) = (left.salt.clone(), Instant::now() + stop.policy.grace.min(GRACE_MAX));
-    ask(processes, stop, &left).await?;
-    let (gone, left) = wait_until_gone(&quarry, left, deadline).await?;
-    let left = if gone { left } else { kill(&quarry, left).await? };
-    see_off_shims(&quarry, left).await?;
+    request_stop(processes, stop, &left).await?;
+    let (gone, left) = wait_until_gone(&target, left, deadline).await?;
+    let left = if gone { left } else { kill(&target, left).await? };
+    end_shims(&target, left).await?;
     remove_pid_file(processes, stop, &salt, &pids);
     Ok(())
 }
 
-/// The shim removes the file of a process that ends; one that was killed before leaves that to lcm. By the note of the
-/// start, so that an orphan's goes too. A file that can't be removed names no process, and hinders nothing.
+/// Removes the pid file if the shim was killed before it could. The path is from the note of the start, so that an
+/// orphan's file is removed, too. A file that can't be removed names no living process, and is no error.
 fn remove_pid_file(processes: &Processes, stop: &StopRequest<'_>, salt: &str, pids: &[i32]) {
     let note = processes.readable_folder(stop.project.as_str(), stop.service.as_str()).start_note();
     if let Some(path) = note.filter(|note| note.marks.salt == salt).and_then(|note| note.pid_file) {
@@ -77,34 +78,34 @@ fn remove_pid_file(processes: &Processes, stop: &StopRequest<'_>, salt: &str, pi
     }
 }
 
-/// The tree that is meant and what there is of it; `None`: it is gone. Another one than was looked at is refused, and so
-/// is the one that lcm itself runs in.
-pub(super) async fn found(
+/// Returns the tree of an instance and its processes; `None`: it is gone. A tree that was restarted meanwhile is
+/// refused, and so is one that lcm itself runs in.
+pub(super) async fn find_tree(
     trust: Trust,
     project: &ProjectName,
     service: &ServiceName,
     id: &str,
     what: &str,
 ) -> Result<Option<(StopTarget, RemainingProcesses)>, DriverError> {
-    let Some(quarry) = quarry(trust, project, service, id)? else { return Ok(None) };
-    let left = look(&quarry, &[]).await?;
-    if let StopTarget::Started { .. } = quarry
+    let Some(target) = stop_target(trust, project, service, id)? else { return Ok(None) };
+    let left = scan(&target, &[]).await?;
+    if let StopTarget::Started { .. } = target
         && left.salt != *id
     {
         if left.members.is_empty() && left.shims.is_empty() {
             return Ok(None);
         }
-        let reason = format!("`{service}` was started anew since it was looked at: it is left alone");
+        let reason = format!("`{service}` was restarted since it was inspected; it is left alone");
         return Err(DriverError::Refused(reason));
     }
     if left.members.iter().any(|member| u32::try_from(member.pid) == Ok(std::process::id())) {
-        let reason = format!("lcm itself runs within `{service}`, and can't {what} it from there");
+        let reason = format!("lcm itself runs within `{service}` and can't {what} it from there");
         return Err(DriverError::Refused(reason));
     }
-    Ok(Some((quarry, left)))
+    Ok(Some((target, left)))
 }
 
-fn quarry(
+fn stop_target(
     trust: Trust,
     project: &ProjectName,
     service: &ServiceName,
@@ -122,11 +123,11 @@ fn quarry(
     Ok(Some(StopTarget::Adopted { root, trust }))
 }
 
-/// What is there of it now; of an adopted tree also what descends from members seen before.
-pub(super) async fn look(quarry: &StopTarget, known: &[ProcessFact]) -> Result<RemainingProcesses, DriverError> {
-    let (quarry, known) = (quarry.clone(), known.to_vec());
-    let looked = spawn_blocking(move || -> io::Result<RemainingProcesses> {
-        match quarry {
+/// Scans for the processes of a tree; of an adopted tree also for descendants of members seen before.
+pub(super) async fn scan(target: &StopTarget, known: &[ProcessFact]) -> Result<RemainingProcesses, DriverError> {
+    let (target, known) = (target.clone(), known.to_vec());
+    let scanned = spawn_blocking(move || -> io::Result<RemainingProcesses> {
+        match target {
             StopTarget::Started { key, trust } => {
                 let tree = Census::take(&trust)?.trees().remove(&key);
                 Ok(tree.map_or_else(RemainingProcesses::default, |tree| RemainingProcesses {
@@ -144,23 +145,27 @@ pub(super) async fn look(quarry: &StopTarget, known: &[ProcessFact]) -> Result<R
             }
         }
     });
-    let looked = looked.await.map_err(io::Error::other).and_then(|looked| looked);
-    looked.map_err(|source| DriverError::Io { what: "can't read /proc".to_owned(), source })
+    let scanned = scanned.await.map_err(io::Error::other).and_then(|scanned| scanned);
+    scanned.map_err(|source| DriverError::Io { what: "can't read /proc".to_owned(), source })
 }
 
-/// The service's own way to stop, or the signal; the signal as well where that way fails.
-async fn ask(processes: &Processes, stop: &StopRequest<'_>, left: &RemainingProcesses) -> Result<(), DriverError> {
+/// Requests a stop: by the service's `stop.exec`; by the signal if there is none or it fails.
+async fn request_stop(
+    processes: &Processes,
+    stop: &StopRequest<'_>,
+    left: &RemainingProcesses,
+) -> Result<(), DriverError> {
     let name = stop.policy.signal.as_deref().unwrap_or("TERM");
-    let asked = signal::named(name)
-        .ok_or_else(|| DriverError::Refused(format!("`{}`: stop.signal {name} is no signal", stop.service)))?;
+    let signal = signal::named(name)
+        .ok_or_else(|| DriverError::Refused(format!("`{}`: stop.signal {name} is not a signal", stop.service)))?;
     if let Some(exec) = &stop.policy.exec
         && run_exec(processes, stop, left, exec).await
     {
         return Ok(());
     }
     for member in &left.members {
-        deliver(member, asked)?;
-        // A stopped process takes no signal but KILL before it goes on.
+        deliver(member, signal)?;
+        // A stopped process handles no signal but KILL until it is continued.
         if proc::stat(member.pid).is_some_and(|stat| stat.is_suspended()) {
             deliver(member, Signal::CONT)?;
         }
@@ -177,9 +182,9 @@ pub(super) fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), Driver
     }
 }
 
-/// In the environment that lcm makes for the service and in the folder of its start, neither read from a process: a
-/// member chooses what it shows there. Returns whether the program did what it is for. An orphan has no definition, and
-/// nothing that was written on it is run.
+/// Runs `stop.exec`, in the environment that lcm builds for the service and in the folder of its start. Neither is read
+/// from a process, since a member could forge both. Returns true if the program exits with 0. An orphan has no
+/// definition, and no command from its marks is run.
 async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &RemainingProcesses, exec: &[String]) -> bool {
     let Some(service) = stop.definition else { return false };
     let Ok(process) = process_of(service) else { return false };
@@ -193,9 +198,10 @@ async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &Remainin
     command::run(&processes.shim_program, &invocation, grace).await.is_ok_and(|ended| ended == CommandExit::Code(0))
 }
 
-/// Waits for the ends of the members known, and looks at all whenever none of them is left.
+/// Waits for the ends of the known members, and scans again whenever none of them is left. The flag is true if no
+/// process is left before the deadline.
 async fn wait_until_gone(
-    quarry: &StopTarget,
+    target: &StopTarget,
     left: RemainingProcesses,
     deadline: Instant,
 ) -> Result<(bool, RemainingProcesses), DriverError> {
@@ -204,12 +210,12 @@ async fn wait_until_gone(
         if timeout_at(deadline, ending::all(&left.members)).await.is_err() {
             return Ok((false, left));
         }
-        let later = look(quarry, &left.members).await?;
-        left = left.again(later);
+        let later = scan(target, &left.members).await?;
+        left = left.updated(later);
         if left.members.is_empty() {
-            // What was forked by a process that ended while it was looked at shows in a second look.
+            // A second scan shows the children of processes that ended during the first.
             settle(&left.shims).await;
-            let again = look(quarry, &[]).await?;
+            let again = scan(target, &[]).await?;
             if again.members.is_empty() {
                 return Ok((true, left));
             }
@@ -221,7 +227,7 @@ async fn wait_until_gone(
     }
 }
 
-/// A moment; less where the shim leaves, which it does not while anything is below it.
+/// Waits for the end of the shims, which live while their trees do; at most [`SETTLE`].
 async fn settle(shims: &[ProcessFact]) {
     match shims {
         [] => sleep(SETTLE).await,
@@ -229,18 +235,18 @@ async fn settle(shims: &[ProcessFact]) {
     }
 }
 
-/// Kills whatever each look finds, until one finds nothing.
-async fn kill(quarry: &StopTarget, left: RemainingProcesses) -> Result<RemainingProcesses, DriverError> {
+/// Kills the processes that each scan finds, until one finds none.
+async fn kill(target: &StopTarget, left: RemainingProcesses) -> Result<RemainingProcesses, DriverError> {
     let deadline = Instant::now() + KILL_WAIT;
     let mut left = left;
     loop {
-        let later = look(quarry, &left.members).await?;
-        left = left.again(later);
+        let later = scan(target, &left.members).await?;
+        left = left.updated(later);
         for member in &left.members {
             deliver(member, Signal::KILL)?;
         }
         let soon = (Instant::now() + KILL_PAUSE).min(deadline);
-        let (gone, rest) = wait_until_gone(quarry, left, soon).await?;
+        let (gone, rest) = wait_until_gone(target, left, soon).await?;
         if gone {
             return Ok(rest);
         }
@@ -253,22 +259,22 @@ async fn kill(quarry: &StopTarget, left: RemainingProcesses) -> Result<Remaining
     }
 }
 
-/// A shim goes by itself once nothing is left below it; one that lingers has lost its way.
-async fn see_off_shims(quarry: &StopTarget, left: RemainingProcesses) -> Result<(), DriverError> {
+/// Waits for the shims, which end once their trees are empty, and kills those that don't.
+async fn end_shims(target: &StopTarget, left: RemainingProcesses) -> Result<(), DriverError> {
     let shims = left.shims;
     if shims.is_empty() || timeout(SHIM_WAIT, ending::all(&shims)).await.is_ok() {
         return Ok(());
     }
-    let left = look(quarry, &[]).await?;
+    let left = scan(target, &[]).await?;
     if !left.members.is_empty() {
-        kill(quarry, left).await?;
+        kill(target, left).await?;
     }
     shims.iter().try_for_each(|shim| deliver(shim, Signal::KILL))
 }
 
 impl RemainingProcesses {
-    /// A later look, which no longer finds the shims that are about to leave.
-    fn again(self, later: Self) -> Self {
+    /// Returns the result of a later scan, with the shims of this one if that one finds none: they are still ending.
+    fn updated(self, later: Self) -> Self {
         let shims = if later.shims.is_empty() { self.shims } else { later.shims };
         Self { shims, ..later }
     }

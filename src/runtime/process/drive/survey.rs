@@ -1,4 +1,5 @@
-//! Living trees, lcm's notes and adoptions, put together into facts. Blocking: it reads some files for each process.
+//! Survey of process trees: combines living processes, lcm's notes and adoptions into facts. Blocking: it reads some
+//! files for each process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,12 +22,12 @@ use crate::runtime::process::drive::{adopted, held};
 use crate::runtime::process::facts::TreeFact;
 use crate::runtime::process::intent::{PidFile, ProcessSpec};
 
-/// A shim without a service is about to begin or to leave: half a second is long for either.
+/// Bound for a shim without a service, which is starting or ending: half a second is long for either.
 const SETTLE_ROUNDS_MAX: u32 = 50;
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
-/// All trees of all projects, the ends of this manifest's, the claims on this project, and its pid files that are not
-/// believed.
+/// Reads all living trees of all projects, the ended ones of this manifest, the claims on this project, and its
+/// untrusted pid files.
 pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Survey> {
     let project = desired.project.as_str();
     let census = settled(processes, |_| true)?;
@@ -35,18 +36,18 @@ pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Survey
     for (service, pid_file) in desired.services.values().filter_map(process_of) {
         let key = (project.to_owned(), service.name.as_str().to_owned());
         facts.extend(fact(processes, &key, trees.remove(&key), pid_file)?);
-        let why = pid_file.and_then(adopted::disbelief);
-        pid_files.extend(why.map(|why| (service.name.clone(), why)));
+        let reason = pid_file.and_then(adopted::distrust_reason);
+        pid_files.extend(reason.map(|reason| (service.name.clone(), reason)));
     }
     for (key, mut tree) in trees {
         if key.0 != project {
-            // Another project's affairs, but for the memory that it takes.
+            // The config of another project is private to it; only its memory is of interest here.
             tree.marks.config = String::new();
         }
         facts.extend(fact(processes, &key, Some(tree), None)?);
     }
-    // Other users' trees of this project are claims. Those of other projects hold what is measured: their figures are
-    // their users' word.
+    // Other users' trees of this project are claims. Those of other projects count with their measured memory only: the
+    // figures in their marks are their users' claims.
     let others = census.trees_of_others().into_iter().filter(|((_, key), _)| key.0 != project);
     facts.extend(others.map(|(_, tree)| {
         let Marks { project, service, salt, .. } = tree.marks.clone();
@@ -56,7 +57,7 @@ pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Survey
     Ok(Survey { trees: Reading::Known(facts), claims: census.claims(project), pid_files })
 }
 
-/// One service's tree, alive or ended; `None`: it never ran, as far as anything tells.
+/// Reads one service's tree, alive or ended; `None`: there is no trace of a start.
 pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Service) -> io::Result<Option<TreeFact>> {
     let pid_file = process_of(service).and_then(|(_, pid_file)| pid_file);
     let key = (project.as_str().to_owned(), service.name.as_str().to_owned());
@@ -69,7 +70,7 @@ pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Servic
 pub(crate) fn record(processes: &Processes, project: &ProjectName) -> io::Result<()> {
     let folders = Folder::all(&processes.state_dir);
     let folders = folders.iter().map(|(_, _, folder)| folder.path()).chain([processes.state_dir.as_path()]);
-    // A file that can't be removed hinders nothing.
+    // A file that can't be removed does no harm.
     folders.for_each(|folder| drop(own::sweep(folder)));
     let census = Census::take(&processes.trust())?;
     let output = |marks: &Marks| {
@@ -93,14 +94,15 @@ fn process_of(service: &Service) -> Option<(&Service, Option<&PidFile>)> {
     }
 }
 
-/// The census, once no shim of interest is between having a service and not having one: how it ended is noted by then.
+/// Takes a census in which no shim of interest is starting or ending, so that exits are recorded; after
+/// [`SETTLE_ROUNDS_MAX`] rounds, the last one.
 fn settled(processes: &Processes, of_interest: impl Fn(&Key) -> bool) -> io::Result<Census> {
     let trust = processes.trust();
     let mut round = 0;
     loop {
         let census = Census::take(&trust)?;
         let is_empty = |(key, tree): (&Key, &Tree)| of_interest(key) && tree.members.is_empty();
-        let unsettled = census.trees().iter().any(is_empty) || census.beginning().any(&of_interest);
+        let unsettled = census.trees().iter().any(is_empty) || census.starting_shims().any(&of_interest);
         round += 1;
         if !unsettled || round > SETTLE_ROUNDS_MAX {
             return Ok(census);
@@ -121,10 +123,11 @@ fn fact(
         if tree.shims.is_empty()
             && let Some(note) = &note
         {
-            // A service whose output waits in its pipe is not seen to be ill: it is told at the next look.
+            // An error is ignored: output that waits in its pipe makes no service unhealthy, and the next inspection
+            // retries.
             let _ = standby::revive(processes, &folder, note, &tree.members);
         }
-        // A record is without the config, which the start's own note has.
+        // A record has no config; the note of the start has it.
         if tree.marks.config.is_empty()
             && let Some(note) = note
         {
@@ -157,7 +160,7 @@ fn fact(
 fn living(tree: Tree, exit: Option<ExitFact>) -> TreeFact {
     let Tree { uid: _, marks, started_at, shims, lost_shim, former_project, members, suspended } = tree;
     let uid = members.first().and_then(|member| proc::uid(member.pid));
-    // A start in the future would make a healthy service look young, or old, for ever.
+    // A start time in the future would make a healthy service look young, or old, for ever.
     let started_at = started_at.map(|started_at| started_at.min(Timestamp::now()));
     let shim = shims.into_iter().next();
     let held = shim.as_ref().and_then(|shim| held::read(shim.pid));
@@ -180,12 +183,12 @@ fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) ->
     }
 }
 
-/// Processes of one reading.
+/// Result of one reading of processes.
 #[derive(Debug)]
 pub struct Survey {
-    /// Living trees of any project, and the ends of this manifest's others.
+    /// Living trees of any project, and ended ones of this manifest.
     pub trees: Reading<Vec<TreeFact>>,
     pub claims: Vec<ClaimFact>,
-    /// Pid files that are not believed, and why.
+    /// Pid files that lcm does not trust, with the reason.
     pub pid_files: BTreeMap<ServiceName, String>,
 }

@@ -1,7 +1,7 @@
-//! The living processes at one time, and the proof by which each belongs to a service: it descends from a verified
-//! shim, it was recorded, or, for an owner other than root, it carries the marks in its own environment.
+//! Census of living processes, with the proof by which each belongs to a service: it descends from a verified shim, it
+//! was recorded, or, for an owner other than root, it carries the marks in its own environment.
 //!
-//! What carries marks without proof is a claim. It belongs to nothing, and nothing written in it counts.
+//! A process that carries marks without proof is a claim: it belongs to no service, and its marks are not used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,13 +19,13 @@ use crate::runtime::process::drive::members_note::MembersNote;
 use crate::runtime::process::drive::verified::{self, ProjectNames, Trust, VerificationError};
 use crate::runtime::process::facts::LostShim;
 
-/// No chain of parents is longer on any machine that still works; it ends a circle that a race could show.
+/// Bound for a chain of parents: none is longer on a working machine, and it ends a cycle that a race could show.
 const ANCESTORS_MAX: usize = 10_000;
 
 /// Project and service.
 pub(crate) type Key = (String, String);
 
-/// All living processes at one time, with what proves whose they are.
+/// All living processes at one time, with the proofs of their services.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     owners: BTreeSet<u32>,
@@ -33,10 +33,10 @@ pub(crate) struct Census {
     shims: BTreeMap<i32, TreeStart>,
     recorded: Recorded,
     /// Starts of the records, in their order.
-    begun: Vec<TreeStart>,
-    /// By their own environment.
+    recorded_starts: Vec<TreeStart>,
+    /// Starts by pid, for processes that carry marks in their own environment.
     marked: BTreeMap<i32, TreeStart>,
-    flawed: BTreeMap<i32, (Key, VerificationError)>,
+    rejected: BTreeMap<i32, (Key, VerificationError)>,
     without_memory: BTreeSet<i32>,
 }
 
@@ -46,10 +46,10 @@ pub(crate) struct TreeStart {
     pub(crate) uid: u32,
     /// Under the project's present name.
     pub(crate) marks: Marks,
-    /// The name that its marks have, where it is a former one.
+    /// Project name in the marks, if that is a former one.
     former_project: Option<String>,
     pub(crate) started_at: Option<Timestamp>,
-    /// The pid of its shim; `None`: not known.
+    /// Pid of the shim; `None`: unknown.
     shim: Option<i32>,
 }
 
@@ -59,12 +59,12 @@ impl TreeStart {
     }
 }
 
-/// A process that carries marks, before anything is proven. Marks are read again once they count: thousands of
-/// processes may carry long ones.
+/// Process that carries marks, before verification. Marks are read again once they count: thousands of processes may
+/// carry long ones.
 #[derive(Debug)]
 struct Candidate {
     key: Key,
-    /// Its command line is a shim's.
+    /// True if the command line is a shim's.
     is_shim: bool,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Tree {
     pub(crate) shims: Vec<ProcessFact>,
     pub(crate) lost_shim: Option<LostShim>,
     pub(crate) former_project: Option<String>,
-    /// By pid, without the shims.
+    /// Living processes by pid, without the shims.
     pub(crate) members: Vec<ProcessFact>,
     pub(crate) suspended: bool,
 }
@@ -92,7 +92,7 @@ impl ServiceProcesses for Census {
 }
 
 impl Census {
-    /// Looks for marks first: where no process carries one and none was recorded, nothing else is read.
+    /// Takes a census. If no process carries marks and none was recorded, nothing else is read.
     pub(crate) fn take(trust: &Trust) -> io::Result<Self> {
         let mut census = Self { owners: trust.owners.clone(), ..Self::default() };
         let (mut seen, mut candidates) = (BTreeSet::new(), BTreeMap::new());
@@ -109,7 +109,7 @@ impl Census {
         Ok(census)
     }
 
-    /// With every process, marked or not.
+    /// Takes a census with every process, marked or not.
     pub(crate) fn take_whole(trust: &Trust) -> io::Result<Self> {
         let mut census = Self::take(trust)?;
         if census.stats.is_empty() {
@@ -118,7 +118,8 @@ impl Census {
         Ok(census)
     }
 
-    /// What was forked since marks were looked for is looked at here: a tree must not slip through in between.
+    /// Reads the stats of all processes. Processes forked since marks were read are checked for marks here, so that no
+    /// tree is missed.
     fn read_stats(&mut self, seen: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Candidate>> {
         let mut candidates = BTreeMap::new();
         for pid in proc::pids()? {
@@ -152,68 +153,68 @@ impl Census {
     fn prove(&mut self, candidates: BTreeMap<i32, Candidate>, notes: Vec<MembersNote>, trust: &Trust) {
         for (pid, candidate) in candidates {
             let Some(stat) = self.stats.get(&pid).filter(|stat| stat.is_alive()) else { continue };
-            match proof(stat, &candidate, trust) {
-                Ok(begun) if begun.shim.is_some() => drop(self.shims.insert(pid, begun)),
-                Ok(begun) => drop(self.marked.insert(pid, begun)),
-                Err(flaw) => drop(self.flawed.insert(pid, (candidate.key, flaw))),
+            match verify(stat, &candidate, trust) {
+                Ok(start) if start.shim.is_some() => drop(self.shims.insert(pid, start)),
+                Ok(start) => drop(self.marked.insert(pid, start)),
+                Err(error) => drop(self.rejected.insert(pid, (candidate.key, error))),
             }
         }
-        // A start whose shim lives is known by that.
+        // A start whose shim lives needs no record.
         let lives = |note: &MembersNote| {
-            self.shims.get(&note.shim.pid).is_some_and(|begun| begun.marks.salt == note.marks.salt)
+            self.shims.get(&note.shim.pid).is_some_and(|start| start.marks.salt == note.marks.salt)
         };
         let notes: Vec<MembersNote> = notes.into_iter().filter(|note| !lives(note)).collect();
         self.recorded = Recorded::living(notes, &self.stats, &members::writes_to);
         let uid = rustix::process::geteuid().as_raw();
-        self.begun = self.recorded.notes.iter().map(|note| begun_of(note, uid, &trust.names)).collect();
+        self.recorded_starts = self.recorded.notes.iter().map(|note| start_of_note(note, uid, &trust.names)).collect();
     }
 
-    /// The start to which a process belongs: that of the nearest verified shim or recorded member above it, or of its
-    /// own environment or the nearest one above it, where that counts.
+    /// Returns the start to which a process belongs: that of the nearest verified shim or recorded member among its
+    /// ancestors and itself; else, where marks count, that of the nearest marked one.
     pub(crate) fn start_of(&self, pid: i32) -> Option<&TreeStart> {
-        let recorded = |stat: &Stat| self.recorded.number_of(stat).and_then(|number| self.begun.get(number));
+        let recorded = |stat: &Stat| self.recorded.number_of(stat).and_then(|number| self.recorded_starts.get(number));
         let proven = |stat: &Stat| self.shims.get(&stat.pid).or_else(|| recorded(stat));
         let marked = || self.ancestors(pid).find_map(|stat| self.marked.get(&stat.pid));
         self.ancestors(pid).find_map(proven).or_else(marked)
     }
 
-    /// The process itself, its parent, and so on up.
+    /// Lists the process itself, its parent, and so on up.
     fn ancestors(&self, pid: i32) -> impl Iterator<Item = &Stat> {
         let parent = |stat: &&Stat| self.stats.get(&stat.parent);
         std::iter::successors(self.stats.get(&pid), parent).take(ANCESTORS_MAX)
     }
 
-    /// Living trees of the owners, by project and service.
+    /// Returns the living trees of the owners, by project and service.
     pub(crate) fn trees(&self) -> BTreeMap<Key, Tree> {
-        self.grouped(|begun| self.owners.contains(&begun.uid)).into_iter().map(|((_, key), tree)| (key, tree)).collect()
+        self.grouped(|start| self.owners.contains(&start.uid)).into_iter().map(|((_, key), tree)| (key, tree)).collect()
     }
 
-    /// Living trees of other users, as far as this user may look into them.
+    /// Returns the living trees of other users, as far as this user can read them.
     pub(crate) fn trees_of_others(&self) -> BTreeMap<(u32, Key), Tree> {
-        self.grouped(|begun| !self.owners.contains(&begun.uid))
+        self.grouped(|start| !self.owners.contains(&start.uid))
     }
 
-    /// By user and service; all owners are one.
+    /// Groups the living processes into trees by user and service; all owners count as one user.
     fn grouped(&self, counts: impl Fn(&TreeStart) -> bool) -> BTreeMap<(u32, Key), Tree> {
         let mut trees = BTreeMap::new();
         for stat in self.stats.values().filter(|stat| stat.is_alive()) {
-            let Some(begun) = self.start_of(stat.pid).filter(|begun| counts(begun)) else { continue };
-            let user = if self.owners.contains(&begun.uid) { 0 } else { begun.uid };
-            let tree = trees.entry((user, begun.key())).or_insert_with(|| Tree {
-                uid: begun.uid,
-                marks: begun.marks.clone(),
-                started_at: begun.started_at,
+            let Some(start) = self.start_of(stat.pid).filter(|start| counts(start)) else { continue };
+            let user = if self.owners.contains(&start.uid) { 0 } else { start.uid };
+            let tree = trees.entry((user, start.key())).or_insert_with(|| Tree {
+                uid: start.uid,
+                marks: start.marks.clone(),
+                started_at: start.started_at,
                 shims: Vec::new(),
                 lost_shim: None,
-                former_project: begun.former_project.clone(),
+                former_project: start.former_project.clone(),
                 members: Vec::new(),
                 suspended: true,
             });
-            // Two starts of one service should not live at once; if they do, the younger speaks for both.
-            let is_younger = (begun.started_at, &begun.marks.salt) > (tree.started_at, &tree.marks.salt);
+            // Two starts of one service should not live at once; if they do, the younger one describes both.
+            let is_younger = (start.started_at, &start.marks.salt) > (tree.started_at, &tree.marks.salt);
             if is_younger {
-                (tree.uid, tree.marks, tree.started_at) = (begun.uid, begun.marks.clone(), begun.started_at);
-                tree.former_project.clone_from(&begun.former_project);
+                (tree.uid, tree.marks, tree.started_at) = (start.uid, start.marks.clone(), start.started_at);
+                tree.former_project.clone_from(&start.former_project);
             }
             if self.is_shim(stat) {
                 let at = if is_younger { 0 } else { tree.shims.len() };
@@ -221,8 +222,8 @@ impl Census {
             } else {
                 tree.members.push(stat.fact());
                 tree.suspended &= stat.is_suspended();
-                if !begun.shim.is_some_and(|shim| self.shims.contains_key(&shim)) {
-                    tree.lost_shim = Some(LostShim { pid: begun.shim });
+                if !start.shim.is_some_and(|shim| self.shims.contains_key(&shim)) {
+                    tree.lost_shim = Some(LostShim { pid: start.shim });
                 }
             }
         }
@@ -233,19 +234,20 @@ impl Census {
         trees
     }
 
-    /// What a shim has forked and not yet executed still looks like the shim.
+    /// Returns true if a process is a shim; a child that a shim has forked and not yet executed looks like one, but is
+    /// not.
     fn is_shim(&self, stat: &Stat) -> bool {
         let Some(own) = self.shims.get(&stat.pid) else { return false };
         self.shims.get(&stat.parent).is_none_or(|parent| parent.marks.salt != own.marks.salt)
     }
 
-    /// Shims that may be about to begin: all is proven but the lock, which they take in their first moments.
-    pub(crate) fn beginning(&self) -> impl Iterator<Item = &Key> {
-        let unlocked = self.flawed.values().filter(|(_, flaw)| *flaw == VerificationError::Unlocked);
+    /// Lists shims that may be starting: all is proven but the lock, which a shim takes in its first moments.
+    pub(crate) fn starting_shims(&self) -> impl Iterator<Item = &Key> {
+        let unlocked = self.rejected.values().filter(|(_, error)| *error == VerificationError::Unlocked);
         unlocked.map(|(key, _)| key)
     }
 
-    /// The records of a project's living starts with a verified shim.
+    /// Creates the records of a project's living starts with a verified shim.
     pub(crate) fn records(&self, project: &str, output: impl Fn(&Marks) -> Option<u64>) -> Vec<MembersNote> {
         let trees = self.trees().into_iter().filter(|(key, _)| key.0 == project);
         let record = |tree: Tree| {
@@ -257,31 +259,31 @@ impl Census {
         trees.filter_map(|(_, tree)| record(tree)).collect()
     }
 
-    /// Claims on a project: what carries its marks and belongs to nothing, and other users' trees of that name, each by
-    /// its topmost process.
+    /// Lists the claims on a project: processes that carry its marks without proof, and other users' trees of that
+    /// name, each by its topmost process.
     pub(crate) fn claims(&self, project: &str) -> Vec<ClaimFact> {
-        let claims = self.unproven(project).filter_map(|(pid, key, flaw)| self.claim(pid, key, &flaw));
+        let claims = self.unverified(project).filter_map(|(pid, key, error)| self.claim(pid, key, &error));
         claims.take(CLAIMS_MAX).collect()
     }
 
-    fn unproven(&self, project: &str) -> impl Iterator<Item = (i32, Key, VerificationError)> {
-        let flawed = self.flawed.iter().filter(|(pid, (key, _))| {
-            let above = self.stats.get(pid).and_then(|stat| self.flawed.get(&stat.parent));
+    fn unverified(&self, project: &str) -> impl Iterator<Item = (i32, Key, VerificationError)> {
+        let rejected = self.rejected.iter().filter(|(pid, (key, _))| {
+            let above = self.stats.get(pid).and_then(|stat| self.rejected.get(&stat.parent));
             above.is_none_or(|(other, _)| other != key) && self.start_of(**pid).is_none()
         });
-        let flawed = flawed.map(|(pid, (key, flaw))| (*pid, key.clone(), flaw.clone()));
-        let of_others = self.shims.iter().filter(|(_, begun)| !self.owners.contains(&begun.uid));
-        let of_others = of_others.map(|(pid, begun)| (*pid, begun.key(), VerificationError::OtherUser(begun.uid)));
-        flawed.chain(of_others).filter(move |(_, key, _)| key.0 == project)
+        let rejected = rejected.map(|(pid, (key, error))| (*pid, key.clone(), error.clone()));
+        let foreign = self.shims.iter().filter(|(_, start)| !self.owners.contains(&start.uid));
+        let foreign = foreign.map(|(pid, start)| (*pid, start.key(), VerificationError::OtherUser(start.uid)));
+        rejected.chain(foreign).filter(move |(_, key, _)| key.0 == project)
     }
 
-    fn claim(&self, pid: i32, (project, service): Key, flaw: &VerificationError) -> Option<ClaimFact> {
+    fn claim(&self, pid: i32, (project, service): Key, error: &VerificationError) -> Option<ClaimFact> {
         let program = self.stats.get(&pid)?.program.clone();
         let claimant = Claimant::Process { pid, uid: proc::uid(pid)?, program };
-        Some(ClaimFact::new(&project, &service, claimant, flaw.to_string()))
+        Some(ClaimFact::new(&project, &service, claimant, error.to_string()))
     }
 
-    /// A process that lcm did not start, and its descendants without those that belong to a service.
+    /// Lists a process that lcm did not start, and its descendants without those that belong to a service.
     pub(crate) fn below(&self, root: &ProcessFact) -> Vec<ProcessFact> {
         let mut members: Vec<ProcessFact> = self
             .stats
@@ -305,25 +307,25 @@ impl Census {
         false
     }
 
-    /// Whether a process is this one or comes from it, whatever lies in between.
-    pub(crate) fn comes_from(&self, pid: i32, ancestor: &ProcessFact) -> bool {
+    /// Returns true if a process is `ancestor` or descends from it, at any distance.
+    pub(crate) fn descends_from(&self, pid: i32, ancestor: &ProcessFact) -> bool {
         self.ancestors(pid).any(|stat| stat.pid == ancestor.pid && stat.start_ticks == ancestor.start_ticks)
     }
 
-    /// Whether all of these are stopped by a signal.
+    /// Returns true if all of these processes are stopped by a signal.
     pub(crate) fn are_suspended(&self, members: &[ProcessFact]) -> bool {
         !members.is_empty() && members.iter().all(|member| self.stats.get(&member.pid).is_some_and(Stat::is_suspended))
     }
 }
 
-/// The start that a process proves.
-fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<TreeStart, VerificationError> {
+/// Verifies a candidate, and returns its start.
+fn verify(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<TreeStart, VerificationError> {
     let (project, service) = &candidate.key;
     let (uid, shim) = if candidate.is_shim {
         (verified::shim(stat, project, service, &trust.owners)?, Some(stat.pid))
     } else {
         let uid = verified::user_on_host(stat.pid)?;
-        if !trust.believes_marks_of(uid) {
+        if !trust.trusts_marks_of(uid) {
             return Err(if trust.owners.contains(&uid) {
                 VerificationError::MarksAlone
             } else {
@@ -336,7 +338,7 @@ fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<TreeStart,
         EnvironmentMarks::Marked(environ) => match environ.marks() {
             Some(marked) if (&marked.marks.project, &marked.marks.service) == (project, service) => {
                 let names = if trust.owners.contains(&uid) { &trust.names } else { &ProjectNames::default() };
-                Ok(begun(marked, uid, shim, names))
+                Ok(tree_start(marked, uid, shim, names))
             }
             Some(_) | None => Err(VerificationError::Unmarked),
         },
@@ -345,16 +347,16 @@ fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<TreeStart,
     }
 }
 
-fn begun(marked: Marked, uid: u32, shim: Option<i32>, names: &ProjectNames) -> TreeStart {
+fn tree_start(marked: Marked, uid: u32, shim: Option<i32>, names: &ProjectNames) -> TreeStart {
     let Marked { mut marks, started_at, shim: _ } = marked;
     let (present, former_project) = names.of(&marks.project);
     marks.project = present;
     TreeStart { uid, marks, former_project, started_at, shim }
 }
 
-fn begun_of(note: &MembersNote, uid: u32, names: &ProjectNames) -> TreeStart {
+fn start_of_note(note: &MembersNote, uid: u32, names: &ProjectNames) -> TreeStart {
     let marked = Marked { marks: note.marks.clone(), started_at: Some(note.started_at), shim: true };
-    begun(marked, uid, Some(note.shim.pid), names)
+    tree_start(marked, uid, Some(note.shim.pid), names)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a process tree works in and was started from, against what the manifest gives it now.
+//! Drift of a process tree: its working folder and program, compared with those in the manifest.
 
 use crate::model::desired::Service;
 use crate::model::facts::Facts;
@@ -6,16 +6,16 @@ use crate::model::observed::Changed;
 use crate::runtime::process::facts::{HeldPath, TreeFact};
 use crate::runtime::process::intent::ProcessSpec;
 
-/// Comparison of one process tree.
+/// Result of a comparison.
 #[derive(Default)]
 pub(super) struct TreeCompared {
     pub(super) changed: Option<Box<Changed>>,
     pub(super) warning: Option<String>,
 }
 
-/// Of a process tree that lcm started, by what its shim holds open.
+/// Compares a process tree that lcm started, by the files that its shim holds open.
 pub(super) fn of_tree(facts: &Facts, service: &Service, tree: &TreeFact) -> TreeCompared {
-    // Around a container paths are others than in it.
+    // Paths in a container differ from those on the host.
     let held = tree.held.as_ref().filter(|_| facts.enclosure.is_none());
     let (Some(held), Some(process)) = (held, service.workload.spec::<ProcessSpec>()) else {
         return TreeCompared::default();
@@ -27,15 +27,15 @@ pub(super) fn of_tree(facts: &Facts, service: &Service, tree: &TreeFact) -> Tree
     match &program.now {
         None => {
             let changed = Changed {
-                message: format!("the program that it was started from is gone: {}", program.path),
+                message: format!("its program {} is gone", program.path),
                 diff: format!("-program: {}", program.path),
-                is_mendable: false,
+                can_update_in_place: false,
             };
             TreeCompared { changed: Some(Box::new(changed)), warning: None }
         }
         Some(now) if *now != program.id => {
             let warning = format!(
-                "{}: program_replaced: {} is another file than the one that runs; `lcm restart {}` starts the new one",
+                "{}: program_replaced: {} was replaced since the start; `lcm restart {}` starts the new file",
                 service.name, program.path, service.name
             );
             TreeCompared { changed: None, warning: Some(warning) }
@@ -44,7 +44,7 @@ pub(super) fn of_tree(facts: &Facts, service: &Service, tree: &TreeFact) -> Tree
     }
 }
 
-/// What makes its working folder another than the manifest's; a folder that was moved is the same one.
+/// Compares the working folder with the manifest's; `None`: they are the same. A folder that was moved is the same one.
 fn folder(facts: &Facts, process: &ProcessSpec, held: &HeldPath) -> Option<Changed> {
     let wanted = process.cwd.to_str()?;
     let now = facts.paths.get(wanted);
@@ -54,8 +54,8 @@ fn folder(facts: &Facts, process: &ProcessSpec, held: &HeldPath) -> Option<Chang
     let is_gone = held.now.as_ref() != Some(&held.id);
     let is = if is_gone { format!("{} (deleted)", held.path) } else { held.path.clone() };
     let (message, should) = match now {
-        Some(now) => (format!("it works in {is}, and its folder is {} now", now.real), now.real.as_str()),
+        Some(now) => (format!("its working folder is {is}, but `cwd` leads to {} now", now.real), now.real.as_str()),
         None => (format!("its working folder {wanted} is gone"), wanted),
     };
-    Some(Changed { message, diff: format!("-cwd: {is}\n+cwd: {should}"), is_mendable: false })
+    Some(Changed { message, diff: format!("-cwd: {is}\n+cwd: {should}"), can_update_in_place: false })
 }

@@ -1,7 +1,7 @@
-//! Process trees as services: the observer of this runtime. Pure.
+//! Observer of process trees: derives the state of services from facts. No side effects.
 //!
-//! In: facts of process trees, and the manifest. Out: the observed state of each service, and drift. Not here:
-//! decisions.
+//! In: facts about process trees, and the manifest. Out: the observed state of each service, and drift.
+//! Not here: decisions, which are `plan`'s.
 
 mod drift;
 pub(crate) mod tree;
@@ -27,7 +27,7 @@ impl Observer for ProcessObserver {
     }
 
     fn service(&self, ObserverInput { facts, desired }: ObserverInput<'_>, service: &Service) -> ObservedService {
-        tree::picture(facts, desired, service)
+        tree::observed(facts, desired, service)
     }
 
     fn stray(&self, ObserverInput { facts, desired }: ObserverInput<'_>, service: &Service) -> Option<ObservedService> {
@@ -45,17 +45,16 @@ impl Observer for ProcessObserver {
         runs.then_some(RunningInstance { instance, started_at: tree.started_at })
     }
 
-    /// A process that is started in a container ends with it.
+    /// Bars starts from within a container: the process would end with the container.
     fn bar(&self, view: ObserverInput<'_>, _: &Service, seen: &mut ObservedService) {
         let Some(enclosure) = &view.facts.enclosure else { return };
         let mut message =
-            "it is a process, and lcm runs in a container, with which it would end: start it by lcm on the \
-                           host"
+            "lcm runs in a container, and a process started here would end with it; start the service from the host"
                 .to_owned();
         if !enclosure.lacks.is_empty() {
             message =
                 format!("{message}; to see and stop it from here, `docker run` needs {}", enclosure.lacks.join(" "));
-            // Something else may stand in its place, which is seen.
+            // Another instance of the service may be visible.
             if seen.instance.is_none() && seen.unknown.is_none() {
                 seen.unknown = Some(message.clone());
             }
@@ -64,7 +63,7 @@ impl Observer for ProcessObserver {
     }
 
     fn orphans(&self, ObserverInput { facts, desired }: ObserverInput<'_>) -> Vec<Orphan> {
-        known_trees(facts).filter_map(|tree| of_tree(tree, desired)).collect()
+        known_trees(facts).filter_map(|tree| orphan_of(tree, desired)).collect()
     }
 
     fn other_projects<'a>(&self, ObserverInput { facts, desired }: ObserverInput<'a>) -> Vec<&'a Marks> {
@@ -77,17 +76,17 @@ impl Observer for ProcessObserver {
         living.filter(|tree| tree.former_project.is_some()).map(|tree| &tree.marks).collect()
     }
 
-    /// Pid files that another user could have written.
+    /// Warns of pid files that another user could have written.
     fn warnings(&self, ObserverInput { facts, desired }: ObserverInput<'_>) -> Vec<String> {
         let files = facts.processes().pid_files.iter().filter(|(name, _)| desired.services.contains_key(*name));
-        let told = |(name, why): (&ServiceName, &String)| {
-            format!("{name}: its pid file is not believed, and no process is taken over by it: {why}")
+        let warning = |(name, why): (&ServiceName, &String)| {
+            format!("{name}: its pid file is ignored, so no process is adopted: {why}")
         };
-        files.map(told).collect()
+        files.map(warning).collect()
     }
 }
 
-fn of_tree(found: &TreeFact, desired: &Desired) -> Option<Orphan> {
+fn orphan_of(found: &TreeFact, desired: &Desired) -> Option<Orphan> {
     let name = ServiceName::from(found.marks.service.as_str());
     let ours = found.marks.project == desired.project.as_str();
     if !ours || found.members.is_empty() || desired.services.contains_key(&name) {

@@ -1,4 +1,4 @@
-//! The picture of a service that is a process tree.
+//! Observed state of a service that runs as a process tree.
 
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ExitFact, Facts};
@@ -9,16 +9,16 @@ use crate::observe::judge::{self, Assessment};
 use crate::runtime::process::facts::{ProcessReading as _, TreeFact, known_trees};
 use crate::runtime::process::observe::drift;
 
-/// A warning is one line.
+/// Bound for the pids in a warning, which is one line.
 const PIDS_SHOWN_MAX: usize = 8;
 
-/// The service as its process tree shows it.
-pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
+/// Returns the observed state of a service, from its process tree.
+pub(super) fn observed(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
     if let Some(reason) = facts.processes().trees.unknown() {
         return unknown(&format!("its processes can't be read: {reason}"));
     }
     let mut trees: Vec<&TreeFact> = of(facts, desired, service).collect();
-    // A living one before the end of an earlier one.
+    // A living tree before an ended one.
     trees.sort_by_key(|tree| (tree.members.is_empty(), tree.adopted, tree.marks.salt.clone()));
     let Some(tree) = trees.first() else {
         return nothing(State::Registered, "it was never started", Ownership::Absent);
@@ -31,10 +31,10 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
     ObservedService { taken_over_from, ..alive(facts, service, tree) }
 }
 
-/// The service's tree if one lives, whatever the manifest says that the service runs on.
+/// Returns the service by its living tree, if there is one, even if the manifest names another runtime by now.
 pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let tree = of(facts, desired, service).find(|tree| !tree.members.is_empty())?;
-    // It goes or is made anew in any case: the manifest's probes are for what it will be.
+    // The tree is stopped or replaced in any case: the manifest's probes are for its successor.
     let judgement = Assessment {
         state: if tree.suspended { State::Suspended } else { State::Online },
         detail: "it runs as a process tree".to_owned(),
@@ -80,7 +80,7 @@ fn judged(tree: &TreeFact, judgement: Assessment) -> ObservedService {
     }
 }
 
-/// A dead shim breaks nothing, and is reported: how the service ends will not be known.
+/// Warns of a dead shim: nothing breaks, but the exit of the service will not be recorded.
 fn shim_is_gone(tree: &TreeFact) -> Option<String> {
     let lost = tree.lost_shim?;
     let service = &tree.marks.service;
@@ -106,7 +106,7 @@ fn degraded(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Assessment {
     let left = tree.members.len();
     Assessment {
         state: State::Error,
-        detail: format!("{how}, and {left} of its processes are left"),
+        detail: format!("{how}; processes still running: {left}"),
         unknown: None,
         warning: None,
     }

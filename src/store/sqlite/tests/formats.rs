@@ -1,4 +1,4 @@
-//! A store of an older lcm, taken over by this one.
+//! Tests of a store of an older lcm, upgraded by this one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::store::{AttemptStore as _, HoldStore as _, Journal as _, Measure, Mea
 
 const FORMAT_ONE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store-1.sql"));
 
-/// Word for word what came with the second, which measured; it never changes again.
+/// Tables of the second format, which added measures, word for word; they never change again.
 const FORMAT_TWO: &str = "
     CREATE TABLE measures (
         id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
@@ -61,12 +61,12 @@ fn online() -> HistoryFact {
 }
 
 #[test]
-fn an_older_store_is_read_as_it_is_and_brought_up_by_the_first_write() {
+fn an_older_store_is_read_as_it_is_and_upgraded_by_the_first_write() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = version_one(folder.path());
     let store = Sqlite::at(folder.path());
     assert_eq!(now(store.last_known(&"studio".into())).expect("read"), [("a".into(), online())].into());
-    assert_eq!(version_of(&path), 1, "who only looks leaves the file to the lcm that it is of");
+    assert_eq!(version_of(&path), 1, "a read leaves the file to the lcm that wrote it");
 
     now(store.record_measure(&ready(95_000))).expect("written");
     assert_eq!(version_of(&path), FORMAT);
@@ -77,14 +77,14 @@ fn an_older_store_is_read_as_it_is_and_brought_up_by_the_first_write() {
 }
 
 #[test]
-fn a_store_with_measures_and_without_words_is_read_and_brought_up() {
+fn a_store_with_measures_and_without_holds_is_read_and_upgraded() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = version_two(folder.path());
     let (store, project) = (Sqlite::at(folder.path()), ProjectName::from("studio"));
     let known = now(store.last_known(&project)).expect("read");
     assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.ready_ms), (Some(State::Online), Some(95_000)));
     assert_eq!(now(store.holds(&project)).expect("read"), Holds::default());
-    assert_eq!(now(store.last_run(&project)).expect("read").expect("it is there").id, "", "nobody wrote down which");
+    assert_eq!(now(store.last_run(&project)).expect("read").expect("it is there").id, "", "its id was not recorded");
     assert_eq!(version_of(&path), 2);
 
     now(store.set_attempts(&project, &"a".into(), Some(&attempts()))).expect("written");
@@ -97,7 +97,7 @@ fn a_store_with_measures_and_without_words_is_read_and_brought_up() {
 }
 
 #[test]
-fn a_store_that_was_brought_up_is_like_one_made_new() {
+fn an_upgraded_store_is_like_a_new_one() {
     let (old, new) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let older = tempfile::tempdir().expect("a folder");
     version_two(old.path());
@@ -114,7 +114,7 @@ fn a_store_that_was_brought_up_is_like_one_made_new() {
 }
 
 #[test]
-fn two_may_bring_it_up_at_once() {
+fn two_may_upgrade_a_store_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     version_one(folder.path());
     let stores = [Sqlite::at(folder.path()), Sqlite::at(folder.path())];
@@ -128,7 +128,7 @@ fn two_may_bring_it_up_at_once() {
 }
 
 #[test]
-fn a_store_that_cannot_be_brought_up_stays_as_it_was() {
+fn a_store_that_cannot_be_upgraded_stays_as_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = version_one(folder.path());
     // The table can be made, and then the index can't.
@@ -143,11 +143,11 @@ fn a_store_that_cannot_be_brought_up_stays_as_it_was() {
     assert_eq!(fs::read(&path).expect("read"), before);
     assert_eq!(version_of(&path), 1);
     let half = Connection::open(&path).and_then(|file| file.query_row("SELECT 1 FROM measures", [], |_| Ok(())));
-    assert!(half.is_err(), "half of the way is none");
+    assert!(half.is_err(), "half an upgrade is none");
 }
 
 #[test]
-fn a_store_that_somebody_made_newer_meanwhile_is_not_written_to() {
+fn a_store_that_a_newer_lcm_upgraded_meanwhile_is_not_written_to() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = version_one(folder.path());
     let store = Sqlite::at(folder.path());

@@ -1,4 +1,4 @@
-//! The history, asked for in every way; and by many at once.
+//! Tests of history queries, with each filter, and by many readers at once.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ fn asked() -> HistoryQuery {
     HistoryQuery::all("studio".into())
 }
 
-/// `service state second` of each change that is found.
+/// Returns `service state second` of each change that is found.
 fn found(store: &Sqlite, asked: &HistoryQuery) -> Vec<String> {
     let found = now(store.transitions(asked)).expect("read").into_iter();
     found.map(|one| format!("{} {} {}", one.service, one.to, one.at.as_second() - at(0).as_second())).collect()
@@ -84,7 +84,7 @@ fn before_a_time_each_service_was_somewhere() {
 }
 
 #[test]
-fn what_was_seen_since_is_known_beside_what_was_made() {
+fn observed_changes_since_are_known_beside_those_made() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = filled(folder.path());
     for second in 6..60 {
@@ -94,12 +94,12 @@ fn what_was_seen_since_is_known_beside_what_was_made() {
     let known = now(store.last_known(&"studio".into())).expect("read");
     let of = |service: &str| (known[&service.into()].state, known[&service.into()].seen);
     assert_eq!(of("a"), (Some(State::Online), Some(State::Idle)));
-    assert_eq!(of("b"), (Some(State::Online), None), "what was seen before the last that was made is past");
+    assert_eq!(of("b"), (Some(State::Online), None), "a change observed before the last one that lcm made is dropped");
     assert_eq!(known.len(), 2);
 }
 
 #[test]
-fn a_question_goes_by_an_index() {
+fn a_query_uses_an_index() {
     let folder = tempfile::tempdir().expect("a folder");
     filled(folder.path());
     let file = Connection::open(folder.path().join(FILE)).expect("opened");
@@ -127,7 +127,7 @@ fn a_question_goes_by_an_index() {
 }
 
 #[test]
-fn runs_and_calls_are_asked_for_likewise() {
+fn runs_and_calls_are_queried_likewise() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
     let second = RunRecord { id: "r2".to_owned(), by: "lee".to_owned(), began: at(20), ended: at(30), ..run(true, 3) };
@@ -153,7 +153,7 @@ fn runs_and_calls_are_asked_for_likewise() {
     assert_eq!(calls(&HistoryQuery { run: Some("r0".to_owned()), ..asked() }), []);
 }
 
-/// As many as read beside an apply: a status page, a dashboard, whoever looks.
+/// Readers beside an apply: status pages, dashboards and operators.
 const READERS: usize = 16;
 
 #[test]
@@ -168,7 +168,7 @@ fn sixteen_read_while_one_writes_and_none_sees_an_error() {
                 scope.spawn(|| {
                     let (mut reads, mut most) = (0, 0);
                     while !done.load(Ordering::Acquire) || reads == 0 {
-                        // As a command does: it opens, asks, and ends.
+                        // As a command does: it opens, queries, and ends.
                         let store = Sqlite::at(folder.path());
                         let found = now(store.transitions(&asked())).expect("read").len();
                         assert!(found >= most, "what was there is there");

@@ -1,4 +1,4 @@
-//! What starts and stops took, on disk.
+//! Tests of durations and memory of starts and stops, on disk.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,7 +42,7 @@ fn measures_come_back_as_estimates_with_or_without_changes() {
 }
 
 #[test]
-fn of_each_kind_the_newest_twenty_are_kept_and_the_newest_five_count() {
+fn the_newest_twenty_of_each_kind_are_kept_and_the_newest_five_count() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
     now(store.record_measure(&measure("a", 0, Measured::Stopped { took_ms: 3 }))).expect("written");
@@ -79,7 +79,7 @@ fn all_measures_together_are_bounded() {
 }
 
 #[test]
-fn readers_are_not_kept_waiting_by_a_writer_and_see_whole_measures() {
+fn readers_do_not_wait_for_a_writer_and_see_whole_measures() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
     now(store.record_measure(&measure("a", 0, Measured::Ready { took_ms: 1 }))).expect("written");

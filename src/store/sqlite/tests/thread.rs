@@ -1,4 +1,4 @@
-//! Thread of a store: a slow write holds up no other future, and what was handed over is carried out.
+//! Tests of the store's thread: a slow write holds up no other future, and every job that was handed over is done.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -56,7 +56,7 @@ async fn a_write_whose_future_is_dropped_is_made_whole_or_not_at_all() {
     let (first, second) = (transition("a", State::Online, 1), transition("b", State::Failed, 2));
     let pending = PendingChange::default();
     while_locked(folder.path(), async || {
-        // It is handed over with the first poll; one that is never polled is not.
+        // The write is handed over with the first poll; one that is never polled is not.
         let entry = JournalEntry { transition: Some(&first), pending, ..JournalEntry::of(&project) };
         assert!(store.write(&entry).now_or_never().is_none(), "the file is locked");
         drop(store.record(&second));
@@ -66,13 +66,13 @@ async fn a_write_whose_future_is_dropped_is_made_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_store_that_is_dropped_has_done_what_was_handed_over() {
+fn a_store_that_is_dropped_has_done_all_jobs_handed_over() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
     now(store.ensure_writable()).expect("writable");
     for second in 0..50 {
         let change = transition("a", State::Online, second);
-        // No runtime is needed: the first poll hands it over, and its future is dropped.
+        // No runtime is needed: the first poll hands the write over, and its future is dropped.
         let _ = store.record(&change).now_or_never();
     }
     drop(store);

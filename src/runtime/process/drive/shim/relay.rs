@@ -1,9 +1,9 @@
-//! The relay of a service's output: from the pipe that the service writes to, into its log.
+//! Relay of a service's output, from the pipe that the service writes to into its log.
 //!
-//! A pipe and not the log itself, because a program that opens `/dev/stderr` for writing empties a file that is behind
-//! it. The service holds both ends of its pipe, so that it gets no SIGPIPE when no relay is left: it goes on, and waits
-//! once the pipe is full. The shim relays; its standby does when the shim is gone; where both were killed, the next look
-//! at the service starts another standby.
+//! The service does not write to the log itself, because a program that opens `/dev/stderr` for writing truncates the
+//! file behind it. The service holds both ends of its pipe, so that it gets no SIGPIPE when no relay is left: it runs
+//! on, and blocks once the pipe is full. The shim relays, and its standby once the shim is gone; if both were killed,
+//! the next inspection of the service starts another standby.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -23,28 +23,29 @@ use crate::host::log_match::LogMatch;
 use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::log;
 
-/// The most that the kernel gives a user without privileges: what a service may write while nothing relays.
+/// Capacity of the pipe, which a service can fill while nothing relays: the most that the kernel gives an unprivileged
+/// user.
 const PIPE_BYTES: usize = 1 << 20;
-/// Relayed at once. A log outgrows its bound by no more than this.
+/// Bytes relayed at once. A log exceeds its bound by no more than this.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Of an unfinished line, kept until the rest of it comes.
+/// Bytes of an unfinished line that are kept until the rest of it arrives.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
-/// A service's output pipe, as its shim makes it.
+/// Output pipe of a service, as its shim creates it.
 pub(crate) struct OutputPipe {
     pub(crate) reader: File,
-    /// Reads as well: see the head.
+    /// Open for reading as well: see the head of this file.
     pub(crate) writer: File,
-    /// Distinguishes it from all other pipes of this host.
+    /// Inode, which identifies the pipe on this host.
     pub(crate) inode: u64,
 }
 
 impl OutputPipe {
     pub(crate) fn open() -> io::Result<Self> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        // A host whose pipes are smaller has smaller ones.
+        // A host with a lower limit gets a smaller pipe.
         let _ = fcntl_setpipe_size(&reader, PIPE_BYTES);
-        // A service that changes its user may go on opening /dev/stderr. No one else has a path to the pipe.
+        // A service that changes its user can still open /dev/stderr. No other process has a path to the pipe.
         fchmod(&reader, Mode::from_raw_mode(0o666))?;
         let both = kernel::open_own_pipe(writer.as_fd())?;
         let reader = reader_of(reader)?;
@@ -53,7 +54,7 @@ impl OutputPipe {
     }
 }
 
-/// A pipe's end to read from, without waiting: a relay waits for all that concerns it at once.
+/// Returns the read end of a pipe, non-blocking: a relay polls for all its events at once.
 pub(crate) fn reader_of(descriptor: OwnedFd) -> io::Result<File> {
     fcntl_setfl(&descriptor, fcntl_getfl(&descriptor)? | OFlags::NONBLOCK)?;
     Ok(File::from(descriptor))
@@ -68,17 +69,17 @@ pub(crate) struct LogSpec {
     pub(crate) awaited: Option<Awaited>,
 }
 
-/// A pattern to look for in the output of one start while it passes: a flood may rotate the line away before a probe
+/// Pattern to search for in the output of one start as it is relayed: a flood may rotate the line away before a probe
 /// reads the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Awaited {
     pub(crate) salt: String,
     pub(crate) pattern: String,
-    /// For as long as the start may take: after that a flood is not slowed down any more.
+    /// Time limit of the search, in ms: as long as the start may take. After that a flood is not slowed down any more.
     pub(crate) for_ms: u64,
 }
 
-/// The relay of one service.
+/// Relay of one service.
 pub(crate) struct Relay {
     pipe: File,
     log: File,
@@ -90,12 +91,13 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) fn new(pipe: File, log: File, folder: Folder, orders: &LogSpec) -> Self {
-        let search = orders.awaited.as_ref().and_then(PatternSearch::begin);
-        Self { pipe, log, folder, bytes_max: orders.bytes_max, files: orders.files, search, ended: false }
+    pub(crate) fn new(pipe: File, log: File, folder: Folder, spec: &LogSpec) -> Self {
+        let search = spec.awaited.as_ref().and_then(PatternSearch::begin);
+        Self { pipe, log, folder, bytes_max: spec.bytes_max, files: spec.files, search, ended: false }
     }
 
-    /// Relays what is in the pipe now, at most as much as a pipe holds: a flood must not keep its shim from the rest.
+    /// Relays the present content of the pipe, at most its capacity: a flood must not keep the shim from its other
+    /// work.
     pub(crate) fn drain(&mut self) {
         let mut chunk = vec![0; CHUNK_BYTES];
         for _ in 0..=PIPE_BYTES / CHUNK_BYTES {
@@ -105,10 +107,10 @@ impl Relay {
         }
     }
 
-    /// Relays one chunk; `false`: there is none now.
+    /// Relays one chunk. Returns false if there is none now.
     fn take(&mut self, chunk: &mut [u8]) -> bool {
         match self.pipe.read(chunk) {
-            // Every process that held the other end is gone, or has closed it.
+            // Every process that held the write end has ended, or has closed it.
             Ok(0) => self.ended = true,
             Ok(count) => {
                 self.pass(&chunk[..count]);
@@ -120,11 +122,12 @@ impl Relay {
         false
     }
 
-    /// What a full disk does not take is lost: a service must not wait for room on it.
+    /// Appends a chunk to the log, and searches it. Output that a full disk does not take is lost: a service must not
+    /// wait for disk space.
     fn pass(&mut self, bytes: &[u8]) {
         let _ = self.log.write_all(bytes);
         if self.log.metadata().is_ok_and(|metadata| metadata.len() > self.bytes_max) {
-            // What can't be rotated now is tried again with the next chunk.
+            // A rotation that fails is retried with the next chunk.
             let _ = log::rotate(&self.log, &self.folder, self.bytes_max, self.files);
         }
         let Some(search) = &mut self.search else { return };
@@ -139,7 +142,7 @@ impl Relay {
     }
 }
 
-/// Relays until every other end of the pipe is closed.
+/// Relays until every write end of the pipe is closed.
 pub(crate) fn run(relay: &Arc<Mutex<Relay>>) {
     let Ok(pipe) = locked(relay).pipe.try_clone() else { return };
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -157,12 +160,12 @@ pub(crate) fn locked(relay: &Arc<Mutex<Relay>>) -> std::sync::MutexGuard<'_, Rel
     relay.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The search for a pattern in lines as they pass. A match over several lines is left to the probe, which reads the log.
+/// Search for a pattern in the relayed lines. A match over several lines is left to the probe, which reads the log.
 struct PatternSearch {
     awaited: Awaited,
     regex: Regex,
     until: Option<Instant>,
-    /// The line that is not finished.
+    /// Unfinished line.
     line: Vec<u8>,
 }
 
@@ -202,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_found_though_it_comes_in_parts_and_is_rotated_away() {
+    fn a_line_that_arrives_in_parts_and_is_rotated_away_is_found() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = Folder::new(root.path(), "p", "s");
-        folder.ensure().expect("it can be made");
+        folder.ensure().expect("created");
         let mut pipe = OutputPipe::open().expect("a pipe");
-        let orders = LogSpec { bytes_max: 1000, files: 1, awaited: Some(awaited("(?m)^server is ready$")) };
+        let spec = LogSpec { bytes_max: 1000, files: 1, awaited: Some(awaited("(?m)^server is ready$")) };
         let log = log::open(&folder).expect("a log");
-        let relay = Relay::new(pipe.reader, log, folder.clone(), &orders);
+        let relay = Relay::new(pipe.reader, log, folder.clone(), &spec);
         let relay = Arc::new(Mutex::new(relay));
         let relayed = std::thread::spawn({
             let relay = Arc::clone(&relay);
@@ -218,7 +221,7 @@ mod tests {
         let flood = vec![b'x'; 300_000];
         let parts: [&[u8]; 4] = [&flood, b"\nserver is", b" ready\n", &flood];
         for part in parts {
-            pipe.writer.write_all(part).expect("it is taken");
+            pipe.writer.write_all(part).expect("written");
         }
         drop(pipe.writer);
         relayed.join().expect("it ends with the last writer");

@@ -1,4 +1,4 @@
-//! Which processes make a tree, on data.
+//! Attribution of processes to trees, on data.
 
 use std::collections::BTreeSet;
 
@@ -26,15 +26,15 @@ fn marks(service: &str, salt: &str) -> Marks {
 }
 
 fn shim(census: &mut Census, pid: i32, service: &str, salt: &str) {
-    let begun =
+    let start =
         TreeStart { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: Some(pid) };
-    census.shims.insert(pid, begun);
+    census.shims.insert(pid, start);
 }
 
 fn mark(census: &mut Census, pid: i32, service: &str, salt: &str) {
-    let begun =
+    let start =
         TreeStart { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: None };
-    census.marked.insert(pid, begun);
+    census.marked.insert(pid, start);
 }
 
 fn member(pid: i32, session: Option<i32>) -> Member {
@@ -51,7 +51,7 @@ fn record(census: &mut Census, service: &str, shim: i32, members: Vec<Member>) {
         output: Some(u64::from(shim.unsigned_abs())),
         members,
     };
-    census.begun.push(super::begun_of(&note, OWNER, &ProjectNames::default()));
+    census.recorded_starts.push(super::start_of_note(&note, OWNER, &ProjectNames::default()));
     census.recorded =
         Recorded::living(vec![note], &census.stats, &|pid, output| u64::from(pid.unsigned_abs()) == output * 10);
 }
@@ -64,7 +64,7 @@ fn members(census: &Census, service: &str) -> (Vec<i32>, Vec<i32>) {
 }
 
 #[test]
-fn a_tree_is_what_descends_from_its_shim_whatever_it_carries() {
+fn a_tree_is_all_descendants_of_its_shim_with_any_marks() {
     let mut census = Census::default();
     for (pid, parent, state) in [(1, 0, 'S'), (10, 1, 'S'), (11, 10, 'S'), (12, 11, 'R'), (13, 10, 'Z'), (20, 1, 'S')] {
         process(&mut census, pid, parent, state);
@@ -75,11 +75,11 @@ fn a_tree_is_what_descends_from_its_shim_whatever_it_carries() {
     // 13 is a zombie, 20 is not lcm's.
     assert_eq!(members(&census, "a"), (vec![10], vec![11, 12]));
     assert!(census.start_of(20).is_none());
-    assert_eq!(census.trees().len(), 1, "what is proven counts before what an environment says");
+    assert_eq!(census.trees().len(), 1, "proof has precedence over an environment");
 }
 
 #[test]
-fn marks_of_an_owner_count_where_nothing_else_proves_more() {
+fn marks_of_an_owner_count_without_a_shim_or_a_record() {
     let mut census = Census::default();
     for (pid, parent) in [(1, 0), (14, 1), (15, 14)] {
         process(&mut census, pid, parent, 'S');
@@ -91,7 +91,7 @@ fn marks_of_an_owner_count_where_nothing_else_proves_more() {
 }
 
 #[test]
-fn a_service_started_from_within_another_is_its_own() {
+fn a_service_started_from_within_another_has_its_own_tree() {
     let mut census = Census::default();
     for (pid, parent) in [(10, 1), (11, 10), (30, 10), (31, 30)] {
         process(&mut census, pid, parent, 'S');
@@ -103,7 +103,7 @@ fn a_service_started_from_within_another_is_its_own() {
 }
 
 #[test]
-fn a_child_that_its_shim_has_not_executed_yet_is_no_second_shim() {
+fn a_child_that_its_shim_has_not_executed_yet_is_not_a_second_shim() {
     let mut census = Census::default();
     process(&mut census, 10, 1, 'S');
     process(&mut census, 11, 10, 'R');
@@ -126,8 +126,8 @@ fn two_shims_of_one_service_are_both_found() {
 #[test]
 fn a_tree_whose_shim_died_is_its_recorded_members_their_sessions_and_descendants() {
     let mut census = Census::default();
-    // 11 led its session and is gone; 12 is recorded in it, 13 is in it unrecorded, 14 has left it, 15 descends from 12,
-    // and 100 was never recorded, but has the output of the service.
+    // 11 led its session and is gone; 12 is recorded in it, 13 is in it unrecorded, 14 has left it, 15 descends from
+    // 12, and 100 was never recorded, but has the output of the service.
     for (pid, parent, session) in
         [(1, 0, 1), (12, 1, 11), (13, 1, 11), (14, 1, 14), (15, 12, 15), (20, 1, 20), (100, 1, 100)]
     {
@@ -162,7 +162,7 @@ fn the_session_of_a_shims_caller_is_not_recorded() {
 }
 
 #[test]
-fn what_is_not_proven_is_a_claim_once_for_each_tree() {
+fn an_unverified_tree_is_one_claim() {
     let mut census = Census::default();
     for (pid, parent) in [(1, 0), (10, 1), (11, 10), (50, 1), (51, 50), (60, 1)] {
         process(&mut census, pid, parent, 'S');
@@ -170,11 +170,11 @@ fn what_is_not_proven_is_a_claim_once_for_each_tree() {
     shim(&mut census, 10, "a", "s1");
     let key = |service: &str| ("p".to_owned(), service.to_owned());
     for pid in [11, 50, 51, 60] {
-        census.flawed.insert(pid, (key("ghost"), VerificationError::MarksAlone));
+        census.rejected.insert(pid, (key("ghost"), VerificationError::MarksAlone));
     }
-    census.flawed.insert(60, (("q".to_owned(), "ghost".to_owned()), VerificationError::MarksAlone));
-    let unproven: Vec<i32> = census.unproven("p").map(|(pid, _, _)| pid).collect();
-    assert_eq!(unproven, [50], "11 descends from a shim, 51 from 50, and 60 is another project's");
+    census.rejected.insert(60, (("q".to_owned(), "ghost".to_owned()), VerificationError::MarksAlone));
+    let unverified: Vec<i32> = census.unverified("p").map(|(pid, _, _)| pid).collect();
+    assert_eq!(unverified, [50], "11 descends from a shim, 51 from 50, and 60 is another project's");
     assert!(census.trees().keys().all(|key| key.1 == "a"));
 }
 
@@ -188,7 +188,7 @@ fn trees_of_other_users_are_kept_apart() {
     assert!(census.trees().is_empty());
     assert_eq!(census.trees_of_others().len(), 1);
     assert_eq!(
-        census.unproven("p").map(|(pid, _, flaw)| (pid, flaw)).collect::<Vec<_>>(),
+        census.unverified("p").map(|(pid, _, error)| (pid, error)).collect::<Vec<_>>(),
         [(10, VerificationError::OtherUser(OWNER))]
     );
 }

@@ -1,4 +1,4 @@
-//! GPUs and ports as room: first fit, victims, moves, foreign memory, and the arithmetic of a refusal.
+//! Capacity of GPUs and ports: placement, victims, moves, foreign memory, and the arithmetic of a refusal.
 
 use lcm::model::facts::{ListenerFact, ProcessOwner};
 use lcm::model::plan::Request;
@@ -36,7 +36,7 @@ fn services_spread_over_gpus_as_they_fit() {
 }
 
 #[test]
-fn the_least_important_gives_way_and_is_blocked_with_the_arithmetic() {
+fn the_lowest_priority_is_preempted_and_blocked_with_the_arithmetic() {
     let house = House::new(TWO);
     house.apply("small");
     assert_lines(
@@ -78,24 +78,24 @@ modes:
 ";
 
 #[test]
-fn a_refusal_for_several_gpus_says_how_many_it_takes_and_which_are_full() {
+fn a_refusal_for_several_gpus_states_their_number_and_the_full_ones() {
     let house = House::new(SIX);
     assert_lines(
         &house.plan("spread"),
         "start:last [wanted_by_mode] 16384 on gpu-5
-         blocked all [no_capacity] it needs 12 288 MiB on each of 6 GPUs (priority 50); GPU 5 has 24 576 − 16 384 last (priority 50) = 8 192; the other 5 have room",
+         blocked all [no_capacity] it needs 12 288 MiB on each of 6 GPUs (priority 50); GPU 5 has 24 576 − 16 384 last (priority 50) = 8 192; the other 5 have enough memory",
     );
     let plan = house.plan("pair");
     let full = |gpu: u8| format!("; GPU {gpu} has 24 576 − 20 480 four (priority 50) = 4 096");
     let arithmetic = [0, 1, 2, 4].map(full).concat();
-    let told = format!(
-        "it needs 12 288 MiB on each of 2 GPUs (priority 0){arithmetic}; and 1 more is as full; GPU 3 has room"
+    let expected = format!(
+        "it needs 12 288 MiB on each of 2 GPUs (priority 0){arithmetic}; and 1 more is as full; GPU 3 has enough memory"
     );
-    assert!(plan.contains(&told), "{plan}");
+    assert!(plan.contains(&expected), "{plan}");
 }
 
 #[test]
-fn a_running_service_moves_where_a_more_important_one_is_pinned() {
+fn a_running_service_moves_for_a_higher_priority_that_is_bound_to_its_gpu() {
     let house = House::new(TWO);
     house.apply("small");
     assert_lines(
@@ -109,21 +109,18 @@ fn a_running_service_moves_where_a_more_important_one_is_pinned() {
 }
 
 #[test]
-fn a_gpu_that_is_not_there_blocks() {
+fn a_missing_gpu_blocks() {
     let house = House::new(TWO);
-    assert_lines(&house.plan("odd"), "blocked odd [no_capacity] GPU 7 is not there");
+    assert_lines(&house.plan("odd"), "blocked odd [no_capacity] GPU 7 is not found");
 }
 
 #[test]
-fn without_a_gpu_only_those_that_want_one_are_blocked() {
+fn without_a_gpu_only_services_that_need_one_are_blocked() {
     let house = House::new(
         "version: 1\nname: none\nservices:\n  a: { process: { command: [a] }, vram: 1GiB }\n  b: { process: { command: [b] } }\n",
     );
     let plan = text(&house.plan_for(&house.desired(None), &Request::default()));
-    assert!(
-        plan.starts_with("start:b [wanted_by_mode]\nblocked a [no_capacity] it wants a GPU, and none is known"),
-        "{plan}"
-    );
+    assert!(plan.starts_with("start:b [wanted_by_mode]\nblocked a [no_capacity] no GPU found"), "{plan}");
 }
 
 const PORTS: &str = r#"
@@ -139,7 +136,7 @@ modes:
 "#;
 
 #[test]
-fn a_port_is_room_like_memory() {
+fn a_port_is_allocated_like_memory() {
     let house = House::new(PORTS);
     house.apply("old");
     assert_lines(&house.plan("new"), "stop:old [not_in_mode]\nstart:new [wanted_by_mode] after stop:old");
@@ -148,7 +145,7 @@ fn a_port_is_room_like_memory() {
 }
 
 #[test]
-fn a_strangers_port_blocks_and_names_the_stranger() {
+fn a_foreign_listener_blocks_and_is_named() {
     let house = House::new(PORTS);
     house.sim.inject(|facts| {
         let foreign = ListenerFact {
@@ -193,11 +190,11 @@ fn ports_on_different_addresses_or_by_different_protocols_do_not_clash() {
         "stop:names [not_in_mode]\nstop:two [not_in_mode]\nstop:one [not_in_mode]\n\
          start:all [wanted_by_mode] after stop:two, stop:one",
     );
-    assert_lines(&house.plan("more"), "blocked all [port_taken] port 127.0.0.1:8080 is one's (priority 30)");
+    assert_lines(&house.plan("more"), "blocked all [port_taken] port 127.0.0.1:8080 belongs to one (priority 30)");
 }
 
 #[test]
-fn a_stranger_on_another_address_is_in_nobodys_way() {
+fn a_foreign_listener_on_another_address_blocks_nothing() {
     let house = House::new(ADDRESSES);
     let listen = |address: &str| ListenerFact {
         port: 8080,

@@ -1,4 +1,4 @@
-//! Operators' words: what is held for them, what still has to be done for them, and what that means for others.
+//! Operator holds: services under a hold, holds that still have to be carried out, and their effects on others.
 
 use std::time::Duration;
 
@@ -35,16 +35,16 @@ fn painting() -> House {
 
 fn state(house: &House, service: &str) -> State {
     let desired = house.desired(Some("paint"));
-    observe(&house.look(&desired), &desired).services[&service.into()].state
+    observe(&house.inspect(&desired), &desired).services[&service.into()].state
 }
 
 #[test]
-fn what_is_maintained_is_left_as_it_is_by_every_mode() {
+fn a_service_in_maintenance_is_left_as_it_is_by_every_mode() {
     let house = painting();
-    house.say("painter", Some(Hold::Maintain));
+    house.set_hold("painter", Some(Hold::Maintain));
     let held = "held painter [maintenance]";
     assert_lines(&house.plan("paint"), held);
-    // What it depends on is not stopped beneath it.
+    // Its dependencies are not stopped.
     assert_lines(&house.plan("rest"), held);
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     assert_lines(&house.plan_with("rest", &down), held);
@@ -55,10 +55,10 @@ fn what_is_maintained_is_left_as_it_is_by_every_mode() {
 }
 
 #[test]
-fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
+fn a_service_in_maintenance_counts_in_full_and_is_not_preempted() {
     let house = House::new(&STUDIO.replace("priority: 50", "priority: 500"));
     house.apply("paint");
-    house.say("painter", Some(Hold::Maintain));
+    house.set_hold("painter", Some(Hold::Maintain));
     assert_lines(
         &house.plan("write"),
         "blocked writer [no_capacity] it needs 19 074 MiB (priority 500); GPU 0 has 24 576 − 1 908 encoder (priority 60) − 17 167 painter (priority 100) = 5 501
@@ -67,9 +67,9 @@ fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
 }
 
 #[test]
-fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_started() {
+fn health_is_ignored_in_maintenance_and_an_ended_service_is_not_started() {
     let house = painting();
-    house.say("painter", Some(Hold::Maintain));
+    house.set_hold("painter", Some(Hold::Maintain));
     house.sim.inject(|facts| {
         let failed = ProbeReading::Failed { failures: 9, detail: "it answers 503".to_owned() };
         facts.probes.entry("painter".into()).or_default().health = Some(failed);
@@ -83,26 +83,26 @@ fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_star
     assert_lines(&house.plan("paint"), "held painter [maintenance]");
     assert_eq!(state(&house, "painter"), State::Registered, "no row leads to maintenance from there");
     house.sim.inject(|facts| facts.probes.clear());
-    house.say("painter", None);
+    house.set_hold("painter", None);
     assert_lines(&house.plan("paint"), "start:painter [wanted_by_mode] 17167 on gpu-0");
 }
 
 #[test]
-fn an_engine_that_does_not_answer_takes_no_word_away() {
+fn an_engine_that_does_not_answer_releases_no_hold() {
     let house = painting();
-    house.say("encoder", Some(Hold::Maintain));
+    house.set_hold("encoder", Some(Hold::Maintain));
     house.sim.inject(|facts| facts.docker_mut().containers = Reading::Unknown("no engine".to_owned()));
     assert!(house.plan("paint").contains("held encoder [maintenance]"), "{}", house.plan("paint"));
-    house.say("encoder", Some(Hold::Terminate));
+    house.set_hold("encoder", Some(Hold::Terminate));
     assert!(house.plan("paint").contains("held encoder [terminated]"), "{}", house.plan("paint"));
-    house.say("encoder", Some(Hold::Suspend));
+    house.set_hold("encoder", Some(Hold::Suspend));
     assert!(house.plan("paint").contains("held encoder [suspended]"), "{}", house.plan("paint"));
 }
 
 #[test]
-fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
+fn a_pending_suspension_is_carried_out_by_the_next_apply() {
     let house = painting();
-    house.say("painter", Some(Hold::Suspend));
+    house.set_hold("painter", Some(Hold::Suspend));
     assert_lines(&house.plan("paint"), "pause:painter [suspended]");
     house.apply("paint");
     assert_eq!(state(&house, "painter"), State::Suspended);
@@ -110,10 +110,10 @@ fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
     let last = house.transitions().pop().expect("it is recorded");
     assert_eq!((last.from, last.to, last.made), (State::Online, State::Suspended, true));
     assert_eq!(last.metadata["ticket"], "7");
-    // A container likewise; one that has ended meanwhile is not brought up for it.
-    house.say("painter", None);
+    // A container likewise; one that has ended meanwhile is not started for the pause.
+    house.set_hold("painter", None);
     house.sim.inject(|facts| facts.processes_mut().trees.known_mut().expect("asked")[0].suspended = false);
-    house.say("encoder", Some(Hold::Suspend));
+    house.set_hold("encoder", Some(Hold::Suspend));
     assert_lines(&house.plan("paint"), "pause:encoder [suspended]");
     house.apply("paint");
     house.sim.inject(|facts| {
@@ -124,17 +124,17 @@ fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
 }
 
 #[test]
-fn what_is_starting_or_ill_is_not_paused_yet() {
+fn a_starting_or_failing_service_is_not_paused_yet() {
     let house = painting();
-    house.say("painter", Some(Hold::Suspend));
+    house.set_hold("painter", Some(Hold::Suspend));
     house.sim.set_behaviour("painter", Behaviour { never_healthy: true, ..Behaviour::default() });
     assert_lines(&house.plan("paint"), "held painter [suspended]");
 }
 
 #[test]
-fn what_is_terminated_is_stopped_with_what_depends_on_it_and_stays_off() {
+fn a_terminated_service_is_stopped_with_its_dependents_and_stays_off() {
     let house = painting();
-    house.say("encoder", Some(Hold::Terminate));
+    house.set_hold("encoder", Some(Hold::Terminate));
     let after = "blocked painter [dependency] encoder, which it depends on, is kept off by an operator";
     assert_lines(
         &house.plan("paint"),
@@ -155,31 +155,31 @@ fn what_is_terminated_is_stopped_with_what_depends_on_it_and_stays_off() {
         "blocked painter [dependency] it depends on encoder, which is held: it is kept off
          held encoder [terminated]",
     );
-    house.say("encoder", None);
+    house.set_hold("encoder", None);
     house.apply("paint");
     assert_eq!(state(&house, "painter"), State::Online);
 }
 
 #[test]
-fn a_wish_to_start_does_not_stop_what_is_to_be_off() {
+fn a_start_of_another_service_does_not_stop_a_terminated_one() {
     let house = painting();
-    house.say("painter", Some(Hold::Terminate));
+    house.set_hold("painter", Some(Hold::Terminate));
     let start = Request { purpose: Purpose::Start, targets: ["encoder".into()].into(), ..Request::default() };
     assert_lines(&house.plan_with("paint", &start), "held painter [terminated]");
 }
 
-/// Stops the painter for a second, and then the encoder.
-fn resting_while(house: &House, word: Hold) -> lcm::apply::RunResult {
+/// Applies mode rest, whose stop of the painter takes a second, and holds the encoder meanwhile.
+fn resting_while(house: &House, kind: Hold) -> lcm::apply::RunResult {
     house.sim.set_behaviour("painter", Behaviour { stop_takes: Duration::from_secs(1), ..Behaviour::default() });
     let desired = house.desired(Some("rest"));
     house.apply_while(&desired, &Request::default(), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        house.say("encoder", Some(word));
+        house.set_hold("encoder", Some(kind));
     })
 }
 
 #[test]
-fn a_word_that_comes_meanwhile_is_heard_before_the_next_step() {
+fn a_new_hold_takes_effect_before_the_next_step() {
     let house = painting();
     let outcome = resting_while(&house, Hold::Maintain);
     assert_eq!((outcome.done, outcome.skipped, outcome.failures.len()), (1, 1, 0));
@@ -199,14 +199,14 @@ fn a_word_that_comes_meanwhile_is_heard_before_the_next_step() {
 }
 
 #[test]
-fn a_word_that_is_taken_back_meanwhile_is_not_carried_out() {
+fn a_hold_that_is_released_meanwhile_is_not_carried_out() {
     let house = painting();
-    house.say("encoder", Some(Hold::Terminate));
+    house.set_hold("encoder", Some(Hold::Terminate));
     house.sim.set_behaviour("painter", Behaviour { stop_takes: Duration::from_secs(1), ..Behaviour::default() });
     let desired = house.desired(Some("paint"));
     let outcome = house.apply_while(&desired, &Request::default(), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        house.say("encoder", None);
+        house.set_hold("encoder", None);
     });
     assert!(outcome.failures.is_empty());
     assert_eq!(outcome.last_plan.expect("a plan").steps, []);
@@ -217,7 +217,7 @@ fn a_word_that_is_taken_back_meanwhile_is_not_carried_out() {
 }
 
 #[test]
-fn a_word_that_comes_while_a_busy_one_is_waited_for_is_heard() {
+fn a_hold_during_the_wait_for_a_busy_service_takes_effect() {
     let busy = r#"busy: { http: "http://localhost:8188/queue", pointer: /left }"#;
     let house = House::new(&STUDIO.replace("depends_on: [encoder],", &format!("depends_on: [encoder], {busy},")));
     house.apply("paint");
@@ -226,7 +226,7 @@ fn a_word_that_comes_while_a_busy_one_is_waited_for_is_heard() {
     let desired = house.desired(Some("rest"));
     let outcome = house.apply_while(&desired, &Request::default(), async {
         tokio::time::sleep(work / 2).await;
-        house.say("painter", Some(Hold::Maintain));
+        house.set_hold("painter", Some(Hold::Maintain));
     });
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert_eq!(state(&house, "painter"), State::Maintenance);
@@ -235,9 +235,9 @@ fn a_word_that_comes_while_a_busy_one_is_waited_for_is_heard() {
 }
 
 #[test]
-fn what_is_suspended_is_left_as_it_is_when_all_goes() {
+fn a_suspended_service_is_left_as_it_is_by_down() {
     let house = painting();
-    house.say("painter", Some(Hold::Suspend));
+    house.set_hold("painter", Some(Hold::Suspend));
     house.apply("paint");
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     assert_lines(&house.plan_with("paint", &down), "held painter [suspended]");
