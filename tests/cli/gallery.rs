@@ -88,7 +88,9 @@ impl World {
         self.holds(said.stdout == again.stdout, "planning twice gives two plans");
         let is_blocked = list(&plan, "blocked").next().is_some();
         // A service with a spent budget has failed, which precedes a blocked one.
-        let is_spent = list(&plan, "held").any(|held| held["reason"]["code"] == "budget_spent");
+        let is_of_budget =
+            |held: &Value| held["reason"]["code"] == "budget_spent" || held["reason"]["code"] == "backoff";
+        let is_spent = list(&plan, "held").any(is_of_budget);
         let [code, detailed_code] = match (is_spent, is_blocked, plan["changes"] == true) {
             (true, _, _) => [3, 3],
             (false, true, _) => [4, 4],

@@ -21,7 +21,9 @@ fn every_text_speaks_the_language_of_the_field() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("texts.md");
     fs::write(&path, &texts).expect("written");
     let banned = banned::pattern();
-    let found = texts.lines().enumerate().filter_map(|(number, line)| Some((number + 1, banned.find(line)?.as_str())));
+    // A table of former terms names them.
+    let lines = texts.lines().enumerate().filter(|(_, line)| !line.contains(" → "));
+    let found = lines.filter_map(|(number, line)| Some((number + 1, banned.find(line)?.as_str())));
     let found: Vec<(usize, &str)> = found.collect();
     assert!(found.is_empty(), "{}: {found:?}", path.display());
 }
@@ -31,8 +33,8 @@ fn help() -> String {
     let folder = studio();
     let run = |words: &[&str]| Lcm::new(folder.path()).args(words).run().code(0).stdout;
     let main = run(&["--help"]);
-    let commands = main.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
-    let commands = commands.take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("   "));
+    let commands = main.lines().take_while(|line| !line.starts_with("Options:"));
+    let commands = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     assert!(names.len() > 15, "{main}");
     let mut texts = section("lcm --help", &main);

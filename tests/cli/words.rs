@@ -103,7 +103,7 @@ fn illegal_commands_are_refused_and_change_nothing() {
     let before = fs::read_to_string(folder.path().join("world.json")).expect("a world");
     assert_snapshot!(told(
         folder.path(),
-        &[&["maintain", "painter", "paintr"], &["resume", "writer"], &["switch", "nothing"], &["stop", "nobody"],]
+        &[&["maintain", "painter", "paintr"], &["resume", "writer"], &["switch", "nothing"], &["stop", "noname"],]
     ));
     assert_eq!(fs::read_to_string(folder.path().join("world.json")).expect("a world"), before);
     let usage = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run().code(64);

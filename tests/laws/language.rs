@@ -43,13 +43,17 @@ const COINED: &[&str] = &[
 /// Types that the glossary has another name for.
 const COINED_TYPES: &[&str] = &["Cut", "Firm", "Hope", "Life", "Look", "Promise", "Said", "Trouble", "VoiceArgs"];
 
+/// Files that name a term of a format's earlier version, which is read for ever.
+const FORMER: &[&str] = &["src/model/facts/owner.rs", "src/report/json.rs"];
+
 #[test]
 fn comments_and_texts_speak_the_language_of_the_field() {
     let banned = banned::pattern();
     let mut broken = Vec::new();
     for file in Source::all("src") {
         for prose in file.prose() {
-            for found in banned.find_iter(prose.text(&file)) {
+            let is_former = |word: &str| word == "stranger" && FORMER.contains(&file.path.as_str());
+            for found in banned.find_iter(prose.text(&file)).filter(|found| !is_former(found.as_str())) {
                 broken.push(format!("{}: `{}`", file.place(prose.range.start + found.start()), found.as_str()));
             }
         }

@@ -296,7 +296,7 @@ fn a_failed_rollout_is_not_repeated_before_its_budget_allows_it() {
     let seen = ObservedService { attempts: Some(Box::new(attempts)), ..outdated(&web, 2) };
     let made = one(web, seen).plan();
     assert!(made.steps.is_empty());
-    assert_eq!(made.blocked[0].reason.code, ReasonCode::BudgetSpent);
+    assert_eq!(made.blocked[0].reason.code, ReasonCode::Backoff);
 }
 
 type Fault = fn(&mut Plan);

@@ -111,7 +111,7 @@ fn a_renamed_container_is_blocked_by_name_and_nothing_else_is_done_to_it() {
         assert!(claimed(&observed).is_empty(), "it is reported once");
         let lines = text(&made);
         assert!(lines.contains("blocked web [renamed] foo ("), "{lines}");
-        assert!(lines.contains("`docker rename foo shop-web` brings it back"), "{lines}");
+        assert!(lines.contains("`docker rename foo shop-web` restores it"), "{lines}");
         for request in requests() {
             assert_eq!(planned(&house.inspect(&desired), &desired, &request).1.steps, [], "{state:?}");
         }

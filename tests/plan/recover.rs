@@ -102,7 +102,7 @@ fn it_is_restarted_later_each_time_until_its_budget_is_spent() {
     for (count, too_soon, in_time) in [(1, 0, 1), (2, 1, 2), (3, 299, 300), (4, 599, 600), (9, 3599, 3600)] {
         dies(&house, "big", too_soon);
         tried(&house, "big", count, too_soon);
-        assert_short(&now(), "held big [budget_spent]");
+        assert_short(&now(), "held big [backoff]");
         dies(&house, "big", in_time);
         tried(&house, "big", count, in_time);
         assert_short(&now(), "start:big [exited] 16384 on gpu-0");
@@ -142,15 +142,15 @@ fn a_failing_service_with_a_spent_budget_frees_its_memory() {
     assert_short(
         &house.plan("both"),
         "blocked small [no_capacity]
-         held big [budget_spent]",
+         held big [backoff]",
     );
     tried(&house, "big", 3, 1);
     assert_short(
         &house.plan("all"),
-        "stop:big [budget_spent] 16384 on gpu-0
+        "stop:big [backoff] 16384 on gpu-0
          start:small [wanted_by_mode] 12288 on gpu-0 after stop:big
          blocked web [dependency]
-         held big [budget_spent]",
+         held big [backoff]",
     );
 }
 
@@ -218,13 +218,13 @@ fn free_memory_is_reserved_for_a_service_whose_next_attempt_is_due_soon() {
         &house.plan("all"),
         "blocked small [no_capacity]
          blocked web [dependency]
-         held big [budget_spent]",
+         held big [backoff]",
     );
     tried(&house, "big", 3, 0);
     let outcome = house.try_apply(&house.desired(Some("both")), &Request::default());
     assert!(outcome.failures.is_empty());
     tried(&house, "big", 2, 0);
-    assert_short(&house.plan("both"), "held big [budget_spent]");
+    assert_short(&house.plan("both"), "held big [backoff]");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn another_spec_or_ten_healthy_minutes_restore_the_budget() {
     assert_short(&house.plan("big"), "start:big [exited] 16384 on gpu-0");
     dies(&house, "big", 60);
     tried(&house, "big", 3, 4 * MINUTE);
-    assert_short(&house.plan("big"), "held big [budget_spent]");
+    assert_short(&house.plan("big"), "held big [backoff]");
     house.rewrite(&MANIFEST.replace("command: [big]", "command: [big, --less]"));
     assert_short(&house.plan("big"), "start:big [exited] 16384 on gpu-0");
     assert_eq!(recovered(&house), ["big".into()]);
@@ -269,7 +269,7 @@ fn the_previous_revision_keeps_running_when_the_new_one_fails() {
     let house = house("big");
     house.rewrite(&MANIFEST.replace("command: [big]", "command: [big, --more]"));
     tried(&house, "big", 3, 0);
-    assert_short(&house.plan("big"), "blocked big [budget_spent]");
+    assert_short(&house.plan("big"), "blocked big [backoff]");
     each_tree(&house, "big", |tree| tree.started_at = Some("2025-01-02T03:04:05Z".parse().expect("a time")));
     assert_eq!(inspect(&house, &house.desired(None)).recovered, [], "it is not the new one that is well");
     tried(&house, "big", 3, 5 * MINUTE);
@@ -348,7 +348,7 @@ fn a_held_service_keeps_its_dependencies_running() {
     assert_short(
         &house.plan("both"),
         "blocked small [no_capacity]
-         held big [budget_spent]
+         held big [backoff]
          held web [maintenance]",
     );
 }

@@ -1,4 +1,4 @@
-//! Headless browser, driven by the DevTools protocol over two pipes: no port, no crate. Each browser has its own
+//! Headless browser, driven by the `DevTools` protocol over two pipes: no port, no crate. Each browser has its own
 //! temporary profile.
 //!
 //! Every wait is for a response, and all waits share one deadline: exceeding it is a failure, not a measurement.

@@ -34,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Result<Moment, String> {
     if is_time {
         return duration::parse_up_to(text, AGO_MAX).map(Moment::Ago);
     }
-    Err(format!("write a time such as 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for two hours ago"))
+    Err("write a time such as 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for two hours ago".to_owned())
 }
 
 impl Moment {

@@ -164,12 +164,12 @@ mod tests {
     #[test]
     fn possible_states_are_shown_with_denied_ones() {
         let text = "\
-comfyui is idle: it answers, and has nothing to do
+comfyui is idle: answering, with nothing to do
   why: its health probe passes; since 2026-11-21T09:30:00Z
   may become: online, busy, updating, scaling, error, maintenance
-  not now, by rule: stopping, offline until 18:00 Europe/Berlin: renders for
+  denied by a rule: stopping, offline until 18:00 Europe/Berlin: renders for
     clients (lcm.yaml:12)
-  not now, by rule: suspended: write a ticket (lcm.yaml:14)
+  denied by a rule: suspended: write a ticket (lcm.yaml:14)
   you can: `lcm maintain comfyui`";
         assert_eq!(told(&rules(), &seen(State::Idle)), text);
     }

@@ -191,7 +191,7 @@ fn the_schema_and_the_messages_know_its_key() {
     assert!(problems("web: { vram: 1GiB }").contains("`skeleton:` with a name"));
     assert!(problems("web: { skeleton: {} }").contains("an object needs a `skeleton_name`"));
     assert!(problems("web: { process: { command: [a] }, skeleton: { skeleton_name: b } }").contains("two runtimes"));
-    assert!(problems("web: { skeleton_name: b }").contains("stands below `skeleton:`"));
+    assert!(problems("web: { skeleton_name: b }").contains("belongs under `skeleton:`"));
 }
 
 #[tokio::test]

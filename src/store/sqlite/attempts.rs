@@ -75,8 +75,7 @@ pub(super) fn reports(
     connection: &Connection,
     project: &ProjectName,
 ) -> rusqlite::Result<BTreeMap<ServiceName, FailureReport>> {
-    let mut statement =
-        connection.prepare("SELECT service, error, attribution, at_us FROM reports WHERE project = ?1")?;
+    let mut statement = connection.prepare("SELECT service, error, by_whom, at_us FROM reports WHERE project = ?1")?;
     let reports = statement.query_map([project.as_str()], |row| {
         let service: String = row.get(0)?;
         Ok((ServiceName::new(service), FailureReport { error: row.get(1)?, by: row.get(2)?, at: timestamp(row, 3)? }))
@@ -94,7 +93,6 @@ fn set_report(
         let forget = "DELETE FROM reports WHERE project = ?1 AND service = ?2";
         return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
     };
-    let keep =
-        "INSERT OR REPLACE INTO reports (project, service, error, attribution, at_us) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let keep = "INSERT OR REPLACE INTO reports (project, service, error, by_whom, at_us) VALUES (?1, ?2, ?3, ?4, ?5)";
     connection.execute(keep, params![project.as_str(), service.as_str(), error, by, at.as_microsecond()]).map(|_| ())
 }

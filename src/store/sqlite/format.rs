@@ -23,7 +23,7 @@ const CHANGES_AND_RUNS: &str = "
     ) STRICT;
     CREATE INDEX transitions_of_service ON transitions (project, service, id);
     CREATE TABLE runs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, attribution TEXT NOT NULL,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
         began_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,
         exit_code INTEGER NOT NULL, changed INTEGER NOT NULL, first_error TEXT
     ) STRICT;
@@ -41,7 +41,7 @@ const MEASURES: &str = "
 
 /// `metadata`: a JSON object of texts. The added columns are empty for changes that were there before.
 const WORDS: &str = "
-    ALTER TABLE transitions ADD COLUMN attribution TEXT NOT NULL DEFAULT '';
+    ALTER TABLE transitions ADD COLUMN by_whom TEXT NOT NULL DEFAULT '';
     ALTER TABLE transitions ADD COLUMN run TEXT NOT NULL DEFAULT '';
     ALTER TABLE transitions ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
     DROP INDEX transitions_of_service;
@@ -50,11 +50,11 @@ const WORDS: &str = "
     ALTER TABLE runs ADD COLUMN run TEXT NOT NULL DEFAULT '';
     ALTER TABLE runs ADD COLUMN manifest TEXT NOT NULL DEFAULT '';
     CREATE TABLE words (
-        project TEXT NOT NULL, service TEXT NOT NULL, word TEXT NOT NULL, attribution TEXT NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL, word TEXT NOT NULL, by_whom TEXT NOT NULL,
         since_us INTEGER NOT NULL, reason TEXT, metadata TEXT NOT NULL, PRIMARY KEY (project, service)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE switches (
-        project TEXT NOT NULL, entry TEXT NOT NULL, mode TEXT NOT NULL, own_mode TEXT, attribution TEXT NOT NULL,
+        project TEXT NOT NULL, entry TEXT NOT NULL, mode TEXT NOT NULL, own_mode TEXT, by_whom TEXT NOT NULL,
         since_us INTEGER NOT NULL, reason TEXT, PRIMARY KEY (project, entry)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE attempts (
@@ -75,12 +75,12 @@ const PENDING: &str = "
     ALTER TABLE runs ADD COLUMN ended TEXT NOT NULL DEFAULT 'completed';
     ALTER TABLE quiet_runs ADD COLUMN run TEXT;
     ALTER TABLE quiet_runs ADD COLUMN command TEXT;
-    ALTER TABLE quiet_runs ADD COLUMN attribution TEXT;
+    ALTER TABLE quiet_runs ADD COLUMN by_whom TEXT;
     ALTER TABLE quiet_runs ADD COLUMN began_us INTEGER;
     ALTER TABLE quiet_runs ADD COLUMN exit_code INTEGER;
     ALTER TABLE quiet_runs ADD COLUMN manifest TEXT;
     CREATE TABLE runs_begun (
-        project TEXT NOT NULL, run TEXT NOT NULL, command TEXT NOT NULL, attribution TEXT NOT NULL,
+        project TEXT NOT NULL, run TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
         began_us INTEGER NOT NULL, manifest TEXT NOT NULL, mode TEXT, PRIMARY KEY (project, run)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE pending_calls (
@@ -101,7 +101,7 @@ const PENDING: &str = "
         project TEXT NOT NULL, notifier TEXT NOT NULL, mode TEXT, PRIMARY KEY (project, notifier)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE reports (
-        project TEXT NOT NULL, service TEXT NOT NULL, error TEXT NOT NULL, attribution TEXT NOT NULL, at_us INTEGER NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL, error TEXT NOT NULL, by_whom TEXT NOT NULL, at_us INTEGER NOT NULL,
         PRIMARY KEY (project, service)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX pending_of_project ON pending_calls (project, id);

@@ -27,7 +27,7 @@ const PRUNE_EVERY: i64 = 256;
 
 pub(super) fn record(connection: &Connection, transition: &Transition) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, attribution, run, metadata)
+        "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, by_whom, run, metadata)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     let id = insert.insert(params![
@@ -122,14 +122,14 @@ pub(super) fn query(format: u32, asked: &HistoryQuery) -> (String, Vec<Value>) {
 /// Returns the columns of a format. A file of an older one has no author of a change.
 fn columns(format: u32) -> &'static str {
     if format >= WITH_HOLDS {
-        "at_us, service, from_state, to_state, reason, made, attribution, run, metadata"
+        "at_us, service, from_state, to_state, reason, made, by_whom, run, metadata"
     } else {
         "at_us, service, from_state, to_state, reason, made, '', '', '{}'"
     }
 }
 
 fn conditions(format: u32, asked: &HistoryQuery) -> (String, Vec<Value>) {
-    let (by, run) = if format >= WITH_HOLDS { ("attribution", "run") } else { ("''", "''") };
+    let (by, run) = if format >= WITH_HOLDS { ("by_whom", "run") } else { ("''", "''") };
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.one_of("service", asked.services.iter().map(ToString::to_string));
     filter.one_of("to_state", asked.states.iter().map(ToString::to_string));

@@ -40,7 +40,7 @@ impl HoldStore for Sqlite {
 
 fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Holds> {
     let mut statement = connection
-        .prepare("SELECT service, word, attribution, since_us, reason, metadata FROM words WHERE project = ?1")?;
+        .prepare("SELECT service, word, by_whom, since_us, reason, metadata FROM words WHERE project = ?1")?;
     let services = statement.query_map([project.as_str()], |row| {
         let service: String = row.get(0)?;
         Ok((ServiceName::new(service), hold_record(row)?))
@@ -51,7 +51,7 @@ fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Hold
 
 /// Returns the newest one: an earlier lcm kept one for each entry file.
 fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<ModeOverride>> {
-    let newest = "SELECT entry, mode, own_mode, attribution, since_us, reason FROM switches WHERE project = ?1
+    let newest = "SELECT entry, mode, own_mode, by_whom, since_us, reason FROM switches WHERE project = ?1
                   ORDER BY since_us DESC, entry LIMIT 1";
     let read = |row: &Row<'_>| {
         let (mode, own_mode): (String, Option<String>) = (row.get(1)?, row.get(2)?);
@@ -89,7 +89,7 @@ fn set_hold(
         let forget = "DELETE FROM words WHERE project = ?1 AND service = ?2";
         return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
     };
-    let keep = "INSERT OR REPLACE INTO words (project, service, word, attribution, since_us, reason, metadata)
+    let keep = "INSERT OR REPLACE INTO words (project, service, word, by_whom, since_us, reason, metadata)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let since_us = hold.since.as_microsecond();
     let metadata = to_json(&hold.metadata);
@@ -105,7 +105,7 @@ fn set_mode_override(
 ) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM switches WHERE project = ?1", [project.as_str()])?;
     let Some(switched) = switched else { return Ok(()) };
-    let keep = "INSERT INTO switches (project, entry, mode, own_mode, attribution, since_us, reason)
+    let keep = "INSERT INTO switches (project, entry, mode, own_mode, by_whom, since_us, reason)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let ModeOverride { mode, entry, own_mode, by, since, reason } = switched;
     let own_mode = own_mode.as_ref().map(ModeName::as_str);

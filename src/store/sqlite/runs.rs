@@ -20,7 +20,7 @@ const CALLS_MAX: i64 = 2_000;
 /// Records the begin of a run; its end deletes the row again.
 pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Result<()> {
     let RunBegun { id, manifest, project, command, by, began, mode } = begun;
-    let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, attribution, began_us, manifest, mode)
+    let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, by_whom, began_us, manifest, mode)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mode = mode.as_ref().map(ModeName::as_str);
     let values = params![project.as_str(), id, command, by, began.as_microsecond(), manifest, mode];
@@ -30,7 +30,7 @@ pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Resu
 /// Returns the runs without an end, the oldest first.
 pub(super) fn begun(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<RunBegun>> {
     let mut statement = connection.prepare(
-        "SELECT run, command, attribution, began_us, manifest, mode FROM runs_begun WHERE project = ?1 ORDER BY began_us, run",
+        "SELECT run, command, by_whom, began_us, manifest, mode FROM runs_begun WHERE project = ?1 ORDER BY began_us, run",
     )?;
     let runs = statement.query_map([project.as_str()], |row| {
         Ok(RunBegun {
@@ -73,18 +73,18 @@ pub(super) fn record(connection: &Connection, run: &RunRecord) -> rusqlite::Resu
     // Exit 2 reports changes, and is no fault.
     if !run.changed && matches!(run.exit_code, 0 | 2) {
         let count =
-            "INSERT INTO quiet_runs (project, count, last_us, run, command, attribution, began_us, exit_code, manifest)
+            "INSERT INTO quiet_runs (project, count, last_us, run, command, by_whom, began_us, exit_code, manifest)
                      VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                      ON CONFLICT (project) DO UPDATE SET
                          count = count + 1, last_us = excluded.last_us, run = excluded.run,
-                         command = excluded.command, attribution = excluded.attribution, began_us = excluded.began_us,
+                         command = excluded.command, by_whom = excluded.by_whom, began_us = excluded.began_us,
                          exit_code = excluded.exit_code, manifest = excluded.manifest";
         let RunRecord { id, manifest, project, command, by, began, exit_code, .. } = run;
         let values = params![project.as_str(), ended_us, id, command, by, began.as_microsecond(), exit_code, manifest];
         return connection.execute(count, values).map(|_| ());
     }
     connection.execute(
-        "INSERT INTO runs (project, command, attribution, began_us, ended_us, exit_code, changed, first_error, run, manifest,
+        "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error, run, manifest,
                            ended)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
@@ -112,12 +112,12 @@ pub(super) fn runs(connection: &Connection, format: u32, asked: &HistoryQuery) -
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.also("ended_us >= ?", asked.since.map(|since| Value::Integer(since.as_microsecond())));
     filter.also("began_us < ?", asked.until.map(|until| Value::Integer(until.as_microsecond())));
-    filter.also("instr(lower(attribution), lower(?)) > 0", asked.by.clone().map(Value::Text));
+    filter.also("instr(lower(by_whom), lower(?)) > 0", asked.by.clone().map(Value::Text));
     filter.also(&format!("{id} = ?"), asked.run.clone().map(Value::Text));
     let (filter, mut values) = filter.end();
     values.push(Value::Integer(asked.limit.map_or(-1, i64::from)));
     let sql = format!(
-        "SELECT command, attribution, began_us, ended_us, exit_code, changed, first_error, {id}, {manifest}, {end}
+        "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error, {id}, {manifest}, {end}
          FROM runs WHERE {filter} ORDER BY id DESC LIMIT ?{}",
         values.len()
     );
@@ -159,7 +159,7 @@ pub(super) fn last(connection: &Connection, format: u32, project: &ProjectName) 
 }
 
 fn last_quiet(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<RunRecord>> {
-    let known = "SELECT command, attribution, began_us, last_us, exit_code, 0, NULL, run, manifest, 'completed'
+    let known = "SELECT command, by_whom, began_us, last_us, exit_code, 0, NULL, run, manifest, 'completed'
                  FROM quiet_runs WHERE project = ?1 AND run IS NOT NULL";
     connection.query_row(known, [project.as_str()], |row| run(row, project)).optional()
 }

@@ -138,7 +138,9 @@ fn wrong_names_are_answered_with_near_ones() {
     let problems =
         load(Path::new("tests/manifest/invalid/lifecycle.yaml"), &Environment::new(), &ModeSelection::default());
     let text = problems.unwrap_err().to_string();
-    for wanted in ["did you mean `Europe/Berlin`?", "did you mean `video`?", "hours need a `zone`; write `zone: "] {
+    for wanted in
+        ["did you mean `Europe/Berlin`?", "did you mean `video`?", "hours need a `zone`; write, for example, `zone: "]
+    {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
     let problems =
