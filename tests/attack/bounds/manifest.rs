@@ -98,7 +98,7 @@ fn one_env_file_for_a_thousand_services_is_bounded() {
         .map(|at| format!("  s{at}: {{ process: {{ command: [a], env_file: all.env }} }}\n"))
         .collect::<Vec<_>>()
         .concat();
-    tells(&refused(&owner, &owner.manifest(&services)), "environments of all services come to more than 16 MiB");
+    tells(&refused(&owner, &owner.manifest(&services)), "environments of all services add up to more than 16 MiB");
 }
 
 fn an_env_file_of_many_names_is_refused() {
@@ -137,7 +137,7 @@ fn aliases_that_multiply_are_refused() {
         let _ = writeln!(text, "x-{level}: &a{level} [{aliases}]");
     }
     let manifest = owner.write("lcm.yaml", &format!("{text}services: *a11\n"));
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "grows too large by its aliases");
+    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "expands too far");
 }
 
 fn an_alias_of_a_large_text_is_refused() {
@@ -147,7 +147,7 @@ fn an_alias_of_a_large_text_is_refused() {
     let text =
         format!("version: 1\nname: x\nx-big: &big {}\nx-all: [{aliases}]\nservices: {{}}\n", "y".repeat(900_000));
     let manifest = owner.write("lcm.yaml", &text);
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "grows too large by its aliases");
+    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "expands too far");
 }
 
 fn merge_keys_that_multiply_are_refused() {
