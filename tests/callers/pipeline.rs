@@ -122,7 +122,7 @@ fn a_blocked_or_failed_service_is_reported_and_the_rest_is_done() {
     let checkout = Checkout::new();
     checkout.job("check full.yaml").exits(4).says("a wanted service is blocked");
     let comment = checkout.comment();
-    assert!(comment.contains("- `!` blocked `two`: no\\_room: "), "{comment}");
+    assert!(comment.contains("- `!` blocked `two`: no\\_capacity: "), "{comment}");
     checkout.job("merge full.yaml").exits(4);
     assert!(answers(checkout.port), "the service that fits is up");
     checkout.job("drift full.yaml").exits(4);
