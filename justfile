@@ -1,4 +1,4 @@
-# What can be done here. `just` lists it; each line calls nothing that cargo alone could not.
+# Tasks of this repository, as listed by `just`: shorthands for plain commands.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
@@ -6,7 +6,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list --unsorted
 
-# Three small servers, two modes, no GPU needed
+# Start the quickstart: three small servers, two modes, no GPU needed
 [group('try')]
 quickstart:
     cargo build --bins --examples && target/debug/lcm apply --yes examples/quickstart/lcm.yaml
@@ -16,19 +16,19 @@ quickstart:
 quickstart-down:
     target/debug/lcm down --yes examples/quickstart/lcm.yaml
 
-# The studio, with real containers: needs a Docker engine
+# Start the studio with real containers: needs a Docker engine
 [group('try')]
 studio mode="voice":
     examples/studio/prepare.sh
     cargo run -q -- apply --yes examples/studio/modes/{{ mode }}.yaml
 
-# Take the studio down again, and what was prepared for it
+# Take the studio down again, and remove its prerequisites
 [group('try')]
 studio-down:
     cargo run -q -- down --yes examples/studio/lcm.yaml
     examples/studio/prepare.sh --undo
 
-# Format, lints, docs: what a reviewer should not have to say
+# Check format, lints and documentation
 [group('check')]
 check: fmt lint doc
 
@@ -45,22 +45,22 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
-# All tests; those that need an engine say so where there is none
+# Run all tests; those that need an engine are ignored without one
 [group('test')]
 test *ARGS:
     cargo test {{ ARGS }}
 
-# The attacker's suite alone: needs root, and an engine for a part of it
+# Run only the attacker's suite: needs root, and an engine for some trials
 [group('test')]
 attack *ARGS:
     cargo test --test attack -- {{ ARGS }}
 
-# The laws of the house alone: imports, purity, lengths
+# Run only the laws: imports, purity, lengths, language
 [group('test')]
 laws:
     cargo test --test laws
 
-# The long run of what `test` runs in short
+# Run the randomized tests for long
 [group('test')]
 soak cases="50000" kills="300" drift="200" sequences="10000":
     LCM_SOAK_CASES={{ cases }} cargo test --profile soak --test simulate --test placing -- --nocapture
@@ -70,23 +70,23 @@ soak cases="50000" kills="300" drift="200" sequences="10000":
     LCM_SOAK_SEQUENCES={{ sequences }} cargo test --test crash what_is_kept
     LCM_SOAK_DRIFT={{ drift }} cargo test --test reality one_apply_mends_changes
 
-# Take what the tests saw for what they should see; then read the diff
+# Accept the current output as golden output; then review the diff
 [group('test')]
 bless:
     LCM_BLESS=1 INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test
     git diff --stat
 
-# How late a healthy service is seen, what switching costs beyond the services' own times, what a plan with nothing
-# to do costs, what planning alone costs, what the history costs, and the small figures: a start, a check, memory, size
+# Measure detection of health, overhead of a switch, an empty plan, planning, the store, and small figures: start-up,
+# validation, memory, size
 [group('measure')]
 bench *ARGS:
     cargo bench --bench late --bench switch --bench idle_plan --bench planning --bench store --bench small {{ ARGS }}
 
-# Begin a runtime: a copy of the skeleton, in the list and in the tree of modules
+# Create a runtime from the skeleton, and add it to the registry and the module tree
 [group('change')]
 new-runtime name:
-    [[ "{{ name }}" =~ ^[a-z][a-z0-9]{1,20}$ ]] || { echo "a runtime's name is of small letters and digits"; exit 1; }
-    [[ ! -e src/runtime/{{ name }} ]] || { echo "src/runtime/{{ name }} is there already"; exit 1; }
+    [[ "{{ name }}" =~ ^[a-z][a-z0-9]{1,20}$ ]] || { echo "a runtime's name consists of lower-case letters and digits"; exit 1; }
+    [[ ! -e src/runtime/{{ name }} ]] || { echo "src/runtime/{{ name }} already exists"; exit 1; }
     cp -r src/runtime/skeleton src/runtime/{{ name }}
     sed -i 's/skeleton/{{ name }}/g; s/Skeleton/{{ capitalize(name) }}/g' src/runtime/{{ name }}/*.rs
     sed -i 's/process docker/process docker {{ name }}/' src/runtime/list.rs
@@ -94,7 +94,7 @@ new-runtime name:
     sed -i 's/^const RUNTIMES: &\[&str\] = &\["docker"/&, "{{ name }}"/' tests/laws.rs
     cargo fmt && cargo check --all-targets && cargo test --lib {{ name }}
 
-# What the pipeline runs, from a bare machine on
+# Run the pipeline, on a bare machine
 [group('pipeline')]
 ci:
     .ci/run

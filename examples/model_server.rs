@@ -1,7 +1,7 @@
-//! A small HTTP server that behaves like a model server, and misbehaves on demand: for the examples and the tests.
+//! Small HTTP server that simulates a model server, with faults on demand: for the examples and the tests.
 //!
-//! It needs nothing but std, so that one `rustc` call makes a static binary, which in a tar is a container image.
-//! It does no work, time alone passes; and what GPU memory it holds is played, in a file that tests can read.
+//! Depends only on std, so that one `rustc` call builds a static binary, which in a tar is a container image. Its jobs
+//! only take time, and the GPU memory that it holds is simulated in a file that tests can read.
 
 use std::collections::VecDeque;
 use std::env;
@@ -28,11 +28,11 @@ use options::{HELP, Options, duration};
 
 /// Longest request that is read: head and body.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
-/// Connections answered at once; more are closed, so that a mistaken client can't use up the machine.
+/// Maximum number of concurrent connections; more are closed, so that a faulty client can't exhaust the machine.
 const CONNECTIONS_MAX: usize = 256;
-/// A client that sends nothing is let go after this.
+/// Deadline for a client that sends nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Nothing that a test forgot lives for ever.
+/// Maximum lifetime of a sleeper, which ends processes that a test leaked.
 const SLEEPER_LIFE_MAX: Duration = Duration::from_hours(1);
 
 const SIGINT: i32 = 2;
@@ -65,16 +65,16 @@ fn main() {
 
 type Outcome = Result<(), String>;
 
-/// One model, loaded or not, and its jobs.
+/// Model, loaded or not, and its jobs.
 struct Model {
     options: Options,
     memory: Memory,
-    /// It has never been ready yet.
+    /// True until the model is ready for the first time.
     first: AtomicBool,
-    /// When the model answers; it is loading until then.
+    /// End of the loading; the model answers from then on.
     ready_at: Mutex<Instant>,
     unloaded: Mutex<bool>,
-    /// When each job ends, the next first.
+    /// End of each job, the next one first.
     jobs: Mutex<VecDeque<Instant>>,
     connections: AtomicUsize,
 }
@@ -89,7 +89,7 @@ fn serve(options: Options) -> Outcome {
 
     let model = Arc::new(Model {
         memory: Memory::new(&options)?,
-        // Without any memory to take, time alone decides.
+        // Without memory to take, only `ready_at` counts.
         first: AtomicBool::new(options.vram_mib > 0),
         ready_at: Mutex::new(Instant::now() + options.load),
         unloaded: Mutex::new(false),
@@ -108,7 +108,7 @@ fn serve(options: Options) -> Outcome {
     let accepting = Arc::clone(&model);
     thread::spawn(move || accept(&listener, &accepting));
 
-    // Tries again where the signal itself interrupts it.
+    // `read_exact` retries if the signal itself interrupts it.
     let _ = signals.read_exact(&mut [0]);
     let _ = say("stopping");
     thread::sleep(model.options.stop_time);
@@ -116,7 +116,7 @@ fn serve(options: Options) -> Outcome {
     Ok(())
 }
 
-/// Children, daemons, and whoever keeps the port.
+/// Starts the children, the daemons, and the process that keeps the port.
 fn start_family(options: &Options, listener: &TcpListener) -> Outcome {
     let manners: &[&str] = if options.ignore_term { &["--ignore-term"] } else { &[] };
     for _ in 0..options.children {
@@ -133,7 +133,7 @@ fn start_family(options: &Options, listener: &TcpListener) -> Outcome {
             .stdout(Stdio::from(socket))
             .spawn()
             .map_err(|error| format!("the port's holder: {error}"))?;
-        // Its stdin stays open while this process lives: its end is how the holder learns of ours.
+        // Its stdin stays open while this process lives: the holder detects the end of this process by its EOF.
         std::mem::forget(holder);
     }
     Ok(())
@@ -171,7 +171,7 @@ fn end(model: &Model, why: &str) {
     process::exit(model.options.exit_code);
 }
 
-/// Written to, so that it is really taken.
+/// Allocates main memory, and writes to it, so that the kernel really provides it.
 fn fill(model: &Model) {
     let mut taken = Vec::new();
     for _ in 0..model.options.fill_mib {
@@ -180,7 +180,7 @@ fn fill(model: &Model) {
     std::mem::forget(taken);
 }
 
-/// Ten times a second, a tenth each.
+/// Writes to the log, ten times a second, a tenth each time.
 fn flood(model: &Model) {
     if model.options.flood_log == 0 {
         return;
@@ -208,7 +208,7 @@ fn accept(listener: &TcpListener, model: &Arc<Model>) {
         if model.connections.fetch_add(1, Ordering::Relaxed) < CONNECTIONS_MAX {
             let model = Arc::clone(model);
             thread::spawn(move || {
-                // A client that went away is its own business.
+                // A client that disconnected is no error.
                 let _ = answer(stream, &model);
                 model.connections.fetch_sub(1, Ordering::Relaxed);
             });
@@ -224,7 +224,7 @@ fn answer(mut stream: TcpStream, model: &Model) -> io::Result<()> {
     let path = request.path.split('?').next().unwrap_or_default();
     if model.options.hang_health && path != "/live" {
         stream.set_read_timeout(None)?;
-        // Until the client gives up.
+        // Returns when the client closes.
         io::copy(&mut stream, &mut io::sink())?;
         return Ok(());
     }
@@ -297,7 +297,7 @@ impl Model {
             },
             ("POST", "/unload") => self.set_unloaded(true),
             ("POST", "/load") => self.set_unloaded(false),
-            ("POST", "/api/generate") if asks_to_unload(body) => self.set_unloaded(true),
+            ("POST", "/api/generate") if requests_unload(body) => self.set_unloaded(true),
             ("POST", "/work" | "/api/generate") => self.work(),
             _ => ("404 Not Found", "{\"error\":\"no such path\"}".to_owned()),
         }
@@ -311,7 +311,7 @@ impl Model {
         format!("{{\"status\":\"ok\",\"loaded\":{loaded},\"queue\":{queue},\"ready_at_ms\":{ready_at}}}")
     }
 
-    /// Jobs running and waiting.
+    /// Returns the number of running and waiting jobs.
     fn queue(&self) -> usize {
         let mut jobs = self.jobs.lock().unwrap();
         while jobs.front().is_some_and(|end| *end <= Instant::now()) {
@@ -334,7 +334,7 @@ impl Model {
         ("202 Accepted", format!("{{\"queue\":{queue}}}"))
     }
 
-    /// What is loaded again has its memory before it says so.
+    /// Unloads the model, or loads it again: its memory is taken before the reply.
     fn set_unloaded(&self, unloaded: bool) -> (&'static str, String) {
         let was = std::mem::replace(&mut *self.unloaded.lock().unwrap(), unloaded);
         match (was, unloaded) {
@@ -353,15 +353,15 @@ impl Model {
     }
 }
 
-/// Whether `keep_alive` is 0, as a number or as a duration.
-fn asks_to_unload(body: &str) -> bool {
+/// Returns true if `keep_alive` is 0, as a number or as a duration.
+fn requests_unload(body: &str) -> bool {
     let value = body.split("\"keep_alive\"").nth(1).unwrap_or_default();
     let value = value.trim_start_matches([':', ' ', '"', '\n', '\t']);
     let end = value.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(value.len());
     matches!(&value[..end], "0" | "0s" | "0ms" | "0m")
 }
 
-/// A client for images that hold nothing but this program.
+/// Requests a URL once: the client for images that contain only this program.
 fn get(url: &str) -> Outcome {
     let rest = url.strip_prefix("http://").ok_or("--get needs a URL that begins with http://")?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -376,12 +376,12 @@ fn get(url: &str) -> Outcome {
         Ok(text)
     }()
     .map_err(|error| format!("{url}: {error}"))?;
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| format!("{url}: not an answer"))?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| format!("{url}: not an HTTP response"))?;
     let status = head.split_whitespace().nth(1).unwrap_or_default();
     if status.starts_with('2') { say(body) } else { Err(format!("{url}: {status}")) }
 }
 
-/// Somebody else who uses a GPU.
+/// Holds GPU memory until a signal, as a foreign program.
 fn hold(words: &[String]) -> Outcome {
     let words: Vec<String> = ["--vram".to_owned()].into_iter().chain(words.iter().cloned()).collect();
     let options = Options::parse(&words)?;
@@ -398,20 +398,20 @@ fn sleeper(words: &[String]) -> Outcome {
         watch_signals(true)?;
     }
     if words.iter().any(|word| word == "--new-session") {
-        // SAFETY: takes nothing and touches no memory; where it fails, this process leads a session already.
+        // SAFETY: takes no argument and touches no memory; it fails only if this process already leads a session.
         unsafe { setsid() };
     }
     thread::sleep(SLEEPER_LIFE_MAX);
     Ok(())
 }
 
-/// Starts the sleeper and ends, so that it loses its parent.
+/// Starts a sleeper and exits, so that the sleeper loses its parent.
 fn daemonize(words: &[String]) -> Outcome {
     myself("--sleeper")?.arg("--new-session").args(words).spawn().map_err(|error| format!("a daemon: {error}"))?;
     Ok(())
 }
 
-/// The socket is this process's stdout; its stdin ends when the server does.
+/// Keeps the listening socket, this process's stdout, open for `time` after its stdin ends with the server.
 fn hold_port(time: &str) -> Outcome {
     let time = duration(time)?;
     // SAFETY: as in `sleeper`.
@@ -428,7 +428,7 @@ fn myself(role: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// The end that a signal writes to.
+/// Write end of the pipe that a signal handler writes to.
 static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn on_signal(_number: i32) {
@@ -442,13 +442,13 @@ fn watch_signals(ignore: bool) -> Result<UnixStream, String> {
     std::mem::forget(writer);
     let handler = if ignore { SIG_IGN } else { on_signal as extern "C" fn(i32) as usize };
     for number in [SIGINT, SIGTERM] {
-        // SAFETY: the handler lives as long as the program, and only calls what a handler may call.
+        // SAFETY: the handler lives as long as the program, and is async-signal-safe.
         unsafe { signal(number, handler) };
     }
     Ok(reader)
 }
 
-/// One line to the log, at once.
+/// Writes one line to the log, and flushes it.
 pub(crate) fn say(line: &str) -> Outcome {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())

@@ -64,7 +64,7 @@ mod world;
 use support::{Attack, Need};
 
 fn main() -> ExitCode {
-    // The engines that it plays, and forwards to its users, count as this machine's: by the name of their process.
+    // The simulated and forwarded engines count as local, by the name of their process.
     std::fs::write("/proc/self/comm", "dockerd").expect("a name");
     let areas: [(&str, Vec<Attack>); 14] = [
         ("bounds", bounds::trials()),
@@ -90,11 +90,11 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Ignored where something that it needs is missing and the pipeline does not insist on it.
+/// Returns the trial, ignored if a requirement is missing and the pipeline does not require it.
 fn trial(name: String, needs: &'static [Need], run: fn()) -> Trial {
     let missing: Vec<(Need, String)> = needs.iter().filter_map(|need| Some((*need, need.missing()?))).collect();
     let ignored = missing.iter().any(|(need, _)| !require::required(need.name()));
-    // The first is enough, in one line: an engine's client warns before it states the error.
+    // The first line is enough: an engine's client prints warnings before the error.
     let first =
         missing.first().map(|(need, why)| format!("needs {}: {}", need.name(), why.lines().last().unwrap_or("")));
     let reason = first.unwrap_or_default();

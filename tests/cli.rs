@@ -1,4 +1,4 @@
-//! The command line, with the real binary: usage and exit codes, scripts and a gallery of simulated worlds with golden
+//! The command line, with the real binary: usage and exit codes, scripts and a gallery of snapshots with golden
 //! output, the lock, the store, and the schemas of its output.
 
 #[path = "support/banned.rs"]

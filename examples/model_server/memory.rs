@@ -1,5 +1,5 @@
-//! The GPU memory that a model server takes and gives back, in a world of GPUs that are not there. Where no such world
-//! is named nothing is taken, and the options have no effect.
+//! GPU memory that a model server takes and frees, on simulated GPUs. If none are configured, nothing is taken, and the
+//! options have no effect.
 
 use std::env;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::options::Options;
 use crate::say;
 use crate::world::{After, Holder, VARIABLE, World};
 
-/// While it loads, a model takes its memory in so many steps.
+/// Number of steps in which a loading model takes its memory.
 const STEPS: u32 = 8;
 
 pub(crate) struct Memory {
@@ -21,12 +21,12 @@ pub(crate) struct Memory {
     mib: u64,
     resident_mib: u64,
     after: After,
-    /// Taken now. The lock is held for a whole change.
+    /// Memory taken now, in MiB. The lock is held for a whole change.
     taken_mib: Mutex<u64>,
 }
 
 impl Memory {
-    /// Nothing is taken yet.
+    /// Opens the simulated GPUs; takes nothing yet.
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
         let after = match options.release_lag {
             _ if options.leak => After::Never,
@@ -47,7 +47,7 @@ impl Memory {
         Ok(Self { holder, gpus, mib, resident_mib, after, taken_mib: Mutex::new(0) })
     }
 
-    /// All of it, step by step over that time.
+    /// Takes all of it, step by step over that time.
     pub(crate) fn take(&self, time: Duration) {
         let mut taken = self.taken_mib.lock().unwrap();
         let missing = self.mib.saturating_sub(*taken);
@@ -63,7 +63,7 @@ impl Memory {
         }
     }
 
-    /// But for what stays resident.
+    /// Frees all but the resident part.
     pub(crate) fn give_back(&self) {
         let mut taken = self.taken_mib.lock().unwrap();
         let rest = self.resident_mib.min(*taken);
@@ -76,8 +76,8 @@ impl Memory {
         for gpu in &self.gpus {
             match holder.hold(gpu, mib, self.after) {
                 Ok(true) => {}
-                Ok(false) => end(&format!("out of memory: {gpu} has no {mib} MiB for it")),
-                Err(error) => end(&format!("its GPU can't be used: {error}")),
+                Ok(false) => end(&format!("out of memory: {gpu} has no {mib} MiB free")),
+                Err(error) => end(&format!("the GPU can't be used: {error}")),
             }
         }
     }
@@ -89,7 +89,7 @@ fn end(why: &str) {
     process::exit(1);
 }
 
-/// The GPUs that it was given, by UUID or by place; the first one where nobody said.
+/// Returns the GPUs of this process, named by UUID or index in the environment; the first one if none are named.
 fn visible(world: &World) -> Result<Vec<String>, String> {
     let given = ["CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"].iter().find_map(|name| env::var(name).ok());
     let words = given.filter(|given| given != "all").unwrap_or_else(|| "0".to_owned());
@@ -98,7 +98,7 @@ fn visible(world: &World) -> Result<Vec<String>, String> {
         .map(|word| {
             let by_place = || world.gpus.get(word.parse::<usize>().ok()?);
             let gpu = world.gpu(word).or_else(by_place);
-            gpu.map(|gpu| gpu.uuid.clone()).ok_or_else(|| format!("no GPU {word} in its world"))
+            gpu.map(|gpu| gpu.uuid.clone()).ok_or_else(|| format!("no simulated GPU {word}"))
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! What the command line of the model server may say.
+//! Command-line options of the model server.
 
 use std::env;
 use std::time::Duration;
@@ -6,36 +6,36 @@ use std::time::Duration;
 use crate::world::mebibytes;
 
 pub(crate) const HELP: &str = "\
-A server that behaves like a model server, and misbehaves on demand
+Simulated model server, with faults on demand
 
 Usage: model_server [OPTIONS]
-       model_server --get URL     ask once, print the body; exit 0 for a 2xx, 1 for anything else
-       model_server --hold SIZE   hold so much GPU memory until TERM or INT, and serve nothing
+       model_server --get URL     request the URL once, print the body; exit 0 for a 2xx, 1 for anything else
+       model_server --hold SIZE   hold this much GPU memory until TERM or INT, and serve nothing
 
-  --host ADDRESS        listen here [127.0.0.1]; containers want 0.0.0.0
-  --port N              listen here [$PORT, else 8000]; 0 takes a free one and prints it
+  --host ADDRESS        address to listen on [127.0.0.1]; containers need 0.0.0.0
+  --port N              port to listen on [$PORT, else 8000]; 0 takes a free one and prints it
   --load D              time to load [0ms]; until then all but /live answers 503
-  --work D              time that one job takes [1s]; jobs run one after the other
+  --work D              time of one job [1s]; jobs run one after the other
   --stop-time D         time from TERM or INT to the end [0ms]
-  --vram SIZE           take so much memory of each GPU that it was given, in steps while it loads. GPUs are played:
-                        LCM_SIMULATED_GPU names the file that holds them, and without one nothing is taken
-  --resident SIZE       keep so much of that when it is unloaded [0MiB]
+  --vram SIZE           take this much memory on each assigned GPU, in steps while it loads. GPUs are simulated:
+                        LCM_SIMULATED_GPU names their file, and without one nothing is taken
+  --resident SIZE       keep this much of that when it is unloaded [0MiB]
 
-Misbehaviour:
+Faults:
   --ignore-term         ignore TERM and INT; children and daemons do too
   --children N          start N children that sleep
-  --daemons N           start N daemons that sleep: forked twice, each in a session of its own
-  --hang-health         take connections and never answer, but on /live
-  --die-after D         end after so long
-  --die-while-loading   end when half of the time to load is over
-  --exit-code N         what those two end with [1]
-  --fail-work           /health is fine, and work fails with 500
-  --keep-port D         a detached child holds the port for so long after the server ended
-  --fill SIZE           take so much main memory, more than a container may have
+  --daemons N           start N daemons that sleep: forked twice, each in its own session
+  --hang-health         accept connections and never answer, except on /live
+  --die-after D         exit after this time
+  --die-while-loading   exit halfway through loading
+  --exit-code N         exit code of these two [1]
+  --fail-work           /health succeeds, and work fails with 500
+  --keep-port D         a detached child holds the port for this time after the server ends
+  --fill SIZE           take this much main memory, to exceed a container's limit
   --flood-log N         write N bytes a second to the log
-  --vram-late D         take the memory only so long after it is loaded
-  --release-lag D       the memory comes back so long after its end
-  --leak                the memory never comes back
+  --vram-late D         take the memory only this time after loading
+  --release-lag D       the memory is freed this time after its end
+  --leak                the memory is never freed
 
 Durations D: 250ms, 30s, 2m. SIZE: 18GiB, 512MiB, 20GB.
 
@@ -43,12 +43,12 @@ GET  /live              200 always
 GET  /health /system_stats /docs /api/tags       200 once loaded (and while unloaded on request)
 GET  /queue /prompt     {\"exec_info\":{\"queue_remaining\":N},\"queue\":N}
 GET  /env/NAME          that variable's value, or 404
-POST /work              a job more
-POST /unload /load      gives the memory back; takes it again
-POST /api/generate      with keep_alive 0 as /unload, else a job more
+POST /work              adds a job
+POST /unload /load      frees the memory; takes it again
+POST /api/generate      with keep_alive 0 as /unload, else adds a job
 ";
 
-/// What the command line says.
+/// Parsed options.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) host: String,

@@ -1,9 +1,9 @@
-//! A library with NVML's symbols over GPUs that are not there, so that tests meet the real wrapper. Each call reads the
-//! world anew: the file that `LCM_SIMULATED_GPU` names, else the one that lies beside the library and is named as it
-//! is, with `.world` behind it (so that a copy of the library is a machine of its own).
+//! Library with NVML's symbols for simulated GPUs, so that tests use the real wrapper. Each call reads the file of the
+//! simulation again: the one that `LCM_SIMULATED_GPU` names, else the one beside the library with its name and
+//! `.world` appended (so that each copy of the library is a separate machine).
 //!
-//! Names, numbers and layouts are those of `nvml.h`. What lcm has no use for is not here. No symbol uses another one, so
-//! that a test can take any of them away.
+//! Names, numbers and layouts are those of `nvml.h`. Symbols that lcm does not use are missing. No symbol calls another
+//! one, so that a test can remove any of them.
 #![expect(clippy::not_unsafe_ptr_arg_deref, reason = "the contracts are those of nvml.h, and the wrapper keeps them")]
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_ulonglong, c_void};
@@ -38,7 +38,7 @@ const NO_INSTANCE: c_uint = c_uint::MAX;
 const MIB: u64 = 1 << 20;
 const HANG_PAUSE: Duration = Duration::from_millis(5);
 
-/// The driver's version when this process loaded the library.
+/// Version of the driver when this process loaded the library.
 static LOADED: Mutex<Option<String>> = Mutex::new(None);
 
 type Device = *mut c_void;
@@ -93,7 +93,7 @@ fn path() -> PathBuf {
         symbol: std::ptr::null(),
         address: std::ptr::null_mut(),
     };
-    // SAFETY: the address is one of this library's, and the name lives as long as that is loaded.
+    // SAFETY: the address belongs to this library, and the name lives as long as that is loaded.
     let name = unsafe {
         dladdr(path as *const c_void, &raw mut info);
         if info.file.is_null() { c"" } else { CStr::from_ptr(info.file) }
@@ -103,7 +103,7 @@ fn path() -> PathBuf {
     name.into()
 }
 
-/// The world, for a call that needs a living driver.
+/// Returns the simulated GPUs, for a call that needs a loaded driver; blocks while the driver hangs.
 fn now() -> Answer<World> {
     let path = path();
     loop {
@@ -121,7 +121,7 @@ fn now() -> Answer<World> {
     }
 }
 
-/// Handles are places in the list of GPUs, counted from 1.
+/// Returns the GPU of a handle: handles are positions in the list of GPUs, from 1.
 fn find(world: &World, device: Device) -> Answer<Gpu> {
     let gpu = world.gpus.get((device as usize).wrapping_sub(1)).ok_or(INVALID_ARGUMENT)?;
     let whole = gpu.parent.clone().unwrap_or_else(|| gpu.uuid.clone());
@@ -139,13 +139,13 @@ fn code(answer: Answer<()>) -> c_int {
     answer.err().unwrap_or(SUCCESS)
 }
 
-/// Worlds are small.
+/// Converts a count, which is always small here.
 fn number(count: usize) -> c_uint {
     c_uint::try_from(count).unwrap_or(c_uint::MAX)
 }
 
 fn put<T>(place: *mut T, value: T) {
-    // SAFETY: the caller gave a place to write to, or none.
+    // SAFETY: the caller passed a pointer to write to, or null.
     unsafe {
         if !place.is_null() {
             place.write(value);
@@ -157,7 +157,7 @@ fn put_text(place: *mut c_char, length: c_uint, text: &str) -> Answer<()> {
     if text.len() >= length as usize {
         return Err(INSUFFICIENT_SIZE);
     }
-    // SAFETY: the caller's buffer is as long as it says, and the text with its end fits.
+    // SAFETY: the caller's buffer has the given length, and the text with its terminator fits.
     unsafe {
         place.copy_from_nonoverlapping(text.as_ptr().cast(), text.len());
         place.add(text.len()).write(0);
@@ -225,7 +225,7 @@ pub extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, place: *mut Devic
 
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlDeviceGetHandleByUUID(uuid: *const c_char, place: *mut Device) -> c_int {
-    // SAFETY: the caller gave a C string.
+    // SAFETY: the caller passed a C string.
     let uuid = unsafe { CStr::from_ptr(uuid) }.to_string_lossy();
     let found = |world: World| handle(&world, |gpu| gpu.uuid == uuid).ok_or(NOT_FOUND).map(|found| put(place, found));
     code(now().and_then(found))
@@ -252,7 +252,7 @@ pub extern "C" fn nvmlDeviceGetIndex(device: Device, place: *mut c_uint) -> c_in
     code(now().and_then(found))
 }
 
-/// Total, reserved and used by processes, in bytes.
+/// Returns the total memory, the reserved part and that used by processes, in bytes.
 fn memory(device: Device) -> Answer<(u64, u64, u64)> {
     let world = now()?;
     let gpu = find(&world, device)?;
@@ -292,7 +292,7 @@ pub extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: Device, place: *mut MemoryV
     code(told())
 }
 
-/// Fills the caller's list, or says how long that must be.
+/// Fills the caller's list, or returns the length that it needs.
 fn list(device: Device, count: *mut c_uint, place: *mut ProcessInfo, mib: fn(&Hold) -> Option<u64>) -> Answer<()> {
     let world = now()?;
     let gpu = find(&world, device)?;
@@ -303,15 +303,15 @@ fn list(device: Device, count: *mut c_uint, place: *mut ProcessInfo, mib: fn(&Ho
     let mine = world.holds.iter().filter(|hold| hold.gpu == gpu.uuid);
     let listed: Vec<(u32, u64)> =
         mine.filter_map(|hold| Some((pids::on_host(hold, &path()), bytes(mib(hold)?)))).collect();
-    // SAFETY: the caller says how many its list holds.
-    let room = unsafe { count.read() } as usize;
+    // SAFETY: the caller passed the length of its list.
+    let length = unsafe { count.read() } as usize;
     put(count, number(listed.len()));
-    if listed.len() > room {
+    if listed.len() > length {
         return Err(INSUFFICIENT_SIZE);
     }
     for (at, (pid, used)) in listed.into_iter().enumerate() {
         let info = ProcessInfo { pid, used, gpu_instance: NO_INSTANCE, compute_instance: NO_INSTANCE };
-        // SAFETY: the place lies within the caller's list, by the count just read.
+        // SAFETY: the position is within the caller's list, by the length just read.
         unsafe { place.add(at).write(info) };
     }
     Ok(())
@@ -367,7 +367,7 @@ pub extern "C" fn nvmlDeviceGetMigMode(device: Device, current: *mut c_uint, pen
     }))
 }
 
-/// As real boards do, it says how many there may be, not how many there are.
+/// Returns the maximum number of instances, as real boards do, not the current one.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlDeviceGetMaxMigDeviceCount(device: Device, count: *mut c_uint) -> c_int {
     code(now().and_then(|world| find(&world, device)).map(|_| put(count, 7)))

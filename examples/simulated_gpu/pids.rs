@@ -1,22 +1,22 @@
-//! Which process of the host a holder is. One in a container knows itself by another number: it is found by the
-//! container's id in its control group, and by the number that it has inside.
+//! Host pid of a holder. A process in a container has another pid inside: it is found by the container's id in its
+//! control group, and by its pid inside.
 
 use std::fs;
 use std::path::Path;
 
 use crate::world::{Hold, World};
 
-/// Larger than any pid that a kernel gives: somebody who was never seen while it lived.
+/// Pid of a holder that was never found while it lived: larger than any pid of a kernel.
 const NEVER_SEEN: u32 = 1 << 23;
 
-/// What is found is written down, for when it has ended.
+/// Returns the holder's pid on the host, and records it for when the process has ended.
 pub(crate) fn on_host(hold: &Hold, world: &Path) -> u32 {
     let Some(container) = &hold.container else { return hold.pid };
     if let Some(pid) = hold.host_pid {
         return pid;
     }
     let Some(found) = search(container, hold.pid) else { return NEVER_SEEN };
-    // A world that can't be written now will be asked again.
+    // If the file can't be written now, the next call searches again.
     let _ = World::change(world, |world| {
         let same = |one: &&mut Hold| one.life == hold.life && one.gpu == hold.gpu;
         world.holds.iter_mut().filter(same).for_each(|one| one.host_pid = Some(found));

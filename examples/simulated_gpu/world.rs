@@ -1,8 +1,8 @@
-//! A world of GPUs that are not there: a file of plain lines, which the simulated library, the model server and the
-//! tests read and write. It needs nothing but std.
+//! Simulated GPUs: a text file that the simulated library, the model server and the tests read and write. Depends only
+//! on std.
 //!
-//! Who changes it holds a lock on a file beside it and renames a whole new one into place, so readers need no lock. A
-//! holder keeps a file of its own locked while it lives: its death shows to all, in whatever container they are.
+//! A writer locks a file beside it and renames a complete new one into place, so readers need no lock. A holder keeps
+//! its own file locked while it lives, which makes its end visible to all processes, in any container.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
@@ -10,25 +10,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Names the file.
+/// Environment variable with the path of the file.
 pub(crate) const VARIABLE: &str = "LCM_SIMULATED_GPU";
 
-/// All of it.
+/// Contents of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct World {
-    /// The driver's version; another one asks every process to load the library anew.
+    /// Version of the driver; after a change, every process has to load the library again.
     pub(crate) driver: String,
     pub(crate) gpus: Vec<Gpu>,
     pub(crate) holds: Vec<Hold>,
     pub(crate) quirks: Vec<Quirk>,
-    /// Each time that somebody wanted more than there was, in words.
+    /// Descriptions of all failed attempts to take more memory than a GPU has.
     pub(crate) overcommitted: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gpu {
     pub(crate) uuid: String,
-    /// The GPU that it is an instance of.
+    /// GPU that this is an instance of.
     pub(crate) parent: Option<String>,
     pub(crate) total_mib: u64,
     pub(crate) reserved_mib: u64,
@@ -39,23 +39,23 @@ pub(crate) struct Gpu {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hold {
     pub(crate) gpu: String,
-    /// As it knows itself; another one where it lives in a container.
+    /// Pid as the process sees it; another one than the host's if it runs in a container.
     pub(crate) pid: u32,
     pub(crate) mib: u64,
-    /// It stands in the list of those who draw, too, with so much.
+    /// Memory in the list of graphics processes, if it is listed there too.
     pub(crate) draws_mib: Option<u64>,
-    /// The file that it keeps locked; without one it lives for ever.
+    /// File that the holder keeps locked; unset: it never ends.
     pub(crate) life: Option<String>,
-    /// The id of the container that it runs in, or the beginning of that.
+    /// Id of its container, or the beginning of that.
     pub(crate) container: Option<String>,
-    /// Its pid on the host, once somebody there has looked.
+    /// Its pid on the host, once a process there has searched for it.
     pub(crate) host_pid: Option<u32>,
     pub(crate) after: After,
-    /// When its end was first noticed, in milliseconds since 1970.
+    /// Time when its end was first noticed, in milliseconds since 1970.
     pub(crate) died_ms: Option<u64>,
 }
 
-/// What becomes of a holder's memory when it ends.
+/// Release of a holder's memory after it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum After {
     #[default]
@@ -64,23 +64,23 @@ pub(crate) enum After {
     Never,
 }
 
-/// How this driver differs from one that is new and well.
+/// Difference of this driver from a current, healthy one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Quirk {
     NotLoaded,
-    /// Calls do not return before this is gone.
+    /// Calls do not return until this quirk is removed.
     Hang,
-    /// It does not know the second version of the memory call.
+    /// It lacks the second version of the memory call.
     Old,
     /// It lists processes without their memory.
     NoFigures,
     /// It does not list processes.
     NoList,
-    /// It does not tell how much memory there is.
+    /// It does not report the amount of memory.
     NoMemory,
-    /// That GPU fell off the bus.
+    /// This GPU fell off the bus.
     Lost(String),
-    /// This caller's control group does not allow that GPU, and allows others.
+    /// The caller's control group excludes this GPU, and allows others.
     Forbidden(String),
 }
 
@@ -89,9 +89,9 @@ impl World {
         Self::parse(&fs::read_to_string(path)?)
     }
 
-    /// Changes the file under its lock, after what has ended meanwhile was noted.
+    /// Changes the file under its lock, after processing the holders that have ended.
     pub(crate) fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> T) -> io::Result<T> {
-        // Whoever comes first makes them, and that should be the host, not a container with another user.
+        // The first caller creates the folder: it should be the host, not a container with another user.
         fs::create_dir_all(lives(path))?;
         let lock = File::create(beside(path, "lock"))?;
         lock.lock()?;
@@ -102,14 +102,14 @@ impl World {
         Ok(result)
     }
 
-    /// Puts a whole new world in its place.
+    /// Replaces the file atomically.
     pub(crate) fn replace(&self, path: &Path) -> io::Result<()> {
         let draft = beside(path, &format!("draft-{}-{}", std::process::id(), container().unwrap_or_default()));
         fs::write(&draft, self.text())?;
         fs::rename(&draft, path)
     }
 
-    /// As it is now; writes down what has ended since, if anything has.
+    /// Reads the current state, and records holders that have ended since.
     pub(crate) fn now(path: &Path) -> io::Result<Self> {
         let mut world = Self::read(path)?;
         if world.settle(path) {
@@ -118,7 +118,7 @@ impl World {
         Ok(world)
     }
 
-    /// By all holders, dead ones too.
+    /// Returns the memory of all holders, ended ones too, in MiB.
     pub(crate) fn used_mib(&self, gpu: &str) -> u64 {
         self.holds.iter().filter(|hold| hold.gpu == gpu).fold(0, |sum, hold| sum.saturating_add(hold.mib))
     }
@@ -131,7 +131,7 @@ impl World {
         self.quirks.contains(quirk)
     }
 
-    /// Notes who has ended, and takes back what is due; whether anything changed.
+    /// Records ended holders, and frees memory that is due; returns true if anything changed.
     fn settle(&mut self, path: &Path) -> bool {
         let now_ms = now_ms();
         let before = self.clone();
@@ -149,12 +149,12 @@ impl World {
     }
 }
 
-/// A living process that may hold memory.
+/// Running process that may hold memory.
 #[derive(Debug)]
 pub(crate) struct Holder {
     path: PathBuf,
     life: String,
-    /// Its lock is the proof of life.
+    /// Locked while the process lives.
     _file: File,
 }
 
@@ -167,17 +167,17 @@ impl Holder {
         Ok(Self { path: path.to_owned(), life, _file: file })
     }
 
-    /// From now on so much on that GPU, more or less than before. `Ok(false)`: it is not there, and that is noted.
+    /// Sets the memory held on a GPU, in MiB. `Ok(false)`: the GPU has too little, and that is recorded.
     pub(crate) fn hold(&self, gpu: &str, mib: u64, after: After) -> io::Result<bool> {
         World::change(&self.path, |world| {
             let mine = |hold: &Hold| hold.gpu == gpu && hold.life.as_ref() == Some(&self.life);
             let before = world.holds.iter().find(|hold| mine(hold)).cloned();
             world.holds.retain(|hold| !mine(hold));
-            let room = world.gpu(gpu).map_or(0, |gpu| gpu.total_mib.saturating_sub(gpu.reserved_mib));
+            let capacity = world.gpu(gpu).map_or(0, |gpu| gpu.total_mib.saturating_sub(gpu.reserved_mib));
             let wanted = world.used_mib(gpu).saturating_add(mib);
-            let fits = wanted <= room;
+            let fits = wanted <= capacity;
             if !fits {
-                let over = wanted - room;
+                let over = wanted - capacity;
                 world.overcommitted.push(format!("{gpu} by pid {}: {over} MiB more than there is", std::process::id()));
             }
             let hold = Hold {
@@ -195,9 +195,9 @@ impl Holder {
     }
 }
 
-/// The beginning of this container's id; `None` outside of one. The engine names a container's host after it.
+/// Returns the beginning of this container's id, which is its hostname by default; `None` outside a container.
 fn container() -> Option<String> {
-    // Whoever sees other processes than its own is not shut in.
+    // A process that sees other processes than its own is not in a container.
     let first = std::process::id() == 1 || fs::read_to_string("/proc/1/cmdline").is_ok_and(|line| is_server(&line));
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned();
     let is_id = name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -231,7 +231,7 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `18GiB`, `512MiB`, `20GB` in MiB, the next whole one.
+/// Parses `18GiB`, `512MiB` or `20GB` into MiB, rounded up.
 pub(crate) fn mebibytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let unit = match &text[digits..] {
@@ -245,7 +245,7 @@ pub(crate) fn mebibytes(text: &str) -> Result<u64, String> {
     Ok((amount * unit).div_ceil(1 << 20))
 }
 
-// The lines: a word that says what it is, then what has a place, then `name=value`.
+// Each line: a keyword, then positional fields, then `name=value` fields.
 impl World {
     pub(crate) fn text(&self) -> String {
         let mut text = format!("driver {}\n", self.driver);
@@ -313,7 +313,7 @@ impl World {
                 _ => false,
             };
             if !known {
-                return Err(io::Error::other(format!("no line of a world: {line}")));
+                return Err(io::Error::other(format!("invalid line: {line}")));
             }
         }
         Ok(world)

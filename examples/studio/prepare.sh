@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes what the studio needs: the server, an image of it, and a container that stands for one made by hand.
-# Run it as often as you like. `prepare.sh --undo` takes all of it away again; run `lcm down lcm.yaml` before it.
+# Creates the studio's prerequisites: the server, an image of it, and a container that stands for one created by hand.
+# Idempotent. `prepare.sh --undo` removes all of it; run `lcm down lcm.yaml` first.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -11,7 +11,7 @@ port=${COSYVOICE_PORT:-50000}
 load=${COSYVOICE_LOAD:-500ms}
 
 if [ "${1:-}" = --undo ]; then
-  # Only a container that this script made.
+  # Only a container that this script created.
   docker ps --all --quiet --filter "name=^/$container\$" --filter label=lcm-studio.prepared | xargs -r docker rm --force
   docker image inspect "$image" >/dev/null 2>&1 && docker rmi "$image"
   rm -f "$server"
@@ -21,13 +21,13 @@ fi
 sources=(../model_server.rs ../model_server/*.rs ../simulated_gpu/world.rs)
 if [ ! -x "$server" ] || [ -n "$(find "${sources[@]}" -newer "$server")" ]; then
   mkdir -p "$(dirname "$server")"
-  # Beside it first, so that a server that runs is not written over.
+  # Built beside it and renamed, so that a running server is not overwritten.
   rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols ../model_server.rs -o "$server.new"
   mv "$server.new" "$server"
   echo "built $server"
 fi
 
-# The image carries a digest of the server: another server makes another image, the same one does not.
+# The image has a digest of the server as a label, and is replaced only if the server changes.
 digest=$(sha256sum "$server" | cut -c 1-16)
 if [ "$(docker image inspect --format '{{index .Config.Labels "lcm-studio.server"}}' "$image" 2>/dev/null)" != "$digest" ]; then
   tar -C "$(dirname "$server")" -c "$(basename "$server")" --transform 's,.*,model_server,' |

@@ -1,5 +1,5 @@
-//! Input without a bound: manifests, env files, engines, calls and drivers that answer without end. Memory is bounded by
-//! the kernel, time by lcm's own deadlines.
+//! Unbounded input: manifests, env files, engines, calls and drivers that answer endlessly. Memory is bounded by the
+//! kernel, time by lcm's own deadlines.
 
 #[path = "bounds/answers.rs"]
 mod answers;

@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Attack> {
     trials
 }
 
-/// A service `web` of the owner's in a container, beside things of others.
+/// Service `web` of the owner in a container, beside foreign objects.
 struct Shop<'h> {
     host: &'h Host,
     owner: User<'h>,
@@ -38,7 +38,7 @@ struct Shop<'h> {
     images: Vec<String>,
 }
 
-/// One service, with these words for the shell in its container.
+/// Returns a manifest of one service, with these arguments for the shell in its container.
 fn service(name: &str, line: &str) -> String {
     format!(
         "  {name}: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none, command: [-c, \"{line}\"] }}, \
@@ -48,7 +48,7 @@ fn service(name: &str, line: &str) -> String {
 }
 
 impl<'h> Shop<'h> {
-    /// The owner's service runs.
+    /// Starts the owner's service.
     fn open(host: &'h Host) -> Self {
         let owner = host.user(ROOT);
         let manifest = owner.manifest(&service("web", "sleep 600"));
@@ -57,7 +57,7 @@ impl<'h> Shop<'h> {
         shop
     }
 
-    /// Name of the service's container.
+    /// Returns the name of the service's container.
     fn web(&self) -> String {
         format!("{}-web", self.host.name)
     }
@@ -70,7 +70,7 @@ impl<'h> Shop<'h> {
         format!("{}-{name}", self.host.name)
     }
 
-    /// An image of the service's container, with these changes.
+    /// Commits the service's container to an image, with these changes.
     fn commit(&mut self, changes: &[&str]) -> String {
         let image = format!("{}:snap{}", self.host.name, self.images.len());
         let changes = changes.iter().flat_map(|change| ["--change", change]);
@@ -79,14 +79,14 @@ impl<'h> Shop<'h> {
         image
     }
 
-    /// A foreign container that must stay as it is.
+    /// Starts a foreign container that must stay untouched.
     fn foreign(&mut self, words: &[&str]) -> String {
         let id = self.host.run_container(words);
         self.canary.watch_container(&id);
         id
     }
 
-    /// Every label of the service's container, as words for `docker run`.
+    /// Returns every label of the service's container, as arguments for `docker run`.
     fn labels(&self) -> Vec<String> {
         let text = docker(&["inspect", "--format", "{{json .Config.Labels}}", &self.web()]);
         let labels: std::collections::BTreeMap<String, String> = serde_json::from_str(&text).expect("labels");
@@ -97,7 +97,7 @@ impl<'h> Shop<'h> {
         self.owner.lcm(&["plan", "--format", "json", &self.manifest])
     }
 
-    /// The foreign container is reported as a claim, by its name.
+    /// Asserts that the foreign container is reported as claimed, by its name.
     #[track_caller]
     fn claims(&self, name: &str) {
         let plan = self.plan();
@@ -111,7 +111,7 @@ impl<'h> Shop<'h> {
         assert!(names.contains(&name), "{name} is not among the claims {names:?}\n{plan}");
     }
 
-    /// Code of the reason that blocks the service.
+    /// Asserts that this reason blocks the service.
     #[track_caller]
     fn blocked(&self, code: &str) {
         let plan = self.plan();
@@ -121,7 +121,8 @@ impl<'h> Shop<'h> {
         self.canary.assert_untouched();
     }
 
-    /// The owner's runs are not disturbed: all converges, goes down and comes up again, and nothing foreign is touched.
+    /// Asserts that the owner's runs are not disturbed: apply converges, `down` and another apply work, and nothing
+    /// foreign is touched.
     #[track_caller]
     fn goes_on(&self) {
         self.owner.converges(&self.manifest);
@@ -140,7 +141,7 @@ impl<'h> Shop<'h> {
 
 impl Drop for Shop<'_> {
     fn drop(&mut self) {
-        // An image can't be removed before the containers that were made from it.
+        // An image can't be removed before its containers.
         for image in &self.images {
             let made = Command::new("docker").args(["ps", "-aq", "--filter", &format!("ancestor={image}")]).output();
             for id in made.map(|made| String::from_utf8_lossy(&made.stdout).into_owned()).unwrap_or_default().lines() {
@@ -159,7 +160,7 @@ fn a_container_without_any_label_is_left_alone() {
     shop.goes_on();
 }
 
-/// lcm of another machine at the same engine: the same files, but another machine id.
+/// Runs lcm as on another machine with the same engine: the same files, but another machine id.
 fn on_another_machine(owner: &User<'_>, words: &[&str]) -> Ran {
     let id = owner.path("another-machine-id");
     fs::write(&id, "00112233445566778899aabbccddeeff\n").expect("a machine id");

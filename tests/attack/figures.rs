@@ -1,4 +1,4 @@
-//! Figures, clocks and terminals without a bound: in manifests, worlds and plans of others.
+//! Extreme numbers, clocks and terminal sizes: in manifests, and in foreign snapshots and plans.
 
 use std::process::Command;
 
@@ -170,7 +170,7 @@ fn terminals_of_any_size_and_kind_are_served() {
             let command = kim.command(&[&words[..], &["--world", &world, &manifest]].concat());
             let (code, text) = shown(command, columns);
             assert!(code.is_some_and(|code| code <= 4), "{columns}: {text}");
-            // A narrow terminal breaks lines between words: what stands first is no line of its own.
+            // A narrow terminal wraps lines between words: the first word is then not on a line of its own.
             let plain = without_paint(&text);
             check_obeyed(&plain, &format!("{columns} columns: {words:?}"));
         }
@@ -195,7 +195,7 @@ fn terminals_of_any_size_and_kind_are_served() {
     }
 }
 
-/// Without what paints.
+/// Removes colour sequences.
 fn without_paint(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Files, folders and links that another user planted, and files that a manifest names and no one may read in an error.
+//! Files, folders and links planted by another user, and files named in a manifest whose contents no error may show.
 
 #[path = "files/outputs.rs"]
 mod outputs;

@@ -1,4 +1,4 @@
-//! Probes, hooks, notifiers and stops that start what should outlive them; and services that attack their own output.
+//! Probes, hooks, notifiers and stops that start processes to outlive them; and services that attack their own output.
 
 use std::fs;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use crate::support::{AS_ROOT, Attack, Canary, Host, KIM, MEMORY_MIB_MAX, ROOT, U
 
 pub(crate) fn trials() -> Vec<Attack> {
     attacks![
-        AS_ROOT => a_probe_in_a_session_of_its_own, a_probe_that_forks_twice, a_probe_deaf_to_a_hangup,
+        AS_ROOT => a_probe_in_a_session_of_its_own, a_probe_that_forks_twice, a_probe_that_ignores_a_hangup,
             a_probe_with_groups_of_its_own, a_probe_that_disowns, a_probe_with_stopped_children,
             a_probe_whose_children_ignore_signals, a_probe_that_closes_all_it_has, a_probe_that_drops_its_user,
             a_probe_in_namespaces_of_its_own, a_probe_that_is_a_fork_bomb, a_probe_that_bombs_in_many_sessions,
@@ -24,7 +24,7 @@ pub(crate) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// What flees carries this variable, and nothing else of this machine does.
+/// Escaped processes, by an environment variable that no other process on this machine has.
 struct Fled(String);
 
 impl Fled {
@@ -44,7 +44,7 @@ impl Fled {
         assert!(left.is_empty(), "it outlives what started it: {left:?}");
     }
 
-    /// The same, some moments after lcm was killed.
+    /// Same, with a delay after lcm was killed.
     #[track_caller]
     fn end_soon(&self) {
         until("what was started ends with lcm", || self.living().is_empty());
@@ -68,8 +68,8 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Writes `flee.sh`, which starts something by `how` (`@RUN@` stands for that), waits until it runs, and goes on with
-/// `then`.
+/// Writes `flee.sh`, which starts a process by `how` (with `@RUN@` in place of its command), waits until it runs, and
+/// continues with `then`.
 fn flee(host: &Host, owner: &User<'_>, how: &str, then: &str) -> Fled {
     let fled = Fled::of(host);
     owner.write("run.sh", "echo $$ >> \"$1\"/fled\nexec sleep 613\n");
@@ -85,7 +85,8 @@ fn flee(host: &Host, owner: &User<'_>, how: &str, then: &str) -> Fled {
     fled
 }
 
-/// A probe that flees and passes: nothing of it is left when lcm comes back, and the service is well.
+/// Applies a probe whose child escapes and which passes: no process of it is left when lcm returns, and the service is
+/// healthy.
 fn probe(how: &str) {
     probe_of(ROOT, how);
 }
@@ -114,7 +115,7 @@ fn a_probe_that_forks_twice() {
     probe("( ( setsid @RUN@ & ) & )");
 }
 
-fn a_probe_deaf_to_a_hangup() {
+fn a_probe_that_ignores_a_hangup() {
     probe("nohup @RUN@ > /dev/null 2>&1 &");
 }
 
@@ -146,7 +147,7 @@ fn a_probe_in_namespaces_of_its_own() {
     probe("setsid unshare --user --map-root-user --pid --fork --mount @RUN@ &");
 }
 
-/// Bounded by itself: 2⁷ processes, which no one waits for.
+/// Bounded fork bomb: 2⁷ processes without a waiting parent.
 fn a_probe_that_is_a_fork_bomb() {
     probe("bomb() { [ $1 = 0 ] && { @RUN@; exit; }; bomb $(($1 - 1)) & bomb $(($1 - 1)) & }\nbomb 7 &");
 }
@@ -192,7 +193,7 @@ fn a_busy_probe_that_flees() {
     fled.assert_ended(&owner);
 }
 
-/// An owner whose service has `more` in its block.
+/// Returns an owner whose service has `more` in its block.
 fn with(more: &str, how: &str, then: &str, attack: impl FnOnce(&User<'_>, &str, &Fled)) {
     let host = Host::new("guard");
     let owner = host.user(ROOT);
@@ -282,7 +283,7 @@ fn a_hook_that_looks_for_what_lcm_holds() {
     let inspection = "ls -l /proc/self/fd > seen; tr '\\0' '\\n' < /proc/$PPID/environ >> guardian; \
                 tr '\\0' ' ' < /proc/$PPID/cmdline >> guardian; ls -l /proc/$PPID/fd >> guardian";
     with(HOOK, "setsid @RUN@ &", inspection, |owner, manifest, fled| {
-        // As under `flock 9` in a crontab.
+        // Same situation as under `flock 9` in a crontab.
         let mut command = owner.program("bash");
         command.args(["-c", "exec 9> held; exec \"$@\"", "bash"]).arg(lcm()).args(["apply", "--yes", manifest]);
         command.env("TOKEN", "hf_never_to_be_seen");
@@ -300,7 +301,7 @@ fn a_hook_that_looks_for_what_lcm_holds() {
     });
 }
 
-/// Kills lcm in the midst of what `more` runs: that ends as well, and the next run converges.
+/// Kills lcm while a program of `more` runs: that program ends as well, and the next run converges.
 fn killed(more: &str, prepare: &[&str], command: &[&str]) {
     with(more, "( setsid @RUN@ & )\n@RUN@ &", "sleep 613", |owner, manifest, fled| {
         let at = |words: &[&str]| words.iter().map(|word| word.replace('@', manifest)).collect::<Vec<_>>();
@@ -335,7 +336,7 @@ fn lcm_killed_in_a_stop() {
     killed(&STOP.replace("30s", "90s"), &["apply", "--yes", "@"], &["stop", "--yes", "-m", "@", "api"]);
 }
 
-/// The log of the one service.
+/// Returns the path of the only service's log.
 fn log(host: &Host, owner: &User<'_>) -> String {
     let path = owner.state().join("projects").join(&host.name).join("api/log");
     fs::read_to_string(path).unwrap_or_default()
@@ -367,14 +368,14 @@ fn a_service_that_floods_its_log() {
     assert!(format!("{applied}").contains("does not show `server is ready`"), "{applied}");
     let folder = owner.state().join("projects").join(&host.name).join("api");
     for entry in fs::read_dir(folder).expect("its folder").flatten() {
-        // A chunk more than the bound may stand in the log before it is rotated.
+        // The log may exceed the bound by one chunk before it is rotated.
         let size = entry.metadata().map_or(0, |metadata| metadata.len());
         assert!(size <= 128 << 10, "{}: {size} bytes", entry.path().display());
     }
     owner.goes_down(&manifest);
 }
 
-/// As the owner of the service, which may kill all that keeps it.
+/// The service runs as its owner, who may kill all processes that guard it.
 fn a_service_that_kills_its_relays() {
     let host = Host::new("guard");
     let owner = host.user(KIM);

@@ -1,4 +1,4 @@
-//! The host's lock: taken away, replaced and squatted while it is held.
+//! Host lock: removed, replaced and squatted while it is held.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
@@ -17,13 +17,13 @@ pub(crate) fn trials() -> Vec<Attack> {
             a_lock_file_replaced_while_it_is_held_ends_the_run_with_what_had_begun,
             a_planted_lock_file_is_an_error_and_leads_nowhere,
             a_squatted_socket_is_an_error_that_names_its_process,
-            a_lock_held_by_a_stranger_is_an_error_in_time;
+            a_lock_held_by_a_foreign_process_is_an_error_in_time;
     ]
 }
 
 const SERVER: &str = "  api: { process: { command: [\"@SERVER@\", --port, \"0\"] }, stop: { grace: 2s } }";
 
-/// A run that has begun its first step, and has a second one to begin when the first is healthy.
+/// Starts a run, and returns during its first step; the second one begins when the first is healthy.
 fn under_way<'h>(host: &'h Host, kim: &User<'h>) -> (String, Running) {
     let go = kim.path("go");
     let services = format!(
@@ -80,7 +80,7 @@ fn a_planted_lock_file_is_an_error_and_leads_nowhere() {
             plant.replace("{precious}", &precious.display().to_string()).replace("{lock}", &lock.display().to_string());
         assert!(eve.sh(&line).status.success(), "{line}");
         if plant.starts_with("ln {") {
-            // A second name locks no user out.
+            // A second hard link locks no user out.
             kim.converges(&manifest);
             kim.goes_down(&manifest);
         } else {
@@ -96,7 +96,7 @@ fn a_planted_lock_file_is_an_error_and_leads_nowhere() {
     canary.assert_untouched();
 }
 
-/// The socket beside a lock, as lcm names it.
+/// Binds the socket beside the lock.
 fn socket_of(host: &Host) -> UnixListener {
     let path = fs::canonicalize(host.path("run-lock")).expect("there").join("lcm.lock");
     let digest = Sha256::digest(path.as_os_str().as_bytes());
@@ -120,7 +120,7 @@ fn a_squatted_socket_is_an_error_that_names_its_process() {
     kim.goes_down(&manifest);
 }
 
-fn a_lock_held_by_a_stranger_is_an_error_in_time() {
+fn a_lock_held_by_a_foreign_process_is_an_error_in_time() {
     let host = Host::new("locks");
     let (kim, eve) = (host.user(KIM), host.attacker(EVE));
     let manifest = kim.manifest(SERVER);
@@ -136,7 +136,7 @@ fn a_lock_held_by_a_stranger_is_an_error_in_time() {
     wait_until("the lock is held", held);
     kim.lcm(&["apply", "--yes", &manifest]).exits(6).says("another lcm holds the lock");
     holder.signal("KILL");
-    // What flock started holds the file as well, and ends with the trial: another lock serves until then.
+    // The child of flock holds the file as well, and ends with the trial: another lock is used until then.
     fs::remove_file(host.lock()).expect("cleared away");
     kim.converges(&manifest);
     kim.goes_down(&manifest);

@@ -1,5 +1,4 @@
-//! Marks that others forged in environments and on command lines: none proves anything, none is executed, and no number
-//! in one counts.
+//! Forged marks in environments and on command lines: none is proof, none is executed, and no number in them counts.
 
 use std::fs;
 
@@ -11,7 +10,7 @@ use crate::support::{
 };
 
 const API: &str = "  api: { process: { command: [sleep, \"300\"] }, stop: { grace: 1s } }";
-/// Enough to exceed what is listed of them.
+/// Number of claims that exceeds the listed maximum.
 const CLAIMS_MANY: usize = 150;
 
 pub(crate) fn trials() -> Vec<Attack> {
@@ -60,7 +59,7 @@ fn marks_of_a_project_that_is_not_ours_are_left_alone() {
     canary.assert_untouched();
 }
 
-/// The owner applies, plans and goes down beside what the attacker planted.
+/// Runs the owner's apply, plan and down beside the planted processes.
 #[track_caller]
 fn unmoved(owner: &User<'_>, canary: &Canary<'_>, manifest: &str) {
     owner.converges(manifest);
@@ -79,7 +78,7 @@ fn plan_of(owner: &User<'_>, manifest: &str) -> Value {
     serde_json::from_str(&planned.stdout).unwrap_or_else(|error| panic!("{error}\n{planned}"))
 }
 
-/// Pid and user of each claim in a plan.
+/// Returns pid and user of each claim in a plan.
 #[track_caller]
 fn claimed(owner: &User<'_>, manifest: &str) -> Vec<(i64, i64)> {
     let plan = plan_of(owner, manifest);
@@ -90,7 +89,7 @@ fn claimed(owner: &User<'_>, manifest: &str) -> Vec<(i64, i64)> {
     plan["claimed"].as_array().into_iter().flatten().filter_map(process).collect()
 }
 
-/// A process whose whole command line is a shim's, and which runs this line of shell.
+/// Starts a process with the command line of a shim, which runs this shell command.
 #[track_caller]
 fn shim_line(host: &Host, attacker: &Attacker<'_>, service: &str, line: &str, marks: &[(&str, &str)]) -> Identity {
     attacker.write("__shim", format!("{line}\nsleep 600; :\n").as_bytes());
@@ -99,7 +98,7 @@ fn shim_line(host: &Host, attacker: &Attacker<'_>, service: &str, line: &str, ma
     attacker.spawn(command)
 }
 
-/// Marks of the living start of a service, as whoever may read its environment could copy them.
+/// Returns the marks of a running service, as a process that may read its environment could copy them.
 #[track_caller]
 fn marks_of(host: &Host) -> Vec<(String, String)> {
     let shim = host.shims().into_iter().next().expect("a shim");
@@ -217,7 +216,7 @@ fn a_start_in_the_future_restarts_nothing() {
     unmoved(&owner, &canary, &manifest);
 }
 
-/// A service with half of the one GPU, beside marks that claim all of it and more.
+/// Runs a service with half of the only GPU, beside marks that claim all of it and more.
 fn beside_claimed_memory(host: &Host, more: &[(&str, &str)]) {
     let gpus = host.gpus(&[24_564]);
     let mut owner = host.user(ROOT);
@@ -270,7 +269,7 @@ fn marks_of_roots_own_process_are_a_claim() {
     let owner = host.user(ROOT);
     let mut canary = Canary::new(&host);
     let config = exec_config(&host, "root");
-    // A daemon of root's that takes its environment from another user.
+    // Root daemon whose environment comes from another user.
     let daemon = host.attacker(ROOT).forge("ghost", &[("LCM_CONFIG", &config)]);
     canary.watch_process(daemon);
     let manifest = owner.manifest(API);
@@ -279,7 +278,7 @@ fn marks_of_roots_own_process_are_a_claim() {
     unmoved(&owner, &canary, &manifest);
 }
 
-/// Another user's shim command line for a service of the manifest and for none.
+/// Applies beside shim command lines of another user, for a service of the manifest and for an unknown one.
 fn beside_shim_lines(owner_uid: u32) {
     let host = Host::new("marks");
     let owner = host.user(owner_uid);
@@ -312,7 +311,7 @@ fn a_forged_lock_of_another_user_makes_no_shim() {
     owner.converges(&manifest);
     let marks = marks_of(&host);
     let eve = host.attacker(EVE);
-    // All that a shim has, but for the owner's user ids.
+    // Everything that a shim has, except the owner's user ids.
     let line = format!("mkdir -p projects/{0}/api; exec 9>projects/{0}/api/lock; flock 9; echo >locked", host.name);
     let forged = shim_line(&host, &eve, "api", &line, &borrowed(&marks));
     canary.watch_process(forged);
@@ -361,7 +360,7 @@ fn many_long_marks_exceed_no_bound() {
     let long = "x".repeat(100_000);
     for number in 0..CLAIMS_MANY {
         let name = format!("ghost-{number}-{}", &long[..200]);
-        // Names behind long marks are not read: no more of a stranger's environment is.
+        // Names after long marks are not read: reading a foreign environment is bounded.
         let names = if number < CLAIMS_MANY / 2 { ["LCM_CONFIG", "LCM_GPUS"] } else { ["LCM_VRAM_MIB", "LCM_XDG"] };
         canary.watch_process(eve.forge(&name, &names.map(|name| (name, long.as_str()))));
     }
@@ -437,7 +436,7 @@ fn a_forged_member_of_an_ended_service_is_not_left_of_it() {
     owner.converges(&manifest);
     let marks = marks_of(&host);
     canary.watch_process(host.attacker(EVE).sleeper(&borrowed(&marks)));
-    // The service ends by itself: what claims to be a part of it does not make it look crippled.
+    // The service exits: a process that claims to be part of it does not make it look degraded.
     for process in host.shims() {
         for child in fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.pid))
             .unwrap_or_default()
@@ -488,7 +487,7 @@ fn a_shim_command_line_in_a_container_of_root_is_a_claim() {
     unmoved(&owner, &canary, &manifest);
 }
 
-/// Waits for something that an attacker does at once.
+/// Waits for an immediate effect of the attacker.
 #[track_caller]
 fn until(mut is_so: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);

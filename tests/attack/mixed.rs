@@ -1,4 +1,4 @@
-//! Attacks that cross areas: several tricks at once, or in the middle of a run.
+//! Combined attacks: several tricks at once, or in the middle of a run.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -44,7 +44,7 @@ fn served(port: u16, more: &str) -> String {
     )
 }
 
-/// An attacker's server that listens.
+/// Starts a listening server of the attacker.
 #[track_caller]
 fn squat(host: &Host, port: u16) -> Identity {
     let eve = host.attacker(EVE);
@@ -55,7 +55,7 @@ fn squat(host: &Host, port: u16) -> Identity {
     squatter
 }
 
-/// Marks that the one running service of this trial carries.
+/// Returns the marks of the only running service of this trial.
 fn marks_of_service(host: &Host) -> Vec<(String, String)> {
     let servers = host.servers();
     let environ = fs::read(format!("/proc/{}/environ", servers[0].pid)).expect("its environment");
@@ -94,7 +94,7 @@ fn an_attacker_who_answers_the_probe_makes_no_service_healthy() {
     let owner = host.user(ROOT);
     let (port, other) = (free_port(), free_port());
     let mut canary = Canary::new(&host);
-    // The service listens elsewhere: whatever answers at the probed port is not it.
+    // The service listens on another port: a response from the probed one does not count.
     let service = served(port, "").replace(&format!("--port, \"{port}\""), &format!("--port, \"{other}\""));
     let manifest = owner.manifest(&service);
     let squatter = squat(&host, port);
@@ -119,7 +119,7 @@ fn the_marks_of_a_running_service_copied_by_another_uid_are_a_claim() {
     assert_eq!(host.servers(), ours);
     owner.goes_down(&manifest);
     canary.assert_untouched();
-    // With the copy alone nothing of ours runs: it is started.
+    // Only the copy runs, so the service is started.
     owner.lcm(&["plan", "--detailed-exitcode", &manifest]).exits(2);
     owner.converges(&manifest);
     owner.goes_down(&manifest);
@@ -173,7 +173,7 @@ fn a_shims_command_line_marks_and_name_together_are_a_claim() {
     canary.assert_untouched();
 }
 
-/// A state folder in a folder where others may make files, as one below `/tmp`.
+/// Returns a state folder in a folder where other users may create files, such as `/tmp`.
 fn shared_state(host: &Host) -> std::path::PathBuf {
     let shared = host.folder_of(ROOT, "shared", 0o1777);
     shared.join("state")
@@ -258,7 +258,7 @@ fn a_storm_of_marked_processes_bounds_nothing_of_ours() {
     let storm = eve.spawn(storm);
     let manifest = owner.manifest(SLEEPER);
     owner.converges(&manifest);
-    // What comes and goes is not ours: nothing waits for it to end.
+    // Short-lived foreign processes: nothing waits for them to end.
     owner.lcm(&["down", "--yes", &manifest]).exits(0);
     assert!(storm.is_alive(), "the storm is not ours");
     storm.signal("KILL");
@@ -272,7 +272,7 @@ fn hundreds_of_claims_fit_into_memory() {
     let canary = Canary::new(&host);
     let eve = host.attacker(EVE);
     let mut many = eve.program("sh");
-    // Each under another service's name, with some 50 KiB of marks.
+    // Each under another service name, with some 50 KiB of marks.
     let line = format!("i=0; while [ $i -lt {COUNT} ]; do LCM_SERVICE=ghost$i sleep 600 & i=$((i+1)); done; wait");
     many.args(["-c", &line]).envs(forged(&host.name, "ghost")).env("LCM_CONFIG", "x".repeat(50 << 10));
     let many = eve.spawn(many);
@@ -292,7 +292,7 @@ fn a_mark_with_the_largest_environment_fits_into_memory() {
     let host = Host::new("mixed");
     let owner = host.user(ROOT);
     let mut canary = Canary::new(&host);
-    // The kernel takes 128 KiB for one variable, and some 2 MiB in all.
+    // The kernel accepts 128 KiB for one variable, and some 2 MiB in total.
     let value = "y".repeat(120 << 10);
     let names: Vec<String> = (0..12).map(|number| format!("LCM_FILLER_{number}")).collect();
     let mut filler: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
@@ -402,7 +402,7 @@ fn marks_of_an_attacker_that_change_in_mid_run_move_nothing() {
     let canary = Canary::new(&host);
     let eve = host.attacker(EVE);
     let mut changing = eve.program("sh");
-    // Each shell executes the next with another salt and another time: what was read a moment ago is stale.
+    // Each shell executes the next with another salt and time: marks that were just read are stale.
     let line = "n=${1:-0}; [ $n -gt 400 ] && exec sleep 600; sleep 0.01; LCM_SALT=salt$n LCM_SERVICE=s$((n%3)) exec sh \"$0\" $((n+1))";
     let script = eve.write("changing.sh", line.as_bytes());
     changing.arg0("lcm").arg(&script).envs(forged(&host.name, "s0"));
@@ -415,7 +415,7 @@ fn marks_of_an_attacker_that_change_in_mid_run_move_nothing() {
     canary.assert_untouched();
 }
 
-/// Forged marks as words for `docker run`, with a stop command that leaves a proof on the host.
+/// Returns forged marks as arguments for `docker run`, with a stop command that leaves a proof on the host.
 fn forged_words(host: &Host) -> Vec<String> {
     let config = format!(r#"LCM_CONFIG={{"stop":{{"exec":["/bin/sh","-c","{}"]}}}}"#, host.payload("container"));
     let marks = forged(&host.name, "api").into_iter().map(|(name, value)| format!("{name}={value}"));

@@ -145,7 +145,7 @@ fn nothing_of_roots_session_reaches_the_owners_hooks() {
     assert_eq!(host.servers(), []);
 }
 
-/// A service whose stop waits until the owner lets it go on; the file that says that it waits, and the one that ends it.
+/// Returns a service whose stop waits for a file, the file that reports the wait, and the one that ends it.
 fn waiting(kim: &User<'_>) -> (String, PathBuf, PathBuf) {
     let (waits, go) = (kim.path("waits"), kim.path("go"));
     let services = format!(
@@ -159,7 +159,7 @@ fn waiting(kim: &User<'_>) -> (String, PathBuf, PathBuf) {
     (manifest, waits, go)
 }
 
-/// The lcm that goes on as this user.
+/// Returns the lcm process that continues as this user.
 fn lcm_of(host: &Host, uid: u32, manifest: &str) -> Identity {
     let is_it = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -177,7 +177,7 @@ fn the_owner_gets_at_nothing_of_roots_while_root_goes_on_as_the_owner() {
     let (manifest, waits, go) = waiting(&kim);
     let secret = root.write("secret", "hunter2-of-root");
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("its mode");
-    // What root's shell has open, lcm inherits.
+    // lcm inherits the open files of root's shell.
     let mut shell = root.program("sh");
     shell.args(["-c", "exec 9<\"$0\"; exec \"$@\""]).arg(&secret).arg(lcm()).args(["down", "--yes", &manifest]);
     let running = Running::start(shell, "root's lcm");
@@ -189,7 +189,7 @@ fn the_owner_gets_at_nothing_of_roots_while_root_goes_on_as_the_owner() {
         open.filter_map(|entry| fs::read_link(entry.path()).ok()).all(|path| path != secret),
         "root's file is open"
     );
-    // Whom the kernel lets write there may attach a debugger, and so make lcm do anything.
+    // A user whom the kernel lets write there may attach a debugger, and so control lcm.
     let stat = fs::read_to_string(proc("stat")).expect("its state");
     let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
     assert_eq!((fields[3], fields[4]), (&lcm.pid.to_string()[..], "0"), "a session of its own, without a terminal");
@@ -223,7 +223,7 @@ fn a_store_that_the_owners_file_names_is_opened_as_the_owner_only() {
     let (kim, mut root) = (host.user(KIM), host.user(ROOT));
     let manifest = kim.manifest(SERVER);
     kim.converges(&manifest);
-    // She writes what she likes into her own file: root's things must not become reachable by it.
+    // The owner may write anything into her own file: it must not make root's files reachable.
     let roots = host.folder_of(ROOT, "roots", 0o700);
     let text = fs::read_to_string(owner_file(&host)).expect("her file");
     let mut note: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -354,7 +354,7 @@ fn an_owner_file_that_was_cleared_away_and_taken_lets_no_one_at_what_runs() {
     let manifest = kim.manifest(SERVER);
     kim.converges(&manifest);
     let before = host.servers();
-    // As after a reboot, or by a folder's owner.
+    // State after a reboot, or after removal by the folder's owner.
     fs::remove_file(owner_file(&host)).expect("cleared away");
     let theirs = eve.manifest(SERVER);
     drop(eve.lcm(&["down", "--yes", &theirs]));

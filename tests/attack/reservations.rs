@@ -1,4 +1,4 @@
-//! GPU memory between users: what a start is about to take counts for all, and what is forged counts for none.
+//! GPU memory shared by users: a start's reservation counts for all users, a forged one for none.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,7 +26,7 @@ pub(crate) fn trials() -> Vec<Attack> {
 
 const CAPACITY_MIB: u64 = 24_564;
 
-/// One GPU for all users, with a name that no other trial's has: a user's other projects count by it.
+/// Creates one GPU for all users, with a UUID unique to this trial: a user's other projects count by it.
 fn played(host: &Host) -> Gpus {
     let gpus = host.gpus(&[CAPACITY_MIB]);
     gpus.change(|world| world.gpus[0].uuid = gpu_of(host));
@@ -63,7 +63,7 @@ fn folder(host: &Host) -> PathBuf {
     host.path("run-lock/lcm.reservations")
 }
 
-/// One that a reservation of another user's keeps from starting.
+/// Asserts that another user's reservation blocks the start.
 #[track_caller]
 fn blocked(user: &User<'_>, manifest: &str, by: u32) -> Ran {
     user.lcm(&["plan", manifest]).exits(4).says(&format!("uid {by}: "))
@@ -117,7 +117,7 @@ fn a_reservation_ends_with_its_service() {
     kim.lcm(&["down", "--yes", &mine]).exits(0);
 }
 
-/// A reservation's file, as lcm would write it.
+/// Returns the content of a reservation file, as lcm would write it.
 fn forged(host: &Host, process: Identity, project: &str, mib: u64) -> String {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("read");
     json!({
@@ -133,7 +133,7 @@ fn in_an_hour() -> String {
     jiff::Timestamp::now().checked_add(hour).expect("a time").to_string()
 }
 
-/// Puts a file there as this user.
+/// Writes a file there as this user.
 #[track_caller]
 fn plant(host: &Host, uid: u32, name: &str, text: &str) {
     let attacker = host.attacker(uid);
@@ -142,7 +142,7 @@ fn plant(host: &Host, uid: u32, name: &str, text: &str) {
     assert!(attacker.sh(&line).status.success(), "{line}");
 }
 
-/// Both users have applied once, so that the folder is there.
+/// Applies once as both users, so that the folder exists.
 fn shared<'h>(host: &'h Host, gpus: &Gpus) -> (User<'h>, String) {
     let kim = user(host, KIM, gpus);
     let mine = kim.manifest(&service(free_port(), "0ms"));

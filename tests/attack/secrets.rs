@@ -15,12 +15,12 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::support::{AS_ROOT, Attack, Host, User, attacks};
 
-/// Looks different in each notation, and is neither a path nor a host.
+/// Token that differs in each notation, and is neither a path nor a host.
 pub(crate) const TOKEN: &str = "tk-9Qx/7+Zr=pL2v&W0%mN4<Js8";
-/// The same for where a name is wanted.
+/// Token for places that need a name.
 pub(crate) const NAME_TOKEN: &str = "tk9qx7zr2vw0mn4js8hd";
 
-/// Ways to show all that there is; after each, nothing of the secret may stand in its output.
+/// Commands that show everything; none of their outputs may contain any part of the secret.
 const VIEWS: [&[&str]; 24] = [
     &["plan"],
     &["plan", "-v", "--format", "text"],
@@ -48,7 +48,7 @@ const VIEWS: [&[&str]; 24] = [
     &["logs", "api"],
 ];
 
-/// What the owner gave to lcm, and what services write themselves.
+/// Files that the owner gave to lcm, and those that services write themselves.
 const NOT_BY_LCM: [&str; 6] = ["lcm.yaml", "token.env", "token.txt", "shim.log", "log", "log.1"];
 
 pub(crate) fn trials() -> Vec<Attack> {
@@ -58,14 +58,14 @@ pub(crate) fn trials() -> Vec<Attack> {
     own.into_iter().chain(carried::trials()).chain(engine::trials()).chain(manifest::trials()).collect()
 }
 
-/// How a text may write a token.
+/// Returns the token in each notation.
 pub(crate) fn forms(token: &str) -> Vec<String> {
     let each = |escape: fn(u8) -> String| token.bytes().map(escape).collect::<String>();
     let percent = each(|byte| {
         if byte.is_ascii_alphanumeric() || byte == b'-' { char::from(byte).into() } else { format!("%{byte:02X}") }
     });
     let base64 = ["", "x", "xx"].map(|before| STANDARD.encode(format!("{before}{token}")));
-    // What surrounds the token goes into its first and last characters.
+    // The surrounding bytes affect its first and last characters.
     let base64 = base64.iter().map(|text| text[3..text.len() - 4].to_owned());
     let url = URL_SAFE_NO_PAD.encode(token);
     let html = token.replace('&', "&amp;").replace('<', "&lt;");
@@ -94,7 +94,7 @@ pub(crate) fn hidden(what: &str, text: &str, token: &str) {
     }
 }
 
-/// Neither any output nor any file of lcm's holds the token.
+/// Asserts that no output and no file of lcm contains the token.
 #[track_caller]
 pub(crate) fn shown_nowhere(owner: &User<'_>, token: &str) {
     for words in VIEWS {
@@ -118,7 +118,7 @@ fn written_nowhere(folder: &Path, token: &str) {
     }
 }
 
-/// Applies once in each format, whatever comes of it, and looks everywhere.
+/// Applies once in each format, with any result, and searches everywhere.
 #[track_caller]
 pub(crate) fn tried(owner: &User<'_>, token: &str) {
     for words in [

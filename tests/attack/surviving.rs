@@ -1,5 +1,5 @@
-//! Services that change their uid, their namespaces and their sessions, met by an upgrade of the binary, a deleted state
-//! folder or a dead shim: nothing is lost, nothing runs twice, no owner is locked out.
+//! Services that change their uid, namespaces and sessions, through an upgrade of the binary, a deleted state folder or a
+//! dead shim: nothing is lost, nothing runs twice, no owner is locked out.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,8 +25,8 @@ pub(crate) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// A server with members that root's service may make: another uid, namespaces of pids, mounts and users of their own,
-/// sessions, an empty environment. Each sleeps by the server's own file, so that it is found again.
+/// Server with processes that a service of root may start: another uid, own namespaces of pids, mounts and users,
+/// sessions, an empty environment. Each sleeps as the server's own executable, by which it is found again.
 const ROOTS_FAMILY: &str = "setpriv --reuid 61003 --regid 61003 --clear-groups @SERVER@ --sleeper & \
      unshare --pid --fork --mount-proc @SERVER@ --sleeper & \
      unshare --mount @SERVER@ --sleeper & \
@@ -36,7 +36,7 @@ const ROOTS_FAMILY: &str = "setpriv --reuid 61003 --regid 61003 --clear-groups @
      exec @SERVER@ --port 0 --children 1 --daemons 1";
 const ROOTS_COUNT: usize = 9;
 
-/// The same without what only root may do.
+/// Same, without the processes that only root may start.
 const USERS_FAMILY: &str = "setsid @SERVER@ --sleeper & env -i @SERVER@ --sleeper & \
      exec @SERVER@ --port 0 --children 1 --daemons 1";
 const USERS_COUNT: usize = 5;
@@ -47,7 +47,7 @@ struct Family<'h> {
     canary: Canary<'h>,
     manifest: String,
     members: BTreeSet<Identity>,
-    /// The binary that the owner runs; an upgrade replaces it.
+    /// Binary that the owner runs; an upgrade replaces it.
     binary: PathBuf,
 }
 
@@ -65,7 +65,7 @@ impl<'h> Family<'h> {
         family.lcm(&["apply", "--yes"]).exits(0);
         wait_until("the whole family runs", || host.servers().len() == count);
         let members: BTreeSet<Identity> = host.servers().into_iter().collect();
-        // What a shim did not record before its death is a claim: a record follows its tree within moments.
+        // A process that the shim did not record before its death is a claim; the record is updated within moments.
         wait_until("the whole family is recorded", || members.is_subset(&family.recorded()));
         Self { members, ..family }
     }
@@ -76,7 +76,7 @@ impl<'h> Family<'h> {
         run(command, &format!("lcm {}", words.join(" ")))
     }
 
-    /// Puts a new file in the binary's place, as package managers do.
+    /// Replaces the binary by a new file, as package managers do.
     fn upgrade(&self) {
         let draft = self.binary.with_extension("new");
         copy_program(&lcm(), &draft);
@@ -85,7 +85,7 @@ impl<'h> Family<'h> {
         fs::rename(&draft, &self.binary).expect("the binary in its place");
     }
 
-    /// The processes in its record of members.
+    /// Returns the processes in its record of members.
     fn recorded(&self) -> BTreeSet<Identity> {
         let folder = self.owner.state().join("projects").join(&self.host.name).join("family");
         let Ok(text) = fs::read_to_string(folder.join("members.json")) else { return BTreeSet::new() };
@@ -109,7 +109,7 @@ impl<'h> Family<'h> {
         fs::remove_dir_all(self.owner.state()).expect("a state folder");
     }
 
-    /// Two applies change nothing, and the plan is empty; then all of it goes.
+    /// Asserts that two applies change nothing, that the plan is empty, and that `down` leaves nothing.
     #[track_caller]
     fn is_whole_and_goes_down(&self) {
         for _ in 0..2 {

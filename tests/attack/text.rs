@@ -1,4 +1,4 @@
-//! Text of others in what lcm shows: escapes, line ends, markup, formulas and commands of runners.
+//! Foreign text in lcm's output: escapes, line ends, markup, formulas and commands of runners.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub(crate) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// What a terminal obeys, what begins a line, and what a runner or a spreadsheet takes for its own.
+/// Sequences that control a terminal, begin a line, or are commands to a CI runner or formulas to a spreadsheet.
 pub(crate) const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}1m\nerror[lcm::forged]: all is lost\r\n::stop-commands::t\u{2028}\u{202e}\u{85}\t=cmd()";
 const FORGED: [&str; 3] = ["error[lcm::forged]", "::stop-commands", "=cmd()"];
 
@@ -40,7 +40,7 @@ pub(crate) trait Harmless {
 }
 
 impl Harmless for Ran {
-    /// Nothing of it drives a terminal, and no line of it begins with what others wrote.
+    /// Asserts that no part controls a terminal, and that no line begins with foreign text.
     #[track_caller]
     fn harmless(self) -> Self {
         assert!(!self.stderr.contains("panicked"), "{self}");
@@ -69,7 +69,7 @@ fn check(text: &str, ran: &dyn std::fmt::Display) {
 
 pub(crate) const API: &str = "  api: { process: { command: [sleep, \"300\"] }, stop: { grace: 1s } }";
 
-/// Each form of a plan and of a status.
+/// Checks each format of a plan and of a status.
 pub(crate) fn every_form(user: &User<'_>, more: &[&str]) {
     for format in ["text", "json", "markdown", "html", "mermaid"] {
         let plan = user.lcm(&[&["plan", "-v", "--format", format], more].concat()).harmless();
@@ -81,7 +81,7 @@ pub(crate) fn every_form(user: &User<'_>, more: &[&str]) {
     }
 }
 
-/// A world file in which all that may be any text is hostile.
+/// Returns a snapshot in which every free text is hostile.
 pub(crate) fn hostile_world() -> Value {
     let marks = json!({ "project": "@NAME@", "service": HOSTILE, "salt": HOSTILE, "gpus": HOSTILE, "config": HOSTILE });
     json!({
@@ -340,7 +340,7 @@ fn a_plan_of_others_is_shown_as_text_in_every_form() {
         kim.lcm(&["show", "--offline", "-v", "--format", format, &file]).harmless().exits(0);
     }
     let manifest = kim.manifest(API);
-    // The manifest has no such goal, so that it can't be known whether the plan holds.
+    // The manifest has no such goal, so the validity of the plan is unknown.
     kim.lcm(&["show", "-m", &manifest, &file]).harmless().exits(1);
     kim.lcm(&["apply", "--yes", "--plan", &file, &manifest]).harmless();
 }

@@ -72,7 +72,7 @@ fn refusals_name_the_owner_and_change_nothing() {
     canary.assert_untouched();
 }
 
-/// A service whose stop command writes who executes it.
+/// Returns a service whose stop command records the user that executes it.
 fn tattling(proof: &str) -> String {
     format!(
         "  api: {{ process: {{ command: [\"@SERVER@\", --port, \"0\"] }}, stop: {{ exec: [sh, -c, \"{{ id -u; id -g; id -G; }} >{proof}; kill $$(cat {proof}.pid)\"], grace: 5s }}, hooks: {{ pre_stop: [{{ exec: [sh, -c, \"id -u >{proof}.hook\"], timeout: 10s }}] }} }}"
@@ -100,7 +100,7 @@ fn root_acts_as_the_owner() {
     canary.assert_untouched();
 }
 
-/// Ten rounds of all three users with the same project; after the first refusals nothing changes any more.
+/// Runs ten rounds of all three users on the same project; after the first refusals nothing changes any more.
 #[track_caller]
 fn ten_rounds(host: &Host, users: [&User<'_>; 3], services: &str, state: impl Fn() -> BTreeSet<String>) {
     let manifests = users.map(|user| user.manifest(services));
@@ -149,7 +149,7 @@ fn ten_rounds_of_three_users_over_containers_change_nothing() {
     });
 }
 
-/// A service in a container, and the id of the one that runs.
+/// Applies a service in a container, and returns the id of the running one.
 fn boxed(host: &Host) -> (String, impl Fn() -> Vec<String> + use<>) {
     let services = format!(
         "  web: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none, command: [-c, \"sleep 600\"] }}, stop: {{ grace: 1s }} }}",
@@ -243,7 +243,7 @@ fn a_reservation_of_a_killed_run_counts_while_its_service_loads() {
     kim.use_gpus(&gpus);
     lee.use_gpus(&gpus);
     let port = free_port();
-    // It takes its memory only at the end of a long load: until then the driver shows none of it.
+    // It takes its memory only at the end of a long load: until then the driver reports none of it.
     let kims = kim.manifest(&loader(port, "6s", "18GiB"));
     let lees = lee.manifest_at("lcm.yaml", "@NAME@-lee", &loader(free_port(), "10ms", "16GiB"));
     let mut running = kim.start(&["apply", "--yes", &kims]);

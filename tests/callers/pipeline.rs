@@ -80,7 +80,7 @@ fn a_checked_plan_is_merged_and_drift_is_detected() {
     checkout.job("check").exits(0).says("lcm.yaml: ok");
     let comment = checkout.comment();
     assert!(comment.starts_with("**Plan: 0 to stop, 1 to start, 2 kept, 0 blocked**\n"), "{comment}");
-    checkout.job("drift").exits(2).says("drift: the machine is not as lcm.yaml says");
+    checkout.job("drift").exits(2).says("drift: the machine does not match lcm.yaml");
     assert!(!answers(checkout.port), "nothing was changed so far");
     checkout.job("merge").exits(0).says("Applied: 1 started");
     assert!(answers(checkout.port));
@@ -107,20 +107,20 @@ fn an_error_ends_the_script_before_anything_is_changed() {
     checkout.job("check").exits(0);
     let lock = File::create(checkout.sandbox.path("lcm.lock")).expect("a lock");
     lock.lock().expect("locked");
-    shell(&checkout.sandbox, "PATIENCE=0s exec sh pipeline.sh merge").exits(6).says("once more, later");
+    shell(&checkout.sandbox, "PATIENCE=0s exec sh pipeline.sh merge").exits(6).says("try again later");
     drop(lock);
     assert_eq!(checkout.sandbox.servers(), []);
 
     checkout.sandbox.lcm(&["apply", "--yes"]).exits(0);
     let servers = checkout.sandbox.servers();
-    checkout.job("merge").exits(5).says("check again, and read again");
+    checkout.job("merge").exits(5).says("check and review again");
     assert_eq!(checkout.sandbox.servers(), servers, "a stale plan does nothing");
 }
 
 #[test]
 fn a_blocked_or_failed_service_is_reported_and_the_rest_is_done() {
     let checkout = Checkout::new();
-    checkout.job("check full.yaml").exits(4).says("something that is wanted is blocked");
+    checkout.job("check full.yaml").exits(4).says("a wanted service is blocked");
     let comment = checkout.comment();
     assert!(comment.contains("- `!` blocked `two`: no\\_capacity: "), "{comment}");
     checkout.job("merge full.yaml").exits(4);
@@ -128,5 +128,5 @@ fn a_blocked_or_failed_service_is_reported_and_the_rest_is_done() {
     checkout.job("drift full.yaml").exits(4);
 
     checkout.job("check dead.yaml").exits(0);
-    checkout.job("merge dead.yaml").exits(3).says("not all of it is up");
+    checkout.job("merge dead.yaml").exits(3).says("some services are not up");
 }

@@ -7,7 +7,7 @@ use crate::lcm::{Lcm, studio};
 
 /// Returns the candidates of bash for a line, the last word of which is being typed.
 fn offered(folder: &Path, line: &str) -> Vec<String> {
-    // As bash does at Tab: words and place in variables, the word at the cursor as the second argument.
+    // As bash does at Tab: words and index in variables, the current word as the second argument.
     let script = r#"
         source <("$LCM" completions bash) || exit 1
         IFS=' ' read -r -a COMP_WORDS <<<"$LINE"
@@ -73,7 +73,8 @@ fn the_manifest_is_the_one_that_the_line_names() {
     assert!(!left.iter().any(|name| name == "state" || name == "lcm.lock"), "{left:?}");
 }
 
-/// Only what a script calls is answered; its variable alone, left in an environment, must not silence anything.
+/// Only the call of a completion script is answered; its variable alone, left in an environment, must not suppress any
+/// output.
 #[test]
 fn a_variable_that_was_left_over_changes_nothing() {
     let folder = studio();

@@ -1,4 +1,4 @@
-//! A run at a real pseudo-terminal: what it draws there, and in which state it leaves it, however it ends.
+//! Runs at a real pseudo-terminal: their drawing, and the state in which they leave the terminal after any end.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -22,14 +22,14 @@ use crate::lcm::Lcm;
 use crate::live::Live;
 use crate::{reflow, terminal};
 
-/// A window as it is opened.
+/// Size of a new window.
 const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
 
-/// Only a test that fails waits for so long.
+/// Deadline that only a failing test reaches.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A terminal of 24 lines and 80 columns, whose stderr a program has.
+/// Terminal of 24 lines and 80 columns, as a program's stderr.
 pub(crate) struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     child: Child,
@@ -43,7 +43,7 @@ impl Terminal {
         Self::opened(command, terminal::sides(ROWS, COLUMNS), ROWS)
     }
 
-    /// One with a keyboard, that has stdout too; and high, so that nothing leaves it.
+    /// Opens one with a keyboard and stdout too, high enough that nothing scrolls out of it.
     pub(crate) fn with_keys(mut command: Command) -> Self {
         let rows = 4 * ROWS;
         let (outer, inner) = terminal::sides(rows, COLUMNS);
@@ -55,7 +55,7 @@ impl Terminal {
     fn opened(mut command: Command, (outer, inner): (File, OwnedFd), rows: u16) -> Self {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, COLUMNS, 1_000)));
         let child = command.stderr(inner).spawn().expect("lcm runs");
-        // The command holds an end of the terminal, too.
+        // The command holds an end of the terminal too.
         drop(command);
         let keys = outer.try_clone().expect("the same side");
         let reader = read(outer, Arc::clone(&screen));
@@ -73,7 +73,7 @@ impl Terminal {
     /// Resizes it between two drawings, so that each is for one size.
     fn resize(&self, columns: u16) {
         self.signal("-STOP");
-        // What was drawn until then is read.
+        // Reads what was drawn until then.
         thread::sleep(Duration::from_millis(50));
         {
             let mut screen = self.screen.lock().expect("no panic");
@@ -98,7 +98,7 @@ impl Terminal {
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Its exit code and what is left on the screen, where nothing moves any more.
+    /// Returns the exit code and the final screen.
     #[track_caller]
     pub(crate) fn left(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().expect("it ends").code();
@@ -137,7 +137,7 @@ fn is_drawn(shown: &str) -> bool {
         .any(|line| line.starts_with('…') || line.starts_with(|letter| ('\u{2801}'..='\u{28ff}').contains(&letter)))
 }
 
-/// Forty services that run and are busy, in a simulated world, and a mode that wants none of them.
+/// Writes a snapshot with forty running, busy services, and a mode that wants none of them.
 fn busy(folder: &Path) {
     let names: Vec<String> = (0..40).map(|number| format!("svc-{number:02}")).collect();
     let service =
@@ -225,7 +225,7 @@ fn a_terminal_that_is_resized_in_a_run_shows_whole_lines_and_each_once() {
         terminal.resize(columns);
         let drawn = |shown: &str| shown.lines().filter(|line| line.contains("drain")).count();
         terminal.wait_until("it is drawn anew", |shown| drawn(shown) == 15 && shown.contains("… and 25 more"));
-        // Some more drawings, of which none may leave anything behind.
+        // Some more drawings, none of which may leave a trace.
         thread::sleep(Duration::from_millis(400));
         let shown = terminal.shows();
         assert_eq!((drawn(&shown), shown.matches("… and ").count()), (15, 1), "{columns} columns\n{shown}");
@@ -237,15 +237,15 @@ fn a_terminal_that_is_resized_in_a_run_shows_whole_lines_and_each_once() {
     assert_eq!(code, Some(130), "{shown}");
 }
 
-/// In a process of this test, what panics while the progress of a step is drawn; in the test, nothing.
+/// Environment variable that makes a child process of this test panic while the progress of a step is drawn.
 const PANICS: &str = "TEST_PANICS_WHILE_DRAWN";
 
 #[test]
-fn a_panic_while_progress_is_drawn_is_told_whole_and_leaves_the_terminal_usable() {
+fn a_panic_while_progress_is_drawn_is_reported_in_full_and_leaves_the_terminal_usable() {
     if std::env::var_os(PANICS).is_some() {
         return panics_while_drawn();
     }
-    let name = "drawn::a_panic_while_progress_is_drawn_is_told_whole_and_leaves_the_terminal_usable";
+    let name = "drawn::a_panic_while_progress_is_drawn_is_reported_in_full_and_leaves_the_terminal_usable";
     let mut command = Command::new(std::env::current_exe().expect("this test"));
     command.args(["--exact", name, "--nocapture"]).env(PANICS, "1").env("RUST_BACKTRACE", "0");
     let (code, shown) = Terminal::of(command).left();
@@ -262,7 +262,7 @@ fn panics_while_drawn() {
     let (step, service) = (StepId::new("start:one"), ServiceName::new("one"));
     let started = EventKind::StepStarted { step, service, action: Action::Start, estimate_ms: Some(60_000) };
     progress.tell(&Event::new(Timestamp::now(), started));
-    // It is drawn some times.
+    // Leaves time for several drawings.
     thread::sleep(Duration::from_millis(300));
     panic!("as something may");
 }

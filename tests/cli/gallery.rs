@@ -2,7 +2,7 @@
 //! named by what it shows: `lcm.yaml`, `world.json` as `lcm observe --out` writes it, and, where that is not `plan`,
 //! the `command`. `LCM_BLESS=1 cargo test --test cli gallery` updates the goldens; then read the difference.
 //!
-//! Nothing is redacted: the time of a world is the time of its file.
+//! Nothing is redacted: the time of a snapshot is the time in its file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -132,7 +132,7 @@ impl World {
 
     fn command(&self) -> Vec<&'static str> {
         let command = fs::read_to_string(self.folder.join("command")).unwrap_or_else(|_| "plan".to_owned());
-        // A few words, for the whole test.
+        // Leaked: a few short texts for the whole test.
         command.leak().split_whitespace().collect()
     }
 

@@ -1,5 +1,5 @@
 //! Hooks and notifiers over real processes: a veto holds up one service only, nothing is called by a plan or in a
-//! simulated world, and a hook that calls a changing lcm is refused.
+//! simulation, and a hook that calls a changing lcm is refused.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The log that `LCM_LOG` enables, over a simulated world and over a real process: its lines, its format, and that it
+//! The log that `LCM_LOG` enables, in a simulation and over a real process: its lines, its format, and that it
 //! has no secret.
 
 use std::fs;

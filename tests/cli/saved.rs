@@ -16,7 +16,7 @@ fn change_world(folder: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(path, world.to_string()).expect("written");
 }
 
-/// A project of one service in a world in which two GPUs are free, and a plan saved for it.
+/// A project of one service in a snapshot in which two GPUs are free, and a plan saved for it.
 fn two_gpus(service: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = format!("version: 1\nname: two\nservices:\n  one: {service}\n");

@@ -1,4 +1,4 @@
-//! Sequences of commands over a simulated world, with golden output.
+//! Sequences of commands over a snapshot, with golden output.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn a_service_that_does_not_fit_is_blocked_with_the_calculation() {
     ));
 }
 
-/// At the hour of the world, 11:00 in Berlin.
+/// Hours of a rule that include the snapshot's time, 11:00 in Berlin.
 const RENDERS: &str = "\
 lifecycle:
   deny:

@@ -19,7 +19,7 @@ struct Planted {
     secret: String,
 }
 
-/// `@` stands for the variable.
+/// Places of a secret in a manifest; `@` stands for the variable.
 const MANIFEST: &str = r#"version: 1
 name: NAME
 mode: all
@@ -83,7 +83,7 @@ const VIEWS: [&[&str]; 22] = [
     &["logs", "quoting"],
 ];
 
-/// Files that lcm is given, and those that services write themselves.
+/// Files given to lcm, and those that services write themselves.
 const NOT_BY_LCM: [&str; 6] = ["lcm.yaml", "token.env", "token.txt", "log", "log.1", "shim.log"];
 
 impl Planted {

@@ -11,7 +11,7 @@ use crate::lcm::{Lcm, studio};
 use crate::live::Live;
 use crate::terminal;
 
-/// What is waited for comes in a fraction of it, or never.
+/// Deadline of a wait; an expected event comes in a fraction of it.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `lcm` on a terminal of its own, by util-linux' `script`; ended when dropped.
@@ -57,7 +57,7 @@ impl Terminal {
         self.script.stdin.as_mut().expect("piped").write_all(keys).expect("typed");
     }
 
-    /// Waits for its end, and returns its code and what was sent until then.
+    /// Waits for the end, and returns the exit code and all output until then.
     fn end(&mut self) -> (Option<i32>, String) {
         let code = self.script.wait().expect("it ends").code();
         while let Ok(part) = self.parts.recv_timeout(PATIENCE) {
@@ -108,7 +108,7 @@ fn a_row_that_stays_is_not_sent_again_and_the_terminal_is_left_as_it_was() {
     world(folder.path(), |text| text.replace("lcm.world/9", "lcm.world/1").replace("24000", "23000"));
     terminal.until("23 000");
 
-    // A manifest is read anew as well.
+    // The manifest is read again too.
     let manifest = fs::read_to_string(folder.path().join("lcm.yaml")).expect("a manifest");
     fs::write(folder.path().join("lcm.yaml"), manifest.replace("priority: 60", "priority: 61")).expect("written");
     let third = terminal.until("61");

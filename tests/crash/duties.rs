@@ -14,7 +14,7 @@ use crate::sandbox::{Sandbox, kill};
 
 /// Bound for the lines that the run writes.
 const LINES_MAX: usize = 200;
-/// Runs that it may take after one that was cut short.
+/// Maximum number of runs after one that was cut short.
 const ROUNDS_MAX: usize = 4;
 /// Step between cut lines in the short run; with `LCM_SOAK_KILLS` each line is cut.
 const LINES_STEP: usize = 5;
@@ -22,7 +22,7 @@ const LINES_STEP: usize = 5;
 /// Ways to cut a run short: the signal, and the end that `history --runs` shows.
 const CUTS: [(&str, &str); 3] = [("KILL", "killed"), ("TERM", "terminated"), ("HUP", "hung_up")];
 
-/// Takes what it is handed, and writes one line of it: `post_start a - r1` of a hook, `one a online r1` of a
+/// Reads its payload, and writes one line of it: `post_start a - r1` of a hook, `one a online r1` of a
 /// notification.
 const TELL: &str = r#"#!/bin/sh
 said=$(cat)
@@ -33,8 +33,8 @@ case $1 in
 esac
 "#;
 
-/// A changed service that is made anew, one that gives memory back and is stopped, and one that is started: each with
-/// all four hooks.
+/// Changed service that is recreated, one that gives memory back and is stopped, and one that is started: each with all
+/// four hooks.
 struct House {
     sandbox: Sandbox,
 }
@@ -86,14 +86,14 @@ modes:
         calls
     }
 
-    /// Brings the first mode about, and forgets what was called for it.
+    /// Applies the first mode, and discards its recorded calls.
     fn before(&self, variant: usize) {
         let manifest = self.manifest(variant, "before");
         self.converges(&manifest, "before");
         fs::write(self.sandbox.path("calls.log"), "").expect("emptied");
     }
 
-    /// Applies until nothing is left to be done, or owed.
+    /// Applies until no step and no pending call is left.
     #[track_caller]
     fn converges(&self, manifest: &str, when: &str) {
         for _ in 0..ROUNDS_MAX {
@@ -119,21 +119,21 @@ modes:
         if child.try_wait().expect("waited for").is_none() {
             kill(i32::try_from(child.id()).expect("a pid"), signal);
         }
-        // It may still write while it leaves.
+        // It may still write while it exits.
         output.for_each(drop);
         child.wait().expect("it ends");
         (events.len() == lines).then_some(events)
     }
 }
 
-/// Hooks whose call is on record as made: `post_start goes -`.
+/// Returns the hooks whose calls are recorded as made: `post_start goes -`.
 fn acknowledged(events: &[Value]) -> BTreeSet<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let hooks = events.iter().filter(|event| event["type"] == "hook" && event["outcome"] == "succeeded");
     hooks.map(|event| format!("{} {} -", text(&event["hook"]), text(&event["service"]))).collect()
 }
 
-/// All hooks of the switch, and the changes that notifiers are told of in any case.
+/// Returns the hooks of the switch, and the changes that notifiers receive in any case.
 fn expected() -> BTreeSet<String> {
     let hooks = [("changed", &["pre_stop", "post_stop", "pre_start", "post_start"][..])]
         .into_iter()
@@ -180,7 +180,7 @@ pub(crate) fn are_done_by_a_later_run() {
                 check(&house, &[], &before, &when);
                 break;
             };
-            // What it went on with after this line is not known to be acknowledged.
+            // Calls after this line may not have been acknowledged.
             let seen = if signal == "KILL" { events } else { Vec::new() };
             check(&house, &seen, &before, &when);
             is_known_to_be_listed |= is_listed(&house, end, 0);

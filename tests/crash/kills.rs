@@ -27,7 +27,7 @@ const KILLS_A_LIFE: u64 = 8;
 const LINES_MAX: u64 = 24;
 /// Between two lines effects take a few milliseconds: a kill hits the middle of one.
 const DELAY_MICROS_MAX: u64 = 20_000;
-/// Applies that may be needed until nothing changes.
+/// Maximum number of applies until nothing changes.
 const ROUNDS_MAX: usize = 6;
 
 /// Process or container that is killed in the middle of a run.
@@ -247,7 +247,7 @@ modes:
                 end(main.map(|(pid, _)| *pid))
             }
             Victim::Container => self.engine && self.containers().first().is_some_and(|name| kill_container(name)),
-            // They live for milliseconds: the first one to come.
+            // They live for milliseconds: the first one is taken.
             Victim::Helper => loop {
                 if let Some(helper) = self.helpers(lcm).first() {
                     break end(Some(*helper));
@@ -332,7 +332,7 @@ modes:
         );
     }
 
-    /// Living processes that lcm handed its state folder on to.
+    /// Running processes that inherited lcm's state folder.
     fn strays(&self) -> Vec<i32> {
         let entry = format!("LCM_STATE_DIR={}", self.sandbox.get("LCM_STATE_DIR"));
         let has = |pid: &i32| {

@@ -15,13 +15,13 @@ use lcm::store::{Author, Journal as _, Transition};
 use rusqlite::Connection;
 
 pub(crate) const FOLDER: &str = "LCM_TEST_STORE";
-/// Where the writer's numbers begin.
+/// Environment variable with the first number of the writer.
 const FIRST: &str = "LCM_TEST_FIRST";
 
-/// Enough to come upon commits, the rows that are looked at for their age, and checkpoints.
+/// Rounds enough to hit commits, pruning of old rows, and checkpoints.
 const ROUNDS: u32 = 60;
 const MIGRATIONS: u32 = 24;
-/// Bringing them up takes tens of milliseconds, so that a kill falls into it.
+/// Rows whose migration takes tens of milliseconds, so that a kill hits it.
 const OLD_ROWS: u32 = 4_000;
 
 /// Runs as the writer until it is killed, if this process is one. Returns true if it is.

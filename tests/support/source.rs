@@ -107,6 +107,11 @@ impl Prose {
         &file.text[self.range.clone()]
     }
 
+    /// Returns true for a comment, and false for a text literal.
+    pub(crate) fn is_comment(&self, file: &Source) -> bool {
+        self.text(file).starts_with('/')
+    }
+
     /// Returns true for a line of documentation.
     pub(crate) fn is_documentation(&self, file: &Source) -> bool {
         let text = self.text(file);

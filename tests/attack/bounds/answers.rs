@@ -1,4 +1,4 @@
-//! Servers that a hook calls, and a driver, which answer without end.
+//! Servers called by a hook, and a driver, that answer endlessly.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// A server at a port of its own that writes `head`, and then `chunk` until the client has enough.
+/// Server at its own port that writes `head`, and then `chunk` until the client closes.
 pub(super) struct Server {
     port: u16,
     ended: Arc<AtomicBool>,
@@ -63,7 +63,8 @@ impl Drop for Server {
     }
 }
 
-/// Applies a service whose hook calls this server; the hook fails or not, the service runs, and the next plan is empty.
+/// Applies a service whose hook calls this server: whether the hook fails or not, the service runs, and the next plan is
+/// empty.
 #[track_caller]
 fn called(server: &Server) -> String {
     let host = Host::new("hook");

@@ -1,4 +1,4 @@
-//! An engine that answers without end, slowly, wrongly or with numbers that no one has.
+//! Engine that answers endlessly, slowly, wrongly or with impossible numbers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::engine::{Engine, IMAGE, Reaction, Request};
 use crate::support::{AS_ROOT, Attack, Host, MEMORY_MIB_MAX, ROOT, attacks};
 
-/// More than lcm reads of any answer, with what sockets hold.
+/// More than lcm reads of any response, including socket buffers.
 const SENT_BYTES_MAX: u64 = 256 << 20;
 
 pub(crate) fn trials() -> Vec<Attack> {
@@ -36,7 +36,8 @@ fn services() -> String {
     )
 }
 
-/// Nothing is made on the strength of such an answer, memory stays within bounds, and an honest engine is enough again.
+/// Asserts that no such response causes a change, that memory stays within bounds, and that an honest engine restores
+/// normal operation.
 #[track_caller]
 fn refused(hook: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static) -> String {
     let host = Host::new("engine");
@@ -93,7 +94,7 @@ fn an_endless_string_is_cut() {
     assert!(said.contains("its answer is larger than 8 MiB"), "{said}");
 }
 
-/// A version is shown, and nothing depends on it.
+/// A version is only shown; no decision depends on it.
 fn an_endless_version_is_cut() {
     let host = Host::new("engine");
     let mut owner = host.user(ROOT);

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use crate::support::{AS_ROOT, Attack, Host, KIM, User, attacks};
 
-/// Data memory of `validate`, in MiB, whatever it reads.
+/// Maximum data memory of `validate`, in MiB, for any input.
 const VALIDATE_MIB_MAX: u64 = 100;
 
 pub(crate) fn trials() -> Vec<Attack> {
@@ -35,7 +35,7 @@ pub(crate) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// Validates within bounds; returns all that was said. Whatever is wrong, it is an error of the manifest and no crash.
+/// Validates within bounds, and returns the output: every fault is an error of the manifest, and never a crash.
 #[track_caller]
 fn refused(owner: &User<'_>, manifest: &str) -> String {
     let ran = owner.bounded(VALIDATE_MIB_MAX, &["validate", manifest]).exits(1);
@@ -43,10 +43,10 @@ fn refused(owner: &User<'_>, manifest: &str) -> String {
 }
 
 #[track_caller]
-fn tells(said: &str, words: &str) {
+fn reports(output: &str, words: &str) {
     // Long lines are folded.
-    let flat = said.replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(flat.contains(words), "does not tell `{words}`:\n{}", &said[..said.len().min(4000)]);
+    let flat = output.replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(words), "does not report `{words}`:\n{}", &output[..output.len().min(4000)]);
 }
 
 fn with_env_file(owner: &User<'_>, text: &str) -> String {
@@ -63,7 +63,7 @@ fn an_env_file_whose_variables_multiply_is_refused() {
         let _ = writeln!(text, "V{level}={}", format!("$V{}", level - 1).repeat(10));
     }
     let said = refused(&owner, &with_env_file(&owner, &text));
-    tells(&said, "line 6: variables expand this value past the limit of 128 KiB");
+    reports(&said, "line 6: variables expand this value past the limit of 128 KiB");
     assert!(!said.contains("aaaa"), "{said}");
 }
 
@@ -75,7 +75,7 @@ fn quotes_defaults_and_exports_multiply_nothing_either() {
         for level in 1..30 {
             let _ = writeln!(text, "export V{level}={form}{}{end}", format!("${{V{}:-b}}", level - 1).repeat(4));
         }
-        tells(&refused(&owner, &with_env_file(&owner, &text)), "past the limit of 128 KiB");
+        reports(&refused(&owner, &with_env_file(&owner, &text)), "past the limit of 128 KiB");
     }
 }
 
@@ -87,7 +87,7 @@ fn env_files_are_bounded_together() {
         owner.write(&format!("{number}.env"), &format!("A{number}={}\n", "x".repeat(1_000_000)));
         let _ = writeln!(services, "  s{number}: {{ process: {{ command: [a], env_file: {number}.env }} }}");
     }
-    tells(&refused(&owner, &owner.manifest(&services)), "env files of this manifest are larger than 4 MiB together");
+    reports(&refused(&owner, &owner.manifest(&services)), "env files of this manifest are larger than 4 MiB together");
 }
 
 fn one_env_file_for_a_thousand_services_is_bounded() {
@@ -98,14 +98,14 @@ fn one_env_file_for_a_thousand_services_is_bounded() {
         .map(|at| format!("  s{at}: {{ process: {{ command: [a], env_file: all.env }} }}\n"))
         .collect::<Vec<_>>()
         .concat();
-    tells(&refused(&owner, &owner.manifest(&services)), "environments of all services add up to more than 16 MiB");
+    reports(&refused(&owner, &owner.manifest(&services)), "environments of all services add up to more than 16 MiB");
 }
 
 fn an_env_file_of_many_names_is_refused() {
     let host = Host::new("bomb");
     let owner = host.user(KIM);
     let text = (0..100_000).map(|at| format!("A{at}=\n")).collect::<Vec<_>>().concat();
-    tells(&refused(&owner, &with_env_file(&owner, &text)), "line 10001: more than 10000 variables");
+    reports(&refused(&owner, &with_env_file(&owner, &text)), "line 10001: more than 10000 variables");
 }
 
 fn a_variable_of_the_callers_is_not_repeated_without_end() {
@@ -114,10 +114,10 @@ fn a_variable_of_the_callers_is_not_repeated_without_end() {
     owner.set("BIG", "x".repeat(60_000));
     let manifest =
         owner.manifest(&format!("  api: {{ process: {{ command: [a, \"{}\"] }} }}", "${BIG}".repeat(20_000)));
-    tells(&refused(&owner, &manifest), "the variable `BIG` expands the text past the limit of 128 KiB");
+    reports(&refused(&owner, &manifest), "the variable `BIG` expands the text past the limit of 128 KiB");
     let many: Vec<&str> = std::iter::repeat_n("\"${BIG}\"", 20_000).collect();
     let manifest = owner.manifest(&format!("  api: {{ process: {{ command: [{}] }} }}", many.join(",")));
-    tells(&refused(&owner, &manifest), "the variable `BIG` expands the text past the limit of 4096 KiB");
+    reports(&refused(&owner, &manifest), "the variable `BIG` expands the text past the limit of 4096 KiB");
 }
 
 fn defaults_within_defaults_end() {
@@ -125,7 +125,7 @@ fn defaults_within_defaults_end() {
     let owner = host.user(KIM);
     let nested = format!("{}x{}", "${A:-".repeat(100_000), "}".repeat(100_000));
     let manifest = owner.manifest(&format!("  api: {{ process: {{ command: [a, \"{nested}\"] }} }}"));
-    tells(&refused(&owner, &manifest), "is not a variable");
+    reports(&refused(&owner, &manifest), "is not a variable");
 }
 
 fn aliases_that_multiply_are_refused() {
@@ -137,7 +137,7 @@ fn aliases_that_multiply_are_refused() {
         let _ = writeln!(text, "x-{level}: &a{level} [{aliases}]");
     }
     let manifest = owner.write("lcm.yaml", &format!("{text}services: *a11\n"));
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "expands too far");
+    reports(&refused(&owner, manifest.to_str().expect("UTF-8")), "expands too far");
 }
 
 fn an_alias_of_a_large_text_is_refused() {
@@ -147,7 +147,7 @@ fn an_alias_of_a_large_text_is_refused() {
     let text =
         format!("version: 1\nname: x\nx-big: &big {}\nx-all: [{aliases}]\nservices: {{}}\n", "y".repeat(900_000));
     let manifest = owner.write("lcm.yaml", &text);
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "expands too far");
+    reports(&refused(&owner, manifest.to_str().expect("UTF-8")), "expands too far");
 }
 
 fn merge_keys_that_multiply_are_refused() {
@@ -191,7 +191,7 @@ fn templates_that_multiply_a_large_text_are_refused() {
         "version: 1\nname: x\ntemplates:\n  big: {{ process: {{ command: [a, {big}] }} }}\nservices:\n{services}"
     );
     let manifest = owner.write("lcm.yaml", &text);
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "templates expand to more than lcm allows");
+    reports(&refused(&owner, manifest.to_str().expect("UTF-8")), "templates expand to more than lcm allows");
 }
 
 fn a_chain_of_includes_without_end_is_refused() {
@@ -201,7 +201,7 @@ fn a_chain_of_includes_without_end_is_refused() {
         fs::write(owner.path(&format!("{number}.yaml")), format!("include: {}.yaml\n", number + 1)).expect("a file");
     }
     let manifest = owner.write("lcm.yaml", "version: 1\nname: x\ninclude: 0.yaml\nservices: {}\n");
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "more than 64 files are included");
+    reports(&refused(&owner, manifest.to_str().expect("UTF-8")), "more than 64 files are included");
 }
 
 fn includes_in_a_circle_are_refused() {
@@ -210,7 +210,7 @@ fn includes_in_a_circle_are_refused() {
     owner.write("a.yaml", "include: link.yaml\n");
     symlink("lcm.yaml", owner.path("link.yaml")).expect("a link");
     let manifest = owner.write("lcm.yaml", "version: 1\nname: x\ninclude: a.yaml\nservices: {}\n");
-    tells(&refused(&owner, manifest.to_str().expect("UTF-8")), "files include each other");
+    reports(&refused(&owner, manifest.to_str().expect("UTF-8")), "files include each other");
 }
 
 fn many_large_includes_are_refused() {
@@ -244,7 +244,7 @@ fn includes_of_devices_pipes_and_the_kernels_texts_are_refused_at_once() {
     ] {
         let text = format!("version: 1\nname: x\ninclude: {include}\nservices: {{}}\n");
         let said = refused(&owner, owner.write("lcm.yaml", &text).to_str().expect("UTF-8"));
-        tells(&said, what);
+        reports(&said, what);
         assert!(!said.contains("LCM_LOCK="), "it quotes the environment:\n{said}");
     }
 }
@@ -261,7 +261,7 @@ fn env_files_that_are_devices_or_pipes_are_refused_at_once() {
     ] {
         let manifest = owner.manifest(&format!("  api: {{ process: {{ command: [a], env_file: {file} }} }}"));
         let said = refused(&owner, &manifest);
-        tells(&said, what);
+        reports(&said, what);
         assert!(!said.contains("LCM_LOCK="), "it quotes the environment:\n{said}");
     }
 }

@@ -1,5 +1,5 @@
-//! Services whose own answers to health and busy probes never end, drip, send in circles or are no HTTP: each is a failed
-//! probe within its deadline, in bounded memory.
+//! Services whose responses to health and busy probes never end, drip, redirect in circles or are not HTTP: each is a
+//! failed probe within its deadline, in bounded memory.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn ok(rest: &str) -> impl Fn(u16) -> String + use<> {
     move |_| format!("HTTP/1.1 200 OK\r\n{rest}")
 }
 
-/// Applies a service that is probed so; returns what was said, and the exit status.
+/// Applies a service with this probe, and returns the output and the exit status.
 #[track_caller]
 fn probed(health: &str) -> (i32, String) {
     let host = Host::new("probe");
@@ -56,7 +56,7 @@ fn fails(server: &Server, more: &str) -> String {
 
 fn a_probe_whose_answer_never_ends_is_cut() {
     let server = Server::new(ok("connection: close\r\n\r\n"), vec![b'x'; 65_536].leak(), Duration::ZERO);
-    // Any 2xx is well; what must stand in the body is not waited for without end.
+    // Any 2xx is a success; the wait for a required text in the body is bounded.
     assert_eq!(probed(&http(&server, "")).0, 0);
     fails(&server, ", body: ready");
 }
@@ -76,7 +76,7 @@ fn a_probe_that_is_sent_in_a_circle_fails() {
 }
 
 fn a_probe_that_is_sent_to_another_host_goes_there_not() {
-    // 192.0.2.1 is no host's; a client that went there would wait for it.
+    // 192.0.2.1 is reserved: a client that followed the redirect would wait for it.
     let head = |_| "HTTP/1.1 302 X\r\nlocation: file:///etc/shadow\r\ncontent-length: 0\r\n\r\n".to_owned();
     let said = fails(&Server::new(head, b"", Duration::ZERO), "");
     assert!(!said.contains("root:"), "{said}");

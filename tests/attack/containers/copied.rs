@@ -1,6 +1,6 @@
-//! Labels that were written by hand: copied from the service's container, or made up. Who may talk to the engine is root
-//! anyway; what is shown here is that nothing is taken for ours by mistake, and that no word and no number in a label
-//! has an effect without a bound.
+//! Labels written by hand: copied from the service's container, or made up. A client of the engine is root anyway; these
+//! trials assert that no foreign container is mistaken for ours, and that the effect of each text and number in a label
+//! is bounded.
 
 use super::Shop;
 use crate::studio::docker;
@@ -22,12 +22,12 @@ pub(super) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// Words for `docker run`: a label for each pair.
+/// Returns arguments for `docker run`: a label for each pair.
 fn labels(pairs: &[(&str, &str)]) -> Vec<String> {
     pairs.iter().flat_map(|(name, value)| ["--label".to_owned(), format!("lcm.{name}={value}")]).collect()
 }
 
-/// Runs a shell that sleeps, with these labels.
+/// Runs a sleeping shell with these labels.
 fn labelled(shop: &mut Shop<'_>, name: &str, labels: &[String]) -> String {
     let words: Vec<&str> = labels.iter().map(String::as_str).collect();
     shop.foreign(&[&["--name", name][..], &words, &[shell::image(), "-c", "sleep 600"]].concat())
@@ -42,7 +42,7 @@ fn made_up_labels_under_another_name_block_nothing() {
     shop.goes_on();
 }
 
-/// While the service's own container is there, nothing under another name can be it.
+/// While the service's own container exists, no container under another name can be it.
 fn made_up_labels_with_every_field_under_another_name_block_nothing() {
     let host = Host::new("made-up-full");
     let mut shop = Shop::open(&host);
@@ -62,8 +62,8 @@ fn made_up_labels_with_every_field_under_another_name_block_nothing() {
     without_the_original(&shop);
 }
 
-/// Once the service's own container is gone, nothing tells a full copy from a container that was renamed: it is not
-/// touched, and no second one is made beside it.
+/// Once the service's own container is gone, a full copy can't be distinguished from a renamed container: it is not
+/// touched, and no second one is created.
 fn without_the_original(shop: &Shop<'_>) {
     shop.owner.lcm(&["down", "--yes", &shop.manifest]);
     let all = docker(&["ps", "--all", "--format", "{{.Names}}"]);
@@ -94,7 +94,7 @@ fn all_labels_copied_to_the_put_aside_name_are_a_claim() {
     shop.canary.assert_untouched();
 }
 
-/// An orphan by all its labels, which the engine's root made: it is stopped, but by a signal.
+/// An orphan by all its labels, created by a client of the engine, is stopped, but by a signal.
 fn a_command_in_a_label_is_never_run() {
     let host = Host::new("label-exec");
     let shop = Shop::open(&host);

@@ -1,4 +1,4 @@
-//! Labels that came with an image: `docker commit` copies all of a container's labels into the image that it makes.
+//! Labels inherited from an image: `docker commit` copies all labels of a container into the image.
 
 use super::{Shop, service};
 use crate::studio::docker;
@@ -44,7 +44,7 @@ fn a_commit_that_was_never_run_is_left_alone() {
     shop.goes_on();
 }
 
-/// Labels that name the copy itself: only the salt shows that they came with the image.
+/// Labels that name the copy itself: only the salt reveals that they came with the image.
 fn a_commit_with_other_labels_is_left_alone() {
     let host = Host::new("commit-labels");
     let mut shop = Shop::open(&host);
@@ -83,7 +83,7 @@ fn a_commit_under_the_services_name_blocks_the_service() {
     shop.canary.assert_not_executed();
 }
 
-/// Nothing can be read of an image that is gone; the container still knows by which name it was made.
+/// A deleted image can't be read; the container still has the name that it was created with.
 fn a_commit_whose_image_is_gone_blocks_the_service() {
     let host = Host::new("commit-gone");
     let mut shop = Shop::open(&host);
@@ -96,7 +96,7 @@ fn a_commit_whose_image_is_gone_blocks_the_service() {
     docker(&["rm", &id]);
 }
 
-/// The name is needed to put the old one aside: what stands there is not removed for that.
+/// The name is needed to set the old container aside: an existing container of that name is not removed for it.
 fn a_commit_under_the_put_aside_name_is_not_removed() {
     let host = Host::new("commit-aside");
     let mut shop = Shop::open(&host);
@@ -147,7 +147,7 @@ fn an_adopted_commit_is_started_and_stopped_and_never_removed() {
     shop.canary.assert_untouched();
 }
 
-/// A user who runs a service from a snapshot of the service: the image's marks prove nothing, the container's own do.
+/// A service may run from an image committed from itself: the image's labels prove nothing, the container's own do.
 fn a_service_whose_own_image_carries_marks_is_still_ours() {
     let host = Host::new("commit-image");
     let mut shop = Shop::open(&host);

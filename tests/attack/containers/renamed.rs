@@ -1,4 +1,4 @@
-//! The service's own container under a name that lcm did not give it, or another under its name.
+//! The service's own container under a name that lcm did not give it, or another container under its name.
 
 use super::{Shop, service};
 use crate::studio::docker;
@@ -90,7 +90,7 @@ fn a_renamed_orphan_is_a_claim() {
     shop.owner.goes_down(&shop.manifest);
 }
 
-/// Between the plan and its execution the container under the service's name becomes a foreign one.
+/// Between plan and execution, the container under the service's name is replaced by a foreign one.
 fn a_container_replaced_after_the_plan_is_refused() {
     let host = Host::new("replaced");
     let mut shop = Shop::open(&host);
@@ -105,7 +105,7 @@ fn a_container_replaced_after_the_plan_is_refused() {
     docker(&["rm", "--force", &id]);
 }
 
-/// A crash between two renames leaves it so, and so may anyone: it is the service's by its labels.
+/// State after a crash between two renames, or a manual rename: the container is the service's by its labels.
 fn a_container_renamed_to_the_put_aside_name_is_found_again() {
     let host = Host::new("renamed-aside");
     let shop = Shop::open(&host);

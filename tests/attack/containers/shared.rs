@@ -1,4 +1,4 @@
-//! An engine that several machines use: another machine's containers of a project with the same name are not ours.
+//! Engine shared by several machines: another machine's containers of a project with the same name are not ours.
 
 use super::{Shop, on_another_machine, service};
 use crate::studio::docker;
@@ -13,7 +13,7 @@ pub(super) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// The engine is named, so that other machines may use it too.
+/// The manifest names the engine, so other machines may use it too.
 const SHARED: &str = "docker: { host: \"unix:///var/run/docker.sock\" }\n";
 
 fn another_machines_container_at_a_shared_engine_is_not_touched() {
@@ -38,7 +38,7 @@ fn another_machines_container_at_a_shared_engine_is_not_touched() {
     owner.goes_down(&manifest);
 }
 
-/// A machine id may change, and a job's container has another one: at the machine's own engine nothing depends on it.
+/// A machine id may change, and a job's container has another one: with the local engine no decision depends on it.
 fn a_forged_host_label_at_the_machines_own_engine_changes_nothing() {
     let host = Host::new("own-engine");
     let shop = Shop::open(&host);

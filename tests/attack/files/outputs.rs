@@ -1,4 +1,4 @@
-//! Files that the caller has lcm write, where another user was first.
+//! Output files of lcm at paths where another user created something first.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
@@ -19,7 +19,7 @@ pub(crate) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// Everything that writes where it is told.
+/// Returns all commands that write to a given path.
 fn writers<'a>(manifest: &'a str, compose: &'a str, file: &'a str) -> [Vec<&'a str>; 4] {
     [
         vec!["plan", "--out", file, manifest],
@@ -29,7 +29,7 @@ fn writers<'a>(manifest: &'a str, compose: &'a str, file: &'a str) -> [Vec<&'a s
     ]
 }
 
-/// A folder that all can write, and what stands there.
+/// Creates a folder that all users can write.
 fn shared(host: &Host) -> PathBuf {
     host.folder_of(ROOT, "shared", 0o1777)
 }
@@ -49,7 +49,7 @@ fn attacked(plant: impl Fn(&Host, &Path, &Path) -> PathBuf) {
     let canary = Canary::new(&host);
     let manifest = owner.manifest("  api: { process: { command: [sleep, \"300\"] } }");
     let file = plant(&host, &shared(&host), &canary.file_of(ROOT));
-    // A pipe is not read: that would wait for its writer.
+    // A pipe is not read, since that would wait for its writer.
     let content = || Some(&file).filter(|file| file.is_file()).and_then(|file| fs::read(file).ok());
     let before = content();
     refused(&owner, &manifest, &file);
@@ -103,7 +103,7 @@ fn no_output_goes_to_a_second_name() {
     attacked(|host, shared, _| {
         let (victim, second) = (host.path("victim"), shared.join("out.json"));
         fs::write(&victim, "precious").expect("a file");
-        // As kernels of old let any user do it, and some still do.
+        // Old kernels allow this to any user, and some configurations still do.
         fs::hard_link(&victim, &second).expect("a link");
         second
     });

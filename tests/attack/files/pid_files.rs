@@ -1,5 +1,5 @@
-//! Pid files that name a process which is not the service's: written or replaced by another user, without end, or of no
-//! regular kind. Nothing is taken over by them, and the service starts beside what they name.
+//! Pid files that name a foreign process: written or replaced by another user, endless, or not a regular file. lcm
+//! adopts nothing by them, and starts the service beside the process that they name.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
@@ -32,7 +32,7 @@ fn service(path: &Path) -> String {
     )
 }
 
-/// A process of the owner's that a pid file would name.
+/// Starts a process of the owner, for a pid file to name.
 #[track_caller]
 fn victim(host: &Host, owner: &User<'_>) -> Identity {
     let mut server = owner.program(host.server());
@@ -40,7 +40,7 @@ fn victim(host: &Host, owner: &User<'_>) -> Identity {
     host.spawn(server)
 }
 
-/// The service starts by itself, and the process that the file names lives on.
+/// Asserts that the service starts, and that the process named in the file keeps running.
 #[track_caller]
 fn not_believed(uid: u32, plant: impl Fn(&Host, &User<'_>, Identity) -> PathBuf) -> String {
     let host = Host::new("pid-file");
@@ -161,7 +161,7 @@ fn a_pid_file_that_holds_nonsense_takes_nothing_over() {
     }
 }
 
-/// The rule is no refusal of all: the owner's own file in a folder of the owner's is believed.
+/// The owner's own file in a folder of the owner is still accepted.
 fn a_pid_file_of_the_owners_own_is_believed() {
     for uid in [ROOT, KIM] {
         let host = Host::new("pid-file");

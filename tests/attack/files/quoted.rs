@@ -1,4 +1,4 @@
-//! Files that are no manifests: an error names them, and shows nothing of what they hold.
+//! Files that are not manifests: an error names them, and shows nothing of their contents.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -19,7 +19,7 @@ pub(crate) fn trials() -> Vec<Attack> {
 
 const SECRET: &str = "hunter2hunter2";
 
-/// Files of many kinds, each with the secret in it where it would be quoted.
+/// Files of many kinds, each with the secret at a place that an error could quote.
 const FOREIGN: [(&str, &str); 14] = [
     ("shadow", "root:$6$hunter2hunter2:19000:0:99999:7:::\nkim:!hunter2hunter2:19000::::::\n"),
     ("key", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2hunter2\n-----END OPENSSH PRIVATE KEY-----\n"),
@@ -108,7 +108,7 @@ fn a_manifest_that_only_root_can_read_is_not_quoted_to_who_includes_it() {
     let text = format!("version: 1\nname: x\ninclude: {}\nservices: {{}}\n", private.display());
     let manifest = kim.write("lcm.yaml", &text);
     hides(&root, "a private manifest", &["validate", manifest.to_str().expect("UTF-8")]);
-    // Who may read it is told what is wrong.
+    // A user who may read the file gets the error.
     chown(&manifest, Some(ROOT), Some(ROOT)).expect("its owner");
     let ran = root.lcm(&["validate", manifest.to_str().expect("UTF-8")]).exits(1);
     assert!(format!("{}{}", ran.stdout, ran.stderr).contains(SECRET), "{ran}");

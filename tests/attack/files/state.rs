@@ -1,4 +1,4 @@
-//! State folders and stores that another user owns, can write, or planted something in.
+//! State folders and stores that another user owns, can write, or planted files in.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -39,7 +39,7 @@ fn a_lock_that_is_a_planted_link_is_refused() {
     canary.assert_untouched();
 }
 
-/// Folder and links of a whole state, as an attacker who knows the project lays them out.
+/// Creates folder and links of a complete state, as an attacker who knows the project would.
 fn plant(folder: &Path, project: &str, victim: &Path, uid: u32) {
     let service = folder.join("projects").join(project).join("api");
     fs::create_dir_all(&service).expect("folders");
@@ -127,7 +127,7 @@ fn a_state_folder_that_all_can_write_is_refused() {
     owner.goes_down(&manifest);
 }
 
-/// Something planted in a state folder while others could write it, which they no longer can.
+/// Applies with a file planted in a state folder while other users could write it; they no longer can.
 #[track_caller]
 fn planted(plant: impl Fn(&Path, &Path)) {
     let host = Host::new("store");
@@ -141,7 +141,7 @@ fn planted(plant: impl Fn(&Path, &Path)) {
         let ran = owner.lcm(&[command, manifest.as_str()]);
         assert!(ran.code <= 4 || ran.code == 64, "{ran}");
     }
-    // Stopping goes on without a store.
+    // Stops work without a store.
     owner.lcm(&["down", "--yes", &manifest]).exits(0);
     canary.assert_untouched();
     for name in ["lcm.db", "lcm.db-wal", "lcm.db-shm"] {

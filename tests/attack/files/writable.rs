@@ -1,4 +1,4 @@
-//! Manifests and scripts that another user can write: the search upward passes them by, and root is warned.
+//! Manifests and scripts that another user can write: the search in parent folders skips them, and root is warned.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};

@@ -1,4 +1,4 @@
-//! Carried by what a service, a probe, a hook or a notifier writes and answers.
+//! Secrets in the output and responses of services, probes, hooks and notifiers.
 
 use super::{NAME_TOKEN, TOKEN, hidden, shown_nowhere, tried};
 use crate::sandbox::free_port;
@@ -26,7 +26,8 @@ pub(crate) fn trials() -> Vec<Attack> {
     ]
 }
 
-/// An owner with the token in the environment of lcm, and of the service `api`, which runs this beside its environment.
+/// Returns an owner with the token in the environment of lcm and of the service `api`, which has this block beside its
+/// environment.
 fn owner<'h>(host: &'h Host, process: &str, more: &str) -> (User<'h>, String) {
     owner_of(host, TOKEN, process, more)
 }
@@ -41,7 +42,7 @@ fn owner_of<'h>(host: &'h Host, token: &str, process: &str, more: &str) -> (User
 }
 
 const SLEEPS: &str = "command: [sleep, \"300\"]";
-/// Each of them writes the token; `'` is no character of it.
+/// Shell commands that each write the token, which contains no `'`.
 const WRITES: &str = "printf '%s\\n' '${TOK}'; printf '%s' '${TOK}' | base64 -w0; echo; printf 'u:%s' '${TOK}' | base64; \
     printf '%s' '${TOK}' | od -An -tx1 -v | tr -d ' \\n'; echo; printf '%s' '${TOK}' | od -An -tx1 -v | tr -d '\\n' | sed 's/ /%/g'; echo; \
     printf '%s' '${TOK}' | od -An -tx1 -v | tr -d '\\n' | sed 's/ /\\\\x/g'; echo";
@@ -74,7 +75,7 @@ fn a_long_answer_that_is_cut_within_the_secret() {
     let port = free_port();
     let mut owner = host.user(ROOT);
     owner.set("TOK", TOKEN);
-    // A message shows eighty characters of a value: wherever they end, the token lies across.
+    // A message shows eighty characters of a value: the token crosses any possible end.
     for pad in [60, 66, 72, 78] {
         let manifest = owner.manifest(&format!(
             "  api:\n    process: {{ {}, environment: {{ TOK: {{ env: TOK }}, ANSWER: '{{\"a\": \"{}${{TOK}}\"}}' }} }}\n    stop: {{ grace: 1s }}\n    \
@@ -132,7 +133,7 @@ fn an_evict_call_that_fails() {
     owner.goes_down(&manifest);
 }
 
-/// In YAML's double quotes, where a backslash has to be doubled.
+/// Formats a text in YAML's double quotes, where a backslash has to be doubled.
 fn quoted(line: &str) -> String {
     format!("\"{}\"", line.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -159,7 +160,7 @@ fn a_hook_that_vetoes_with_it() {
 
 fn a_hook_whose_long_output_is_cut() {
     let host = Host::new("secrets");
-    // Whatever is kept of it ends somewhere within a token.
+    // The kept part ends within a token.
     let hooks = "    hooks: { post_start: { exec: \"i=0; while [ $$i -lt 3000 ]; do printf '%s' '${TOK}'; i=$$((i+1)); done; exit 1\" } }";
     let (owner, manifest) = owner(&host, SLEEPS, hooks);
     tried(&owner, TOKEN);
@@ -199,7 +200,7 @@ fn a_service_that_dies_with_it_on_its_lips() {
 
 fn a_line_that_is_longer_than_any_bound() {
     let host = Host::new("secrets");
-    // Tokens without an end: each bound falls into one of them.
+    // Endless tokens: each bound falls within one of them.
     let line = "i=0; while [ $$i -lt 6000 ]; do printf '%s' '${TOK}'; i=$$((i+1)); done; echo; exec sleep 300";
     let (owner, manifest) = owner(&host, &format!("command: {}", quoted(line)), "");
     owner.converges(&manifest);
@@ -211,7 +212,7 @@ fn a_line_that_is_longer_than_any_bound() {
     owner.goes_down(&manifest);
 }
 
-/// What is left out when a line is shown must not put the token together again.
+/// Characters removed when a line is shown must not reassemble the token.
 fn codes_of_a_terminal_within_the_secret() {
     let host = Host::new("secrets");
     let (begin, end) = TOKEN.split_at(9);

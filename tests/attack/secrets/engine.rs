@@ -1,4 +1,4 @@
-//! Carried by an engine that quotes it: in errors, in its version, in what it says of containers.
+//! Secrets quoted by an engine: in errors, in its version, in its descriptions of containers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +35,7 @@ fn image() -> String {
     format!("image: \"{IMAGE}\", pull_policy: never")
 }
 
-/// The token as an engine and its parts write texts.
+/// Returns a text with the token, as an engine and its components quote it.
 fn quoting() -> String {
     let json = json!([TOKEN, format!("u:{TOKEN}")]).to_string();
     let base64 = ["", "x", "xx", "user:"].map(|before| STANDARD.encode(format!("{before}{TOKEN}")));
@@ -147,7 +147,7 @@ fn an_image_that_is_not_there() {
     tried(&owner, NAME_TOKEN);
 }
 
-/// What an lcm that masked less wrote on a container is masked when it is read.
+/// Labels written by an older lcm that masked less are masked when they are read.
 fn labels_of_an_earlier_lcm() {
     let host = Host::new("secrets");
     let engine = Engine::honest(&host);

@@ -1,5 +1,5 @@
-//! Carried by the manifest itself: other places of the same variable, faults that quote a value, files that hold one,
-//! what operators type. And what is no secret, which must stay readable.
+//! Secrets in the manifest itself: other uses of the same variable, errors that quote a value, files that contain one,
+//! operators' input. And values that are not secret, which must stay readable.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -45,7 +45,8 @@ fn the_same_variable_elsewhere() {
     owner.goes_down(&manifest);
 }
 
-/// The token of another service on a command line: neither a label nor a hash gives it away, and a new one restarts.
+/// The token of another service on a command line: neither a label nor a hash reveals it, and a new one restarts the
+/// service.
 fn a_command_line_that_holds_it() {
     let host = Host::new("secrets");
     let mut owner = host.user(ROOT);
@@ -196,7 +197,7 @@ fn a_secret_that_stands_in_the_manifest() {
     ));
     tried(&owner, TOKEN);
     let text = fs::read_to_string(&manifest).expect("the manifest");
-    // The faulty line is shown with its neighbours.
+    // The invalid line is shown with its neighbours.
     fs::write(&manifest, format!("{text}\n    vram: 3 apples\n")).expect("written");
     let ran = owner.lcm(&["validate"]).exits(1);
     hidden(&ran.what, &format!("{}{}", ran.stdout, ran.stderr), TOKEN);

@@ -1,4 +1,4 @@
-//! Another user of this machine who wants to harm an owner: processes with any environment and name, files, containers.
+//! Another, hostile user of this machine: processes with any environment and name, files, containers.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,7 @@ use super::host::{Host, MARKER};
 use super::process::Identity;
 use super::shell;
 
-/// Nothing of an attacker outlives this, whatever happens to the test.
+/// Maximum lifetime of an attacker's processes, in seconds, even if the test is killed.
 const LIFE_S: &str = "600";
 
 pub(crate) struct Attacker<'h> {
@@ -23,12 +23,12 @@ impl<'h> Attacker<'h> {
         Self { host, uid }
     }
 
-    /// A path in a folder of the attacker's own, which all can read.
+    /// Returns a path in the attacker's own folder, which all users can read.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.host.path(&format!("attacker-{}", self.uid)).join(name)
     }
 
-    /// A program as this user: no groups, an empty environment.
+    /// Returns a command as this user: no groups, an empty environment.
     pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(self.path("")).stdin(Stdio::null());
@@ -36,13 +36,13 @@ impl<'h> Attacker<'h> {
         command
     }
 
-    /// Starts it; it ends with the trial.
+    /// Starts the command; the process ends with the trial.
     #[track_caller]
     pub(crate) fn spawn(&self, command: Command) -> Identity {
         self.host.spawn(command)
     }
 
-    /// A process that sleeps, with this environment beside the marker.
+    /// Starts a sleeping process, with this environment beside the marker.
     #[track_caller]
     pub(crate) fn sleeper(&self, environment: &[(&str, &str)]) -> Identity {
         let mut command = self.program("sleep");
@@ -50,7 +50,7 @@ impl<'h> Attacker<'h> {
         self.spawn(command)
     }
 
-    /// A sleeping process with a full set of forged marks; `more` overrules them.
+    /// Starts a sleeping process with a full set of forged marks; `more` overrides them.
     #[track_caller]
     pub(crate) fn forge(&self, service: &str, more: &[(&str, &str)]) -> Identity {
         let project = self.host.name.clone();
@@ -59,11 +59,11 @@ impl<'h> Attacker<'h> {
         self.sleeper(&[&marks[..], more].concat())
     }
 
-    /// A process that shows a shim's command line for this project, and is none.
+    /// Starts a process with a shim's command line for this project.
     #[track_caller]
     pub(crate) fn fake_shim(&self, service: &str, environment: &[(&str, &str)]) -> Identity {
         let mut command = self.program("sh");
-        // A shell that was given no command but reads one from its first argument would end; this one waits.
+        // A shell that reads its commands from its first argument would end; this one waits.
         command.arg0("lcm").args([
             "-c",
             &format!("sleep {LIFE_S}; :"),
@@ -77,7 +77,7 @@ impl<'h> Attacker<'h> {
         self.spawn(command)
     }
 
-    /// Runs a line of shell as this user to its end.
+    /// Runs a shell command as this user, and waits for its end.
     #[track_caller]
     pub(crate) fn sh(&self, line: &str) -> Output {
         let mut command = self.program("sh");
@@ -85,7 +85,7 @@ impl<'h> Attacker<'h> {
         command.output().expect("a shell")
     }
 
-    /// Writes a file as this user, as an attacker who owns it.
+    /// Writes a file owned by this user.
     #[track_caller]
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
@@ -94,14 +94,14 @@ impl<'h> Attacker<'h> {
         path
     }
 
-    /// A container with a shell in it that runs this line, with these words for `docker run` before the image.
+    /// Runs a container whose shell runs this command, with these arguments for `docker run` before the image.
     #[track_caller]
     pub(crate) fn container(&self, words: &[&str], line: &str) -> String {
         self.host.run_container(&[words, &[shell::image(), "-c", line]].concat())
     }
 }
 
-/// All marks of a process, as a forger would write them.
+/// Returns all marks of a process, forged.
 pub(crate) fn forged(project: &str, service: &str) -> Vec<(&'static str, String)> {
     [
         ("LCM_PROJECT", project),

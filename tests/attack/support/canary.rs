@@ -1,4 +1,4 @@
-//! Things of others that no run of lcm may touch: processes, containers and files, remembered as they were.
+//! Foreign objects that no run of lcm may touch: processes, containers and files, recorded before.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -9,7 +9,7 @@ use super::process::Identity;
 use super::{KIM, LEE, ROOT};
 use crate::studio::docker;
 
-/// Id, state, start, name and restart count: what changes when a container is started, stopped, renamed or recreated.
+/// Id, state, start, name and restart count: they change when a container is started, stopped, renamed or recreated.
 const CONTAINER: &str = "{{.Id}} {{.State.Status}} {{.State.StartedAt}} {{.Name}} {{.RestartCount}}";
 
 pub(crate) struct Canary<'h> {
@@ -19,7 +19,7 @@ pub(crate) struct Canary<'h> {
     files: Vec<(PathBuf, FileState)>,
 }
 
-/// Content, inode, owner, mode and time of the last change of any of these.
+/// Content, inode, owner, mode and time of the last change.
 #[derive(Debug, PartialEq, Eq)]
 struct FileState {
     content: Vec<u8>,
@@ -43,7 +43,7 @@ impl FileState {
 }
 
 impl<'h> Canary<'h> {
-    /// A foreign process and a foreign file of root and of two users.
+    /// Starts a foreign process and creates a foreign file, of root and of two users.
     pub(crate) fn new(host: &'h Host) -> Self {
         let mut canary = Self { host, processes: Vec::new(), containers: Vec::new(), files: Vec::new() };
         for uid in [ROOT, KIM, LEE] {
@@ -71,12 +71,12 @@ impl<'h> Canary<'h> {
         self.containers.push((id.to_owned(), docker(&["inspect", "--format", CONTAINER, id])));
     }
 
-    /// A file with known content that this user owns, for attacks that aim at one.
+    /// Creates a file with known content owned by this user, as a target of attacks.
     pub(crate) fn file_of(&self, uid: u32) -> PathBuf {
         self.host.path(&format!("canary-{uid}"))
     }
 
-    /// Nothing foreign was ended, paused, changed or removed, and nothing of the attacker was executed.
+    /// Asserts that nothing foreign was ended, paused, changed or removed, and nothing of the attacker was executed.
     #[track_caller]
     pub(crate) fn assert_untouched(&self) {
         for process in &self.processes {
@@ -94,7 +94,7 @@ impl<'h> Canary<'h> {
         self.assert_not_executed();
     }
 
-    /// No payload left a proof.
+    /// Asserts that no payload left a proof.
     #[track_caller]
     pub(crate) fn assert_not_executed(&self) {
         let proofs = self.host.proofs();

@@ -1,5 +1,5 @@
-//! One trial's corner of this machine, which several users share: a sticky lock folder as `/run/lock` is one, a home for
-//! each user, a folder for proofs of execution. When it is dropped, also by a panic, all that was started in it is gone.
+//! Sandbox of one trial, shared by several users: a sticky lock folder like `/run/lock`, a home for each user, a folder
+//! for proofs of execution. On drop, also by a panic, everything that was started in it is removed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -20,9 +20,9 @@ use crate::server::static_server;
 use crate::studio::{docker, remove_labelled};
 use crate::world::{Gpu, World};
 
-/// On each process and container that a trial starts beside lcm: how those are found again in the end.
+/// Marker on each process and container that a trial starts beside lcm, by which the cleanup finds them.
 pub(crate) const MARKER: &str = "LCM_ATTACK_TRIAL";
-/// Rounds of ending what is left; what forks meanwhile is found in the next.
+/// Maximum number of rounds of the cleanup; processes that fork meanwhile are found in the next.
 const ROUNDS_MAX: usize = 50;
 
 pub(crate) struct Host {
@@ -55,12 +55,12 @@ impl Host {
         self.folder.path().join(name)
     }
 
-    /// The model server under a path of this trial's own.
+    /// Returns the model server at a path of this trial.
     pub(crate) fn server(&self) -> PathBuf {
         self.path("model_server")
     }
 
-    /// The lock that all users of this trial share.
+    /// Returns the lock that all users of this trial share.
     pub(crate) fn lock(&self) -> PathBuf {
         self.path("run-lock/lcm.lock")
     }
@@ -73,7 +73,7 @@ impl Host {
         Attacker::new(self, uid)
     }
 
-    /// A folder of this user's own, made if it is not there.
+    /// Returns a folder owned by this user, created if missing.
     pub(crate) fn folder_of(&self, uid: u32, name: &str, mode: u32) -> PathBuf {
         let path = self.path(name);
         if !path.exists() {
@@ -84,19 +84,19 @@ impl Host {
         path
     }
 
-    /// A command that leaves a proof of who executed it. Nothing may ever execute it.
+    /// Returns a command that leaves a proof of the user who executed it. Nothing may ever execute it.
     pub(crate) fn payload(&self, tag: &str) -> String {
         format!("id >>{}", self.path("proofs").join(tag).display())
     }
 
-    /// Proofs that were left, with what stands in them.
+    /// Returns all proofs with their contents.
     pub(crate) fn proofs(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("proofs")).expect("the proofs").flatten();
         let proof = |path: PathBuf| format!("{}: {}", path.display(), fs::read_to_string(&path).unwrap_or_default());
         entries.map(|entry| proof(entry.path())).collect()
     }
 
-    /// Starts a process that is not lcm's; it ends with this. Its environment gets this trial's marker.
+    /// Starts a foreign process, with this trial's marker in its environment; it ends with this sandbox.
     #[track_caller]
     pub(crate) fn spawn(&self, mut command: Command) -> Identity {
         command.env(MARKER, &self.name).stdin(Stdio::null());
@@ -108,7 +108,7 @@ impl Host {
         identity
     }
 
-    /// Runs a container that is not lcm's (`docker run --detach` with these words); it is removed with this.
+    /// Runs a foreign container (`docker run --detach` with these arguments); it is removed with this sandbox.
     #[track_caller]
     pub(crate) fn run_container(&self, words: &[&str]) -> String {
         self.container("run", &[&["--detach"], words].concat())
@@ -127,12 +127,12 @@ impl Host {
         id
     }
 
-    /// Id of one of this trial's simulated GPUs. Labels of containers that other tests run name other ones.
+    /// Returns the UUID of one of this trial's simulated GPUs, which no container of another test names.
     pub(crate) fn gpu(&self, index: usize) -> String {
         format!("GPU-{}-{index}", self.name)
     }
 
-    /// Simulated GPUs of these sizes, which all users may use.
+    /// Creates simulated GPUs of these sizes, which all users may use.
     pub(crate) fn gpus(&self, sizes_mib: &[u64]) -> Gpus {
         let gpus = sizes_mib.iter().enumerate().map(|(index, total_mib)| Gpu {
             uuid: self.gpu(index),
@@ -151,7 +151,7 @@ impl Host {
         gpus
     }
 
-    /// All of this trial's that still runs and is not an attacker's: processes, containers; and unfinished files.
+    /// Returns what is left of this trial, except the attackers': processes, containers and unfinished files.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let theirs = |process: &Identity| {
@@ -166,7 +166,7 @@ impl Host {
         left
     }
 
-    /// Everything that runs for this trial, the attackers' included.
+    /// Returns all running processes of this trial, including the attackers'.
     fn processes(&self) -> Vec<Identity> {
         let entries = [format!("LCM_PROJECT={}", self.name), format!("{MARKER}={}", self.name)];
         let server = self.server();
@@ -177,7 +177,7 @@ impl Host {
         })
     }
 
-    /// Processes of this project's services: the server's copies and shims, whatever user they have.
+    /// Returns the processes of this project's services, of any user: the server's copies and shims.
     pub(crate) fn servers(&self) -> Vec<Identity> {
         let server = self.server();
         process::living(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == server))
@@ -194,7 +194,7 @@ impl Host {
         containers.iter().any(|id| groups.contains(id.as_str()))
     }
 
-    /// Containers with this project's label that no attacker made.
+    /// Returns the containers with this project's label that no attacker created.
     fn own_containers(&self) -> Vec<String> {
         if super::Need::Docker.missing().is_some() {
             return Vec::new();
@@ -207,7 +207,7 @@ impl Host {
         listed.lines().filter(|line| !is_foreign(line)).map(|line| format!("container {line}")).collect()
     }
 
-    /// Files that are written first and renamed, or tried and removed.
+    /// Returns temporary files that should have been renamed or removed.
     fn unfinished_files(&self) -> Vec<String> {
         let mut left = Vec::new();
         let mut folders = vec![self.path("home"), self.path("run-lock")];
@@ -260,10 +260,10 @@ fn shown(process: Identity) -> String {
     format!("process {} of uid {uid}: {}", process.pid, process::words(process.pid))
 }
 
-/// A copy of lcm for all users, where the built one lies in a folder that other users can't enter.
+/// Copy of lcm for all users, if the built one is in a folder that other users can't enter.
 static COPY: OnceLock<Option<TempDir>> = OnceLock::new();
 
-/// The binary under test, at a path that every user can execute.
+/// Returns the binary under test, at a path that every user can execute.
 pub(crate) fn lcm() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_lcm"));
     let copy = COPY.get_or_init(|| {
@@ -280,7 +280,7 @@ pub(crate) fn lcm() -> PathBuf {
     copy.as_ref().map_or_else(|| built.to_owned(), |folder| folder.path().join("lcm"))
 }
 
-/// Removes what outlives single trials: statics are never dropped.
+/// Removes files shared by all trials: statics are never dropped.
 pub(crate) fn clean() {
     if let Some(folder) = COPY.get().and_then(Option::as_ref) {
         let _ = fs::remove_dir_all(folder.path());

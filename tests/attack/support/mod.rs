@@ -1,6 +1,5 @@
-//! The attackers' and the owners' side of each trial. `Host` is one trial's corner of this machine, `User` an owner who
-//! runs lcm there, `Attacker` another uid, `Canary` what must stay untouched, `Engine` a Docker engine played by the
-//! test, hostile on demand.
+//! Support for trials: `Host` is the sandbox of one trial, `User` an owner who runs lcm there, `Attacker` another uid,
+//! `Canary` objects that must stay untouched, `Engine` a simulated Docker engine, hostile on demand.
 #![expect(dead_code, reason = "areas use different parts")]
 
 pub(crate) mod attacker;
@@ -21,18 +20,18 @@ pub(crate) use user::User;
 
 use crate::studio::engine_missing;
 
-/// Users of these tests. Neither exists in any user database, and none of them has groups.
+/// Users of these tests. All but root are in no user database; none has groups.
 pub(crate) const ROOT: u32 = 0;
 pub(crate) const KIM: u32 = 61_001;
 pub(crate) const LEE: u32 = 61_002;
-/// The one who attacks, where owner and bystander are others.
+/// Attacker, if owner and bystander are other users.
 pub(crate) const EVE: u32 = 61_003;
 
-/// Data memory that lcm may take in any attack, in MiB. A debug build takes some 30 for a plan; attacks that got through
-/// took 3 000 and more.
+/// Maximum data memory of lcm in any attack, in MiB. A debug build takes some 30 for a plan; successful attacks took
+/// 3 000 and more.
 pub(crate) const MEMORY_MIB_MAX: u64 = 256;
 
-/// Name, needs and the attack itself.
+/// Name, requirements and function of an attack.
 pub(crate) type Attack = (&'static str, &'static [Need], fn());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +40,9 @@ pub(crate) enum Need {
     Docker,
 }
 
-/// Needs of an attack as another uid.
+/// Requirements of an attack as another uid.
 pub(crate) const AS_ROOT: &[Need] = &[Need::Root];
-/// Needs of an attack on a real engine or from a container.
+/// Requirements of an attack on a real engine or from a container.
 pub(crate) const WITH_ENGINE: &[Need] = &[Need::Root, Need::Docker];
 
 impl Need {
@@ -54,7 +53,7 @@ impl Need {
         }
     }
 
-    /// The reason for which this machine does not have it.
+    /// Returns the reason why this machine does not meet the requirement.
     pub(crate) fn missing(self) -> Option<String> {
         static ENGINE: OnceLock<Option<String>> = OnceLock::new();
         match self {
@@ -65,7 +64,7 @@ impl Need {
     }
 }
 
-/// Attacks by what they need, each under the name of its function.
+/// Lists attacks by requirement, each under the name of its function.
 macro_rules! attacks {
     ($($needs:expr => $($attack:ident),+ $(,)?;)+) => {
         vec![$($((stringify!($attack), $needs, $attack as fn())),+),+]

@@ -1,4 +1,4 @@
-//! The real engine at a socket that every user may use, as members of its group may use the real one.
+//! Proxy of the real engine at a socket that every user may use, as members of its group may use the real one.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -45,12 +45,12 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
-        // A last client, for which accepting wakes up.
+        // Wakes the accept loop.
         let _ = UnixStream::connect(&self.path);
     }
 }
 
-/// Both directions; the end of one is passed on.
+/// Forwards both directions; the end of one is passed on.
 fn relay(client: &UnixStream) {
     let Ok(engine) = UnixStream::connect(ENGINE) else { return };
     let copy = |from: &UnixStream, to: &UnixStream| {

@@ -1,4 +1,4 @@
-//! A container image with a shell and a few programs in it, made of this machine's own files: no registry is asked.
+//! Container image with a shell and a few programs, built from this machine's own files, without a registry.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,13 +12,13 @@ use sha2::{Digest as _, Sha256};
 /// Programs of an attacker in a container.
 const PROGRAMS: [&str; 8] = ["sh", "sleep", "env", "id", "cat", "touch", "ln", "mkdir"];
 
-/// The image's name; built where it is not there yet. Its entry point is `/bin/sh`.
+/// Returns the name of the image, which is built if missing. Its entry point is `/bin/sh`.
 pub(crate) fn image() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
         let files = files();
         let name = format!("lcm-test/attack-shell:{}", hash(&files));
-        // Importing the same name twice would give it another meaning while other tests run.
+        // A second import would move the name to another image while other tests run.
         let lock = File::create(std::env::temp_dir().join("lcm-test-attack-shell.lock")).expect("a lock file");
         lock.lock().expect("the lock");
         let mut inspect = Command::new("docker");
@@ -30,7 +30,7 @@ pub(crate) fn image() -> &'static str {
     })
 }
 
-/// The programs, and the libraries that they load.
+/// Returns the programs, and the libraries that they load.
 fn files() -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::new();
     for program in PROGRAMS {
@@ -58,7 +58,7 @@ fn hash(files: &BTreeSet<PathBuf>) -> String {
 fn import(files: &BTreeSet<PathBuf>, name: &str) {
     let tar = tempfile::NamedTempFile::new().expect("a file");
     let members = files.iter().map(|file| file.strip_prefix("/").expect("an absolute path"));
-    // Links are followed, so that the members lie where the loader looks for them.
+    // Links are followed, so that the members are at the paths that the loader searches.
     run(Command::new("tar").arg("-chf").arg(tar.path()).args(["-C", "/"]).args(members));
     run(Command::new("docker").args(["import", "--change", "ENTRYPOINT [\"/bin/sh\"]"]).arg(tar.path()).arg(name));
 }

@@ -1,4 +1,4 @@
-//! An owner: a user of this machine who runs lcm, with a home, a store and a manifest of their own.
+//! Owner: a user of this machine who runs lcm, with their own home, store and manifest.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,14 +13,14 @@ use super::host::{Host, lcm};
 use crate::gpus::Gpus;
 use crate::sandbox::{Ran, Running, run};
 
-/// Applies that may be needed until nothing changes.
+/// Maximum number of applies until nothing changes.
 const ROUNDS_MAX: usize = 6;
 
 pub(crate) struct User<'h> {
     host: &'h Host,
     pub(crate) uid: u32,
     environment: BTreeMap<String, String>,
-    /// Taken down in the end.
+    /// Manifests that are taken down on drop.
     manifests: RefCell<Vec<PathBuf>>,
 }
 
@@ -34,7 +34,7 @@ impl<'h> User<'h> {
             ("USER", format!("u{uid}")),
             ("LCM_STATE_DIR", at("state")),
             ("LCM_LOCK", host.lock().display().to_string()),
-            // No GPU of this machine's own gets in.
+            // Hides this machine's own GPUs.
             ("LCM_NVML_LIB", String::new()),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
@@ -49,13 +49,13 @@ impl<'h> User<'h> {
         self.environment.remove(name);
     }
 
-    /// This user's lcm reads these GPUs, and services find them by `LCM_SIMULATED_GPU` where `inherit` names that.
+    /// Makes this user's lcm read these GPUs; services find them by `LCM_SIMULATED_GPU` if `inherit` names that.
     pub(crate) fn use_gpus(&mut self, gpus: &Gpus) {
         self.set("LCM_NVML_LIB", gpus.library().display().to_string());
         self.set("LCM_SIMULATED_GPU", gpus.path().display().to_string());
     }
 
-    /// This user's lcm talks to the engine at this socket.
+    /// Makes this user's lcm use the engine at this socket.
     pub(crate) fn use_engine(&mut self, socket: &Path) {
         self.set("DOCKER_HOST", format!("unix://{}", socket.display()));
     }
@@ -68,7 +68,7 @@ impl<'h> User<'h> {
         self.path("state")
     }
 
-    /// Writes a file of this user's; `@NAME@` and `@SERVER@` become this trial's project and model server.
+    /// Writes a file of this user; `@NAME@` and `@SERVER@` become this trial's project and model server.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         let server = self.host.server().display().to_string();
@@ -85,7 +85,8 @@ impl<'h> User<'h> {
         path
     }
 
-    /// A manifest of this trial's project with these services (each line indented by two blanks); taken down in the end.
+    /// Writes a manifest of this trial's project with these services (each line indented by two blanks); it is taken down on
+    /// drop.
     pub(crate) fn manifest(&self, services: &str) -> String {
         self.manifest_at("lcm.yaml", "@NAME@", services)
     }
@@ -99,7 +100,7 @@ impl<'h> User<'h> {
         path.to_str().expect("UTF-8").to_owned()
     }
 
-    /// Any program as this user, in this user's home and bare environment.
+    /// Returns a command as this user, in this user's home and minimal environment.
     pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(&self.environment).current_dir(self.path("")).stdin(Stdio::null());
@@ -126,11 +127,11 @@ impl<'h> User<'h> {
         Running::start(self.command(words), &self.what(words))
     }
 
-    /// Runs lcm with at most so much data memory, in MiB: more ends it by a signal, and the trial with it.
+    /// Runs lcm with a limit of data memory, in MiB: beyond it, a signal ends lcm, and the trial fails.
     #[track_caller]
     pub(crate) fn bounded<S: AsRef<OsStr>>(&self, memory_mib: u64, words: &[S]) -> Ran {
         let mut command = self.program("sh");
-        // The data segment counts what is written to, not what allocators merely reserve.
+        // The data limit counts private writable memory, not address space that allocators merely reserve.
         command.args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &(memory_mib << 10).to_string()]);
         command.arg(lcm()).args(words);
         run(command, &format!("{} within {memory_mib} MiB", self.what(words)))
@@ -155,7 +156,7 @@ impl<'h> User<'h> {
         panic!("{ROUNDS_MAX} applies in a row changed something");
     }
 
-    /// Takes the project down; nothing of it may be left: no process, no container, no unfinished file.
+    /// Takes the project down, and asserts that no process, container or unfinished file of it is left.
     #[track_caller]
     pub(crate) fn goes_down(&self, manifest: &str) {
         let down = self.lcm(&["down", "--yes", manifest]).exits(0);

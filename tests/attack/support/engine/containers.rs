@@ -1,4 +1,4 @@
-//! Containers of the played engine: settings as they were given, and a state; nothing runs.
+//! Containers of the simulated engine: settings as requested, and a state; nothing runs.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Request};
 
-/// An image that the engine has.
+/// Image of the engine.
 pub(crate) const IMAGE: &str = "played:1";
 const IMAGE_ID: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const NETWORK_ID: &str = "2222222222222222222222222222222222222222222222222222222222222222";
@@ -24,7 +24,7 @@ pub(crate) struct Container {
     pub(crate) given: Value,
 }
 
-/// All of the engine.
+/// State of the engine.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     pub(crate) containers: BTreeMap<String, Container>,
@@ -32,7 +32,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A container that another client of the engine made.
+    /// Adds a container created by another client of the engine.
     pub(crate) fn add(&mut self, name: &str, given: Value) -> String {
         self.count += 1;
         let id = format!("{:064x}", 0xabc0_0000_0000_u64 + self.count);

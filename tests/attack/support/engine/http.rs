@@ -1,24 +1,24 @@
-//! Requests and answers of HTTP/1.1, as far as an engine's client sends and reads them.
+//! HTTP/1.1 requests and responses, as far as an engine's client sends and reads them.
 
 use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-/// The client's requests describe one container at most.
+/// Maximum length of a request: it describes one container at most.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// Without the API's version and the query.
+    /// Path without the API version and the query.
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) body: Value,
 }
 
 impl Request {
-    /// `GET /version` and the like.
+    /// Returns true for a request such as `GET /version`.
     pub(crate) fn is(&self, method: &str, path: &str) -> bool {
         self.method == method && self.path == path
     }
@@ -34,7 +34,7 @@ impl Request {
             && !self.lists_containers()
     }
 
-    /// The value of a query's field, percent-encoding taken back.
+    /// Returns the decoded value of a query field.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.filter(|(field, _)| *field == name).map(|(_, value)| decoded(value)).next()
@@ -93,7 +93,7 @@ fn content_length(head: &str) -> usize {
     length.next_back().and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
-/// Without a length the answer ends with the connection.
+/// Returns the head of a response; without a length, the response ends with the connection.
 pub(super) fn head(status: u16, length: Option<usize>) -> Vec<u8> {
     let length = length.map(|length| format!("content-length: {length}\r\n")).unwrap_or_default();
     format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\napi-version: 1.41\r\n{length}connection: close\r\n\r\n")

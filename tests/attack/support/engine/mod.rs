@@ -1,5 +1,5 @@
-//! A Docker engine that the test plays at a unix socket: honest by itself, it keeps a few containers as data and starts
-//! nothing. A hook sees each request with its honest answer and may turn it into a hostile one.
+//! Simulated Docker engine at a unix socket: honest by default, it keeps a few containers as data and starts nothing. A
+//! hook gets each request with its honest response, and may replace that with a hostile one.
 
 mod containers;
 mod http;
@@ -20,10 +20,10 @@ use serde_json::Value;
 
 use super::host::Host;
 
-/// More than any client may read of one answer: the end of an endless one, so that no test writes for ever.
+/// Length at which an endless response ends, so that no test writes forever: more than any client may read.
 const ENDLESS_BYTES_MAX: u64 = 8 << 30;
 
-/// An answer as an honest engine gives it.
+/// Response of an honest engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -36,22 +36,22 @@ impl Answer {
     }
 }
 
-/// How the engine behaves toward one request.
+/// Behaviour of the engine for one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Reaction {
-    /// A whole answer with its length.
+    /// Complete response with its length.
     Json(u16, Value),
     /// Any text as a body, JSON or not.
     Text(u16, String),
-    /// These bytes in place of an HTTP answer, then the connection is closed.
+    /// Raw bytes in place of an HTTP response, then the connection is closed.
     Raw(Vec<u8>),
-    /// Begins with `head`, then repeats `chunk` until the client has enough.
+    /// `head`, then `chunk` repeatedly until the client closes.
     Endless { head: String, chunk: Vec<u8> },
-    /// One byte after the other, with a pause after each.
+    /// One byte at a time, with a pause after each.
     Drip { body: String, pause: Duration },
-    /// Promises the whole body, sends its first half and closes.
+    /// Announces the whole body, sends its first half and closes.
     Cut(String),
-    /// Says nothing until the client closes.
+    /// Sends nothing until the client closes.
     Hang,
 }
 
@@ -81,7 +81,7 @@ impl Engine {
         Self::hostile(host, |_, answer| answer.into())
     }
 
-    /// The hook decides about each answer; what a request changes has been changed by then.
+    /// Starts an engine whose hook selects each response; the request has taken effect by then.
     pub(crate) fn hostile(host: &Host, hook: impl Fn(&Request, Answer) -> Reaction + Send + Sync + 'static) -> Self {
         let path = host.path("played.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
@@ -100,7 +100,7 @@ impl Engine {
                     return;
                 }
                 let shared = Arc::clone(&accepting);
-                // A client that goes away in mid-answer is what hostile answers are for.
+                // A client may disconnect in the middle of a hostile response.
                 thread::spawn(move || drop(answer(stream, &shared)));
             }
         });
@@ -111,17 +111,17 @@ impl Engine {
         &self.path
     }
 
-    /// Looks at the containers, or changes them by hand.
+    /// Reads or changes the containers directly.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Machine) -> T) -> T {
         change(&mut self.shared.machine.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Method and path of each request so far.
+    /// Returns method and path of each request so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the clients took of all answers.
+    /// Returns the number of bytes that clients read of all responses.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.shared.sent_bytes.load(Ordering::Acquire)
     }
@@ -130,7 +130,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Release);
-        // A last client, for which accepting wakes up.
+        // Wakes the accept loop.
         let _ = UnixStream::connect(&self.path);
     }
 }
