@@ -88,7 +88,7 @@ async fn an_http_probe_checks_status_body_and_pointer() {
         (with_pointer(port, "/nowhere", None), "has no /nowhere"),
         (
             Probe::Http(HttpProbe { pointer: Some(Pointer { path: "/a".into(), equals: None }), ..get(port, "/ok") }),
-            "no JSON",
+            "not JSON",
         ),
     ] {
         let reading = ask(failing).await;
