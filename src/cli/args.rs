@@ -16,6 +16,12 @@ use crate::apply::{OnFailure, Options};
 use crate::manifest::ModeSelection;
 use crate::model::names::{GoalName, ModeName, ServiceName};
 
+/// Help of `--world` for commands that change nothing.
+pub(super) const READ_WORLD: &str = "Use this snapshot, made by `lcm observe`, instead of the machine";
+
+/// Help of `--force` for commands that ignore the mode.
+pub(super) const FORCE_STOP: &str = "Don't wait for busy services to become idle";
+
 /// Manifest, and the parts of it to use.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ManifestArgs {
@@ -37,7 +43,7 @@ pub(super) struct FileArgs {
     /// Manifest to read; `-` is standard input [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     positional: Option<PathBuf>,
-    /// Manifest to read, as an option
+    /// Same as the argument MANIFEST
     #[arg(short = 'm', long = "manifest", value_name = "MANIFEST", conflicts_with = "positional")]
     named: Option<PathBuf>,
 }
@@ -55,13 +61,13 @@ impl FileArgs {
 /// Mode, goals and snapshot of one run.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ChooseArgs {
-    /// Use this mode for this run
+    /// Use this mode instead of the active one, for this command only
     #[arg(long, value_name = "MODE")]
     pub(super) mode: Option<ModeName>,
-    /// Activate this goal too for this run; may be given several times
+    /// Also activate this goal, for this command only; may be given several times
     #[arg(long = "goal", value_name = "GOAL")]
     pub(super) goals: Vec<GoalName>,
-    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes go to the file
+    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes are simulated and written to it
     #[arg(long, value_name = "FILE")]
     pub(super) world: Option<PathBuf>,
 }
@@ -82,7 +88,7 @@ impl ChooseArgs {
 /// Services that a run is limited to.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct NarrowArgs {
-    /// Limit the run to this service and its dependencies; may be given several times
+    /// Limit the plan to this service and its dependencies; may be given several times
     #[arg(long = "target", value_name = "SERVICE")]
     pub(super) targets: Vec<ServiceName>,
     /// Leave this service as it is; may be given several times
@@ -95,13 +101,13 @@ pub(super) struct NarrowArgs {
 pub(super) struct PlanningArgs {
     #[command(flatten)]
     pub(super) narrow: NarrowArgs,
-    /// Do nothing while a wanted service is blocked
+    /// Change nothing if any wanted service is blocked
     #[arg(long)]
     pub(super) strict: bool,
     /// Allow moving services to free memory for others of equal priority
     #[arg(long)]
     pub(super) repack: bool,
-    /// Stop services marked as this project's that are not in the manifest
+    /// Stop and remove orphans: services with this project's mark that are not in the manifest
     #[arg(long)]
     pub(super) prune: bool,
     /// Exit 2 if there are changes
@@ -121,7 +127,8 @@ pub(super) struct ExecutionArgs {
     /// Maximum number of steps running at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,
-    /// After a failed step: start no other one, continue with independent ones, or restore what ran before
+    /// After a failed step: begin no further step, continue with steps that don't need it, or restore the state before
+    /// the run
     #[arg(long, value_enum, default_value_t = FailurePolicy::Continue, value_name = "WHAT")]
     on_failure: FailurePolicy,
     /// Maximum time for the whole run
@@ -133,13 +140,14 @@ pub(super) struct ExecutionArgs {
     /// Maximum wait for another lcm to finish
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
     pub(super) lock_timeout: Duration,
-    /// Don't wait for busy services, and stop services outside the mode even while wanted ones can't start
+    /// Don't wait for busy services to become idle, and stop services outside the mode even if a wanted service is
+    /// blocked
     #[arg(long)]
     pub(super) force: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
     pub(super) format: OutputFormat,
-    /// Also write the run's events to this file, as one JSON object a line
+    /// Also write the run's events to this file, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub(super) json_into: Option<PathBuf>,
 }
@@ -187,7 +195,7 @@ pub(super) enum PlanFormat {
     Json,
     /// For a comment on a pull request
     Markdown,
-    /// The steps as a graph, which GitHub draws
+    /// A Mermaid graph of the steps, as GitHub renders it
     Mermaid,
     /// One self-contained page for a browser
     Html,

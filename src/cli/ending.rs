@@ -35,9 +35,7 @@ pub(super) fn text(purpose: Purpose, report: &RunReport, (exit, message): (Exit,
     let done = match purpose {
         Purpose::Apply => "Applied",
         Purpose::Down => "Down",
-        Purpose::Start => "Started",
-        Purpose::Stop => "Stopped",
-        Purpose::Restart => "Restarted",
+        Purpose::Start | Purpose::Stop | Purpose::Restart => "Done",
     };
     let head = match exit {
         Exit::Done | Exit::Changes | Exit::Blocked => done,

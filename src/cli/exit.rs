@@ -10,11 +10,11 @@ pub(super) const CODES: [(&str, &str); 9] = [
     ("1", "an error or a refusal before anything changed"),
     ("2", "with --detailed-exitcode: changes are pending, or were made"),
     ("3", "steps failed, or a wanted service is unhealthy or out of attempts"),
-    ("4", "a wanted service is blocked; the rest is done unless --strict"),
+    ("4", "a service is blocked; all else was applied, except with --strict"),
     ("5", "the plan is stale: a saved one, or one shown for confirmation"),
     ("6", "another lcm holds the lock"),
     ("64", "the command line is wrong"),
-    ("130, 143", "interrupted, terminated; everything is recorded"),
+    ("130, 143", "interrupted, terminated; the history has all changes made so far"),
 ];
 
 /// End of a command, in order of precedence: of several, the first is reported.
@@ -32,7 +32,7 @@ pub enum Exit {
     Interrupted,
     /// Applied, but some steps failed, or a service is not healthy or has spent its budget.
     Failed,
-    /// A wanted service is blocked; the rest is done unless `--strict`.
+    /// A service is blocked: it can't be started or stopped. All else was applied, except with `--strict`.
     Blocked,
     /// With `--detailed-exitcode`: changes are pending (plan), or were made (apply).
     Changes,

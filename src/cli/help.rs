@@ -19,8 +19,8 @@ const NAME_COLUMNS: usize = 12;
 /// Groups of commands, in the order in which a user meets them. Commands of no group follow below.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Everyday commands", &["plan", "apply", "switch", "rollback", "status", "wait", "logs", "history"]),
-    ("Single services, once", &["start", "stop", "restart"]),
-    ("Single services, until `lcm resume`", &["maintain", "suspend", "terminate", "resume", "report"]),
+    ("Single services, until the next apply", &["start", "stop", "restart", "report"]),
+    ("Holds on single services, until `lcm resume`", &["maintain", "suspend", "terminate", "resume"]),
     ("Setup and removal", &["init", "validate", "adopt", "down"]),
     ("Inspection", &["explain", "observe", "show", "schema"]),
     ("Shell integration", &["completions", "man"]),

@@ -39,14 +39,14 @@ impl From<ReconcileError> for EarlyExit {
 /// Returns the refusal of a command that a hold forbids.
 pub(super) fn held(held: &HeldService) -> EarlyExit {
     let HeldService { service, hold, relation } = held;
-    let also = match relation {
-        HeldRelation::Named => String::new(),
-        HeldRelation::Needed => ", and is needed".to_owned(),
-        HeldRelation::DependsOn(base) => format!(", and depends on {base}"),
+    let cause = match relation {
+        HeldRelation::Named => service.to_string(),
+        HeldRelation::Needed => format!("{service} is needed, but"),
+        HeldRelation::DependsOn(base) => format!("{base} can't be stopped: {service} depends on it, and"),
     };
     let (command, whom) = (hold.kind.as_str(), hold.attribution());
     EarlyExit::refused(
         Code::Held,
-        format!("{service} is held by `lcm {command}`{also} ({whom}); `lcm resume {service}` releases it"),
+        format!("{cause} is held by `lcm {command}` ({whom}); `lcm resume {service}` releases the hold"),
     )
 }

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::cli::args::manifest::{MANIFEST, is_file};
 use crate::cli::args::state::state;
-use crate::cli::args::{ChooseArgs, NarrowArgs, duration, names};
+use crate::cli::args::{ChooseArgs, NarrowArgs, READ_WORLD, duration, names};
 use crate::cli::exit::Exit;
 use crate::cli::open_runs;
 use crate::cli::opened;
@@ -31,8 +31,13 @@ use crate::report::style::Style;
 
 /// Show services, GPUs, goals and the last run
 #[derive(Debug, clap::Args)]
+#[command(
+    mut_arg("world", |arg| arg.help(READ_WORLD)),
+    mut_arg("targets", |arg| arg.help("Show only this service; may be given several times")),
+    mut_arg("excludes", |arg| arg.help("Don't show this service; may be given several times"))
+)]
 pub(crate) struct StatusArgs {
-    /// Manifest to read, and services to show; `-v` adds the legal next changes and commands of each
+    /// Manifest to read, and services to show; `-v` adds the possible next states and commands of each named service
     #[arg(value_name = "MANIFEST|SERVICE")]
     names: Vec<String>,
     /// Manifest to read; every other argument is then a service [default: lcm.yaml]
@@ -48,10 +53,10 @@ pub(crate) struct StatusArgs {
     /// Time between two refreshes of `--watch`, from 250ms to 1h
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = duration::parse_interval)]
     pub(crate) interval: Duration,
-    /// Show only services in this state; may be given several times
+    /// Show only services in this lifecycle state, such as online or failed; may be given several times
     #[arg(long = "state", value_name = "STATE", value_parser = state)]
     states: Vec<State>,
-    /// Exit 3 if a wanted service, or a named one, is neither up and healthy nor held by an operator
+    /// Exit 3 unless every wanted service (or every named one) is up and healthy, or held by an operator
     #[arg(long, conflicts_with = "watch")]
     pub(crate) exit_code: bool,
     /// Output format
@@ -104,7 +109,8 @@ fn split_names(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), EarlyEx
         args.names.iter().partition(|name| args.manifest.is_none() && is_file(name));
     if let [one, other, ..] = files.as_slice() {
         let message = format!(
-            "{one} and {other} both look like a manifest; name the manifest with `-m`, and only services besides"
+            "{one} and {other} both look like a manifest; give the manifest with `-m`; every other argument is then \
+             a service"
         );
         return Err(EarlyExit::new(Exit::Usage, Code::Usage, message));
     }
@@ -172,10 +178,10 @@ fn outlook(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option
     }
     let needed = block.map(|block| match block {
         DependentBlock::Held { dependent, hold } => {
-            format!("{dependent}, which depends on it, is held ({})", hold.attribution())
+            format!("{dependent} depends on it, and is held by `lcm {}` ({})", hold.kind, hold.attribution())
         }
         DependentBlock::Illegal { dependent, refusal } => {
-            format!("{dependent}, which depends on it, can't be stopped: {refusal}")
+            format!("{dependent} depends on it, and can't be stopped either: {refusal}")
         }
     });
     Some(Outlook::new(&desired.rules, &case, seen.state, needed, &commands))

@@ -34,7 +34,7 @@ pub enum Budget {
 }
 
 impl Budget {
-    /// Returns the budget of a service in its present state.
+    /// Returns the budget of a service in its current state.
     #[must_use]
     pub fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
         // Nearly all services have no attempts, and comparing a spec costs a hash.
@@ -69,19 +69,21 @@ impl Budget {
         match self {
             Self::Open => None,
             Self::Waits { count, due } => {
-                Some(format!("{count} of {attempts} attempts are spent; the next is due {}", when(due, now)))
+                Some(format!("{count} of {attempts} attempts are spent; the next is due at {}", when(due, now)))
             }
             Self::Spent { due: None, .. } => Some(format!(
                 "lcm does not start it again (`recover.attempts` is 0) until its spec changes or `lcm resume {name}`"
             )),
             Self::Spent { count, due: Some(due) } => Some(format!(
-                "{}; it is tried again {}, when its spec changes, or after `lcm resume {name}`",
+                "{}; `lcm apply` tries it again from {} on, or earlier if its spec changes or after \
+                 `lcm resume {name}`",
                 spent(count, attempts),
                 when(due, now)
             )),
-            Self::Retry { count } => {
-                Some(format!("{}; it is tried again if no other service must stop for it", spent(count, attempts)))
-            }
+            Self::Retry { count } => Some(format!(
+                "{}; `lcm apply` tries it again if no other service has to stop for it",
+                spent(count, attempts)
+            )),
         }
     }
 
@@ -124,7 +126,7 @@ pub fn resumed(service: &Service, now: Timestamp) -> Option<Attempts> {
     is_never.then(|| Attempts { count: 0, last_at: now, spec: service.spec.hash().to_owned() })
 }
 
-/// Returns the attempts that count: those of the present spec that are not void.
+/// Returns the attempts that count: those of the current spec that are not void.
 #[must_use]
 pub fn counted<'a>(service: &Service, seen: &'a ObservedService, now: Timestamp) -> Option<&'a Attempts> {
     seen.attempts.as_deref().filter(|attempts| !is_void(service, attempts, seen, now))
@@ -192,13 +194,13 @@ fn spent(count: u32, attempts: u32) -> String {
     }
 }
 
-/// `in 5m, at 2026-01-02 03:09:05Z`.
+/// `2026-01-02T03:09:05Z (in 5m)`.
 fn when(due: Timestamp, now: Timestamp) -> String {
     // Rounded up: the time shown is never before the attempt is due.
     let whole = due.as_second() + i64::from(due.subsec_nanosecond() > 0);
     let due = Timestamp::from_second(whole).unwrap_or(due);
     let left = SignedDuration::from_secs(due.duration_since(now).as_secs().max(1));
-    format!("in {left:#}, at {}", due.strftime("%Y-%m-%d %H:%M:%SZ"))
+    format!("{due:.0} (in {left:#})")
 }
 
 fn signed(time: Duration) -> SignedDuration {

@@ -10,7 +10,7 @@ use crate::model::size::Mebibytes;
 /// Services on one GPU that are named, the largest first; the rest is one figure.
 const LISTED_MAX: usize = 8;
 
-/// Capacity of every GPU, or the reason for which it is unknown.
+/// Capacity of every GPU, or the reason why it is unknown.
 #[derive(Clone, Debug, Default)]
 pub struct HostCapacity {
     pub gpus: BTreeMap<GpuId, GpuCapacity>,
@@ -33,9 +33,9 @@ pub struct GpuCapacity {
     pub used: Option<Mebibytes>,
     /// True if the driver reports how much each process holds.
     pub told: bool,
-    /// Reason for which the GPU can't be used any more.
+    /// Reason why the GPU can't be used any more.
     pub lost: Option<String>,
-    /// Reason for which the GPU can't be read for now.
+    /// Reason why the GPU can't be read for now.
     pub unreadable: Option<String>,
     /// Services and orphans that run on the GPU.
     pub holders: Vec<MemoryHolder>,

@@ -15,15 +15,16 @@ pub const NAME_LETTERS_MAX: usize = 64;
 /// does, and a plan stays readable.
 pub const CLAIMS_MAX: usize = 20;
 
-/// One process or container with lcm's marks that is not proven to be this project's. Texts from outside are each one
-/// harmless line of bounded length.
+/// A process or container that carries lcm's marks, but that is not proven to belong to this project. Texts that it
+/// supplied (names, program) are cut to one short line without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimFact {
     pub project: ProjectName,
     pub service: ServiceName,
     pub claimant: Claimant,
-    /// Missing proof, as a fragment: `no shim of the owner started it`.
+    /// Proof that is missing, as part of a sentence, such as `no shim of the owner started it`. A shim is the helper
+    /// process with which lcm starts a service.
     pub reason: String,
 }
 
@@ -47,7 +48,7 @@ impl ClaimFact {
         Self { project, service, claimant, reason: reason.into() }
     }
 
-    /// Returns the claim as a sentence: `pid 4711 (sleep) of user 61001 carries lcm's marks, …`.
+    /// Returns the claim as a sentence: `pid 4711 (sleep) of uid 61001 carries lcm's marks, …`.
     #[must_use]
     pub fn sentence(&self) -> String {
         format!("{} carries lcm's marks but is not ours: {}; it is left alone", self.claimant, self.reason)
@@ -57,7 +58,7 @@ impl ClaimFact {
 impl fmt::Display for Claimant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Process { pid, uid, program } => write!(formatter, "pid {pid} ({program}) of user {uid}"),
+            Self::Process { pid, uid, program } => write!(formatter, "pid {pid} ({program}) of uid {uid}"),
             Self::Container { id, name } => {
                 write!(formatter, "container {name} ({})", id.chars().take(12).collect::<String>())
             }
@@ -92,6 +93,6 @@ mod tests {
             assert!(text.chars().count() < 3 * NAME_LETTERS_MAX, "{text:?}");
         }
         assert!(claim.sentence().starts_with("pid 7 (ab cxx"), "{}", claim.sentence());
-        assert!(claim.sentence().contains("of user 61001 carries"), "{}", claim.sentence());
+        assert!(claim.sentence().contains("of uid 61001 carries"), "{}", claim.sentence());
     }
 }

@@ -17,17 +17,17 @@ pub const COPIES_MAX: u32 = 100_000;
 /// Copies that a rolling update runs beside the wanted ones.
 pub const SURGE: u32 = 1;
 
-/// Copies of one service, as its runtime reports them.
+/// Copies (replicas) of one service, as its runtime reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Copies {
-    /// Number of copies that the runtime keeps running.
+    /// Number of copies that the runtime is set to keep running.
     #[serde(deserialize_with = "bounded")]
     pub wanted: u32,
-    /// Copies that are ready, of any revision.
+    /// Number of copies that are ready, of any revision.
     #[serde(deserialize_with = "bounded")]
     pub ready: u32,
-    /// Copies of the present revision.
+    /// Number of copies of the current revision.
     #[serde(deserialize_with = "bounded")]
     pub updated: u32,
 }
@@ -57,7 +57,7 @@ impl fmt::Display for Copies {
     }
 }
 
-/// Change of the number of copies by a step, with the surge of a rolling update.
+/// Change in the number of copies (replicas) made by a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CopiesChange {
@@ -65,10 +65,11 @@ pub struct CopiesChange {
     pub from: u32,
     #[serde(deserialize_with = "bounded")]
     pub to: u32,
-    /// Copies beside the wanted ones while a rolling update goes on; absent for other steps.
+    /// Surge of a rolling update: extra copies that run besides the wanted ones until the update ends; absent for other
+    /// steps.
     #[serde(default, deserialize_with = "bounded", skip_serializing_if = "is_none")]
     pub surge: u32,
-    /// Memory given back on each of the step's GPUs once a rolling update is done, in MiB; absent where that is zero.
+    /// Memory freed on each of the step's GPUs when a rolling update ends, in MiB; absent if it is zero.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub returns_mib: Mebibytes,
 }

@@ -299,7 +299,7 @@ pub enum Condition {
 /// Limits on starting a service again that does not stay up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recover {
-    /// Attempts until the service has been well for a while.
+    /// Attempts in a row that use up the budget.
     pub attempts: u32,
     /// Wait before the second attempt; doubled before each further one.
     pub backoff: Duration,

@@ -135,11 +135,12 @@ fn unescaped(field: &str) -> PathBuf {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnclosureFact {
-    /// Options of `docker run` that are missing, so that the host's process trees can't be observed; empty: none is
+    /// Missing options of `docker run`, without which the host's process trees can't be observed; empty if none is
     /// missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
-    /// Reason for which lcm's store is the container's own: holds and attempts of the host are not known here.
+    /// Missing option of `docker run` that would mount the host's store. lcm then uses a store inside the container,
+    /// and the host's holds and restart attempts are unknown. Absent if lcm uses the host's store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_store: Option<String>,
     /// Folders of the host that are mounted in the container.

@@ -26,7 +26,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// One port. In JSON a number where it is TCP on every address, else text: `127.0.0.1:8080` or `53/udp`.
+/// One port. In JSON a number if it is TCP on all addresses, otherwise text: `127.0.0.1:8080` or `53/udp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     pub port: u16,
@@ -130,7 +130,7 @@ impl JsonSchema for Endpoint {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A port of the host: a number where it is TCP on every address, else `127.0.0.1:8080` or `53/udp`.",
+            "description": "A port of the host: a number if it is TCP on all addresses, otherwise text such as `127.0.0.1:8080` or `53/udp`.",
             "anyOf": [
                 { "type": "integer", "minimum": 0, "maximum": 65535 },
                 { "type": "string", "pattern": "^(.+:)?[0-9]{1,5}(/(tcp|udp))?$" },

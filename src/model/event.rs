@@ -36,9 +36,11 @@ impl Event {
 pub enum EventKind {
     /// A run begins.
     Run { project: ProjectName, mode: Option<ModeName> },
-    /// The plan of a round, as the ids of its steps.
+    /// Ids of the steps planned for one round. A run plans again after each round, until nothing is left to do. A
+    /// rollback is reported with the number of the round that failed.
     Planned { round: u32, steps: Vec<StepId> },
-    /// Everything in a start that can fail before GPU memory is needed is done; sent before the first stop of a round.
+    /// A start is prepared: the work that can fail and needs no GPU memory, such as pulling the image, is done. Sent
+    /// before the first stop of the round.
     Prepared { step: StepId, service: ServiceName, took_ms: u64 },
     /// A step begins.
     StepStarted {
@@ -52,7 +54,7 @@ pub enum EventKind {
     Stage { step: StepId, service: ServiceName, stage: Stage, detail: Option<String> },
     /// lcm changed the state of a service.
     Transition { service: ServiceName, from: State, to: State, reason: String },
-    /// A step succeeded, or was not needed any more.
+    /// A step succeeded, or was no longer needed.
     StepDone {
         step: StepId,
         service: ServiceName,
@@ -66,13 +68,13 @@ pub enum EventKind {
         step: StepId,
         service: ServiceName,
         error: String,
-        /// Last lines that the service logged, masked and bounded.
+        /// Last lines that the service logged, with secrets masked; long ones are truncated.
         log: Vec<String>,
         took_ms: u64,
         /// Time spent in each stage.
         stages: Vec<StageTime>,
     },
-    /// A step was not begun, for this reason.
+    /// A step was skipped: it was not begun, or was interrupted while under way.
     StepSkipped { step: StepId, service: ServiceName, reason: String },
     /// A hook was called, or a notifier failed.
     Hook {
@@ -83,11 +85,11 @@ pub enum EventKind {
         outcome: CallOutcome,
         /// `null`: the call succeeded.
         error: Option<String>,
-        /// Output of the program, or body of the response; masked and bounded.
+        /// Output of the program, or body of the response, with secrets masked; truncated if long.
         output: String,
         took_ms: u64,
     },
-    /// The run goes on; sent while there is no other event.
+    /// Heartbeat: sent while there is no other event, to show that the run is still going.
     Heartbeat { waiting: Vec<StepId>, elapsed_ms: u64 },
     /// A warning.
     Warning { message: String },
@@ -97,10 +99,10 @@ pub enum EventKind {
         exit_code: u8,
         /// True if anything was changed, or may have been.
         changed: bool,
-        /// Steps that succeeded, or were not needed any more.
+        /// Steps that were carried out successfully; steps that were no longer needed are not counted.
         done: u32,
         failed: u32,
-        /// Steps that were not begun, or not followed to their end.
+        /// Steps that were not begun, or were interrupted while under way.
         skipped: u32,
         /// Wanted services that can't start.
         blocked: u32,
@@ -109,17 +111,17 @@ pub enum EventKind {
         /// Time from the run's first event to this one, in milliseconds.
         #[serde(default)]
         took_ms: u64,
-        /// Services by the action that was taken.
+        /// Number of services by the action that was taken.
         #[serde(default)]
         services: ServiceCounts,
-        /// Time of all steps by stage, in the order in which a step goes through the stages. Times of parallel steps
-        /// are added up.
+        /// Time that all steps spent in each stage, in the order in which a step goes through the stages. The times of
+        /// parallel steps are added up.
         #[serde(default)]
         stages: Vec<StageTotal>,
     },
 }
 
-/// Number of services by the action that was taken; one that was stopped and started again counts twice.
+/// Number of services by the action that was taken; a service that was stopped and started again is counted under both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceCounts {
     pub evicted: u32,
@@ -186,7 +188,7 @@ pub struct StageTotal {
     pub stage: Stage,
     /// Time of all steps together, in milliseconds.
     pub took_ms: u64,
-    /// Number of steps that passed the stage.
+    /// Number of steps that went through the stage.
     pub steps: u32,
     /// The step that spent the longest time in the stage.
     pub longest: StepTime,
@@ -204,7 +206,7 @@ pub struct StepTime {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Done,
-    /// The machine was in the wanted state already.
+    /// The machine was already in the wanted state.
     NotNeeded,
 }
 
@@ -216,6 +218,6 @@ pub enum CallOutcome {
     Succeeded,
     /// The call failed, and the run goes on.
     Failed,
-    /// The call failed, and so the step that required it is not taken.
+    /// The call failed, and the step that required it is not carried out.
     Vetoed,
 }

@@ -36,25 +36,26 @@ mod reading;
 /// Version of a snapshot file.
 pub const FORMAT: &str = "lcm.world/2";
 
-/// Everything read at one time.
+/// Snapshot: everything that lcm read of the machine at one time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub host: String,
-    /// Id of this machine as labels carry it, where the engine may hold other machines' containers too.
+    /// Id of this machine, as lcm writes it into container labels; present only if the engine may also run containers
+    /// of other machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_id: Option<String>,
-    /// Ids of this host, which do not depend on the container that lcm may run in.
+    /// Ids of this host, which are the same inside a container that lcm may run in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_identity: Option<HostIdentity>,
-    /// The container that lcm runs in, if that ends with its job.
+    /// The container that lcm runs in, if that container ends together with its job (such as a CI job).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enclosure: Option<EnclosureFact>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
-    /// Instances that each runtime reports, this project's and others.
+    /// Instances that each runtime reports, by runtime: this project's and others.
     #[serde(default)]
     pub instances: Instances,
     /// Processes and containers with lcm's marks that are not proven to be this project's.
@@ -62,10 +63,10 @@ pub struct Facts {
     pub claims: Vec<ClaimFact>,
     #[serde(default)]
     pub gpus: Reading<Vec<GpuFact>>,
-    /// GPU memory reserved by starts of other users' lcm.
+    /// GPU memory that lcm has reserved for starts of other users or other projects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reservations: Vec<ReservationFact>,
-    /// Real paths of the manifest's working folders and of host folders of mounts, by the absolute path in the
+    /// Real paths of the services' working folders and of mounted host folders, keyed by the absolute path in the
     /// manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<String, PathFact>,
@@ -81,13 +82,14 @@ pub struct Facts {
     /// Holds of operators, by service.
     #[serde(rename = "holds", alias = "words", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holds: BTreeMap<ServiceName, HoldRecord>,
-    /// Reason for which holds can't be read; then no service's hold is known.
+    /// Reason why holds can't be read; it is then unknown which services are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_unknown: Option<String>,
-    /// Mode overrides that operators set: a snapshot file keeps them for the next command.
+    /// Mode overrides that operators set with `lcm switch`; with `--world`, the snapshot file keeps them for the next
+    /// command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub switches: Vec<ModeOverride>,
-    /// Calls that runs of this project committed themselves to and did not make.
+    /// Pending hook and notifier calls: earlier runs of this project recorded them, but did not make them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingCall>,
 }
@@ -137,18 +139,18 @@ impl Facts {
 pub struct PathFact {
     /// Path without symbolic links.
     pub real: String,
-    /// `DEVICE:INODE`.
+    /// Device and inode of the folder, as `DEVICE:INODE`.
     pub id: String,
 }
 
-/// Identity of a process, distinct from a later one with the same pid.
+/// Identity of a process; the start time distinguishes it from a later process with the same pid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessFact {
     pub pid: i32,
     /// Start of the process, in clock ticks after boot.
     pub start_ticks: u64,
-    /// Name of the program alone; arguments may hold secrets.
+    /// Name of the program, without its arguments, because these may contain secrets.
     pub program: String,
 }
 
@@ -174,7 +176,7 @@ pub struct GpuFact {
     #[serde(default)]
     pub name: String,
     pub capacity: Mebibytes,
-    /// Memory used by all processes together, without `reserved`. `null`: no driver could be queried.
+    /// Memory used by all processes together, without `reserved`; `null` if no driver could be queried.
     #[serde(default)]
     pub used: Option<Mebibytes>,
     /// Memory that the driver keeps for itself.
@@ -182,22 +184,22 @@ pub struct GpuFact {
     pub reserved: Mebibytes,
     #[serde(default)]
     pub holders: Vec<GpuHolder>,
-    /// Reason for which a known GPU can't be used: it fell off the bus.
+    /// Reason why the GPU can't be used any more, such as having fallen off the bus; `null` if it can.
     #[serde(default)]
     pub lost: Option<String>,
-    /// Reason for which a GPU that is there can't be read: lcm lacks the permission.
+    /// Reason why the GPU can't be read, such as a missing permission; absent if it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
 }
 
-/// A process that holds GPU memory, or that has ended and whose memory the driver still counts.
+/// A process that uses GPU memory, or a process that has ended and whose memory the driver still counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuHolder {
-    /// 0: processes that the driver could not identify.
+    /// Pid of the process; 0 for processes that the driver could not identify.
     pub pid: i32,
     pub program: String,
-    /// `null`: the driver does not report it.
+    /// Memory that the process uses; `null` if the driver does not report it.
     #[serde(default)]
     pub memory: Option<Mebibytes>,
     pub owner: ProcessOwner,
@@ -219,7 +221,7 @@ impl GpuHolder {
 #[serde(deny_unknown_fields)]
 pub struct ListenerFact {
     pub port: u16,
-    /// Address that it listens on; absent: every address.
+    /// Address that it listens on; absent if it listens on all addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub address: Option<IpAddr>,

@@ -15,13 +15,13 @@ use crate::model::lifecycle::State::{
 };
 use crate::model::names::{ModeName, ServiceName};
 
-/// Hold that an operator sets on one service, against the manifest.
+/// Hold that an operator sets on one service; it overrides the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Hold {
-    /// Maintenance: the service is left as it is.
+    /// Maintenance: lcm leaves the service unchanged.
     Maintain,
-    /// Paused: the service keeps its memory, which counts in full.
+    /// Paused: the service keeps its GPU memory, which is counted in full.
     Suspend,
     /// Stopped, and not started again.
     Terminate,
@@ -99,7 +99,7 @@ impl fmt::Display for Hold {
     }
 }
 
-/// A hold as it is kept, with its author, time and reason.
+/// A hold, with its author, time and reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HoldRecord {
@@ -110,35 +110,52 @@ pub struct HoldRecord {
     pub since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Pairs given with `--meta key=value`.
+    /// Metadata given with `--meta key=value`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
 }
 
 impl HoldRecord {
-    /// Returns author, time and reason: `kim, since 2026-11-21T14:02:05Z: rendering`.
+    /// Returns author, time and reason: `kim, since 2026-11-21T14:02:05Z, reason: rendering`.
     #[must_use]
     pub fn attribution(&self) -> String {
         attribution(&self.by, self.since, self.reason.as_deref())
     }
+
+    /// Returns the same for a sentence: `kim at 2026-11-21T14:02:05Z, reason: rendering`.
+    #[must_use]
+    pub fn author(&self) -> String {
+        author(&self.by, self.since, self.reason.as_deref())
+    }
 }
 
-/// Returns author, time and reason of a hold or a mode override: `kim, since 2026-11-21T14:02:05Z: rendering`.
+/// Returns author, time and reason of a hold or a mode override for a sentence: `kim at 2026-11-21T14:02:05Z, reason:
+/// rendering`.
+#[must_use]
+pub fn author(by: &str, since: Timestamp, reason: Option<&str>) -> String {
+    format!("{by} at {since:.0}{}", because(reason))
+}
+
+/// Returns author, time and reason of a hold or a mode override: `kim, since 2026-11-21T14:02:05Z, reason: rendering`.
 #[must_use]
 pub fn attribution(by: &str, since: Timestamp, reason: Option<&str>) -> String {
-    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{by}, since {since:.0}{reason}")
+    format!("{by}, since {since:.0}{}", because(reason))
 }
 
-/// Mode override of a project, set by `lcm switch` and followed by every command that names no mode, from any checkout.
-/// It lasts until the manifest's own `mode:` differs from the one at the time of the switch: the newest one wins.
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(", reason: {reason}")).unwrap_or_default()
+}
+
+/// Mode override of a project, set by `lcm switch`. It applies to every command that names no mode, in any folder with
+/// a manifest of the project. It ends when the manifest's own `mode:` is changed after the switch: the later of the two
+/// choices applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModeOverride {
     pub mode: ModeName,
-    /// The entry file that it was set with, absolute.
+    /// Entry file (the manifest file given on the command line) that the override was set with, as an absolute path.
     pub entry: String,
-    /// The mode that this file itself named then.
+    /// The `mode:` of that entry file at the time of the switch; `null` if it had none.
     pub own_mode: Option<ModeName>,
     pub by: String,
     #[schemars(with = "String")]

@@ -104,9 +104,9 @@ pub enum Point {
     PreStop,
     /// The service has stopped, and its GPU memory is free again.
     PostStop,
-    /// A change follows.
+    /// A state change follows.
     NotifyBefore,
-    /// A change was made, or observed.
+    /// A state change was made or observed.
     NotifyAfter,
 }
 
@@ -140,21 +140,22 @@ pub struct HookPayload {
     pub hook: Point,
     pub project: ProjectName,
     pub service: ServiceName,
-    /// State before. For a hook: where the whole step begins. For a notifier: what this one change leaves.
+    /// State before the change. For a hook: the state in which the whole step begins. For a notifier: the state from
+    /// which this single change is made.
     pub from: State,
-    /// State after.
+    /// State after the change.
     pub to: State,
     /// Reason for the change, as the plan states it.
     pub reason: String,
-    /// `null` for a change that no plan contains.
+    /// Reason code from the plan; `null` for a change that is not in a plan.
     pub code: Option<ReasonCode>,
     /// True if lcm makes the change, false if it observed it.
     pub made: bool,
     pub by: String,
     pub run: String,
-    /// GPUs that the service is on, or will be placed on.
+    /// GPUs that the service uses, or will be placed on.
     pub gpus: Vec<GpuId>,
-    /// `null`: there is none, or none yet.
+    /// Instance of the service; `null` if there is none, or none yet.
     pub instance: Option<Instance>,
 }
 
@@ -162,7 +163,7 @@ pub struct HookPayload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEvent {
-    /// A run ended in another mode than the last one that the notifier reported.
+    /// A run ended in a mode that differs from the last mode that this notifier reported.
     ModeChanged,
     /// A run ended with exit code 3: steps failed, or a wanted service is not up.
     RunFailed,
@@ -187,16 +188,16 @@ pub struct RunPayload {
     pub at: Timestamp,
     pub hook: RunEvent,
     pub project: ProjectName,
-    /// Mode of the run; `null`: the manifest has none.
+    /// Mode of the run; `null` if the manifest has no modes.
     pub mode: Option<ModeName>,
-    /// The mode before, for `mode_changed`; `null`: unknown.
+    /// For `mode_changed`: the previous mode; `null` if unknown.
     pub from_mode: Option<ModeName>,
-    /// The command that ran: `lcm apply`.
+    /// The command that ran, such as `lcm apply`.
     pub command: String,
     pub by: String,
     pub run: String,
     pub exit_code: u8,
-    /// The first error, for `run_failed`.
+    /// For `run_failed`: the first error.
     pub error: Option<String>,
 }
 

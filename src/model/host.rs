@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Digests of a host's ids; an id that is not readable is absent, as the machine id is in a container.
+/// Digests of a host's ids. An id that can't be read is absent, for example the machine id inside a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostIdentity {
-    /// Digest of the machine id; absent where it is not readable, or would be a container's own.
+    /// Digest of the machine id; absent if it can't be read, or belongs to a container and not to the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// Digest of the boot id, which is the host's in every container.
+    /// Digest of the boot id, which is the same on the host and in all of its containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
 }

@@ -5,16 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::names::{ObjectName, RuntimeName};
 
-/// One incarnation of a service, distinct from the next one of the same name.
+/// One instance of a service: a container or a process tree. A recreated container and a restarted process tree are new
+/// instances.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "ReadShape")]
 #[schemars(!from)]
 pub struct Instance {
-    /// Runtime that carries it.
+    /// Runtime that the instance runs on.
     pub runtime: RuntimeName,
-    /// Identity at the runtime, new for each incarnation.
+    /// Id of the instance. `docker`: the container's id. `process`: a random id of the start, or pid and start time of
+    /// an adopted process.
     pub id: String,
-    /// Name of the object at the runtime; absent where the runtime has none.
+    /// Name of the instance, such as the container's name; absent if the runtime has no names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ObjectName>,
     /// Role of the instance; absent for the service itself.
@@ -29,7 +31,7 @@ pub enum Role {
     /// The service itself.
     #[default]
     Main,
-    /// Its previous revision, put aside while a newer one is brought up.
+    /// The service's previous revision, kept aside while a newer one starts.
     Previous,
 }
 

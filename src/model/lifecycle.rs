@@ -108,7 +108,7 @@ impl State {
             Error => "Running, but unhealthy: it fails its probe, or a part of it died.",
             Failed => "Ended, but not on request.",
             Timeout => "Running, but did not answer within its time to start.",
-            Maintenance => "Held by an operator: lcm leaves it as it is.",
+            Maintenance => "Held by an operator, and left as it is by lcm.",
             Suspended => "Paused; it keeps its memory.",
             Offline => "Not running: it ended well, or was stopped.",
             Terminated => "Stopped by an operator, and not started again until released.",
@@ -122,7 +122,7 @@ impl State {
         matches!(self, Online | Busy | Idle)
     }
 
-    /// Returns true for a service that answers and has time for more.
+    /// Returns true for a service that answers and can take more work.
     #[must_use]
     pub fn is_available(self) -> bool {
         matches!(self, Online | Idle)
@@ -156,19 +156,19 @@ impl State {
     }
 }
 
-/// Class of states that are queried together.
+/// Class of states: one name for several states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// The service answers.
+    /// The service answers: it is online, busy or idle.
     Operational,
-    /// The service answers and has time for more.
+    /// The service answers and can take more work: it is online or idle.
     Available,
-    /// The service should run, and is not well.
+    /// The service should be running, but is unhealthy, failed or timed out.
     InError,
-    /// An operator holds the service.
+    /// An operator holds the service: it is in maintenance or suspended.
     InMaintenance,
-    /// Nothing is left to stop.
+    /// The service is not running.
     NotRunning,
 }
 
@@ -195,20 +195,20 @@ impl fmt::Display for State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Frees GPU memory while the service runs on.
+    /// Makes a running service release GPU memory; it keeps running.
     Evict,
     Stop,
     /// Removes a container that lcm created.
     Remove,
     Pause,
     Unpause,
-    /// Changes settings of a running container in place, or replaces the copies of a service one by one.
+    /// Changes settings of a running container in place, or replaces the copies (replicas) of a service one by one.
     Update,
-    /// Changes the number of copies of a running service.
+    /// Changes the number of copies (replicas) of a running service.
     Scale,
-    /// Makes a running service take the GPU memory again that it gave back.
+    /// Makes a running service reload the GPU memory that it had released.
     Wake,
-    /// Creates the service first where needed; waits for one that is starting already.
+    /// Starts a service, after creating it if needed; waits for a service that is already starting.
     Start,
 }
 

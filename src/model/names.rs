@@ -68,31 +68,31 @@ macro_rules! name {
 }
 
 name!(
-    /// The manifest's `name:`, which owns everything in it on this host.
+    /// Name of a project: the manifest's `name:`. All services of the manifest belong to the project on this host.
     ProjectName
 );
 name!(
-    /// A service: something that runs.
+    /// Name of a service: a process tree or a container that the manifest describes.
     ServiceName
 );
 name!(
-    /// A runtime that carries services: the folder below `src/runtime` that implements it.
+    /// Name of the runtime that runs a service, as in the manifest: `docker` or `process`.
     RuntimeName
 );
 name!(
-    /// A named set of services that run together.
+    /// Name of a mode: a set of services that run together.
     ModeName
 );
 name!(
-    /// A named purpose that needs services.
+    /// Name of a goal: a purpose that needs services.
     GoalName
 );
 name!(
-    /// Name of a container at its engine, without the leading slash.
+    /// Name of a container in its engine, without the leading slash.
     ObjectName
 );
 name!(
-    /// A GPU's UUID, or `gpu-N` for a device that is only declared.
+    /// Id of a GPU: its UUID, or `gpu-N` for a GPU of index N that only the manifest declares.
     GpuId
 );
 /// Marks carry ids as text: maps are queried by it, without allocating an id. Both compare as text.
@@ -103,7 +103,7 @@ impl Borrow<str> for GpuId {
 }
 
 name!(
-    /// One step of one plan: `start:comfyui`.
+    /// Id of a step of a plan: its action and service, such as `start:comfyui`.
     StepId
 );
 

@@ -36,14 +36,14 @@ pub struct Observed {
     /// Claims on this project: reported, and nothing else.
     pub claimed: Vec<ClaimFact>,
     pub gpus: ObservedGpus,
-    /// Reason for which the GPUs could not be read.
+    /// Reason why the GPUs could not be read.
     pub gpus_unknown: Option<String>,
     /// Needed ports that are taken.
     pub ports: Holders,
     pub ports_unknown: Option<String>,
-    /// Reason for which holds can't be read: any service may be held then.
+    /// Reason why holds can't be read: any service may be held then.
     pub holds_unknown: Option<String>,
-    /// Calls that earlier runs committed themselves to and did not make, the oldest first.
+    /// Pending calls: earlier runs recorded them, but did not make them; the oldest first.
     pub pending: Vec<PendingCall>,
     pub warnings: Vec<String>,
 }
@@ -58,9 +58,9 @@ pub struct ObservedService {
     pub state: State,
     /// Reason for the state, as a fragment: `its process was ended by signal 9`.
     pub detail: String,
-    /// Reason for which the state is unknown; then `state` is the best guess, and no action is taken on it.
+    /// Reason why the state is unknown; then `state` is the best guess, and no action is taken on it.
     pub unknown: Option<String>,
-    /// Reason for which the service can't be started from where lcm runs.
+    /// Reason why the service can't be started from where lcm runs.
     pub barred: Option<Box<Barred>>,
     pub ownership: Ownership,
     /// The instance that runs or is left; `None`: there is none.
@@ -160,7 +160,7 @@ impl ObservedService {
         self.copies.map_or(1, |copies| copies.wanted.max(copies.ready))
     }
 
-    /// Returns the GPU memory that the present copies declare, on each GPU that they use.
+    /// Returns the GPU memory that the current copies declare, on each GPU that they use.
     #[must_use]
     pub fn declared(&self, service: &Service) -> Mebibytes {
         service.vram_of(self.copies_held())
@@ -303,14 +303,14 @@ pub struct ObservedGpu {
     pub used: Option<Mebibytes>,
     /// True if the driver reports how much each process holds.
     pub told: bool,
-    /// Reason for which nothing can be started on the GPU: it fell off the bus.
+    /// Reason why nothing can be started on the GPU: it fell off the bus.
     pub lost: Option<String>,
-    /// Reason for which the GPU can't be read for now. Nothing is started on it, and nothing is stopped for it.
+    /// Reason why the GPU can't be read for now. Nothing is started on it, and nothing is stopped for it.
     pub unreadable: Option<String>,
 }
 
 impl ObservedGpu {
-    /// Returns the reason for which nothing can be started on the GPU.
+    /// Returns the reason why nothing can be started on the GPU.
     #[must_use]
     pub fn unusable(&self) -> Option<&String> {
         self.lost.as_ref().or(self.unreadable.as_ref())

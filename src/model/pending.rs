@@ -29,16 +29,16 @@ const ACKNOWLEDGED_FOR: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PendingCall {
-    /// Key of its record in the store.
+    /// Key of the call's record in lcm's store.
     pub id: u64,
     pub due: Due,
-    /// Digest of the masked call and its folder: the manifest may have another hook by now.
+    /// Digest of the masked call and its folder, because the manifest may have a different hook by now.
     pub digest: String,
     /// The call in one masked line, for messages.
     pub call: String,
-    /// Payload as of the moment at which the call was recorded.
+    /// Payload at the time when the call was recorded.
     pub payload: HookPayload,
-    /// Runs that failed to deliver the call.
+    /// Number of runs that failed to deliver the call.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u32,
 }
@@ -47,11 +47,11 @@ pub struct PendingCall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Due {
-    /// At once: the change was made.
+    /// The call is due at once: the change has been made.
     Now,
-    /// Once the service is in this state: the step that leads there was begun.
+    /// The call is due once the service is in this state; the step that leads to this state has begun.
     Reached(State),
-    /// Never again: the call was made before a change that was not completed.
+    /// The call is not due any more: it was made before a change that was then not completed.
     Acknowledged,
 }
 

@@ -46,7 +46,7 @@ pub struct Request {
     pub given_back: BTreeSet<(ServiceName, GpuId)>,
     /// For [`Purpose::Restart`]: services that this run has stopped or started already, and that only have to be up.
     pub restarted: BTreeSet<ServiceName>,
-    /// Reason for which running services are left as they are: another checkout manages the project.
+    /// Reason why running services are left unchanged: a manifest in a different folder manages the project.
     pub other_checkout: Option<String>,
     pub purpose: Purpose,
 }
@@ -62,7 +62,7 @@ impl Request {
     }
 }
 
-/// Part of a request that a plan keeps, so that it can be repeated when the plan is applied.
+/// Options that a plan stores, so that they are used again when the plan is applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Asked")]
@@ -124,7 +124,7 @@ impl Purpose {
     }
 }
 
-/// A plan: the steps to take, and the reason for everything that is left as it is.
+/// A plan: the steps to take, and the reason for each service that is left unchanged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -133,14 +133,14 @@ pub struct Plan {
     pub project: ProjectName,
     pub mode: Option<ModeName>,
     pub goals: Vec<GoalName>,
-    /// Options that narrowed or widened the plan; absent where there were none.
+    /// Command-line options that restricted or extended the plan; absent if there were none.
     #[serde(default, skip_serializing_if = "SavedRequest::is_nothing")]
     pub request: SavedRequest,
     pub host: String,
-    /// Digests of the host's ids, which distinguish it from another host of its name.
+    /// Digests of the host's ids, which distinguish it from another host with the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_identity: Option<HostIdentity>,
-    /// Engine and version, where one was queried.
+    /// Address and version of the container engine, if one was queried.
     pub engine: Option<String>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
@@ -150,22 +150,26 @@ pub struct Plan {
     pub steps: Vec<Step>,
     pub kept: Vec<Kept>,
     pub blocked: Vec<Blocked>,
-    /// Services outside of the mode that run on while a wanted one can't start; absent where there are none.
+    /// Running services outside the mode that keep running until all wanted services can start; absent if there are
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Left>,
     pub held: Vec<Held>,
-    /// Calls of hooks and notifiers that earlier runs have left; absent where there are none.
+    /// Pending hook and notifier calls: earlier runs recorded them, but did not make them; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingLine>,
     pub orphans: Vec<OrphanLine>,
-    /// Claims on this project; absent where there are none.
+    /// Processes and containers that carry this project's marks without proof that they belong to it; absent if there
+    /// are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
-    /// Running services that count less than they declare, and are not woken; absent where there are none.
+    /// Running services that released GPU memory and are not woken by this plan: the plan counts their measured memory
+    /// instead of the larger declared one; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_back: Vec<GivenBack>,
-    /// Services whose earlier attempts no longer count: well for long enough, or of another spec now.
+    /// Services whose earlier restart attempts no longer count, because they have been healthy for long enough or have
+    /// a different spec now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recovered: Vec<ServiceName>,
     pub warnings: Vec<String>,
@@ -221,9 +225,9 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
-    /// No better placement exists.
+    /// No better placement of the services on the GPUs exists.
     Optimal,
-    /// A valid placement; a better one may exist, since the search is bounded.
+    /// The placement is valid, but a better one may exist: the search was cut short.
     Bounded,
 }
 
@@ -231,29 +235,31 @@ pub enum Placement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Action and service: `stop:ollama`. A service has at most one step of each action.
+    /// Action and service, such as `stop:ollama`. A service has at most one step per action.
     pub id: StepId,
     pub service: ServiceName,
     pub action: Action,
-    /// States that the service passes, the present one first.
+    /// States that the service goes through, beginning with the current one.
     pub route: Vec<State>,
-    /// Steps that must succeed first.
+    /// Steps that must succeed before this one begins.
     pub needs: Vec<StepId>,
     pub gpus: Vec<GpuId>,
-    /// Memory on each of `gpus`: taken by a start, a scale up or a rolling update, freed by a stop or a scale down.
+    /// Memory on each of `gpus`, in MiB: taken by a start, a wake, a scale-up or a rolling update; freed by a stop, an
+    /// eviction or a scale-down.
     pub vram_mib: Mebibytes,
-    /// Memory on those of `gpus` where it is another amount; absent where it is the same on all.
+    /// Memory on each GPU where the amount differs from `vram_mib`; absent if the amount is the same on all of `gpus`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uneven_mib: BTreeMap<GpuId, Mebibytes>,
-    /// Change of the number of copies by a scale, a rolling update, or a start of several copies; else absent.
+    /// Change in the number of copies (replicas), for a scaling, a rolling update, or a start of several copies; absent
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<CopiesChange>,
     pub reason: Reason,
     pub expect: Expect,
-    /// Spec hash that a start leaves in the marks.
+    /// Hash of the spec; a start writes it into the marks of the new instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<String>,
-    /// Change of the resolved spec, masked, as a unified diff.
+    /// Change in the resolved spec, as a unified diff with secrets masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
     /// Estimate from earlier runs, in milliseconds: a stop until its memory is free, a start until it is healthy.
@@ -264,19 +270,18 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// The instance that was observed; `null`: there was none.
+    /// The instance that was observed; `null` if there was none.
     pub instance: Option<Instance>,
     pub state: State,
 }
 
-/// Reason for a step, a block or a hold.
-/// A service that is left as it is.
+/// A service that is left unchanged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
     pub service: ServiceName,
     pub state: State,
-    /// Reason for which it is left as it is, as a sentence.
+    /// Reason why the service is left unchanged, as a sentence.
     pub message: String,
 }
 
@@ -288,19 +293,20 @@ pub struct Blocked {
     pub reason: Reason,
 }
 
-/// A running service that the mode does not name, and that is not stopped until the wanted ones can start.
+/// A running service outside the mode that keeps running until all wanted services can start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Left {
     pub service: ServiceName,
     pub state: State,
-    /// Wanted services that are blocked.
+    /// Blocked services for which it waits.
     pub waits_for: Vec<ServiceName>,
-    /// Reason for which it runs on, as a sentence.
+    /// Reason why the service keeps running, as a sentence.
     pub message: String,
 }
 
-/// A service that is kept from running by a hold or a spent budget.
+/// A service that lcm does not change because an operator holds it, or does not start because its restart budget is
+/// used up or its next attempt is not due yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
@@ -311,14 +317,14 @@ pub struct Held {
     pub since: Option<Timestamp>,
 }
 
-/// A call of a hook or a notifier that an earlier run committed itself to and did not make.
+/// A pending hook or notifier call: an earlier run recorded it, but did not make it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PendingLine {
-    /// Key of its record in the store.
+    /// Key of the call's record in lcm's store.
     pub id: u64,
     pub service: ServiceName,
-    /// The run that committed itself to the call.
+    /// Id of the run that recorded the call.
     pub run: String,
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -344,25 +350,26 @@ pub enum PendingStatus {
 pub struct OrphanLine {
     pub service: ServiceName,
     pub instance: Instance,
-    /// Its container, or its first process.
+    /// Container of the orphan, or its first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier: Option<Claimant>,
     pub state: State,
     pub message: String,
 }
 
-/// A running service that gave back GPU memory which others have taken: it is no longer reserved for the service.
+/// A running service that released GPU memory and is not woken by this plan: the released memory is not reserved for
+/// the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenBack {
     pub service: ServiceName,
     pub gpu: GpuId,
     pub declared_mib: Mebibytes,
-    /// Memory as measured.
+    /// Memory that the plan counts for the service on this GPU: the measured amount, in MiB.
     pub counts_mib: Mebibytes,
 }
 
-/// Memory of one GPU before, at the peak and after, in MiB.
+/// Memory of one GPU, in MiB: before the plan is applied, at its peak, and afterwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuLine {
@@ -371,7 +378,7 @@ pub struct GpuLine {
     pub capacity_mib: Mebibytes,
     pub reserve_mib: Mebibytes,
     pub foreign_mib: Mebibytes,
-    /// Memory used by all processes together, as the driver reports it; `null`: no driver measures.
+    /// Memory used by all processes together, in MiB, as the driver reports it; `null` if no driver measures it.
     #[serde(default)]
     pub measured_mib: Option<Mebibytes>,
     pub before_mib: Mebibytes,

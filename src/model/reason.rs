@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Reason for a step, or for its absence.
+/// Reason for a step, or for taking none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
@@ -49,25 +49,26 @@ pub enum ReasonCode {
     Suspended,
     /// An operator terminated the service.
     Terminated,
-    /// Its next attempt is due later.
+    /// The service did not stay up, and its next attempt is due later.
     Backoff,
     BudgetSpent,
     /// Something that a start needs is missing: image, executable, folder.
     PrepareFailed,
-    /// The start failed earlier in this run, and is not tried twice in one.
+    /// The start already failed in this run; a start is tried only once per run.
     StartFailed,
     StopFailed,
     /// A required hook failed.
     Vetoed,
-    /// The real settings differ from the manifest's.
+    /// The actual settings of the service's container or process differ from the manifest.
     SettingsChanged,
-    /// The service gave GPU memory back, and another has taken it.
+    /// The service released GPU memory and needs it again: others have taken it, or lcm evicted the service and has not
+    /// woken it since.
     MemoryGivenBack,
     /// A stop would remove the container.
     AutoRemove,
     /// The service is a process, and lcm runs in a container.
     InContainer,
-    /// The service needs a GPU, and its engine is another machine's.
+    /// The service needs a GPU, and its engine belongs to a different machine.
     RemoteEngine,
 }
 

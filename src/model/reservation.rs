@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
-/// GPU memory reserved by a start of another user's lcm, or of another project's.
+/// GPU memory that lcm has reserved for a start of another user or another project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReservationFact {
@@ -17,12 +17,13 @@ pub struct ReservationFact {
     pub project: String,
     pub service: String,
     pub gpus: Vec<GpuId>,
-    /// Memory on each of the GPUs.
+    /// Memory reserved on each of the GPUs.
     pub memory: Mebibytes,
-    /// Part of the memory that a driver measures already.
+    /// Part of the reserved memory that the driver already measures as used, by GPU.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measured: BTreeMap<GpuId, Mebibytes>,
-    /// The service has started: the reservation counts only where no driver measures.
+    /// True if the service has started: from then on the reservation counts only on GPUs whose memory no driver
+    /// measures.
     #[serde(default)]
     pub loaded: bool,
 }

@@ -156,10 +156,10 @@ struct ActiveUntil {
 }
 
 impl Denial<'_> {
-    /// Returns the end and the reason, as far as the rule has them: ` until 18:00 Europe/Berlin: renders for clients`.
+    /// Returns the end and the reason, as far as the rule has them: ` until 18:00 Europe/Berlin (renders for clients)`.
     #[must_use]
     pub fn terms(&self) -> String {
-        let reason = self.rule.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let reason = self.rule.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         let Some(until) = &self.until else { return reason };
         let zone = until.time_zone();
         let today = self.at.to_zoned(zone.clone()).date() == until.date();
@@ -176,11 +176,11 @@ impl Denial<'_> {
     }
 }
 
-/// Writes `the rule at lcm.yaml:12 forbids busy to stopping until 18:00 Europe/Berlin: renders for clients`.
+/// Writes `the rule at lcm.yaml:12 forbids busy → stopping until 18:00 Europe/Berlin (renders for clients)`.
 impl fmt::Display for Denial<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to, rule, until: _, at: _ } = self;
-        write!(formatter, "the rule at {} forbids {from} to {to}{}", rule.source, self.terms())
+        write!(formatter, "the rule at {} forbids {from} → {to}{}", rule.source, self.terms())
     }
 }
 
@@ -224,7 +224,7 @@ mod tests {
         match rules.judge(&Case { service: &service, mode: Some(&mode), at }, from, to) {
             Legality::Legal => "legal".to_owned(),
             Legality::NoRow => "no row".to_owned(),
-            Legality::Denied(denial) => denial.to_string().replace(&format!(" forbids {from} to {to}"), ""),
+            Legality::Denied(denial) => denial.to_string().replace(&format!(" forbids {from} → {to}"), ""),
         }
     }
 

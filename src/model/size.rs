@@ -12,7 +12,7 @@ const BYTES_IN_MIB: u64 = 1 << 20;
 
 // A figure from outside (a snapshot, a saved plan, a mark) is read as [`Mebibytes::MAX`] at most, so that sums of half
 // a million of them fit into any figure here.
-/// An amount of GPU memory in MiB (2^20 bytes). Subtraction stops at zero.
+/// An amount of GPU memory in MiB (2^20 bytes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Mebibytes(pub u64);

@@ -35,7 +35,7 @@ pub trait Planner: Sync {
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity;
 }
 
-/// Reason for which there is no plan.
+/// Reason why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanError {
     /// The audit found these faults in the plan that was made.

@@ -70,7 +70,7 @@ fn unknown_devices(desired: &Desired, gpus: &ObservedGpus) -> Vec<String> {
         .collect()
 }
 
-/// Warning about a GPU named by index: indices follow the driver's order, which may change at the next boot.
+/// Warning about a GPU named by index: indexes follow the driver's order, which may change at the next boot.
 fn by_index(service: &Service, gpus: &ObservedGpus) -> Option<String> {
     let refs = match &service.gpu {
         GpuRequest::All(refs) | GpuRequest::Any(refs) => refs,
@@ -81,17 +81,12 @@ fn by_index(service: &Service, gpus: &ObservedGpus) -> Option<String> {
     let better: Vec<String> = refs
         .iter()
         .filter_map(|one| match one {
-            GpuRef::Index(index) => Some(format!("{} for {index}", resolve(one, gpus).filter(read)?)),
+            GpuRef::Index(index) => Some(format!("{} instead of {index}", resolve(one, gpus).filter(read)?)),
             GpuRef::Uuid(_) => None,
         })
         .collect();
-    (!better.is_empty()).then(|| {
-        format!(
-            "{}: with several GPUs an index may refer to another one after the next boot: write {}",
-            service.name,
-            better.join(" and ")
-        )
-    })
+    (!better.is_empty())
+        .then(|| format!("{}: GPU indexes may change at a reboot; write {}", service.name, better.join(" and ")))
 }
 
 /// Warning about a service that holds over a tenth more than it declares: that is no rounding, and services placed

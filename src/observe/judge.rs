@@ -58,7 +58,7 @@ fn reported(facts: &Facts, service: &Service, started_at: Option<Timestamp>) -> 
 
 fn by_engine(engine: Option<EngineHealth>, young: bool) -> Assessment {
     match engine {
-        None => Assessment::of(State::Online, "it runs"),
+        None => Assessment::of(State::Online, "it is running"),
         Some(EngineHealth::Healthy) => Assessment::of(State::Online, "its own health check passes"),
         Some(EngineHealth::Starting) => Assessment::of(State::Starting, "its own health check has not passed yet"),
         Some(EngineHealth::Unhealthy) if young => Assessment::of(State::Starting, "its own health check fails so far"),
@@ -82,10 +82,11 @@ fn by_probe(facts: &Facts, service: &Service, young: bool) -> Assessment {
         },
         Some(ProbeReading::Unknown(reason)) => Assessment {
             unknown: Some(format!("its health can't be probed: {reason}")),
-            ..Assessment::of(State::Online, "it runs")
+            ..Assessment::of(State::Online, "it is running")
         },
         None => {
-            Assessment { unknown: Some("it was not probed".to_owned()), ..Assessment::of(State::Online, "it runs") }
+            let unknown = Some("it was not probed".to_owned());
+            Assessment { unknown, ..Assessment::of(State::Online, "it is running") }
         }
     }
 }
@@ -107,7 +108,7 @@ pub(crate) fn ended(exit: &ExitFact, stop_signal: Option<&str>) -> (State, Strin
             (State::Offline, format!("it was ended by {}", signal_name(signal)))
         }
         (Some(signal), Some(code)) if exit.signal.is_none() => {
-            (State::Failed, format!("it exited with {code} ({})", signal_name(signal)))
+            (State::Failed, format!("it exited with {code}: {}", signal_name(signal)))
         }
         (Some(signal), _) => (State::Failed, format!("it was ended by {}", signal_name(signal))),
         (None, Some(0)) => (State::Offline, "it exited with 0".to_owned()),

@@ -108,7 +108,8 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
 fn protected_orphans(input: &PlanInput<'_>) -> impl Iterator<Item = Blocked> {
     let due = input.observed.orphans.iter().filter(|orphan| orphans::should_stop(input, orphan));
     due.filter_map(|orphan| {
-        let message = format!("not in the manifest, but it can't be stopped: {}", orphans::protection(input, orphan)?);
+        let why = orphans::protection(input, orphan)?;
+        let message = format!("it should be stopped (not in the manifest), but can't be: {why}");
         Some(Blocked { service: orphan.service.clone(), reason: by_rule(message) })
     })
 }

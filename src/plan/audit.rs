@@ -226,7 +226,7 @@ impl Audit<'_> {
                 let waits = step.expect.state == State::Starting;
                 let after_stop = stop.is_some_and(|stop| self.is_before(stop, step));
                 if runs && !waits && !after_stop {
-                    findings.push(format!("{}: it runs already", step.id));
+                    findings.push(format!("{}: it is already running", step.id));
                 }
                 if self.held.contains(&step.service) {
                     findings.push(format!("{}: it is held", step.id));

@@ -144,7 +144,7 @@ fn add_dependencies(numbers: &Numbers<'_>, wanted: &mut [Option<Rc<Reason>>]) {
         for base in numbers.bases(number) {
             if wanted[*base].is_none() {
                 let name = numbers.name(number);
-                let message = format!("{name} depends on it");
+                let message = format!("needed by {name}");
                 wanted[*base] = Some(because(ReasonCode::WantedByDependency, message, Some(name.to_string())));
                 open.push(*base);
             }

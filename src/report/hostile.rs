@@ -236,7 +236,7 @@ fn full_status() -> Status {
             "name": "web", "runtime": "p", "state": "online", "known": true, "next": [], "owned": true,
             "operational": true, "available": true, "priority": -9_223_372_036_854_775_808_i64, "gpus": ["GPU-a"],
             "vram_declared_mib": u64::MAX, "vram_measured_mib": u64::MAX, "since": "9999-12-30T22:00:00Z",
-            "reason": "it runs", "estimates": { "ready_ms": u64::MAX, "stopped_ms": 0, "vram_mib": u64::MAX },
+            "reason": "it is running", "estimates": { "ready_ms": u64::MAX, "stopped_ms": 0, "vram_mib": u64::MAX },
             "hold": { "hold": "maintain", "by": "lee", "since": "-009999-01-02T01:59:59Z", "reason": "rest" },
         }],
         "orphans": [], "goals": [{ "name": "narrate", "active": true, "met": false, "priority": 1, "services": ["web"] }],

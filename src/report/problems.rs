@@ -12,7 +12,7 @@ pub const FORMAT: &str = "lcm.problems/1";
 pub struct CheckedManifests {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
-    /// Files as they were named, in that order.
+    /// The files named on the command line, in that order.
     pub files: Vec<CheckedFile>,
 }
 
@@ -41,12 +41,12 @@ pub struct ProblemEntry {
     /// Code such as `lcm::manifest::unknown_key`: stable, and accepted by `lcm explain`.
     pub code: String,
     pub message: String,
-    /// Remark on this place.
+    /// Short remark on the place.
     pub label: String,
     pub help: Option<String>,
-    /// Place of the problem; `null`: it has no place in a file.
+    /// Place of the problem; `null` if the problem has no place in a file.
     pub place: Option<ProblemLocation>,
-    /// Further places that belong to the problem.
+    /// Further places that are part of the problem.
     pub related: Vec<Related>,
 }
 
@@ -63,9 +63,9 @@ pub enum ProblemSeverity {
 pub struct ProblemLocation {
     /// Name of the file as shown.
     pub file: String,
-    /// Line, from 1.
+    /// Line number, starting at 1.
     pub line: usize,
-    /// Column, from 1.
+    /// Column number, starting at 1.
     pub column: usize,
 }
 

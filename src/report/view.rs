@@ -10,7 +10,7 @@ pub(super) mod memory;
 use jiff::Timestamp;
 
 use crate::model::desired::ModeSource;
-use crate::model::holds::ModeOverride;
+use crate::model::holds::{ModeOverride, author};
 use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose};
@@ -29,7 +29,7 @@ pub struct PlanView<'a> {
 /// Origin of a plan.
 #[derive(Clone, Copy, Debug)]
 pub enum PlanOrigin<'a> {
-    /// Made for the reader, from the present observation.
+    /// Made for the reader, from the current observation.
     Now {
         mode_source: ModeSource,
         /// Mode override that is in force, if there is one.
@@ -45,7 +45,7 @@ pub enum PlanOrigin<'a> {
 pub enum Freshness {
     /// Planning again now gives the same steps.
     Holds,
-    /// Planning again gives other steps; the differences, a line each.
+    /// Planning again gives different steps; the differences, a line each.
     Stale(Vec<String>),
     /// Not known, for this reason.
     Unknown(String),
@@ -58,7 +58,7 @@ impl Freshness {
         match self {
             Self::Holds => "It is still valid: planning again now gives the same steps.".to_owned(),
             Self::Stale(_) => {
-                "It is stale: planning again now gives another plan; `lcm apply --plan` would refuse this one."
+                "It is stale: planning again now gives a different plan; `lcm apply --plan` would refuse this one."
                     .to_owned()
             }
             Self::Unknown(why) => format!("It is not known whether it is still valid: {why}."),
@@ -117,17 +117,17 @@ impl<'a> PlanView<'a> {
             PlanOrigin::Now { mode_source: ModeSource::Manifest, .. } => "manifest".to_owned(),
             PlanOrigin::Now { mode_source: ModeSource::CommandLine, .. } => "command line".to_owned(),
             PlanOrigin::Now { mode_source: ModeSource::Override, switched, .. } => {
-                switched.map_or_else(|| "switched".to_owned(), ModeOverride::attribution)
+                switched.map_or_else(|| "switched".to_owned(), switched_by)
             }
         };
         self.plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))
     }
 
-    /// Returns a mode that an operator switched to, with the operator; shown also where there is nothing to do.
-    fn switched_mode(&self) -> Option<String> {
+    /// Returns the operator who switched to the mode in force, with a semicolon before; empty without a mode override.
+    fn switched(&self) -> String {
         match self.origin {
-            PlanOrigin::Now { switched: Some(_), .. } => Some(self.mode()),
-            PlanOrigin::Now { switched: None, .. } | PlanOrigin::Saved(_) => None,
+            PlanOrigin::Now { switched: Some(switched), .. } => format!("; {}", switched_by(switched)),
+            PlanOrigin::Now { switched: None, .. } | PlanOrigin::Saved(_) => String::new(),
         }
     }
 
@@ -148,13 +148,19 @@ impl<'a> PlanView<'a> {
         if !plan.blocked.is_empty() {
             let are = if plan.blocked.len() == 1 { "is" } else { "are" };
             let services = counted(plan.blocked.len(), "service", "services");
+            if plan.request.strict {
+                let why = format!("because `--strict` is set and {services} {are} blocked");
+                return format!("Nothing is changed{mode}, {why}{evidence}.");
+            }
             return format!("Nothing can be done now{mode}: {services} {are} blocked{evidence}.");
         }
         let spent = plan.held.iter().filter(|held| held.reason.code.is_of_budget()).count();
         if spent > 0 && !matches!(self.purpose, Purpose::Down | Purpose::Stop) {
-            let (are, its) = if spent == 1 { ("is", "its restart budget") } else { ("are", "their restart budgets") };
+            let (budget, permits) = if spent == 1 { ("budget", "permits") } else { ("budgets", "permit") };
             let services = counted(spent, "service", "services");
-            return format!("Nothing can be done now{mode}: {services} {are} held by {its}{evidence}.");
+            return format!(
+                "Nothing can be done now{mode}: the restart {budget} of {services} {permits} no start{evidence}."
+            );
         }
         let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
         match self.purpose {
@@ -166,22 +172,23 @@ impl<'a> PlanView<'a> {
                 return format!("Nothing to do: no service of {} is running except held ones{evidence}.", plan.project);
             }
             Purpose::Start | Purpose::Restart => {
-                return format!("Nothing to do: {}{evidence}.", named(plan, "runs", "run"));
+                return format!("Nothing to do: {}{evidence}.", named(plan, "running"));
             }
-            Purpose::Stop => return format!("Nothing to do: {}{evidence}.", named(plan, "is off", "are off")),
+            Purpose::Stop => return format!("Nothing to do: {}{evidence}.", named(plan, "off")),
         }
         let one = plan.kept.len() == 1;
         let matches = if one { "matches" } else { "match" };
-        let mode = self.switched_mode().or_else(|| plan.mode.as_ref().map(|mode| format!("mode {mode}")));
-        let target = mode.unwrap_or_else(|| "the manifest".to_owned());
+        let target = plan.mode.as_ref().map_or_else(|| "the manifest".to_owned(), |mode| format!("mode {mode}"));
         let services = counted(plan.kept.len(), "service", "services");
         let off = plan.kept.len() - running;
-        let held = if plan.held.is_empty() { String::new() } else { format!(", {} held", plan.held.len()) };
-        let looked = looked.map(|looked| format!("; {looked}")).unwrap_or_default();
-        format!(
-            "Nothing to do: {services} of {} already {matches} {target} ({running} running, {off} off{held}{looked}).",
-            plan.project
-        )
+        let held = match plan.held.len() {
+            0 => String::new(),
+            1 => "; 1 other service is held".to_owned(),
+            held => format!("; {held} other services are held"),
+        };
+        let evidence = looked.map(|looked| format!("; {looked}")).unwrap_or_default();
+        let counts = format!("{running} running, {off} off{}{evidence}", self.switched());
+        format!("Nothing to do: {services} of {} already {matches} {target} ({counts}){held}.", plan.project)
     }
 
     /// Returns the plan's result as a sentence.
@@ -190,15 +197,20 @@ impl<'a> PlanView<'a> {
     }
 }
 
+/// Returns `switched to by kim at 2026-11-21T14:02:05Z, reason: rendering`.
+fn switched_by(switched: &ModeOverride) -> String {
+    format!("switched to by {}", author(&switched.by, switched.since, switched.reason.as_deref()))
+}
+
 /// Returns `made on box at 2026-11-20 10:00:00 UTC`.
 fn made(at: Timestamp, host: &str) -> String {
     format!("made on {host} at {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))
 }
 
-/// Returns `comfyui and ollama run`.
-fn named(plan: &Plan, one: &str, several: &str) -> String {
+/// Returns `comfyui and ollama are already running`.
+fn named(plan: &Plan, state: &str) -> String {
     let names: Vec<String> = plan.request.targets.iter().map(ToString::to_string).collect();
-    format!("{} {}", listed(&names), if names.len() == 1 { one } else { several })
+    format!("{} {} already {state}", listed(&names), if names.len() == 1 { "is" } else { "are" })
 }
 
 /// Entry without a step, and the reason.
@@ -261,7 +273,8 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
         why: format!("{}: {}", blocked.reason.code.as_str(), told_once(plan, &blocked.reason.message)),
     });
     let held = plan.held.iter().map(|held| {
-        let since = held.since.map(|since| format!("since {since:.0}"));
+        let word = if held.by.is_some() { "since" } else { "held since" };
+        let since = held.since.map(|since| format!("{word} {since:.0}"));
         let whom: Vec<String> = held.by.iter().cloned().chain(since).collect();
         let whom = if whom.is_empty() { String::new() } else { format!(" ({})", whom.join(", ")) };
         NotDone {

@@ -186,7 +186,7 @@ impl JsonSchema for ByteSize {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A number and its unit: `20GB` is 20·10⁹ bytes, `20GiB` is 20·2³⁰ bytes; 2⁶⁰ bytes at most.",
+            "description": "Size with its unit: `20GB` is 20·10⁹ bytes, `20GiB` is 20·2³⁰ bytes; the maximum is 2⁶⁰ bytes.",
             "pattern": format!("{SIZE_PATTERN}|{VARIABLE_PATTERN}"),
             "examples": ["20GB", "512MiB", "1.5GiB"],
         })
@@ -201,7 +201,7 @@ impl JsonSchema for Period {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "Numbers and their units, hours the longest: `250ms`, `30s`, `2m`, `1h30m`; 8784h (366 days) at most.",
+            "description": "Duration with its units: `250ms`, `30s`, `2m`, `1h30m`. The largest unit is the hour; the maximum is `8784h` (366 days).",
             "pattern": format!("{PERIOD_PATTERN}|{VARIABLE_PATTERN}"),
             "examples": ["250ms", "30s", "2m", "1h30m"],
         })

@@ -422,7 +422,7 @@ fn a_copied_mark_keeps_no_orphan_of_the_owner_alive() {
     canary.watch_process(host.attacker(EVE).sleeper(&borrowed(&marks)));
     let plan = plan_of(&owner, &manifest);
     assert_eq!(plan["orphans"].as_array().map(Vec::len), Some(1), "{plan}");
-    assert!(plan["orphans"][0]["message"].as_str().is_some_and(|text| text.contains("of user 0")), "{plan}");
+    assert!(plan["orphans"][0]["message"].as_str().is_some_and(|text| text.contains("of uid 0")), "{plan}");
     owner.lcm(&["apply", "--yes", "--prune", &manifest]).exits(0);
     assert_eq!(host.shims().len(), 1, "the owner's own orphan is stopped");
     unmoved(&owner, &canary, &manifest);

@@ -130,12 +130,13 @@ fn a_switch_is_followed_from_cron_until_the_manifests_own_mode_changes() {
     pair.sandbox
         .lcm(&["switch", "video", &pair.manifest, "--yes", "--as", "kim"])
         .exits(0)
-        .says("mode video (kim, since");
+        .says("mode video (")
+        .says("switched to by kim at");
     assert_eq!(pair.up(), [false, true]);
     let bare = "env -i HOME=\"$HOME\" PATH=/usr/bin:/bin LCM_STATE_DIR=\"$LCM_STATE_DIR\" LCM_LOCK=\"$LCM_LOCK\" LCM_NVML_LIB=";
     let apply = || shell(&pair.sandbox, &format!("cd /; {bare} \"$LCM\" apply {}", pair.manifest)).exits(0);
     for _ in 0..2 {
-        apply().says("mode video (kim, since").says("Nothing to do");
+        apply().says("mode video (").says("switched to by kim at").says("Nothing to do");
         assert_eq!(pair.up(), [false, true]);
     }
     write(&pair.sandbox, pair.ports, "quiet");

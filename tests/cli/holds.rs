@@ -12,7 +12,7 @@ fn a_hold_is_put_on_a_service_in_any_state_and_before_its_first_start() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["terminate", "painter", "--as", "kim"]).code(0).stdout_has("painter: registered; kept off until");
-    lcm(&["status"]).code(0).stdout_has("it is kept off (kim, since");
+    lcm(&["status"]).code(0).stdout_has("it is kept off by `lcm terminate` (kim, since");
     lcm(&["apply"]).stdout_has("held");
     lcm(&["status", "painter"]).code(0).stdout_has("registered");
     lcm(&["terminate", "painter"]).code(0).stdout_has("painter is already terminated (kim, since");
@@ -20,8 +20,8 @@ fn a_hold_is_put_on_a_service_in_any_state_and_before_its_first_start() {
     lcm(&["maintain", "painter", "--as", "kim"]).code(0).stdout_has("painter: registered; left as it is until");
     lcm(&["apply"]).stdout_has("maintenance");
     lcm(&["resume", "painter"]).code(0);
-    lcm(&["suspend", "painter"]).code(0).stdout_has("painter: registered; paused once it runs");
-    lcm(&["apply"]).stdout_has("suspended, but it does not run");
+    lcm(&["suspend", "painter"]).code(0).stdout_has("painter: registered; lcm does not start it, and pauses it");
+    lcm(&["apply"]).stdout_has("suspended, but it is not running");
     lcm(&["resume", "painter"]).code(0);
     lcm(&["apply"]).code(0).stdout_has("painter");
     lcm(&["plan"]).code(0).stdout_has("Nothing to do");
@@ -33,7 +33,7 @@ fn a_failed_service_is_held_as_it_is() {
     live.lcm(&["apply"]).run().code(3);
     live.lcm(&["terminate", "one", "--as", "kim"]).run().code(0).stdout_has("one: failed; kept off until");
     live.lcm(&["plan"]).run().code(0).stdout_has("kim");
-    live.lcm(&["status"]).run().code(0).stdout_has("failed").stdout_has("it is kept off (kim");
+    live.lcm(&["status"]).run().code(0).stdout_has("failed").stdout_has("it is kept off by `lcm terminate` (kim");
     live.lcm(&["resume", "one"]).run().code(0);
 }
 

@@ -110,7 +110,13 @@ fn a_mode_override_belongs_to_the_project_however_the_manifest_is_read() {
     let manifest = fs::read_to_string(folder.path().join("lcm.yaml")).expect("a manifest");
     let lcm = |words: &[&str]| poured(&manifest, &Lcm::new(folder.path()).args(words).simulated(), words);
     lcm(&["switch", "write", "--as", "kim", "-"]).code(0);
-    Lcm::new(folder.path()).args(&["plan"]).simulated().run().code(0).stdout_has("mode write (kim, since");
+    Lcm::new(folder.path())
+        .args(&["plan"])
+        .simulated()
+        .run()
+        .code(0)
+        .stdout_has("mode write (")
+        .stdout_has("switched to by kim at");
     lcm(&["switch", "--clear", "/dev/stdin"]).code(0).stdout_has("the mode is paint, by <stdin>");
     Lcm::new(folder.path()).args(&["plan"]).simulated().run().code(0).stdout_has("mode paint (manifest)");
     let words = ["plan", "lcm.yaml", "-m", "lcm.yaml"];

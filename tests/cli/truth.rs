@@ -14,7 +14,10 @@ fn a_dead_wanted_service_sets_the_exit_code_of_plan_apply_and_status() {
     let live = Live::new(ENDS);
     live.lcm(&["apply"]).run().code(3);
     for _ in 0..2 {
-        live.lcm(&["plan", "--detailed-exitcode"]).run().code(3).stdout_has("held by its restart budget");
+        live.lcm(&["plan", "--detailed-exitcode"])
+            .run()
+            .code(3)
+            .stdout_has("the restart budget of 1 service permits no start");
         live.lcm(&["apply", "--detailed-exitcode"]).run().code(3);
     }
     live.lcm(&["status"]).run().code(0).stdout_has("exit 3");
@@ -37,9 +40,9 @@ fn an_explicit_start_of_a_failed_service_is_an_operators_resume() {
     write("#!/bin/sh\nexit 3\n");
     live.lcm(&["apply"]).run().code(3);
     live.lcm(&["start", "one"]).run().code(3).stdout_has("1 to start");
-    live.lcm(&["apply"]).run().code(3).stdout_has("held by its restart budget");
+    live.lcm(&["apply"]).run().code(3).stdout_has("the restart budget of 1 service permits no start");
     write("#!/bin/sh\nexec sleep 300\n");
-    live.lcm(&["apply"]).run().code(3).stdout_has("held by its restart budget");
+    live.lcm(&["apply"]).run().code(3).stdout_has("the restart budget of 1 service permits no start");
     live.lcm(&["start", "one"]).run().code(0).stdout_has("1 started");
     live.lcm(&["apply", "--detailed-exitcode"]).run().code(0);
 }

@@ -90,10 +90,10 @@ fn an_unfinished_switch_is_continued_by_the_next_apply() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["switch", "both", "--as", "kim"]).code(4).stdout_has("1 blocked");
-    lcm(&["apply"]).code(4).stdout_has("mode both (kim, since");
+    lcm(&["apply"]).code(4).stdout_has("mode both (").stdout_has("switched to by kim at");
     // A refused switch is not stored.
     lcm(&["switch", "write", "--target", "nobody"]).code(1);
-    lcm(&["plan"]).code(4).stdout_has("mode both (kim, since");
+    lcm(&["plan"]).code(4).stdout_has("mode both (").stdout_has("switched to by kim at");
 }
 
 #[test]
@@ -180,21 +180,25 @@ fn a_mode_override_is_followed_from_every_checkout_and_explicit_entries_are_unto
 
     lcm(&["switch", "write", "--as", "kim"]).code(0);
     for manifest in ["lcm.yaml", "current/lcm.yaml", "other/lcm.yaml"] {
-        lcm(&["plan", manifest]).code(0).stdout_has("mode write (kim, since").stdout_has("Nothing to do");
+        lcm(&["plan", manifest])
+            .code(0)
+            .stdout_has("mode write (")
+            .stdout_has("switched to by kim at")
+            .stdout_has("Nothing to do");
     }
     lcm(&["plan", "modes/paint.yaml"]).code(0).stdout_has("mode paint (manifest)");
     lcm(&["apply", "modes/paint.yaml"]).code(0);
-    lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
+    lcm(&["plan"]).code(0).stdout_has("mode write (").stdout_has("switched to by kim at");
     lcm(&["switch", "both", "-m", "modes/paint.yaml"])
         .code(1)
         .stderr_has("sets `mode: paint`")
         .stderr_has("lcm switch both -m");
-    lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
+    lcm(&["plan"]).code(0).stdout_has("mode write (").stdout_has("switched to by kim at");
     // Another checkout's own mode does not end the switch.
     let text = fs::read_to_string(path("lcm.yaml")).expect("a manifest");
     fs::write(path("other/lcm.yaml"), text.replace("mode: paint", "mode: both")).expect("written");
-    lcm(&["apply", "other/lcm.yaml"]).code(0).stdout_has("mode write (kim, since");
-    lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
+    lcm(&["apply", "other/lcm.yaml"]).code(0).stdout_has("mode write (").stdout_has("switched to by kim at");
+    lcm(&["plan"]).code(0).stdout_has("mode write (").stdout_has("switched to by kim at");
     // The newest switch from any checkout is the only one.
     lcm(&["switch", "both", "-m", "other/lcm.yaml", "--as", "lee"]);
     lcm(&["plan"]).stdout_has("mode both (lee, since");

@@ -86,7 +86,7 @@ modes:
 
 pub(crate) async fn a_service_evicted_for_a_higher_priority_is_blocked_and_keeps_running() {
     let desk = Desk::painting();
-    let blocked = "it runs, but gave back 19 456 of its 20 480 MiB on GPU 0, and others have taken that since; it \
+    let blocked = "it is running, but gave back 19 456 of its 20 480 MiB on GPU 0, and others have taken that since; it \
                    needs 20 480 MiB (priority 10); GPU 0 has 24 576";
     let plan = desk.sandbox.lcm(&["plan", "--mode", "talk", "--format", "json"]).exits(4);
     plan.says(blocked).says("18 432 painter (priority 20)");

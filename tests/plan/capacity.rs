@@ -159,7 +159,7 @@ fn a_foreign_listener_blocks_and_is_named() {
     });
     assert_lines(
         &house.plan("new"),
-        "blocked new [port_taken] port 8080 is held by python3 (pid 4711), which lcm does not touch",
+        "blocked new [port_taken] port 8080 is held by python3 (pid 4711), which this project does not manage",
     );
 }
 

@@ -20,7 +20,8 @@ fn manifest(run: &str) -> String {
 
 const RUNS: [&str; 2] =
     ["process: { command: [a] }", "docker: { image: \"a:1\", gpu_access: none, ports: [\"9000:9000\"] }"];
-const TAKEN: &str = "blocked a [port_taken] port 9000 is held by python3 (pid 4711), which lcm does not touch";
+const TAKEN: &str =
+    "blocked a [port_taken] port 9000 is held by python3 (pid 4711), which this project does not manage";
 
 fn squat(house: &House, owner: &ProcessOwner) {
     house.sim.inject(|facts| {
@@ -52,7 +53,7 @@ fn a_foreign_listener_blocks_the_service_by_name() {
     let owner = ProcessOwner::Service { project: "elsewhere".into(), service: "a".into() };
     assert_lines(
         &squatted(RUNS[0], &owner).plan("on"),
-        "blocked a [port_taken] port 9000 is held by service a of project elsewhere, which lcm does not touch",
+        "blocked a [port_taken] port 9000 is held by service a of project elsewhere, which this project does not manage",
     );
 }
 

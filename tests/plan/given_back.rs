@@ -64,7 +64,8 @@ fn holds(house: &House, index: usize, memory: u64) {
     });
 }
 
-const GAVE_BACK: &str = "it runs, but gave back 19 456 of its 20 480 MiB on GPU 0, and others have taken that since";
+const GAVE_BACK: &str =
+    "it is running, but gave back 19 456 of its 20 480 MiB on GPU 0, and others have taken that since";
 
 #[test]
 fn memory_taken_by_a_higher_priority_blocks_with_the_arithmetic() {

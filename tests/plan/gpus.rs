@@ -193,15 +193,10 @@ fn a_driver_that_appears_later_moves_nothing() {
 #[test]
 fn an_index_gets_a_warning_with_several_gpus() {
     let warned = |gpu: &str, indices: &[u32]| inspect(&driven_house(&manifest(gpu), indices)).warnings;
-    assert_eq!(
-        warned(", gpu: 1", &[0, 1]),
-        ["a: with several GPUs an index may refer to another one after the next boot: write GPU-1 for 1"]
-    );
+    assert_eq!(warned(", gpu: 1", &[0, 1]), ["a: GPU indexes may change at a reboot; write GPU-1 instead of 1"]);
     assert_eq!(
         warned(", gpu: [0, 1]", &[0, 1]),
-        [
-            "a: with several GPUs an index may refer to another one after the next boot: write GPU-0 for 0 and GPU-1 for 1"
-        ]
+        ["a: GPU indexes may change at a reboot; write GPU-0 instead of 0 and GPU-1 instead of 1"]
     );
     for (gpu, indices) in [(", gpu: 0", &[0][..]), (", gpu: GPU-1", &[0, 1]), ("", &[0, 1])] {
         assert!(warned(gpu, indices).is_empty(), "{gpu}: {:?}", warned(gpu, indices));

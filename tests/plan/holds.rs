@@ -152,7 +152,7 @@ fn a_terminated_service_is_stopped_with_its_dependents_and_stays_off() {
     assert_eq!(made[made.len() - 2..], [State::Stopping, State::Terminated]);
     assert_lines(
         &house.plan("paint"),
-        "blocked painter [dependency] it depends on encoder, which is held: it is kept off
+        "blocked painter [dependency] it depends on encoder, which is held: it is kept off by `lcm terminate`
          held encoder [terminated]",
     );
     house.set_hold("encoder", None);

@@ -176,7 +176,7 @@ fn memory_of_an_orphan_counts_for_the_orphan() {
     assert_lines(
         &text(&plan),
         "blocked big [no_capacity] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 orphan small = 15 576
-         orphan small: pid 100003 (small) of user 0; only reported; `lcm apply --prune` stops and removes it",
+         orphan small: pid 100003 (small) of uid 0; only reported; `lcm apply --prune` stops and removes it",
     );
     let prune = Request { prune: true, ..Request::default() };
     let plan = text(&house.plan_for(&house.desired(None), &prune));

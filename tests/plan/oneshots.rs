@@ -137,5 +137,5 @@ fn a_one_shot_leaves_orphans_alone() {
     let without = STUDIO.replace("  viewer:", "  unseen:").replace("painter, viewer", "painter");
     house.rewrite(&without.replace("name: studio\n", "name: studio\norphans: stop\n"));
     let plan = house.plan_with("paint", &one_shot(Purpose::Start, &["painter"]));
-    assert_lines(&plan, "orphan viewer: pid 100007 (view) of user 0; left as it is");
+    assert_lines(&plan, "orphan viewer: pid 100007 (view) of uid 0; left as it is");
 }

@@ -116,7 +116,7 @@ fn the_message_of_a_held_service_states_its_attempts_and_the_next_one() {
     tried(&house, "big", 2, 0);
     let plan = inspect(&house, &house.desired(Some("big")));
     let said = held(&plan);
-    assert!(said.starts_with("it exited with 1; 2 of 3 attempts are spent; the next is due in "), "{said}");
+    assert!(said.starts_with("it exited with 1; 2 of 3 attempts are spent; the next is due at "), "{said}");
     assert_eq!(
         plan.held[0].since,
         Some(house.inspect(&house.desired(None)).history[&"big".into()].attempts.clone().expect("tried").last_at)
@@ -124,8 +124,8 @@ fn the_message_of_a_held_service_states_its_attempts_and_the_next_one() {
     tried(&house, "big", 4, 0);
     let plan = inspect(&house, &house.desired(Some("big")));
     let said = held(&plan);
-    assert!(said.contains("all 3 attempts are spent, and 1 more; it is tried again in "), "{said}");
-    assert!(said.ends_with("when its spec changes, or after `lcm resume big`"), "{said}");
+    assert!(said.contains("all 3 attempts are spent, and 1 more; `lcm apply` tries it again from "), "{said}");
+    assert!(said.ends_with("or earlier if its spec changes or after `lcm resume big`"), "{said}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_retry_takes_only_free_memory_and_preempts_nothing() {
     let said = held(&plan);
     assert!(said.contains("it exited with 1; it needs ") && said.contains(" small "), "{said}");
     assert!(
-        said.ends_with("all 3 attempts are spent; it is tried again if no other service must stop for it"),
+        said.ends_with("all 3 attempts are spent; `lcm apply` tries it again if no other service has to stop for it"),
         "{said}"
     );
     // With a budget of its own again it preempts lower priorities.

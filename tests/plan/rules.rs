@@ -49,8 +49,8 @@ fn an_unwanted_service_that_may_not_be_stopped_is_blocked() {
     house.apply("low");
     assert_lines(
         &plan(&house, "big"),
-        "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders
-         blocked low [rule] not part of mode big, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders",
+        "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: the rule at lcm.yaml:16 forbids online → stopping (it renders)
+         blocked low [rule] it should be stopped (not part of mode big), but can't be: the rule at lcm.yaml:16 forbids online → stopping (it renders)",
     );
     house.apply("big");
 }
@@ -61,8 +61,8 @@ fn a_start_that_a_rule_forbids_is_blocked_and_so_are_dependents() {
     assert_lines(
         &plan(&house, "all"),
         "start:big [wanted_by_mode] 20480 on gpu-0
-         blocked low [rule] it can't be started: the rule at lcm.yaml:16 forbids deployed to starting
-         blocked mate [dependency] it depends on low, which is blocked: it can't be started: the rule at lcm.yaml:16 forbids deployed to starting",
+         blocked low [rule] it can't be started: the rule at lcm.yaml:16 forbids deployed → starting
+         blocked mate [dependency] it depends on low, which is blocked: it can't be started: the rule at lcm.yaml:16 forbids deployed → starting",
     );
     house.apply("all");
 }
@@ -90,11 +90,11 @@ fn a_dependency_of_a_protected_service_is_protected_too() {
     // Low could be stopped, but mate depends on it.
     assert_lines(
         &plan(&house, "all"),
-        "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+        "blocked big [no_capacity] it needs 20 480 MiB (priority 100); GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: mate depends on it, and can't be stopped either: the rule at lcm.yaml:16 forbids online → stopping",
     );
     assert_lines(
         &plan(&house, "low"),
-        "blocked mate [rule] not part of mode low, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+        "blocked mate [rule] it should be stopped (not part of mode low), but can't be: the rule at lcm.yaml:16 forbids online → stopping",
     );
     let none = house.plan("big");
     assert!(none.contains("blocked low [rule]") && none.contains("blocked mate [rule]"), "{none}");
@@ -105,23 +105,23 @@ fn a_dependency_of_a_protected_service_is_protected_too() {
 #[test]
 fn hours_are_judged_by_the_time_of_the_observation() {
     for (hours, wanted) in [
-        ("hours: 04:00-05:00, zone: Europe/Berlin", "forbids online to stopping until 05:00 Europe/Berlin\n"),
-        ("hours: 03:00-03:05, zone: UTC", "forbids online to stopping until 03:05 UTC\n"),
-        ("hours: 22:00-06:00, zone: UTC", "forbids online to stopping until 06:00 UTC\n"),
+        ("hours: 04:00-05:00, zone: Europe/Berlin", "forbids online → stopping until 05:00 Europe/Berlin\n"),
+        ("hours: 03:00-03:05, zone: UTC", "forbids online → stopping until 03:05 UTC\n"),
+        ("hours: 22:00-06:00, zone: UTC", "forbids online → stopping until 06:00 UTC\n"),
         (
             "hours: { from: 00:00, until: 24:00, days: [fri-sat], zone: UTC }, reason: weekend",
-            "forbids online to stopping until 2026-01-04 00:00 UTC: weekend\n",
+            "forbids online → stopping until 2026-01-04 00:00 UTC (weekend)\n",
         ),
         ("hours: 04:00-05:00, zone: UTC", ""),
         ("hours: { from: 22:00, until: 06:00, days: fri, zone: UTC }", ""),
         ("mode: low", ""),
-        ("mode: [low, big]", "forbids online to stopping\n"),
+        ("mode: [low, big]", "forbids online → stopping\n"),
         ("services: big", ""),
     ] {
         let house = house(&format!("deny: [{{ from: online, to: stopping, {hours} }}]"));
         house.apply("low");
         let plan = plan(&house, "big");
-        let blocked = plan.contains(&format!("can't be stopped: the rule at lcm.yaml:16 {wanted}"));
+        let blocked = plan.contains(&format!("but can't be: the rule at lcm.yaml:16 {wanted}"));
         assert_eq!(blocked, !wanted.is_empty(), "{hours}: {plan}");
         assert_eq!(plan.contains("stop:low [not_in_mode]"), wanted.is_empty(), "{hours}: {plan}");
         house.apply("big");
@@ -141,7 +141,7 @@ fn a_service_that_could_not_be_started_again_is_not_stopped() {
     house.rewrite(&manifest("api:2"));
     assert_lines(
         &plan(&house, "on"),
-        "blocked api [rule] its spec has changed in the manifest; it needs a restart, but it could not be started again: the rule at lcm.yaml:6 forbids offline to starting",
+        "blocked api [rule] its spec has changed in the manifest; it needs a restart, but it could not be started again: the rule at lcm.yaml:6 forbids offline → starting",
     );
     house.apply("on");
 }
@@ -156,9 +156,9 @@ fn services_that_restart_together_are_left_together() {
     for (rules, blocked) in [
         (
             "{ to: stopping, services: web }",
-            "web, which restarts with it, can't be restarted: the rule at lcm.yaml:8 forbids online to stopping",
+            "web, which restarts with it, can't be restarted: the rule at lcm.yaml:8 forbids online → stopping",
         ),
-        ("{ to: stopping, services: api }", "it can't be stopped: the rule at lcm.yaml:8 forbids online to stopping"),
+        ("{ to: stopping, services: api }", "it can't be stopped: the rule at lcm.yaml:8 forbids online → stopping"),
     ] {
         let house = House::new(&manifest("api:1", rules));
         house.apply("on");
@@ -185,8 +185,8 @@ fn down_obeys_rules_too() {
     let desired = house.desired(Some("mate"));
     assert_lines(
         &short(&text(&house.plan_for(&desired, &down))),
-        "blocked low [rule] requested by `lcm down`, but it can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping
-         blocked mate [rule] requested by `lcm down`, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+        "blocked low [rule] it should be stopped (requested by `lcm down`), but can't be: mate depends on it, and can't be stopped either: the rule at lcm.yaml:16 forbids online → stopping
+         blocked mate [rule] it should be stopped (requested by `lcm down`), but can't be: the rule at lcm.yaml:16 forbids online → stopping",
     );
     let text_of = |house: &House| short(&text(&house.plan_for(&house.desired(Some("on")), &down)));
     let kept = House::new(
@@ -197,7 +197,7 @@ fn down_obeys_rules_too() {
     kept.apply_for(&kept.desired(Some("on")), &down);
     assert_lines(
         &text_of(&kept),
-        "blocked api [rule] requested by `lcm down`, but its container can't be removed: the rule at lcm.yaml:5 forbids offline to deleted",
+        "blocked api [rule] its container should be removed (requested by `lcm down`), but can't be: the rule at lcm.yaml:5 forbids offline → deleted",
     );
 }
 
@@ -216,8 +216,8 @@ fn an_orphan_that_may_not_be_stopped_stays_and_is_reported() {
     house.rewrite(&manifest("a: { process: { command: [a] } }"));
     assert_lines(
         &plan(&house, "on"),
-        "blocked b [rule] not in the manifest, but it can't be stopped: the rule at lcm.yaml:6 forbids online to stopping
-         orphan b: pid 100005 (b) of user 0; a rule keeps it from being stopped",
+        "blocked b [rule] it should be stopped (not in the manifest), but can't be: the rule at lcm.yaml:6 forbids online → stopping
+         orphan b: pid 100005 (b) of uid 0; a rule keeps it from being stopped",
     );
     house.apply("on");
 }
@@ -255,7 +255,7 @@ fn without_a_route_the_message_lists_possible_states_and_an_allow_rule_opens_one
         ("allow: [{ from: terminated, to: starting }]", "start:low [wanted_by_mode] 12288 on gpu-0\n"),
         (
             "allow: [{ from: terminated, to: starting }], deny: [{ to: starting }]",
-            "blocked low [rule] it can't be started: the rule at lcm.yaml:16 forbids terminated to starting\n",
+            "blocked low [rule] it can't be started: the rule at lcm.yaml:16 forbids terminated → starting\n",
         ),
     ] {
         let house = house(rules);
@@ -282,7 +282,7 @@ fn the_audit_checks_each_change_by_itself() {
         audit(&plan, &desired, &observed, &Request::default()).iter().map(|finding| short(finding)).collect::<Vec<_>>()
     };
     assert_eq!(ruled(""), Vec::<String>::new());
-    assert_eq!(ruled("deny: [{ to: online }]"), ["start:low: the rule at lcm.yaml:16 forbids starting to online"]);
+    assert_eq!(ruled("deny: [{ to: online }]"), ["start:low: the rule at lcm.yaml:16 forbids starting → online"]);
     assert_eq!(ruled("deny: [{ to: online, services: big }]"), Vec::<String>::new());
     assert_eq!(ruled("deny: [{ to: online, hours: 00:00-03:04, zone: UTC }]"), Vec::<String>::new());
 }

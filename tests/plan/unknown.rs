@@ -73,6 +73,6 @@ fn no_memory_is_assigned_while_that_of_containers_is_unknown() {
         &text(&made),
         "start:small [wanted_by_mode]
          blocked box [unknown] not part of mode native, but its state is unknown: its container can't be read: the engine does not answer
-         blocked native [unknown] free memory on its GPUs is unknown: what containers hold is not known: the engine does not answer",
+         blocked native [unknown] free memory on its GPUs is unknown: the GPU memory that containers use is unknown: the engine does not answer",
     );
 }

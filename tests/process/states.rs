@@ -59,7 +59,7 @@ async fn a_running_service_is_starting_online_busy_idle_or_in_error_by_its_probe
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
-    becomes(&bench, &service, State::Online, "it runs").await;
+    becomes(&bench, &service, State::Online, "it is running").await;
 
     let mut silent = probed(service.clone(), "false");
     becomes(&bench, &silent, State::Starting, "does not answer yet").await;
@@ -84,7 +84,7 @@ async fn a_service_stopped_by_a_signal_is_suspended() {
     for member in &bench.tree(&service).await.members {
         kill(member.pid, Signal::STOP);
     }
-    becomes(&bench, &service, State::Suspended, "stopped by a signal").await;
+    becomes(&bench, &service, State::Suspended, "paused by a signal").await;
     bench.stop(&service, &instance).await;
     bench.assert_empty();
 }

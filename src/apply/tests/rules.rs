@@ -35,7 +35,7 @@ async fn a_step_that_is_forbidden_when_it_would_begin_is_stale() {
         let outcome = bench.apply(vec![step.clone()]).await;
         assert_eq!((outcome.done, bench.runs("a")), (0, !running.is_empty()));
         let from = step.route[step.route.len() - 3];
-        let skipped = format!("{}: stale: the rule at lcm.yaml:7 forbids {from} to {to}; planning again", step.id);
+        let skipped = format!("{}: stale: the rule at lcm.yaml:7 forbids {from} → {to}; planning again", step.id);
         assert_eq!(bench.skipped(), [skipped]);
         assert!(bench.states("a").is_empty() && bench.deeds().is_empty(), "{:?}", bench.deeds());
     }

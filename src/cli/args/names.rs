@@ -40,14 +40,14 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
         return format!("the manifest has no {what} named {name}: it has no {what} at all");
     }
     let suggestion = suggestion(name, known.iter().map(String::as_str));
-    let suggestion = suggestion.map(|candidate| format!("did you mean {candidate}? ")).unwrap_or_default();
-    format!("the manifest has no {what} named {name}; {suggestion}it has {}", known.join(", "))
+    let suggestion = suggestion.map(|candidate| format!(" (did you mean {candidate}?)")).unwrap_or_default();
+    format!("the manifest has no {what} named {name}{suggestion}; it has {}", known.join(", "))
 }
 
 /// Returns the refusal of a code without a page.
 pub(crate) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> EarlyExit {
-    let suggestion = suggestion(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-    EarlyExit::refused(Code::UnknownName, format!("there is no code {code}; {suggestion}`lcm explain` lists all"))
+    let suggestion = suggestion(code, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+    EarlyExit::refused(Code::UnknownName, format!("there is no code {code}{suggestion}; `lcm explain` lists all codes"))
 }
 
 /// Returns the nearest of the known names within [`DISTANCE_MAX`].
@@ -66,7 +66,7 @@ mod tests {
         let known = ["comfyui".to_owned(), "ollama".to_owned()];
         assert_eq!(
             unknown("service", "olama", &known),
-            "the manifest has no service named olama; did you mean ollama? it has comfyui, ollama"
+            "the manifest has no service named olama (did you mean ollama?); it has comfyui, ollama"
         );
         assert_eq!(unknown("service", "x", &known), "the manifest has no service named x; it has comfyui, ollama");
         assert_eq!(unknown("goal", "x", &[]), "the manifest has no goal named x: it has no goal at all");

@@ -37,10 +37,10 @@ pub(crate) struct HoldArgs {
     pub(crate) manifest: PathBuf,
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
-    /// Metadata to record, for programs; may be given several times
+    /// Metadata for programs, to record beside the reason; may be given several times
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) metadata: Vec<(String, String)>,
-    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes go to the file
+    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes are simulated and written to it
     #[arg(long, value_name = "FILE")]
     pub(crate) world: Option<PathBuf>,
 }

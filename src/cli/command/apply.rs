@@ -20,10 +20,11 @@ pub(crate) struct Args {
     planning: PlanningArgs,
     #[command(flatten)]
     execution: ExecutionArgs,
-    /// Apply this saved plan, if planning again now gives the same one
+    /// Apply this saved plan, if a plan made now is the same
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// Become the project's owner on this host: as root from another user, as the owner from another folder
+    /// Take the project over: as root from another user, or as its owner from a manifest in another folder or from lcm
+    /// on another machine that uses the same engine
     #[arg(long)]
     take_over: bool,
 }

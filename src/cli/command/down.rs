@@ -1,6 +1,6 @@
 //! `lcm down`.
 
-use crate::cli::args::{ExecutionArgs, ManifestArgs};
+use crate::cli::args::{ExecutionArgs, FORCE_STOP, ManifestArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
 use crate::cli::job::ApplyJob;
@@ -10,9 +10,10 @@ use crate::model::plan::Purpose;
 
 /// Stop everything, and remove the containers that lcm created
 ///
-/// Covers the whole project, orphans included. Containers that the manifest only names are stopped but not removed, and
-/// volumes stay.
+/// Covers the whole project, orphans included. Existing containers that the manifest adopts with `container:` are
+/// stopped but not removed, and all volumes are kept.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("force", |arg| arg.help(FORCE_STOP)))]
 pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,

@@ -10,7 +10,7 @@ use crate::report::output::Output;
 /// Explain the code of a message, and what to do about it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Code to explain, whole or its last word; list all codes if omitted
+    /// Code to explain, in full (`lcm::plan::rule`) or only its last part (`rule`); without it, all codes are listed
     #[arg(value_name = "CODE")]
     code: Option<String>,
 }

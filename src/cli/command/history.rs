@@ -41,13 +41,13 @@ pub(crate) struct Args {
     /// Manifest to take the project's name from
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// Project to show, where the manifest is missing or broken
+    /// Project to show, if the manifest is missing or invalid
     #[arg(long, value_name = "NAME", conflicts_with = "manifest")]
     project: Option<ProjectName>,
-    /// Show only changes to this state; may be given several times
+    /// Show only changes to this lifecycle state, such as online or failed; may be given several times
     #[arg(long = "state", value_name = "STATE", value_parser = state::state)]
     states: Vec<State>,
-    /// Show entries since this time: 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for two hours ago
+    /// Show entries from this time on: 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for two hours ago
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     since: Option<Moment>,
     /// Show entries before this time, in the same forms
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     /// List runs instead
     #[arg(long, conflicts_with_all = ["services", "more", "states"])]
     runs: bool,
-    /// Show statistics instead: time in each state, starts, failures, time to ready
+    /// Show statistics instead: time in each state, starts, failures, time until ready
     #[arg(long, conflicts_with_all = ["runs", "states", "by", "run", "limit"])]
     stats: bool,
     /// Show the newest N entries
@@ -74,14 +74,14 @@ pub(crate) struct Args {
 }
 
 const DEFINITIONS: &str = "\
-Statistics cover all changes from --since on and before --until, made or observed by lcm:
+Statistics cover all changes that lcm made or observed from --since (included) until --until (excluded):
   time in a state: from a change to it until the next change, or until the end of the range;
-    nothing is counted before the first change of a service
+    a service has no time before its first change
   starts: changes to starting
   failures: changes to error, failed or timeout from a state other than these
-  ready: starts whose next change was to online, busy or idle, both made by lcm;
-    median: of the times between the two; the larger one of two in the middle
-    95 %: the smallest of these times that 95 of 100 did not exceed";
+  ready: starts whose next change was to online, busy or idle, if lcm made both changes;
+    median: of the times between these two changes; the larger of two middle values
+    95 %: 95th percentile of these times: the smallest one that 95 % of them do not exceed";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum HistoryFormat {

@@ -22,17 +22,17 @@ use crate::syntax::Environment;
 /// Argument that stands for stdout.
 const STDOUT: &str = "-";
 
-/// Write a first manifest, from what runs or another tool's file
+/// Write a first manifest from this machine or another tool's file
 ///
-/// Without `--from`, includes the containers of this machine, running and stopped, as they are, and lists other users
-/// of GPU memory as comments. With `--from`, translates a Compose file, or a configuration of llama-swap. Reports what
-/// can't be translated, and copies no secret.
+/// Without `--from`, the manifest has the containers of this machine, running and stopped, as they are, and in comments
+/// the other programs that use GPU memory. With `--from`, it is translated from a Compose file or a configuration of
+/// llama-swap. What can't be translated is reported, and no secret is copied.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// File to write; `-` is stdout
     #[arg(default_value = "lcm.yaml", value_name = "FILE")]
     file: PathBuf,
-    /// Translate this file; of several, later ones override earlier ones, as with Compose
+    /// Translate this file; may be given several times: later files override earlier ones, as in Compose
     #[arg(long = "from", value_name = "FILE", conflicts_with_all = ["only", "world"])]
     from: Vec<PathBuf>,
     /// Include only this container, or the containers of this Compose project; may be given several times

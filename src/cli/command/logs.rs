@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::cli::answer::unwritten;
-use crate::cli::args::{ChooseArgs, names};
+use crate::cli::args::{ChooseArgs, READ_WORLD, names};
 use crate::cli::exit::Exit;
 use crate::cli::opened;
 use crate::cli::stop::{Code, EarlyExit};
@@ -24,6 +24,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Show the logs of services since their last start
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("world", |arg| arg.help(READ_WORLD)))]
 pub(crate) struct Args {
     /// Services to show
     #[arg(required = true, value_name = "SERVICE")]
@@ -36,10 +37,10 @@ pub(crate) struct Args {
     /// Follow the logs, across restarts, until interrupted
     #[arg(short, long)]
     follow: bool,
-    /// Number of last lines to show of each service
+    /// Number of most recent lines to show of each service
     #[arg(short = 'n', long, alias = "lines", default_value_t = 100, value_name = "N")]
     tail: u16,
-    /// Omit the service's name before each line, where several are shown
+    /// Don't begin lines with the service's name when several services are shown
     #[arg(long)]
     no_prefix: bool,
 }

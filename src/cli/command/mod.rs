@@ -64,11 +64,11 @@ pub(super) enum Command {
     Down(down::Args),
     /// Start services and their dependencies
     ///
-    /// Ignores the mode, and follows the same rules as an apply; the next apply may revert it.
+    /// Starts them in any mode, by the same rules as an apply; the next apply may stop what the mode doesn't want.
     Start(oneshot::Args),
     /// Stop services and their dependents
     ///
-    /// Ignores the mode, and follows the same rules as an apply; the next apply may revert it.
+    /// Stops them in any mode, by the same rules as an apply; the next apply may start what the mode wants.
     Stop(oneshot::Args),
     /// Stop services and start them again
     Restart(oneshot::Args),

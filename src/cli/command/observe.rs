@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::answer::data;
-use crate::cli::args::ManifestArgs;
+use crate::cli::args::{ManifestArgs, READ_WORLD};
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
@@ -13,6 +13,7 @@ use crate::report::json;
 
 /// Record the state of the machine as a snapshot for `--world`
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("world", |arg| arg.help(READ_WORLD)))]
 pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,

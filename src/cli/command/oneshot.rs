@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::args::{ChooseArgs, ExecutionArgs, NarrowArgs, PlanningArgs};
+use crate::cli::args::{ChooseArgs, ExecutionArgs, FORCE_STOP, NarrowArgs, PlanningArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
 use crate::cli::job::ApplyJob;
@@ -16,6 +16,10 @@ use crate::model::plan::Purpose;
 
 /// Arguments of a one-shot; the help of each is at its command.
 #[derive(Debug, clap::Args)]
+#[command(
+    mut_arg("mode", |arg| arg.help("Use the rules and goals of this mode instead of the active mode's")),
+    mut_arg("force", |arg| arg.help(FORCE_STOP))
+)]
 pub(crate) struct Args {
     /// Services to act on
     #[arg(required = true, value_name = "SERVICE")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::answer::data;
-use crate::cli::args::{ManifestArgs, PlanFormat, PlanningArgs};
+use crate::cli::args::{ManifestArgs, PlanFormat, PlanningArgs, READ_WORLD};
 use crate::cli::exit::Exit;
 use crate::cli::plan_view::{request, shown};
 use crate::cli::stop::{Code, EarlyExit};
@@ -15,6 +15,7 @@ use crate::report::view::{InspectedCounts, PlanView};
 
 /// Show what would change, and why, without changing anything
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("world", |arg| arg.help(READ_WORLD)))]
 pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,

@@ -9,17 +9,19 @@ use crate::model::facts::FailureReport;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 
-/// Report that services fail, as observed from outside
+/// Report services as failing, as observed outside lcm
 ///
-/// Each counts as failing its health probe until its next start: the next apply restarts it, within its restart budget.
+/// A reported service counts as failing its health probe, so the next apply restarts it, within its restart budget. The
+/// report lasts until the service's next start, `--clear`, or `lcm resume`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("reason", |arg| arg.help("Reason for the report, to record in the history")))]
 pub(crate) struct Args {
     #[command(flatten)]
     hold: HoldArgs,
-    /// Failure, in one line
+    /// Failure that was observed, in one line
     #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = operator::text)]
     error: Option<String>,
-    /// Withdraw the report
+    /// Withdraw the report instead
     #[arg(long)]
     clear: bool,
     /// Show what would change, and change nothing

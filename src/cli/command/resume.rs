@@ -17,7 +17,8 @@ use crate::runtime::RunState;
 
 /// Release holds: lcm manages the services again
 ///
-/// Paused services continue, and services with a spent restart budget are tried again.
+/// Paused services continue, restart budgets are reset, and failure reports are withdrawn; the next apply may start the
+/// services again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     for name in &orphaned {
         command.release(name).await?;
         command.tell(&format!(
-            "{name}: released; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
+            "{name}: hold released; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
         ));
     }
     let mut all = Vec::new();
@@ -120,15 +121,18 @@ async fn resume(session: &Session, command: &mut HoldCommand<'_>, held: &Resumab
         command.reset_attempts(name).await?;
     }
     command.record(name, route, "lcm resume").await;
-    let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
-    let mut results: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
-    match hold {
+    let changed = route.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(" → ");
+    let mut results: Vec<String> = match hold {
+        None if route.is_empty() => Vec::new(),
+        None => vec![changed],
         // The hold was never carried out.
-        Some(_) if route.is_empty() => results.push("released".to_owned()),
-        Some(Hold::Terminate) => results.push("released; the next `lcm apply` may start it".to_owned()),
-        Some(Hold::Maintain) => results.push("released; lcm manages it again".to_owned()),
-        Some(Hold::Suspend) | None => {}
-    }
+        Some(_) if route.is_empty() => vec!["hold released".to_owned()],
+        Some(Hold::Terminate) => {
+            vec![format!("hold released ({changed}); it is off, and the next `lcm apply` may start it")]
+        }
+        Some(Hold::Maintain) => vec![format!("hold released ({changed}); lcm manages it again")],
+        Some(Hold::Suspend) => vec![format!("hold released ({changed})")],
+    };
     if *reported {
         results.push("its failure report is withdrawn".to_owned());
     }

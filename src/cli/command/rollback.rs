@@ -1,4 +1,4 @@
-//! `lcm rollback`: applies the manifest and mode of the last converged run that differ from the present files and mode.
+//! `lcm rollback`: applies the manifest and mode of the last converged run that differ from the current files and mode.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,11 +22,12 @@ use crate::store::{HoldStore, Journal as _, StoreError};
 
 /// Roll back to the manifest and mode of the last converged run
 ///
-/// That is the last run after which every service matched its manifest, and whose manifest or mode differs from the
-/// present one. The files on disk stay as they are: the next apply follows them again.
+/// Rolls back to the most recent run that ended with every service matching the manifest, and that used a different
+/// manifest or mode from the current one. Your manifest files are not changed: unless you revert them too, the next
+/// apply follows them again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Present manifest of the project; it may be broken, except for its `name:`
+    /// Current manifest of the project; all but its `name:` may be invalid
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
     /// Roll back to this run, an id from `lcm history --runs`
@@ -53,7 +54,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit
     let converged = found.cloned().ok_or_else(|| nothing_to_roll_back_to(&project, to.as_deref(), &kept))?;
     let mode = converged.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
     session.note(&format!(
-        "rolling back to run {} of {:.0}{mode}; the files stay as they are, and the next apply follows them again",
+        "rolling back to run {} of {:.0}{mode}; your files are not changed, and the next apply follows them again",
         converged.run, converged.at
     ));
     if let (Some(switched), Some(mode)) = (&switched, &converged.mode)
@@ -121,7 +122,7 @@ fn nothing_to_roll_back_to(project: &ProjectName, to: Option<&str>, kept: &[Conv
         }
         None => format!(
             "nothing to roll back to: no converged run of project {project} is stored whose manifest or mode differs \
-             from the present one"
+             from the current one"
         ),
     };
     EarlyExit::refused(Code::File, message)

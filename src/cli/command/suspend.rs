@@ -32,19 +32,21 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
             continue;
         }
         if route.is_empty() {
-            let then = if command.seen(&name)?.holds_capacity {
-                "the next `lcm apply` pauses it once possible, and it stays paused until"
+            let effect = if command.seen(&name)?.holds_capacity {
+                "the next `lcm apply` that can pause it does so, and it stays paused until"
             } else {
-                "paused once it runs, and not started until"
+                "lcm does not start it, and pauses it if anything else starts it, until"
             };
             let change = change(command.seen(&name)?, &route);
-            command.tell(&format!("{name}: {change}; {then} `lcm resume {name}`"));
+            command.tell(&format!("{name}: {change}; {effect} `lcm resume {name}`"));
             continue;
         }
         match command.set_paused(&name, true).await {
             Ok(()) => {
                 command.record(&name, &route, "lcm suspend").await;
-                command.tell(&format!("{name}: {from} → suspended; keeps its memory until `lcm resume {name}`"));
+                command.tell(&format!(
+                    "{name}: {from} → suspended; it keeps its memory, and stays paused until `lcm resume {name}`"
+                ));
             }
             Err(error) => {
                 exit = Exit::Failed;

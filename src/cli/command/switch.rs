@@ -18,7 +18,7 @@ use crate::report::sheet::Sheet;
 
 /// Switch to a mode from now on, and apply it
 ///
-/// The switch lasts until `--clear`, or until the manifest itself names another mode.
+/// The switch lasts until `--clear`, or until the `mode:` of the manifest changes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Mode to use
@@ -31,10 +31,10 @@ pub(crate) struct Args {
     clear: bool,
     #[command(flatten)]
     operator: OperatorArgs,
-    /// Activate this goal too for this run; may be given several times
+    /// Also activate this goal, for this command only; may be given several times
     #[arg(long = "goal", value_name = "GOAL")]
     goals: Vec<GoalName>,
-    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes go to the file
+    /// Use this snapshot, made by `lcm observe`, instead of the machine; changes are simulated and written to it
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::args::operator::HoldArgs;
-use crate::cli::args::{ExecutionArgs, NarrowArgs, OutputFormat, PlanningArgs};
+use crate::cli::args::{ExecutionArgs, FORCE_STOP, NarrowArgs, OutputFormat, PlanningArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
@@ -19,10 +19,14 @@ use crate::model::plan::Purpose;
 use crate::plan::judge_commands::held_dependent;
 use crate::reconcile::Project;
 
-/// Stop services and keep them off, without confirmation
+/// Stop services at once, without asking, and keep them off
 ///
 /// The hold lasts until `lcm resume`.
 #[derive(Debug, clap::Args)]
+#[command(
+    mut_arg("yes", |arg| arg.help("Has no effect: this command never requires confirmation")),
+    mut_arg("force", |arg| arg.help(FORCE_STOP))
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     hold: HoldArgs,

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Manifests to check; `-` is standard input [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     manifests: Vec<PathBuf>,
-    /// Manifest to check, as an option; may be given several times
+    /// Same as the argument MANIFEST; may be given several times
     #[arg(short = 'm', long = "manifest", value_name = "MANIFEST")]
     named: Vec<PathBuf>,
     /// Output format; `github` prints annotations for GitHub's runner

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::answer::data;
-use crate::cli::args::{ChooseArgs, duration, names};
+use crate::cli::args::{ChooseArgs, READ_WORLD, duration, names};
 use crate::cli::exit::Exit;
 use crate::cli::opened;
 use crate::cli::stop::EarlyExit;
@@ -24,16 +24,19 @@ const INTERVAL_MIN: Duration = Duration::from_millis(50);
 const INTERVAL_MAX: Duration = Duration::from_secs(2);
 const INTERVAL_SHARE: u32 = 20;
 
-/// Wait until services are in a state
+/// Wait until services are up, or in another given state
 ///
-/// Exits 0 once all of them are, or 3 if they are not within `--timeout`.
+/// Exits 0 once all of them are in that state, or 3 if any of them is not within `--timeout`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("world", |arg| arg.help(READ_WORLD)))]
 pub(crate) struct Args {
     /// Services to wait for
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
-    /// State to wait for: one of the lifecycle's, or `operational` (online, busy, idle), `available` (online, idle), or
-    /// `down` (not running); may be given several times to accept any of them
+    /// State to wait for: `operational` (online, busy or idle), `available` (online or idle), `down` (not running), or
+    /// a lifecycle state (registered, deploying, deployed, starting, online, busy, idle, stopping, updating, scaling,
+    /// error, failed, timeout, maintenance, suspended, offline, terminated, deleted); may be given several times to
+    /// accept any of them
     #[arg(long = "for", value_name = "STATE", default_value = "operational", value_parser = target)]
     states: Vec<WaitTarget>,
     /// Maximum wait; 0s checks once

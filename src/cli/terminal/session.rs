@@ -28,7 +28,7 @@ pub(crate) struct OutputArgs {
     /// Colour the output; `auto` does so at a terminal, and follows `NO_COLOR` and `CLICOLOR_FORCE`
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = HEADING)]
     color: Color,
-    /// Show more: whole routes, and services that are kept
+    /// Show more, such as every state of a change, and services that stay unchanged
     #[arg(short, long, global = true, help_heading = HEADING)]
     verbose: bool,
     /// Show only the result and errors

@@ -16,28 +16,30 @@ use crate::syntax::source::Span;
 
 macro_rules! define_health {
     ($($runtime:ident)*) => {
-        /// Health probe: by one of `http`, `tcp`, `exec`, `log` and `docker`. Without a probe, being alive is enough.
+        /// Health probe: one of `http`, `tcp`, `exec`, `log` and `docker`. Without a probe, a service that is alive
+        /// counts as healthy.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         #[schemars(rename = "Health")]
         pub(crate) struct HealthBlock {
-            /// URL of the service itself, over plain HTTP: any 2xx status is healthy.
+            /// URL of the service itself, over plain HTTP (not https). Any 2xx status counts as healthy.
             #[schemars(example = "http://localhost:8188/system_stats")]
             pub http: Option<Located<String>>,
             /// Port that accepts connections: `HOST:PORT`, or a port of this machine.
             #[schemars(example = "localhost:5432", example = 5432)]
             pub tcp: Option<Located<ScalarText>>,
-            /// Command that exits with 0, run inside the container for containers. A string goes through `sh -c`.
+            /// Command that exits with 0 if the service is healthy; for a container, it runs inside the container. A
+            /// string is run by `sh -c`.
             #[schemars(example = ["./ready.sh"])]
             pub exec: Option<Located<CommandLine>>,
-            /// Regular expression that matches the output since this start.
+            /// Regular expression; the service is healthy once its output since the start matches.
             #[schemars(example = "Uvicorn running on")]
             pub log: Option<Located<String>>,
             $(
                 #[schemars(description = crate::runtime::$runtime::wire::HEALTH_DESCRIPTION, example = true)]
                 pub $runtime: Option<Located<bool>>,
             )*
-            /// With `http`: the statuses that are healthy, in place of any 2xx.
+            /// With `http`: the statuses that count as healthy, instead of any 2xx.
             #[schemars(example = 200, example = [200, 401])]
             pub status: Option<OneOrMany<Located<StatusValue>>>,
             /// With `http`: text that the body must contain.
@@ -46,27 +48,28 @@ macro_rules! define_health {
             /// With `http`: JSON pointer to a value in the body that is not false, 0, null or empty.
             #[schemars(example = "/status")]
             pub pointer: Option<Located<JsonPointer>>,
-            /// With `pointer`: the value that must be there.
+            /// With `pointer`: the value that must be found there.
             #[schemars(example = &"ok")]
             pub equals: Option<Located<serde_json::Value>>,
             /// With `http` or `tcp`: the listener that may answer at a port of this host. `own`: only the service
-            /// itself; another program's answer does not count. `any`: also a proxy in front of the service; the port
-            /// is then not one that the service needs.
+            /// itself; an answer from any other program does not count. `any`: also a different program, such as a
+            /// proxy in front of the service; the port then does not have to be free for the service to start.
             #[schemars(extend("default" = "own"), example = &"any")]
             pub listener: Option<Located<Listener>>,
             /// Time limit of one probe.
             #[schemars(extend("default" = "5s"), example = "2s")]
             pub probe_timeout: Option<Located<Period>>,
-            /// Time between two probes. Unset: grows while waiting, from 10 ms to 2 s.
+            /// Time between two probes. Unset: 10 ms at first, growing to 2 s.
             #[schemars(example = "500ms")]
             pub interval: Option<Located<Period>>,
-            /// Time after a start in which failures do not count; a success counts at once.
+            /// Time after a start during which failures do not count; a success counts at once.
             #[schemars(extend("default" = "0s"), example = "30s")]
             pub warm_time: Option<Located<Period>>,
             /// Time limit of a start, counted after `warm_time`.
             #[schemars(extend("default" = "60s"), example = "120s")]
             pub timeout: Option<Located<Period>>,
-            /// Consecutive failures, within one observation, that make a running service unhealthy.
+            /// Number of consecutive failures that make a running service unhealthy. lcm repeats a failed probe at once
+            /// until that number is reached; failures of earlier lcm commands do not count.
             #[schemars(extend("default" = 3), range(min = 1), example = 5)]
             pub failures: Option<Located<u32>>,
             /// Consecutive successes that make a starting service healthy.
@@ -102,14 +105,14 @@ pub(crate) enum Listener {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Busy")]
 pub(crate) struct BusyBlock {
-    /// URL of the service itself, over plain HTTP.
+    /// URL of the service itself, over plain HTTP (not https).
     #[schemars(example = "http://localhost:8188/prompt")]
     pub http: Option<Located<String>>,
     /// With `http`: JSON pointer to a value in the body; the service is busy unless that is absent, false, 0, null or
     /// empty.
     #[schemars(example = "/exec_info/queue_remaining")]
     pub pointer: Option<Located<JsonPointer>>,
-    /// Command that exits with 0 while the service is busy. A string goes through `sh -c`.
+    /// Command that exits with 0 while the service is busy. A string is run by `sh -c`.
     #[schemars(example = ["./busy.sh"])]
     pub exec: Option<Located<CommandLine>>,
     /// Time limit of one probe.
@@ -117,15 +120,15 @@ pub(crate) struct BusyBlock {
     pub probe_timeout: Option<Located<Period>>,
 }
 
-/// Release of GPU memory without a stop: by `http` or by `exec`.
+/// Calls that make the service release its GPU memory: `http` or `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Evict")]
 pub(crate) struct EvictBlock {
-    /// Request, or several, sent one after the other.
+    /// Request, or a list of requests, sent one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8188/free", "json": { "unload_models": true } }"#))]
     pub http: Option<OneOrMany<Located<RequestBlock>>>,
-    /// Command, or a list of commands. A string goes through `sh -c`.
+    /// Command, or a list of commands. A string is run by `sh -c`.
     #[schemars(example = ["./unload.sh"])]
     pub exec: Option<Located<Commands>>,
     /// GPU memory that the service may still hold afterwards, on each GPU.
@@ -136,15 +139,15 @@ pub(crate) struct EvictBlock {
     pub timeout: Option<Located<Period>>,
 }
 
-/// Reload of released GPU memory: by `http` or by `exec`.
+/// Calls that make the service load into GPU memory again: `http` or `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Wake")]
 pub(crate) struct WakeBlock {
-    /// Request, or several, sent one after the other.
+    /// Request, or a list of requests, sent one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8000/wake_up" }"#))]
     pub http: Option<OneOrMany<Located<RequestBlock>>>,
-    /// Command, or a list of commands. A string goes through `sh -c`.
+    /// Command, or a list of commands. A string is run by `sh -c`.
     #[schemars(example = ["./load.sh"])]
     pub exec: Option<Located<Commands>>,
     /// Time limit of one call.
@@ -160,7 +163,7 @@ pub(crate) struct RequestBlock {
     /// HTTP method.
     #[schemars(extend("default" = "POST"), example = &"DELETE")]
     pub method: Option<Method>,
-    /// URL of the service itself, over plain HTTP.
+    /// URL to call, over plain HTTP (not https).
     #[schemars(example = "http://localhost:11434/api/generate")]
     pub url: Located<String>,
     /// JSON body.
@@ -190,7 +193,7 @@ impl Method {
     }
 }
 
-/// Stop: by a signal, or by a command.
+/// Stop procedure: a signal or a command.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Stop")]
@@ -198,10 +201,10 @@ pub(crate) struct StopBlock {
     /// Signal to send. Unset: TERM for processes, the image's own for containers.
     #[schemars(example = &"INT")]
     pub signal: Option<Located<ScalarText>>,
-    /// Time that the service has to end before it is killed.
+    /// Time that the service has to end after the signal or command; it is then killed.
     #[schemars(extend("default" = "10s"), example = "30s")]
     pub grace: Option<Located<Period>>,
-    /// Command in place of the signal. A string goes through `sh -c`.
+    /// Command to run instead of sending the signal. A string is run by `sh -c`.
     #[schemars(example = ["./stop.sh"])]
     pub exec: Option<Located<CommandLine>>,
 }

@@ -35,7 +35,7 @@ pub(crate) struct HooksBlock {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Hook")]
 pub(crate) struct HookBlock {
-    /// Command, run in the folder of this file. A string goes through `sh -c`.
+    /// Command, run in the folder of this file. A string is run by `sh -c`.
     #[schemars(example = ["./warm.sh"])]
     pub exec: Option<Located<CommandLine>>,
     /// HTTP request.
@@ -49,22 +49,22 @@ pub(crate) struct HookBlock {
     pub required: Option<Located<bool>>,
 }
 
-/// Receiver of change notifications, by `exec` with the event as JSON on stdin, or by `http` with the event as the
-/// body. A notifier neither prevents nor delays a change.
+/// Receiver of change notifications: `exec` gets the event as JSON on stdin, `http` as the body of the request. A
+/// notifier neither prevents nor delays a change.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Notifier")]
 pub(crate) struct NotifierBlock {
-    /// Command, run in the folder of this file. A string goes through `sh -c`.
+    /// Command, run in the folder of this file. A string is run by `sh -c`.
     #[schemars(example = ["./tell.sh"])]
     pub exec: Option<Located<CommandLine>>,
     /// HTTP request. Without its own `json`, the event is the body.
     #[schemars(example = Example(r#"{ "url": "http://localhost:9000/lcm" }"#))]
     pub http: Option<Located<RequestBlock>>,
-    /// Time of the notification: before a change, or after it.
+    /// When the notification is sent: before or after the change.
     #[schemars(extend("default" = "after"), example = &"before")]
     pub when: Option<WhenValue>,
-    /// Target states of the changes to report. Unset, and without `classes`: any state.
+    /// Target states of the changes to report. If neither `states` nor `classes` is set: any state.
     #[schemars(example = &"online", example = ["failed", "timeout"])]
     pub states: Option<Located<OneOrMany<Located<State>>>>,
     /// Classes of the target states of the changes to report.
@@ -73,7 +73,8 @@ pub(crate) struct NotifierBlock {
     /// Services whose changes are reported. Unset: all services.
     #[schemars(example = &"comfyui", example = ["comfyui", "ollama"])]
     pub services: Option<Located<OneOrMany<Located<String>>>>,
-    /// Events of whole runs. Without `states`, `classes` and `services`, only these are reported.
+    /// Events of whole runs to report. If none of `states`, `classes` and `services` is set, only these events are
+    /// reported.
     #[schemars(example = &"run_failed", example = ["mode_changed", "run_failed"])]
     pub events: Option<Located<OneOrMany<Located<RunEvent>>>>,
     /// Time limit of the call.
@@ -85,9 +86,9 @@ pub(crate) struct NotifierBlock {
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "When")]
 pub(crate) enum WhenValue {
-    /// Just before the change.
+    /// The notification is sent just before the change.
     Before,
-    /// After the change was made or observed.
+    /// The notification is sent after the change was made or observed.
     After,
 }
 
@@ -96,10 +97,12 @@ pub(crate) enum WhenValue {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Recover")]
 pub(crate) struct RecoverBlock {
-    /// Most restarts until the service has been healthy for a while; 0: no automatic restart.
+    /// Number of restarts in a row that use up the restart budget; 0: no automatic restart. Once the budget is used up,
+    /// lcm retries at longer intervals, as long as no other service has to stop for it. The count starts over once the
+    /// service has been healthy for 10 minutes plus its longest start (`warm_time` and `timeout` of `health`).
     #[schemars(extend("default" = 3), example = 5)]
     pub attempts: Option<Located<u32>>,
-    /// Wait before the second attempt; doubled before each further one.
+    /// Wait before the second attempt; doubled before each further attempt.
     #[schemars(extend("default" = "1s"), example = "10s")]
     pub backoff: Option<Located<Period>>,
     /// Longest wait between two attempts.

@@ -15,44 +15,43 @@ use crate::syntax::fault::Fault;
 use crate::syntax::located::{Located, WORD};
 use crate::syntax::scalar::{VARIABLE_PATTERN, WordVisitor};
 
-/// Rules that allow or deny state changes, in addition to the lifecycle's own. A denial takes precedence over an
-/// allowance.
+/// Rules that allow or deny state changes, in addition to the lifecycle's own. A `deny` rule overrides an `allow` rule.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lifecycle {
-    /// Additional changes that the lifecycle itself does not have.
+    /// State changes that are allowed although the lifecycle itself does not have them.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "from": "terminated", "to": "starting" }]"#))]
     pub allow: Vec<Located<RuleBlock>>,
-    /// Changes of the lifecycle that are not made.
+    /// State changes that lcm must not make, although the lifecycle has them.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "from": "busy", "to": "stopping", "services": "comfyui", "hours": "09:00-18:00", "zone": "Europe/Berlin", "reason": "renders for clients" }]"#))]
     pub deny: Vec<Located<RuleBlock>>,
 }
 
-/// Rule: the changes, services and times that it covers. An absent key stands for any.
+/// Rule: the changes, services, modes and times that it covers. An absent key covers all of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("anyOf" = [{ "required": ["from"] }, { "required": ["to"] }]))]
 #[schemars(rename = "Rule")]
 pub(crate) struct RuleBlock {
-    /// Changes from this state, or from these states.
+    /// State, or list of states, that a change starts from.
     #[schemars(example = &"busy", example = ["online", "busy", "idle"])]
     pub from: Option<Located<OneOrMany<Located<State>>>>,
-    /// Changes to this state, or to these states.
+    /// State, or list of states, that a change leads to.
     #[schemars(example = &"stopping", example = ["stopping", "suspended"])]
     pub to: Option<Located<OneOrMany<Located<State>>>>,
-    /// Changes of this service, or of these services.
+    /// Service, or list of services, whose changes the rule covers.
     #[schemars(example = &"comfyui", example = ["comfyui", "ollama"])]
     pub services: Option<Located<OneOrMany<Located<String>>>>,
-    /// While this mode is active, or one of these.
+    /// Mode, or list of modes, during which the rule applies.
     #[schemars(example = &"video", example = ["video", "voice"])]
     pub mode: Option<Located<OneOrMany<Located<String>>>>,
-    /// Between these times of day: the first is included, the second is not; a second time before the first is on the
-    /// next day.
+    /// Hours during which the rule applies. The start is included, the end is not; if the end is earlier than the
+    /// start, it is on the next day.
     #[schemars(example = &"09:00-18:00", example = Example(r#"{ "from": "22:00", "until": "06:00", "days": ["mon-fri"], "zone": "Europe/Berlin" }"#))]
     pub hours: Option<Located<HoursBlock>>,
-    /// Time zone of `hours`: a name of the IANA database. A plan so means the same on every machine.
+    /// Time zone of `hours`, by its name in the IANA database. This way a plan means the same on every machine.
     #[schemars(example = &"Europe/Berlin", example = &"UTC")]
     pub zone: Option<Located<String>>,
     /// Reason for the rule, shown where the rule applies.
@@ -75,13 +74,13 @@ pub(crate) struct HoursParts {
     /// Start, included.
     #[schemars(example = &"22:00")]
     pub from: Located<TimeOfDay>,
-    /// End, not included; a time before `from` is on the next day.
+    /// End, not included. If it is earlier than `from`, it is on the next day.
     #[schemars(example = &"06:00", example = &"24:00")]
     pub until: Located<TimeOfDay>,
-    /// Days on which `from` lies. Unset: every day.
+    /// Days of the week on which the period starts. Unset: every day.
     #[schemars(example = &"mon-fri", example = ["sat", "sun"])]
     pub days: Option<Located<OneOrMany<Located<Days>>>>,
-    /// Time zone of the hours: a name of the IANA database.
+    /// Time zone of the hours, by its name in the IANA database.
     #[schemars(example = &"Europe/Berlin", example = &"UTC")]
     pub zone: Option<Located<String>>,
 }

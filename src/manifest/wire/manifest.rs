@@ -14,35 +14,38 @@ use crate::syntax::scalar::ByteSize;
 
 macro_rules! define_manifest {
     ($($runtime:ident)*) => {
-        /// Services to run on this machine, in which mode, on which GPUs.
+        /// Manifest of a project: the services of this machine, the modes that they run in, and the GPUs that they use.
         #[derive(Debug, Default, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         #[schemars(title = "lcm manifest")]
         pub(crate) struct Manifest {
-            /// Version of this format. In exactly one file of the set.
+            /// Version of this format. Exactly one of the manifest's files must give it.
             #[schemars(extend("enum" = [1]), example = 1)]
             pub version: Option<Located<u32>>,
-            /// Name of the project, which owns all services below on this host. In exactly one file of the set.
+            /// Name of the project that the services below belong to on this host. Exactly one of the manifest's files
+            /// must give it.
             #[schemars(regex(pattern = crate::syntax::scalar::NAME_OR_VARIABLE_PATTERN), example = &"studio")]
             pub name: Option<Located<String>>,
-            /// Former name of the project, or several. Objects that lcm started under a former name count as this
-            /// project's: they run on without a restart, and `lcm down` stops and removes them too. No other manifest
-            /// may use that name any more.
+            /// Former name of the project, or a list of them. Processes and containers that lcm started under a former
+            /// name belong to this project: they keep running without a restart, and `lcm down` stops and removes them
+            /// too. No other manifest may use that name any more.
             #[schemars(example = "studio-old", example = ["studio-old", "atelier"])]
             #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectNameText>>")]
             pub renamed_from: Option<Located<OneOrMany<Located<String>>>>,
-            /// Further files, relative to this one. A name that is defined in two of them is an error.
+            /// Further files of the manifest, relative to this one. Defining the same name in two of them is an error.
             #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]
             #[expect(dead_code, reason = "followed by the loader, before types are known; here for the schema")]
             pub include: Option<OneOrMany<String>>,
-            /// Default mode, unless the command line or a mode override names another. Only the entry file's counts.
+            /// Default mode, used unless the command line or `lcm switch` selects a different one. It is read from the
+            /// entry file only (the file given on the command line), not from included files.
             #[schemars(example = &"voice")]
             pub mode: Option<Located<String>>,
-            /// Handling of orphans: objects with this project's mark whose names are not in the manifest.
+            /// Handling of orphans: containers and processes that lcm started for this project, but whose services are
+            /// no longer in the manifest.
             #[schemars(extend("default" = "report"), example = &"stop")]
             pub orphans: Option<Located<Orphans>>,
-            /// Manifest that manages the project where several folders have one of this name: the one applied first, or
-            /// the one applied last.
+            /// Manifest that manages the project if several folders contain a manifest with this project name: the one
+            /// applied first, or the one applied last.
             #[schemars(extend("default" = "first"), example = &"newest")]
             pub checkout: Option<Located<Checkout>>,
             /// Settings of the GPUs.
@@ -55,17 +58,17 @@ macro_rules! define_manifest {
                 )]
                 pub $runtime: Option<Located<crate::runtime::$runtime::wire::Settings>>,
             )*
-            /// Names of variables whose values are masked in every output, in the environment of any service. The names
-            /// of all files add up; a service's own setting takes precedence.
+            /// Names of environment variables, of any service, whose values are masked in every output. The lists of
+            /// all files are combined; a service's own setting takes precedence.
             #[serde(default)]
             #[schemars(example = ["DB_PASSWORD"])]
             pub secret: Vec<Located<String>>,
-            /// Names of variables that are no secrets, whichever values they have. The names of all files add up; a
-            /// service's own setting takes precedence.
+            /// Names of environment variables, of any service, that are not secret, even if a value looks like a
+            /// secret. The lists of all files are combined; a service's own setting takes precedence.
             #[serde(default)]
             #[schemars(example = ["MODEL"])]
             pub plain: Vec<Located<String>>,
-            /// Parts of services, for `extends`.
+            /// Templates: parts of services that other services use with `extends`.
             #[schemars(example = Example(r#"{ "web": { "health": { "timeout": "60s" } } }"#))]
             #[serde(default)]
             #[expect(dead_code, reason = "merged into services before types are known; read to tell their faults")]
@@ -82,10 +85,11 @@ macro_rules! define_manifest {
             #[serde(default)]
             #[schemars(example = Example(r#"{ "narrate": { "phases": [3], "priority": 60 } }"#))]
             pub goals: NamedMap<Located<GoalBlock>>,
-            /// Rules that narrow or widen which changes are made, and when. The rules of all files add up.
+            /// Rules that forbid state changes or allow additional ones, always or at certain times. The rules of all
+            /// files are combined.
             #[schemars(example = Example(r#"{ "deny": [{ "from": "busy", "services": "comfyui", "reason": "renders for clients" }] }"#))]
             pub lifecycle: Option<Located<Lifecycle>>,
-            /// Receivers of change notifications. Those of all files add up.
+            /// Receivers of change notifications. The lists of all files are combined.
             #[serde(default)]
             #[schemars(example = Example(r#"[{ "exec": ["./tell.sh"], "classes": "in_error" }]"#))]
             pub notify: Vec<Located<NotifierBlock>>,
@@ -97,17 +101,17 @@ runtimes_with_settings!(define_manifest);
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Orphans {
-    /// Show them, and leave them alone.
+    /// Orphans are reported and left alone.
     Report,
-    /// Stop them.
+    /// Orphans are stopped. Their containers are removed by `lcm apply --prune` or `lcm down`.
     Stop,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Checkout {
-    /// The manifest applied first. Another one only starts missing services, until the first one's folder is gone or
-    /// `lcm apply --take-over` takes over.
+    /// The manifest applied first. As long as it exists, `lcm apply` in another folder starts services that are not
+    /// running but leaves running ones unchanged, unless `--take-over` is given.
     First,
     /// The manifest applied last: each apply takes over.
     Newest,
@@ -121,8 +125,8 @@ pub(crate) struct GpusBlock {
     /// Memory kept free on every GPU.
     #[schemars(extend("default" = "0MiB"), example = "512MiB")]
     pub reserve: Option<Located<ByteSize>>,
-    /// GPUs of a host without a driver (CI), or whose driver reports too little memory (unified memory). These values
-    /// override the driver's.
+    /// GPUs declared by hand, for a host that has no driver (CI) or whose driver reports too little memory (unified
+    /// memory). These values override the driver's.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "index": 0, "vram": "24GiB" }]"#))]
     pub devices: Vec<Located<Device>>,
@@ -132,13 +136,13 @@ pub(crate) struct GpusBlock {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Device {
-    /// Index of the GPU, as the driver counts.
+    /// Index of the GPU, as the driver numbers it.
     #[schemars(example = 0)]
     pub index: Located<u32>,
     /// Memory of the GPU.
     #[schemars(example = "24GiB")]
     pub vram: Located<ByteSize>,
-    /// UUID of the GPU, where services refer to the GPU by UUID.
+    /// UUID of the GPU; needed if services refer to the GPU by UUID.
     #[schemars(example = "GPU-8f1e2a34-1111-2222-3333-444455556666")]
     pub uuid: Option<Located<String>>,
     /// True if the GPU uses the host's memory: GB10, Jetson, AMD APUs. Such a GPU never has more memory than the host.
@@ -166,7 +170,7 @@ pub(crate) struct ModeBlock {
     #[serde(default)]
     #[schemars(example = ["ollama"])]
     pub stop: Vec<Located<String>>,
-    /// Handling of running services that this mode does not name.
+    /// Handling of running services that are not part of this mode.
     #[schemars(extend("default" = "stop"), example = &"keep")]
     pub others: Option<OthersValue>,
 }
@@ -175,9 +179,9 @@ pub(crate) struct ModeBlock {
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "Others")]
 pub(crate) enum OthersValue {
-    /// Stop them.
+    /// They are stopped.
     Stop,
-    /// Keep them running while the memory suffices.
+    /// They keep running as long as the GPU memory suffices.
     Keep,
 }
 
@@ -193,7 +197,7 @@ pub(crate) struct GoalBlock {
     #[serde(default)]
     #[schemars(example = ["cosyvoice"])]
     pub services: Vec<Located<String>>,
-    /// Services that the goal needs, by phase: every service that lists one of these.
+    /// Phases that the goal needs: every service that lists one of them under `phases` is needed.
     #[serde(default)]
     #[schemars(example = [3], inner(range(min = 1)))]
     pub phases: Vec<Located<u32>>,

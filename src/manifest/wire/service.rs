@@ -34,7 +34,7 @@ pub(crate) struct BlockKeys {
 
 macro_rules! define_service {
     ($($runtime:ident)*) => {
-        /// Service, or a part of one for others to extend.
+        /// Service, or a template: a part of a service that others extend.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         #[schemars(rename = "Service")]
@@ -43,8 +43,8 @@ macro_rules! define_service {
             #[schemars(example = "Image generation")]
             #[expect(dead_code, reason = "for readers of the manifest alone")]
             pub description: Option<String>,
-            /// Template to extend, or several: a later one overrides an earlier one, and this service overrides all.
-            /// Maps merge; lists and scalars are replaced.
+            /// Template to extend, or a list of them: a later template overrides an earlier one, and this service
+            /// overrides all of them. Maps are merged; lists and scalars are replaced.
             #[schemars(example = &"web", example = ["web", "large"])]
             #[expect(dead_code, reason = "followed before types are known; here for the schema")]
             pub extends: Option<OneOrMany<String>>,
@@ -80,23 +80,24 @@ macro_rules! define_service {
             #[serde(default)]
             #[schemars(example = [4], inner(range(min = 1)))]
             pub phases: Vec<Located<u32>>,
-            /// Services that must be up before this one starts.
+            /// Services that must be running before this one starts; by default they must also be healthy.
             #[schemars(example = ["cosyvoice"], example = Example(r#"{ "db": { "condition": "service_healthy", "restart": true } }"#))]
             pub depends_on: Option<DependsOn>,
             /// Health probe, and the time limits of a start. Unset: a service that is alive counts as healthy.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
             pub health: Option<Located<HealthBlock>>,
-            /// Busy probe. A busy service is not stopped before it is idle.
+            /// Busy probe. lcm waits until a busy service is idle before it stops the service.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
             pub busy: Option<Located<BusyBlock>>,
-            /// Longest wait for a busy service before it is stopped anyway. Unset: until apply's own time-out.
+            /// Longest wait for a busy service before it is stopped anyway. Unset: lcm waits until the run's
+            /// `--timeout`; the stop then fails, and the service keeps running.
             #[schemars(example = "5m")]
             pub drain: Option<Located<Period>>,
-            /// Release of GPU memory without stopping the service.
+            /// Calls that make the service release its GPU memory without being stopped.
             #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
             pub evict: Option<Located<EvictBlock>>,
-            /// Reload of GPU memory that the service released: called once that memory is free. Unset: lcm frees the
-            /// memory and keeps it free, and the service loads by itself.
+            /// Calls that make the service load into GPU memory again after it released that memory; made once enough
+            /// memory is free. Unset: lcm only frees the memory and reserves it for the service, which loads by itself.
             #[schemars(example = Example(r#"{ "http": { "url": "http://localhost:8000/wake_up" } }"#))]
             pub wake: Option<Located<WakeBlock>>,
             /// Hooks that are called when the service starts or stops.
@@ -184,7 +185,8 @@ pub(crate) enum GpuIdValue {
     Uuid(String),
 }
 
-/// One of several GPUs, or a number of them; and the form in which the program gets its GPU.
+/// Choice of GPUs: one of several, a number of them, or all of a list; and the form of the GPU id that the program
+/// gets.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GpuChoice {
@@ -197,8 +199,8 @@ struct GpuChoice {
     /// All of these GPUs together.
     #[schemars(example = [0, 1])]
     all: Option<Vec<GpuIdValue>>,
-    /// Form in which the program gets its GPU: `index` for a program that parses integers; unset: UUID. A MIG instance
-    /// keeps its UUID.
+    /// Form of the GPU id that the program gets: `index` for programs that expect an integer. Unset: the UUID. A MIG
+    /// instance is always passed by UUID.
     #[serde(rename = "as")]
     #[schemars(example = &"index")]
     form: Option<GpuForm>,
@@ -335,7 +337,7 @@ pub(crate) struct DependencyBlock {
     /// State that the other service must have reached.
     #[schemars(extend("default" = "service_healthy"), example = &"service_started")]
     pub condition: Option<ConditionValue>,
-    /// True if this service is recreated together with the other.
+    /// True if this service is restarted as well whenever lcm recreates or restarts the other service.
     #[schemars(extend("default" = false), example = true)]
     pub restart: Option<bool>,
 }
@@ -344,9 +346,9 @@ pub(crate) struct DependencyBlock {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Condition")]
 pub(crate) enum ConditionValue {
-    /// The other service runs.
+    /// The other service is running.
     ServiceStarted,
-    /// The other service runs and is healthy.
+    /// The other service is running and healthy.
     ServiceHealthy,
 }
 

@@ -64,7 +64,7 @@ struct SecretReference {
     /// Name of the variable in lcm's environment.
     #[schemars(example = &"HF_TOKEN")]
     env: Option<String>,
-    /// File whose text is the value, without a final line end; relative to this file.
+    /// Path of a file that contains the value; one trailing newline is removed. The path is relative to this file.
     #[schemars(example = &"secrets/hf_token")]
     file: Option<Located<String>>,
 }

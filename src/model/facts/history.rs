@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::lifecycle::State;
 use crate::model::size::Mebibytes;
 
-/// History of a service in lcm's store: its last change, and what matters of its past.
+/// History of a service in lcm's store: its last state change, estimates, restart attempts and reported failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
@@ -17,10 +17,10 @@ pub struct HistoryFact {
     /// True if lcm made that change, false if it observed it.
     #[serde(default)]
     pub made: bool,
-    /// State that was last observed after the last change that lcm made. It only decides whether an observation is new.
+    /// State observed most recently since lcm's last change; used only to detect whether an observation is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<State>,
-    /// Time of the last request to give its GPU memory back.
+    /// Time of the last call that made the service release its GPU memory (`evict`).
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub evicted_at: Option<Timestamp>,
@@ -34,7 +34,7 @@ pub struct HistoryFact {
     pub report: Option<FailureReport>,
 }
 
-/// A failure that an outside observer reported. It applies to the start that was up then.
+/// A failure that was reported with `lcm report`. It applies only to the instance that was running at that time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Report")]
@@ -52,7 +52,7 @@ pub struct Attempts {
     pub count: u32,
     #[schemars(with = "String")]
     pub last_at: Timestamp,
-    /// Hash of the spec that was tried: another spec has a budget of its own.
+    /// Hash of the spec that was tried; a different spec has its own budget.
     pub spec: String,
 }
 
@@ -86,14 +86,14 @@ impl HistoryFact {
     }
 }
 
-/// Estimates from earlier runs of a service. They are shown, and decide nothing.
+/// Estimates from earlier runs of a service. They are only displayed; no decision depends on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Estimates {
-    /// Time from the order to start until the service was healthy, in milliseconds. Waiting for memory is not included.
+    /// Time from the start request until the service was healthy, in milliseconds. Waiting for memory is not included.
     #[serde(default)]
     pub ready_ms: Option<u64>,
-    /// Time from the order to stop until the memory was free, in milliseconds. Waiting for a busy service is not
+    /// Time from the stop request until the memory was free, in milliseconds. Waiting for a busy service is not
     /// included.
     #[serde(default)]
     pub stopped_ms: Option<u64>,

@@ -23,7 +23,7 @@ pub trait RuntimeFacts: Comparable + fmt::Debug + Send + Sync {
 
     fn to_json(&self) -> Value;
 
-    /// Returns the reason for which the resources of instances are unknown.
+    /// Returns the reason why the resources of instances are unknown.
     fn unread(&self) -> Option<String>;
 
     /// Returns the endpoint that was queried, with its version.
@@ -107,7 +107,7 @@ pub struct Instances {
     unread: BTreeMap<RuntimeName, RecordedReading>,
 }
 
-/// Reading of one runtime as a file holds it.
+/// Reading of one runtime, in the form that is stored in a snapshot file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Written")]

@@ -6,40 +6,43 @@ use serde::{Deserialize, Serialize};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::secret::Masker;
 
-/// Marks that lcm wrote on an instance that it started.
+/// Marks that lcm wrote on an instance at its start, to recognize it later: labels of a container, environment
+/// variables of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Marks {
     pub project: String,
     pub service: String,
-    /// Hash of the spec at that time.
+    /// Hash of the spec at the time of the start.
     #[serde(default)]
     pub spec: String,
-    /// Digest of the secrets under `salt`.
+    /// Digest of the secrets, salted with `salt`.
     #[serde(default)]
     pub secrets: String,
-    /// Random, new at each creation: it salts the digest, and distinguishes one start of a process from the next.
+    /// Random text, new for each instance: it salts the digest, and distinguishes one start of a process from the next.
     #[serde(default)]
     pub salt: String,
-    /// Masked JSON `{"spec": …, "stop": …}`: the spec that it was created from, and its stop policy.
+    /// JSON `{"spec": …, "stop": …}` with secrets masked: the spec that the instance was created from, and its stop
+    /// policy.
     #[serde(default)]
     pub config: String,
-    /// GPUs that it was placed on, separated by commas.
+    /// GPUs that the instance was placed on, separated by commas.
     #[serde(default)]
     pub gpus: String,
-    /// GPU memory declared for it, on each of them, in MiB.
+    /// GPU memory that the service declared at the start, on each of these GPUs, in MiB.
     #[serde(default)]
     pub vram_mib: u64,
-    /// Container only: the name that it was created under; empty where an older lcm created it.
+    /// Container only: the name that it was created under; empty if an older version of lcm created it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Machine of the lcm that started it, as `HOSTNAME/DIGEST`; empty where unknown.
+    /// Machine whose lcm started the instance, as `HOSTNAME/DIGEST`; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host_id: String,
-    /// User whose lcm started it.
+    /// Uid of the user whose lcm started the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Container only: version of the compared settings in the lcm that created it.
+    /// Container only: version of the list of settings that lcm compares with the manifest, as of the lcm that created
+    /// the container.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub compared: u32,
 }

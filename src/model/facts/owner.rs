@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 
-/// Owner of a process, as far as its marks prove.
+/// Owner of a process, as far as lcm's marks prove one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Owner")]
@@ -15,7 +15,7 @@ pub enum ProcessOwner {
     Service { project: ProjectName, service: ServiceName },
     /// A container, by its id.
     Container(String),
-    /// A foreign process: neither lcm's nor a container's, as far as its marks prove.
+    /// A foreign process: no marks prove that it belongs to lcm or to a container.
     #[serde(alias = "stranger")]
     Foreign,
 }

@@ -18,7 +18,7 @@ pub struct ProbeFacts {
 #[serde(rename_all = "snake_case")]
 pub enum ProbeReading {
     Passed,
-    /// Number of failures in a row, and the reason of the last one.
+    /// Number of consecutive failures, and the reason for the last one.
     Failed {
         failures: u32,
         detail: String,

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::secret::Masker;
 
-/// A reading, or the reason for which there is none. A failed reading is not an absence.
+/// A reading, or the reason why there is none. If a reading failed, nothing is known; it does not mean that nothing is
+/// there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
@@ -13,7 +14,7 @@ pub enum Reading<T> {
     #[default]
     NotAsked,
     Known(T),
-    /// Reason for which the reading failed.
+    /// Reason why the reading failed.
     Unknown(String),
 }
 
@@ -38,7 +39,7 @@ impl<T> Reading<T> {
         matches!(self, Self::NotAsked)
     }
 
-    /// Returns the reason for which the reading failed, if it did.
+    /// Returns the reason why the reading failed, if it did.
     pub fn unknown(&self) -> Option<&str> {
         match self {
             Self::Unknown(reason) => Some(reason),
@@ -46,7 +47,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Masks the reason for which the reading failed.
+    /// Masks the reason why the reading failed.
     pub(crate) fn mask_reason(&mut self, masker: &Masker) {
         if let Self::Unknown(reason) = self {
             masker.mask_in_place(reason);

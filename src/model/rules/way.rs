@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::rules::{Case, Denial, Legality, Rules};
 
-/// Reason for which there is no route.
+/// Reason why there is no route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal<'a> {
     Denied(Denial<'a>),
@@ -122,7 +122,7 @@ mod tests {
                 for pair in route(action, from).unwrap_or_default().windows(2) {
                     let rules = Rules { deny: vec![rule(pair[0], pair[1])], ..Rules::default() };
                     let refused = way(&rules, action, from).expect_err("it is denied");
-                    assert_eq!(refused, format!("the rule at lcm.yaml:3 forbids {} to {}", pair[0], pair[1]));
+                    assert_eq!(refused, format!("the rule at lcm.yaml:3 forbids {} → {}", pair[0], pair[1]));
                 }
             }
         }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(way(&rules, Action::Start, Offline), Ok(vec![Offline, Starting, Online]), "the table goes first");
         rules.deny.push(rule(Starting, Online));
         let refused = way(&rules, Action::Start, Terminated);
-        assert_eq!(refused, Err("the rule at lcm.yaml:3 forbids starting to online".to_owned()));
+        assert_eq!(refused, Err("the rule at lcm.yaml:3 forbids starting → online".to_owned()));
         assert_eq!(
             way(&Rules::default(), Action::Start, Terminated),
             Err("the lifecycle does not allow start in state terminated; states that may follow: deleted".to_owned())

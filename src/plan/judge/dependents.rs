@@ -35,7 +35,7 @@ pub(super) fn recreate(input: &PlanInput<'_>, decisions: &mut Decisions) {
                 && seen.is_ours()
                 && may_be_recreated(seen.state);
             if runs_well {
-                let message = format!("{name}, which it depends on with restart: true, is recreated");
+                let message = format!("{name}, a dependency with `restart: true`, is recreated");
                 let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));
                 decisions.0[dependent] = bring_up(input, dependent, why, true);
                 open.push(dependent);

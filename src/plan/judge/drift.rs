@@ -130,8 +130,8 @@ fn misplaced(service: &Service, seen: &ObservedService) -> Option<String> {
         (Some(name), Some(own)) if name != own => {
             Some(format!("its container is named {name}, and should be named {own}"))
         }
-        (Some(name), None) => Some(format!("it runs in container {name}, but the manifest declares a process")),
-        (None, Some(own)) => Some(format!("it runs as a process, but the manifest declares container {own}")),
+        (Some(name), None) => Some(format!("it is running in container {name}, but the manifest declares a process")),
+        (None, Some(own)) => Some(format!("it is running as a process, but the manifest declares container {own}")),
         (Some(_), Some(_)) | (None, None) => None,
     }
 }

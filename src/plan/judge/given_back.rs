@@ -74,7 +74,7 @@ pub(crate) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
     });
     let is_taken = context.lowered(number).iter().any(|lowered| lowered.is_taken);
     let since = if is_taken { "others have taken that since" } else { "was not woken since lcm evicted it" };
-    format!("it runs, but gave back {}, and {since}", parts.collect::<Vec<_>>().join(" and "))
+    format!("it is running, but gave back {}, and {since}", parts.collect::<Vec<_>>().join(" and "))
 }
 
 /// Services that count as measured and are not woken by these decisions: the memory that they gave back is not reserved

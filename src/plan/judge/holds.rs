@@ -20,14 +20,14 @@ pub(super) fn held_by_operator(context: &PlanContext<'_>, number: Number) -> Opt
     let input = &context.input;
     let hold = input.summary(number).has_hold.then(|| input.seen(number).hold.as_ref())??;
     Some(match hold.kind {
-        Hold::Maintain => held(hold, ReasonCode::Maintenance, "it is left as it is"),
+        Hold::Maintain => held(hold, ReasonCode::Maintenance, "it is held by `lcm maintain`"),
         Hold::Suspend => suspended(input, number, hold),
         Hold::Terminate => terminated(context, number, hold),
     })
 }
 
 fn held(hold: &HoldRecord, code: ReasonCode, what: &str) -> Decision {
-    let because = hold.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let because = hold.reason.as_ref().map(|why| format!(", reason: {why}")).unwrap_or_default();
     Decision::Held(reason(code, format!("{what}{because}"), Some(hold.by.clone())))
 }
 
@@ -35,7 +35,7 @@ fn suspended(input: &PlanInput<'_>, number: Number, hold: &HoldRecord) -> Decisi
     let seen = input.seen(number);
     let held = |what: &str| held(hold, ReasonCode::Suspended, what);
     if seen.state == State::Suspended {
-        return held("it is paused");
+        return held("it is paused by `lcm suspend`");
     }
     if let Some(why) = &seen.unknown {
         return held(&format!("suspended, but its state is unknown ({why})"));
@@ -43,13 +43,13 @@ fn suspended(input: &PlanInput<'_>, number: Number, hold: &HoldRecord) -> Decisi
     let ours = input.summary(number).is_ours();
     let is_due = input.request.purpose == Purpose::Apply && input.prevented(number).is_none();
     if ours && is_due && route(Action::Pause, seen.state).is_some() {
-        let message = format!("suspended by {}", hold.attribution());
+        let message = format!("suspended by {}", hold.author());
         return Decision::Pause(reason(ReasonCode::Suspended, message, Some(hold.by.clone())));
     }
     if seen.holds_capacity {
         return held(&format!("suspended, but it is {}", seen.state));
     }
-    held("suspended, but it does not run")
+    held("suspended, but it is not running")
 }
 
 fn terminated(context: &PlanContext<'_>, number: Number, hold: &HoldRecord) -> Decision {
@@ -61,7 +61,7 @@ fn terminated(context: &PlanContext<'_>, number: Number, hold: &HoldRecord) -> D
     }
     let ours = input.summary(number).is_ours();
     if !seen.holds_capacity || !ours {
-        return held("it is kept off");
+        return held("it is kept off by `lcm terminate`");
     }
     let named = input.request.targets.contains(input.name(number));
     let is_due = match input.request.purpose {
@@ -80,7 +80,7 @@ fn terminated(context: &PlanContext<'_>, number: Number, hold: &HoldRecord) -> D
     if let Some(Legality::Denied(denial)) = input.desired.rules.judge_route(&case, way) {
         return held(&format!("terminated, but it can't be stopped: {denial}"));
     }
-    let message = format!("terminated by {}", hold.attribution());
+    let message = format!("terminated by {}", hold.author());
     Decision::Stop(reason(ReasonCode::Terminated, message, Some(hold.by.clone())))
 }
 

@@ -50,7 +50,7 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
             // The route of a terminated service was checked with its hold; only a dependent can still forbid the stop.
             let by_hold = reason.code == ReasonCode::Terminated && context.protected.own(number).is_some();
             if let Some(why) = context.protected.any(number).filter(|_| !by_hold) {
-                return blocked(format!("{}, but it can't be stopped: {why}", reason.message));
+                return blocked(format!("it should be stopped ({}), but can't be: {why}", reason.message));
             }
             let why = stays(input, number, State::Offline)?;
             let message = format!("{}; its container stays: {why}", reason.message);
@@ -68,7 +68,7 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
         }
         Decision::Leave(_) => {
             let why = stays(input, number, state)?;
-            blocked(format!("requested by `lcm down`, but its container can't be removed: {why}"))
+            blocked(format!("its container should be removed (requested by `lcm down`), but can't be: {why}"))
         }
         Decision::Update(reason) | Decision::Unpause(reason) => {
             let action = decision.changed_as_it_runs().map_or(Action::Update, |(action, _)| action);

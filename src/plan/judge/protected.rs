@@ -48,7 +48,7 @@ impl Protected {
         while let Some(number) = open.pop() {
             for base in input.bases(number).iter().copied().filter(|base| !all.contains_key(base)).collect::<Vec<_>>() {
                 let name = input.name(number);
-                let why = format!("{name}, which depends on it, can't be stopped: {}", all[&number]);
+                let why = format!("{name} depends on it, and can't be stopped either: {}", all[&number]);
                 // The reason names the service of the rule, not every dependency between.
                 let why = if own.contains_key(&number) { why } else { all[&number].clone() };
                 all.insert(base, why);

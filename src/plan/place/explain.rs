@@ -56,7 +56,7 @@ struct Explainer<'a> {
     gpus: &'a [GpuId],
     ports: &'a [Endpoint],
     end: &'a EndState<'a>,
-    /// True for services that are stopped or restarted for another reason than the placement; by number.
+    /// True for services that are stopped or restarted for a reason other than the placement; by number.
     going: Vec<bool>,
     /// Users of each port at the plan's end; computed when the first refusal needs them.
     users: OnceCell<Vec<Vec<ItemId>>>,
@@ -148,7 +148,13 @@ impl Explainer<'_> {
             Some(home) if home == self.end.fates()[id] => {
                 format!("{}; restarted after the move of a dependency", preempted.message)
             }
-            Some(_) | None => format!("{}; it fits on other GPUs", preempted.message),
+            Some(_) | None => match self.end.winner(id).map(|winner| self.numbers[winner]) {
+                Some(winner) => {
+                    let (name, priority) = (self.input.name(winner), self.input.priority(winner));
+                    format!("moved so that {name} (priority {priority}) fits")
+                }
+                None => format!("{}; moved to where it fits", preempted.message),
+            },
         };
         reason(ReasonCode::Moved, message, preempted.by)
     }

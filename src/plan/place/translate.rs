@@ -361,7 +361,7 @@ impl<'a> Work<'a> {
             for holder in self.input.observed.ports.of(port) {
                 match holder {
                     PortHolder::Foreign(who) => {
-                        return taken(format!("port {port} is held by {who}, which lcm does not touch"));
+                        return taken(format!("port {port} is held by {who}, which this project does not manage"));
                     }
                     PortHolder::Orphan(orphan) if !self.orphan_goes(orphan) => {
                         return taken(format!("port {port} is held by orphan {orphan}; `--prune` stops orphans"));

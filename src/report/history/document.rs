@@ -12,14 +12,15 @@ use crate::model::names::{ProjectName, ServiceName};
 /// Version of the history's JSON.
 pub const FORMAT: &str = "lcm.history/2";
 
-/// History: the requested changes with the calls next to them, or runs, or figures.
+/// Output of `lcm history`: the state changes that match, with the hook and notifier calls of the same period; with
+/// `--runs`, runs; with `--stats`, statistics.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct History {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub project: ProjectName,
-    /// Changes of states, the oldest first.
+    /// State changes, the oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transitions: Option<Vec<TransitionLine>>,
     /// Calls of hooks and notifiers in the same period, the oldest first.
@@ -34,7 +35,7 @@ pub struct History {
     /// With `--runs`: the number of runs that changed nothing; these are not listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unchanged_runs: Option<UnchangedRuns>,
-    /// With `--stats`: figures of each service.
+    /// With `--stats`: statistics of each service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stats: Option<Vec<StatsLine>>,
 }
@@ -67,7 +68,7 @@ pub struct TransitionLine {
     pub reason: String,
     /// User who made the change, or whose run observed it.
     pub by: String,
-    /// Run that the change was part of; empty: none.
+    /// Id of the run that the change was part of; empty if there was none.
     pub run: String,
     /// True if lcm made the change; false if lcm observed it.
     pub made: bool,
@@ -86,9 +87,9 @@ pub struct CallLine {
     /// Command or request that was called.
     pub call: String,
     pub took_ms: u64,
-    /// Error of the call; `null`: it succeeded.
+    /// Error of the call; `null` if it succeeded.
     pub error: Option<String>,
-    /// First part of the output.
+    /// Beginning of the output.
     pub output: String,
 }
 
@@ -105,8 +106,8 @@ pub struct RunLine {
     pub began_at: Timestamp,
     #[schemars(with = "String")]
     pub ended_at: Timestamp,
-    /// End of the run: `completed`, `interrupted` (INT), `terminated` (TERM), `hung_up` (HUP) or `killed` (without a
-    /// record of its own).
+    /// End of the run: `completed`, `interrupted` (INT), `terminated` (TERM), `hung_up` (HUP) or `killed` (the run
+    /// could not record its end; the next run recorded it).
     pub end: String,
     pub exit_code: u8,
     pub changed: bool,
@@ -137,21 +138,22 @@ pub struct UnchangedRuns {
     pub last_at: Timestamp,
 }
 
-/// Figures of one service in the requested period.
+/// Statistics of one service in the requested period.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StatsLine {
     pub service: ServiceName,
     /// Number of changes to `starting`.
     pub starts: u32,
-    /// Number of changes to `error`, `failed` or `timeout` from any other state than these.
+    /// Number of changes to `error`, `failed` or `timeout` from any state other than these three.
     pub failures: u32,
     /// Number of starts that became ready.
     pub ready: u32,
-    /// Median of their times from `starting` to ready, in milliseconds; of two in the middle the larger.
+    /// Median time from `starting` to ready, in milliseconds; for an even number of starts, the larger of the two
+    /// middle values.
     pub ready_median_ms: Option<u64>,
-    /// Smallest of these times, in milliseconds, that 95 of 100 did not exceed.
+    /// 95th percentile of these times (nearest rank), in milliseconds.
     pub ready_p95_ms: Option<u64>,
-    /// Milliseconds in each state, as far as the history knows.
+    /// Time spent in each state, in milliseconds, as far as the history is known.
     pub time_ms: BTreeMap<State, u64>,
 }

@@ -10,6 +10,7 @@ use crate::model::lifecycle::Action;
 use crate::model::names::StepId;
 use crate::report::fold::cut_off;
 use crate::report::print::TerminalSize;
+use crate::report::progress::lines::stage_text;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, about, elapsed, step_text};
 
@@ -144,7 +145,7 @@ impl StepRow {
         };
         let mut cells = vec![
             Cell::new(format!("{} {}", SPINNER[turn], step_text(&self.step))).paint(Paint::Strong),
-            Cell::new(self.stage.map_or("", Stage::as_str)),
+            Cell::new(self.stage.map_or("", |stage| stage_text(&self.step, stage))),
         ];
         if bars {
             cells.push(Cell::new(self.estimate_ms.map(|all| bar(elapsed_ms, all)).unwrap_or_default()));

@@ -41,7 +41,7 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             let ready = waits.estimate(step).filter(|_| *stage == Stage::Start);
             let ready = ready.map(|estimate| format!("ready in {estimate}"));
             let detail = detail.as_ref().or(ready.as_ref()).map(|detail| format!(" ({detail})")).unwrap_or_default();
-            vec![style.paint(Paint::Dim, &format!("  {service}: {}{detail}", stage.as_str()))]
+            vec![style.paint(Paint::Dim, &format!("  {service}: {}{detail}", stage_text(step, *stage)))]
         }
         EventKind::Heartbeat { waiting, elapsed_ms } if !waiting.is_empty() => {
             // Where each step has its own time, that of the whole run is left out.
@@ -76,6 +76,12 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
         }
         EventKind::Warning { message } => vec![format!("{} {message}", style.paint(Paint::Warn, "warning:"))],
     }
+}
+
+/// Returns a stage as people read it: before a start, `release` is the wait for memory that other services release.
+pub(super) fn stage_text(step: &StepId, stage: Stage) -> &'static str {
+    let is_stop = ["stop:", "evict:"].iter().any(|action| step.as_str().starts_with(action));
+    if stage == Stage::Release && !is_stop { "wait for memory" } else { stage.as_str() }
 }
 
 pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) -> String {

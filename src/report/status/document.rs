@@ -12,7 +12,7 @@ use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::copies::Copies;
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
-use crate::model::holds::{HoldRecord, ModeOverride, attribution};
+use crate::model::holds::{HoldRecord, ModeOverride, author};
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
@@ -30,7 +30,7 @@ pub struct Status {
     pub format: String,
     pub project: ProjectName,
     pub mode: Option<ModeName>,
-    /// Mode override that is in force; absent if the mode is the manifest's or the command line's.
+    /// Mode override (`lcm switch`) that is in force; absent if the manifest or the command line sets the mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched: Option<HoldLine>,
     pub host: String,
@@ -39,9 +39,10 @@ pub struct Status {
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
     pub services: Vec<ServiceLine>,
-    /// Objects that carry this project's mark and that the manifest does not name.
+    /// Orphans: containers and processes that lcm started for this project, but whose services are not in the manifest.
     pub orphans: Vec<OrphanStatus>,
-    /// Objects that carry this project's marks without proof of ownership; absent if there are none.
+    /// Processes and containers that carry this project's marks without proof that they belong to it; absent if there
+    /// are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuStatus>,
@@ -62,9 +63,11 @@ pub struct ServiceLine {
     /// State of the service; the best guess where `known` is false.
     pub state: State,
     pub known: bool,
-    /// States that may follow, by the lifecycle and the manifest's rules, at this time and in this mode.
+    /// States that lcm may change the service to next, according to the lifecycle and the manifest's rules, at this
+    /// time and in this mode.
     pub next: Vec<State>,
-    /// True if lcm started the service, or the manifest names it as its own.
+    /// True if lcm started the service, or adopted it: as an existing container (`container`), by a `pid_file`, or with
+    /// `lcm adopt`.
     pub owned: bool,
     pub operational: bool,
     pub available: bool,
@@ -77,13 +80,13 @@ pub struct ServiceLine {
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
-    /// Copies of the service; absent for services with the usual one copy.
+    /// Copies (replicas) of the service; absent if there is one copy, ready and up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Copies>,
-    /// Hold of an operator; absent without one.
+    /// Hold of an operator; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldLine>,
-    /// Restart attempts; absent where there were none, or where they no longer count.
+    /// Restart attempts; absent if there were none, or if they no longer count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetLine>,
     pub estimates: EstimatesLine,
@@ -116,7 +119,7 @@ impl ServiceLine {
     }
 }
 
-/// Spent part of a service's restart budget.
+/// Restart budget of a service, and how much of it is used up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetLine {
@@ -124,14 +127,16 @@ pub struct BudgetLine {
     pub spent: u32,
     #[schemars(with = "String")]
     pub last_at: Timestamp,
-    /// True if the budget holds the service for now.
+    /// True if lcm does not start the service for now, because the next attempt is not due or there is no automatic
+    /// attempt.
     pub held: bool,
-    /// Time of the next attempt; `null`: at once, or not automatically.
+    /// Time of the next attempt. `null` if `held` is false: the next attempt needs no further wait. `null` if `held` is
+    /// true: there is no automatic attempt.
     #[schemars(with = "Option<String>")]
     pub due: Option<Timestamp>,
 }
 
-/// Hold of an operator, in force until it is released.
+/// Hold or mode override of an operator, in force until it is released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HoldLine {
@@ -145,9 +150,9 @@ pub struct HoldLine {
 }
 
 impl HoldLine {
-    /// Returns `kim, since 2026-11-21T14:02:05Z: rendering`.
-    pub(super) fn attribution(&self) -> String {
-        attribution(&self.by, self.since, self.reason.as_deref())
+    /// Returns `kim at 2026-11-21T14:02:05Z, reason: rendering`.
+    pub(super) fn author(&self) -> String {
+        author(&self.by, self.since, self.reason.as_deref())
     }
 
     fn of(said: &HoldRecord) -> Self {
@@ -164,7 +169,7 @@ pub struct EstimatesLine {
     pub ready_ms: Option<u64>,
     /// Milliseconds from the stop request until the service's memory is free.
     pub stopped_ms: Option<u64>,
-    /// Most memory that the service held on one GPU, in MiB.
+    /// Most memory that the service has used on one GPU, in MiB.
     pub vram_mib: Option<Mebibytes>,
 }
 
@@ -188,22 +193,22 @@ pub struct GpuStatus {
     pub name: String,
     pub capacity_mib: Mebibytes,
     pub reserve_mib: Mebibytes,
-    /// Memory held by processes outside this manifest, in MiB.
+    /// Foreign memory: used by processes that do not belong to this manifest, in MiB.
     pub foreign_mib: Mebibytes,
-    /// Names of the foreign holders.
+    /// Names of the programs that use foreign memory.
     pub foreign_holders: Vec<String>,
     /// Memory declared by the services and orphans that run on the GPU, in MiB.
     pub declared_mib: Mebibytes,
     /// Memory in use by all processes together, as measured by the driver, in MiB; `null`: not measured.
     pub measured_mib: Option<Mebibytes>,
-    /// Memory that counts as used, in MiB: foreign memory and, for each running service, the larger of declared and
-    /// measured; for an evicted service, the memory that it may keep.
+    /// Memory that counts as used, in MiB: foreign memory plus, for each running service, the larger of declared and
+    /// measured memory; for an evicted service, the memory that it may keep.
     pub used_mib: Mebibytes,
-    /// Memory available to one more service, in MiB.
+    /// Memory that is free for further services, in MiB.
     pub free_mib: Mebibytes,
-    /// True if only the manifest declares the GPU.
+    /// True if the GPU is known only from the manifest, not from a driver.
     pub declared: bool,
-    /// Reason why the GPU can't be used, though it is known.
+    /// Reason why the GPU can't be used any more, such as having fallen off the bus; `null` if it can.
     pub lost: Option<String>,
     /// Reason why the GPU can't be read for now.
     #[serde(skip_serializing_if = "Option::is_none")]

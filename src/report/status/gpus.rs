@@ -72,7 +72,7 @@ fn remark(gpu: &GpuStatus) -> Cell {
     match (&gpu.lost, &gpu.unreadable) {
         (Some(why), _) => Cell::new(format!("lost: {why}")).paint(Paint::Bad),
         (None, Some(why)) => Cell::new(format!("unreadable: {why}")).paint(Paint::Warn),
-        (None, None) if gpu.declared => Cell::new("declared, not measured"),
+        (None, None) if gpu.declared => Cell::new("from the manifest: no driver"),
         (None, None) => Cell::new(&gpu.name),
     }
 }

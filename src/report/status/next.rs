@@ -16,8 +16,8 @@ pub type Outlooks = BTreeMap<ServiceName, Outlook>;
 /// Denied changes and legal commands of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outlook {
-    /// Denied changes, such as `stopping until 18:00 Europe/Berlin: renders for clients (lcm.yaml:12)`, one for each
-    /// rule.
+    /// Denied changes, such as `stopping, by the rule at lcm.yaml:12 until 18:00 Europe/Berlin (renders for clients)`,
+    /// one for each rule.
     denied: Vec<String>,
     /// Reason why the service can't be stopped, though its own rules allow it.
     needed: Option<String>,
@@ -39,7 +39,7 @@ impl Outlook {
 fn denied(rules: &Rules, case: &Case<'_>, from: State) -> Vec<String> {
     let mut told: Vec<(String, Vec<&str>)> = Vec::new();
     for denial in rules.denials(case, from) {
-        let terms = format!("{} ({})", denial.terms(), denial.rule.source);
+        let terms = format!(", by the rule at {}{}", denial.rule.source, denial.terms());
         match told.iter_mut().find(|(other, _)| *other == terms) {
             Some((_, states)) => states.push(denial.to.as_str()),
             None => told.push((terms, vec![denial.to.as_str()])),
@@ -62,7 +62,7 @@ pub(super) fn lines(line: &ServiceLine, outlook: &Outlook, style: Style) -> Vec<
     tell("why:", &why.join("; "));
     tell("may become:", &or_nothing(&line.next.iter().map(ToString::to_string).collect::<Vec<_>>()));
     for denied in &outlook.denied {
-        tell("denied by a rule:", denied);
+        tell("denied:", denied);
     }
     if let Some(why) = &outlook.needed {
         tell("can't be stopped:", why);
@@ -167,9 +167,9 @@ mod tests {
 comfyui is idle: answering, with nothing to do
   why: its health probe passes; since 2026-11-21T09:30:00Z
   may become: online, busy, updating, scaling, error, maintenance
-  denied by a rule: stopping, offline until 18:00 Europe/Berlin: renders for
-    clients (lcm.yaml:12)
-  denied by a rule: suspended: write a ticket (lcm.yaml:14)
+  denied: stopping, offline, by the rule at lcm.yaml:12 until 18:00
+    Europe/Berlin (renders for clients)
+  denied: suspended, by the rule at lcm.yaml:14 (write a ticket)
   you can: `lcm maintain comfyui`";
         assert_eq!(told(&rules(), &seen(State::Idle)), text);
     }

@@ -84,7 +84,7 @@ impl StatusParts {
 }
 
 fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> StatusParts {
-    let whose = status.switched.as_ref().map(|word| format!(" ({})", word.attribution())).unwrap_or_default();
+    let whose = status.switched.as_ref().map(|word| format!(" (switched to by {})", word.author())).unwrap_or_default();
     let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}{whose}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
@@ -183,7 +183,7 @@ fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
 }
 
 fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
-    let state = if line.known { line.state.to_string() } else { format!("{}?", line.state) };
+    let state = if line.known { line.state.to_string() } else { "unknown".to_owned() };
     let for_how_long = line.since.map(|since| elapsed(since, status.observed_at)).unwrap_or_default();
     let (declared, measured) = if line.vram_declared_mib.0 == 0 && line.vram_measured_mib.unwrap_or_default().0 == 0 {
         (String::new(), String::new())
@@ -191,10 +191,14 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
         let measured = line.vram_measured_mib.map_or_else(|| "–".to_owned(), |measured| measured.to_string());
         (line.vram_declared_mib.to_string(), measured)
     };
+    let reason = match reason.strip_prefix("unknown: ") {
+        Some(why) if !line.known => format!("presumed {}; {why}", line.state),
+        Some(_) | None => reason.to_owned(),
+    };
     let why = match line.copies {
         Some(copies) if reason.is_empty() => copies.to_string(),
         Some(copies) => format!("{copies}; {reason}"),
-        None => reason.to_owned(),
+        None => reason,
     };
     vec![
         Cell::new(line.name.to_string()).paint(Paint::Strong),
@@ -209,16 +213,17 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
     ]
 }
 
-/// Returns `comfyui  ready in about 95 s, stopped in about 5 s, held up to 18 400 MiB`; no row for a service without
-/// estimates.
+/// Returns `comfyui  in earlier runs: ready in about 95 s, stopped in about 5 s, used up to 18 400 MiB`; no row for a
+/// service without estimates.
 fn estimates(status: &Status) -> Vec<Vec<Cell>> {
     let rows = status.services.iter().filter_map(|line| {
         let EstimatesLine { ready_ms, stopped_ms, vram_mib } = &line.estimates;
         let ready = ready_ms.map(|ready_ms| format!("ready in about {}", about(ready_ms)));
         let gone = stopped_ms.map(|stopped_ms| format!("stopped in about {}", about(stopped_ms)));
-        let held = vram_mib.map(|most| format!("held up to {most}"));
+        let held = vram_mib.map(|most| format!("used up to {most}"));
         let parts: Vec<String> = [ready, gone, held].into_iter().flatten().collect();
-        let cells = || vec![Cell::new(line.name.to_string()).paint(Paint::Strong), Cell::new(parts.join(", "))];
+        let text = format!("in earlier runs: {}", parts.join(", "));
+        let cells = || vec![Cell::new(line.name.to_string()).paint(Paint::Strong), Cell::new(text)];
         (!parts.is_empty()).then(cells)
     });
     rows.collect()
@@ -249,16 +254,18 @@ fn gpu_names(status: &Status, ids: &[GpuId]) -> String {
 
 fn goals(status: &Status) -> Vec<Vec<Cell>> {
     let rows = status.goals.iter().map(|goal| {
+        let services: Vec<String> = goal.services.iter().map(ToString::to_string).collect();
         let (word, paint) = match (goal.met, goal.active) {
-            (true, _) => ("met", Paint::Good),
-            (false, true) => ("not met", Paint::Bad),
+            (true, true) => ("active, met", Paint::Good),
+            (true, false) => ("not active, but met", Paint::Good),
+            (false, true) => ("active, not met", Paint::Bad),
             (false, false) => ("not active", Paint::Dim),
         };
         vec![
             Cell::new("goal"),
             Cell::new(goal.name.to_string()).paint(Paint::Strong),
             Cell::new(word).paint(paint),
-            Cell::new(format!("needs {}", listed(&goal.services.iter().map(ToString::to_string).collect::<Vec<_>>()))),
+            Cell::new(format!("(needs {})", listed(&services))),
         ]
     });
     rows.collect()
@@ -324,8 +331,8 @@ mod tests {
         let mut status = status();
         status.services[0].estimates =
             EstimatesLine { ready_ms: Some(94_732), stopped_ms: Some(4_200), vram_mib: Some(Mebibytes(18_400)) };
-        let style = Style { width: Some(80), ..Style::PLAIN };
-        let line = "\n  web  ready in about 95 s, stopped in about 4 s, held up to 18 400 MiB\n";
+        let style = Style { width: Some(100), ..Style::PLAIN };
+        let line = "\n  web  in earlier runs: ready in about 95 s, stopped in about 4 s, used up to 18 400 MiB\n";
         assert!(
             text(&status, &Outlooks::new(), true, style).ends_with(line),
             "{}",

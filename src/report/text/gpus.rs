@@ -74,7 +74,7 @@ fn row(gpu: &GpuLine, name: &str, widths: [usize; 4]) -> Vec<Cell> {
     let tails = [
         Cell::new(said("reserve", more_than_none(gpu.reserve_mib))),
         Cell::new(said("foreign", more_than_none(gpu.foreign_mib))),
-        Cell::new(said("measured", gpu.measured_mib)),
+        Cell::new(said("measured now", gpu.measured_mib)),
         over(parts(gpu, gpu.peak_mib)),
     ];
     heads.into_iter().chain(figures).chain(tails).collect()
@@ -82,7 +82,7 @@ fn row(gpu: &GpuLine, name: &str, widths: [usize; 4]) -> Vec<Cell> {
 
 fn figures(gpu: &GpuLine) -> [(&'static str, Mebibytes); 4] {
     let free = parts(gpu, gpu.after_mib).free();
-    [("before", gpu.before_mib), ("peak", gpu.peak_mib), ("after", gpu.after_mib), ("free", free)]
+    [("before", gpu.before_mib), ("peak", gpu.peak_mib), ("after", gpu.after_mib), ("then free", free)]
 }
 
 fn more_than_none(amount: Mebibytes) -> Option<Mebibytes> {

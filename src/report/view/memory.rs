@@ -10,7 +10,8 @@ pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String>
     let verb = match step.action {
         Action::Start | Action::Wake | Action::Unpause | Action::Update => "takes",
         Action::Scale if !step.is_scale_down() => "takes",
-        Action::Stop | Action::Evict | Action::Pause | Action::Remove | Action::Scale => "frees",
+        Action::Evict => "keeps running, frees",
+        Action::Stop | Action::Pause | Action::Remove | Action::Scale => "frees",
     };
     let some = step.vram_mib.0 > 0 && !step.gpus.is_empty();
     let returns = step.copies.map(|copies| copies.returns_mib).filter(|returns| returns.0 > 0);

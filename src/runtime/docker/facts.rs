@@ -17,20 +17,22 @@ use crate::runtime::docker::settings::ContainerSettings;
 /// Version of [`DockerFacts`].
 pub const FORMAT: &str = "docker/1";
 
-/// Facts read from one engine.
+/// Facts read from one container engine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DockerFacts {
-    /// Engine that the facts are of.
+    /// Engine that the facts were read from.
     #[serde(default)]
     pub engine: Option<EngineFact>,
-    /// Reason why the engine is not proven to be this machine's: its GPUs, ports and folders are another's.
+    /// Reason why the engine is not proven to be this machine's; its GPUs, ports and folders then count as a different
+    /// machine's. Absent if the engine is local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<String>,
-    /// All containers of the engine, ours or not: any of them may hold a name or a port.
+    /// All containers of the engine, of this project or not: any of them may occupy a name or a port that a service
+    /// needs.
     #[serde(default)]
     pub containers: Reading<Vec<ContainerFact>>,
-    /// Ids of the engine's networks, by name; read where the manifest names any.
+    /// Ids of the engine's networks, keyed by name; read only if the manifest names a network.
     #[serde(default, skip_serializing_if = "Reading::is_not_asked")]
     pub networks: Reading<BTreeMap<String, String>>,
 }
@@ -49,7 +51,7 @@ impl RuntimeFacts for DockerFacts {
     }
 
     fn unread(&self) -> Option<String> {
-        Some(format!("what containers hold is not known: {}", self.containers.unknown()?))
+        Some(format!("the GPU memory that containers use is unknown: {}", self.containers.unknown()?))
     }
 
     fn endpoint(&self) -> Option<String> {
@@ -127,7 +129,7 @@ pub(crate) fn known_containers(facts: &Facts) -> impl Iterator<Item = &Container
     facts.docker().containers.known().into_iter().flatten()
 }
 
-/// Engine and its address.
+/// Address and version of the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EngineFact {
@@ -143,9 +145,9 @@ pub struct ContainerFact {
     pub id: String,
     /// Name without the engine's leading slash.
     pub name: String,
-    /// Image, by its name when the container was created.
+    /// Name of the image at the time when the container was created.
     pub image: String,
-    /// True if that name refers to another image by now.
+    /// True if the name in `image` now refers to a different image.
     #[serde(default)]
     pub image_moved: bool,
     pub state: ContainerState,
@@ -153,44 +155,45 @@ pub struct ContainerFact {
     pub exit_code: Option<i64>,
     #[serde(default)]
     pub oom_killed: bool,
-    /// State of the image's own health check, where it has one.
+    /// State of the container's health check, if it has one.
     #[serde(default)]
     pub health: Option<EngineHealth>,
-    /// Time of the last start; known where the list was not enough and the container was inspected.
+    /// Time of the last start; known only if lcm inspected this container.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
     #[serde(default)]
     pub marks: Option<Marks>,
-    /// True if the image carries the same marks: they came with the image, and prove nothing.
+    /// True if the image carries the same marks: the container then got them from the image, so they do not prove that
+    /// lcm created it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marks_inherited: bool,
-    /// Compose project, by Compose's label.
+    /// Name of the Compose project, from Compose's label.
     #[serde(default)]
     pub compose_project: Option<String>,
     /// Published host ports.
     #[serde(default)]
     pub ports: Vec<Endpoint>,
-    /// Restart policy: `always`, `unless-stopped`, `on-failure`; known for inspected containers.
+    /// Restart policy: `always`, `unless-stopped`, `on-failure`; known only if lcm inspected this container.
     #[serde(default)]
     pub restart_policy: Option<String>,
-    /// GPUs that the container was created with; absent where it was not inspected, or the GPUs are unknown.
+    /// GPUs that an existing container was created with; absent if lcm did not inspect it, or if the GPUs are unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<Devices>,
-    /// Time of the last end.
+    /// Time at which the container last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub finished_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub created_at: Option<Timestamp>,
-    /// Number of restarts by the engine, by its restart policy.
+    /// Number of times that the engine has restarted the container under its restart policy.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restart_count: u32,
     /// True if the engine removes the container, with its anonymous volumes, when it ends (`docker run --rm`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_remove: bool,
-    /// Real settings; absent where the container was not inspected for a service.
+    /// Settings as the engine reports them; absent unless lcm inspected the container of a service that has an `image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Box<ContainerSettings>>,
 }

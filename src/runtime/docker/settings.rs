@@ -25,24 +25,25 @@ pub const NOT_COMPARED: u32 = 0;
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Settings")]
 pub struct ContainerSettings {
-    /// Salted digests of values that may hold secrets, by setting: `command`, `environment HF_TOKEN`.
+    /// Salted digests of values that may contain secrets, keyed by setting: `command`, `environment HF_TOKEN`.
     pub digests: BTreeMap<String, String>,
-    /// Host path or volume, with `:ro` where it is read-only, by path in the container. Without anonymous volumes.
+    /// Mounts, keyed by the path in the container: the host path or volume, with `:ro` if it is read-only. Anonymous
+    /// volumes are left out.
     pub mounts: BTreeMap<String, String>,
-    /// Ids of connected networks, by name.
+    /// Ids of the connected networks, keyed by name.
     pub networks: BTreeMap<String, String>,
-    /// Id of the container whose network is shared.
+    /// Id of the container whose network this container shares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_of: Option<String>,
-    /// Published ports: `127.0.0.1:8080->80/tcp`.
+    /// Published ports, such as `127.0.0.1:8080->80/tcp`.
     pub ports: BTreeSet<String>,
     /// Restart policy: `no`, `always`, `unless-stopped`, `on-failure:3`.
     pub restart: String,
-    /// Limits that are set, by the engine's name: `Memory`.
+    /// Limits that are set, keyed by the engine's name for them, such as `Memory`.
     pub limits: BTreeMap<String, String>,
-    /// Devices: `/dev/dri:/dev/dri:rwm`.
+    /// Devices, such as `/dev/dri:/dev/dri:rwm`.
     pub devices: BTreeSet<String>,
-    /// GPUs that the engine gives the container, by the driver's ids.
+    /// Ids of the GPUs that the engine gives the container, as the driver names them.
     pub gpus: BTreeSet<String>,
 }
 

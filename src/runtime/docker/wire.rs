@@ -54,7 +54,7 @@ pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
 pub(crate) const HAS_COMPOSE_KEYS: bool = true;
 
 /// Description in editors of this runtime's key at the top of a manifest.
-pub(crate) const SETTINGS_DESCRIPTION: &str = "The container engine, where it is not the local one.";
+pub(crate) const SETTINGS_DESCRIPTION: &str = "The container engine, if it is not the local one.";
 
 /// Description in editors of this runtime's key in `health`.
 pub(crate) const HEALTH_DESCRIPTION: &str = "The health check of the image, or of `healthcheck`.";
@@ -72,7 +72,8 @@ pub(crate) use self::DockerSettings as Settings;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Engine")]
 pub(crate) struct DockerSettings {
-    /// Address of a remote engine, which must be named here: lcm takes none from the environment.
+    /// Address of the engine. A remote engine must be given here: `DOCKER_HOST` and Docker contexts are used only if
+    /// they name a unix socket.
     #[schemars(regex(pattern = r"^(unix|tcp|http)://.+|\$"), example = "tcp://10.0.0.5:2375")]
     pub host: Located<String>,
 }
@@ -105,7 +106,7 @@ pub(crate) struct DockerBlock {
     /// Image of a container that lcm creates, recreates on change, and removes on `down`.
     #[schemars(length(min = 1), example = "ollama/ollama:0.12")]
     pub image: Option<Located<String>>,
-    /// Time at which the image is pulled.
+    /// Pull policy: when the image is pulled.
     #[schemars(extend("default" = "missing"), example = &"always")]
     pub pull_policy: Option<PullPolicyValue>,
     /// Name of the container. Unset: `PROJECT-SERVICE`.
@@ -114,7 +115,7 @@ pub(crate) struct DockerBlock {
     /// Arguments of the entrypoint. A string is split into words as by a shell.
     #[schemars(example = ["serve"], example = "serve --verbose")]
     pub command: Option<Located<CommandLine>>,
-    /// Program in place of the image's own. A string is split into words as by a shell.
+    /// Program that replaces the image's own entrypoint. A string is split into words as by a shell.
     #[schemars(example = ["/bin/ollama"])]
     pub entrypoint: Option<Located<CommandLine>>,
     /// Environment of the container. `{ env: NAME }` is a secret from lcm's own environment, masked everywhere;
@@ -124,12 +125,12 @@ pub(crate) struct DockerBlock {
     /// Files of `KEY=value` lines, relative to this file; their values are secrets. `environment` overrides them.
     #[schemars(example = ".env", example = [".env", "secrets.env"])]
     pub env_file: Option<OneOrMany<Located<String>>>,
-    /// Names of variables whose values are masked in every output, no matter what they look like.
+    /// Names of variables whose values are always masked in output, even if they do not look like secrets.
     #[serde(default)]
     #[schemars(example = ["DB_PASSWORD"])]
     pub secret: Vec<Located<String>>,
-    /// Names of variables that are not secret, no matter what their values look like: they are shown, and a change of
-    /// one is a change of the service.
+    /// Names of variables that are not secret, even if a value looks like a secret: their values are shown in output,
+    /// and a changed value counts as a change to the service's spec.
     #[serde(default)]
     #[schemars(example = ["MODEL"])]
     pub plain: Vec<Located<String>>,
@@ -147,7 +148,7 @@ pub(crate) struct DockerBlock {
     #[serde(default)]
     #[schemars(example = ["bridge"])]
     pub networks: Vec<Located<String>>,
-    /// User, and group, that the container runs as.
+    /// User, and optionally group, that the container runs as: `USER` or `USER:GROUP`.
     #[schemars(example = "1000:1000")]
     pub user: Option<ScalarText>,
     /// Size of `/dev/shm`.
@@ -156,20 +157,22 @@ pub(crate) struct DockerBlock {
     /// IPC namespace: `host`, `private`, `shareable`, or another container's.
     #[schemars(example = &"host")]
     pub ipc: Option<String>,
-    /// Devices of the host: `HOST:CONTAINER`, with `:rwm` for the rights.
+    /// Devices of the host: `HOST`, `HOST:CONTAINER` or `HOST:CONTAINER:RIGHTS`; the rights are letters of `rwm` (read,
+    /// write, mknod), all three by default.
     #[serde(default)]
     #[schemars(example = ["/dev/dri:/dev/dri"])]
     pub devices: Vec<Located<String>>,
-    /// Limits: one number for both, or soft and hard.
+    /// Ulimits of the container, by name: one number for both the soft and the hard limit, or each separately.
     #[schemars(example = Example(r#"{ "memlock": -1, "nofile": { "soft": 1024, "hard": 4096 } }"#))]
     pub ulimits: Option<NamedMap<Located<UlimitBlock>>>,
     /// Labels of the container. Those that begin with `lcm.` are reserved.
     #[schemars(example = Example(r#"{ "team": "audio" }"#), example = ["team=audio"])]
     pub labels: Option<Located<Pairs<ScalarText>>>,
-    /// Check that the engine runs in the container, in place of the image's own.
+    /// Health check that the engine runs inside the container, instead of the image's own.
     #[schemars(example = Example(r#"{ "test": ["CMD", "curl", "-f", "http://localhost"], "interval": "10s" }"#))]
     pub healthcheck: Option<Located<Healthcheck>>,
-    /// Way in which the container gets its GPUs: a device request by UUID, `NVIDIA_VISIBLE_DEVICES` alone, or nothing.
+    /// Way in which the container gets access to its GPUs: a device request by UUID, only the variable
+    /// `NVIDIA_VISIBLE_DEVICES`, or nothing.
     #[schemars(extend("default" = "request"), example = &"environment")]
     pub gpu_access: Option<GpuAccessValue>,
 }
@@ -177,7 +180,7 @@ pub(crate) struct DockerBlock {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AutoRemove {
-    /// The container may be stopped, though a stop removes it.
+    /// lcm may stop the container, although the engine then removes it.
     Accept,
 }
 
@@ -185,11 +188,11 @@ pub(crate) enum AutoRemove {
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "PullPolicy")]
 pub(crate) enum PullPolicyValue {
-    /// Pulled if it is missing.
+    /// The image is pulled if it is missing.
     Missing,
-    /// Pulled before each start.
+    /// The image is pulled before each start.
     Always,
-    /// Never pulled: it must exist.
+    /// The image is never pulled: it must exist.
     Never,
 }
 
@@ -199,13 +202,13 @@ pub(crate) enum PullPolicyValue {
 pub(crate) enum GpuAccessValue {
     /// A device request by UUID.
     Request,
-    /// The variable alone, for runtimes that read it.
+    /// Only the variable `NVIDIA_VISIBLE_DEVICES`, for container runtimes that read it.
     Environment,
     /// Nothing, for containers that only simulate a GPU.
     None,
 }
 
-/// Health check that the engine runs.
+/// Health check that the engine runs inside the container.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Healthcheck {
@@ -218,7 +221,7 @@ pub(crate) struct Healthcheck {
     /// Deadline of one check.
     #[schemars(extend("default" = "30s"), example = "5s")]
     pub timeout: Option<Period>,
-    /// Number of failures in a row that makes the container unhealthy.
+    /// Number of consecutive failures after which the container is unhealthy.
     #[schemars(extend("default" = 3), example = 5)]
     pub retries: Option<u32>,
     /// Time after a start in which failures don't count.
@@ -240,10 +243,10 @@ pub(crate) struct UlimitBlock {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UlimitPair {
-    /// Limit in effect.
+    /// Soft limit: the one in effect.
     #[schemars(range(min = -1), example = 1024)]
     soft: i64,
-    /// Limit up to which the soft one may be raised.
+    /// Hard limit: the one up to which a process may raise its soft limit.
     #[schemars(range(min = -1), example = 4096)]
     hard: i64,
 }

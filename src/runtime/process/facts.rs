@@ -20,10 +20,10 @@ pub const FORMAT: &str = "process/1";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessFacts {
-    /// Process trees that carry lcm's marks, alive or ended.
+    /// Process trees of services, running or ended: those that lcm started, and adopted ones.
     #[serde(default)]
     pub trees: Reading<Vec<TreeFact>>,
-    /// Pid files that lcm does not trust, by service, with the reason: another user could have written them.
+    /// Pid files that lcm does not trust, because another user could have written them: the reason, by service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pid_files: BTreeMap<ServiceName, String>,
 }
@@ -93,18 +93,18 @@ pub(crate) fn known_trees(facts: &Facts) -> impl Iterator<Item = &TreeFact> {
     facts.processes().trees.known().into_iter().flatten()
 }
 
-/// One process tree of one service, alive or ended.
+/// One process tree of one service, running or ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TreeFact {
     pub marks: Marks,
-    /// True if a `pid_file` or `lcm adopt` names the tree: lcm did not start it.
+    /// True if the tree was adopted, by a `pid_file` or `lcm adopt`: lcm did not start it.
     #[serde(default)]
     pub adopted: bool,
-    /// The shim, while it lives.
+    /// The shim, while it is alive: the helper process that starts the service, supervises it, and records its exit.
     #[serde(default)]
     pub shim: Option<ProcessFact>,
-    /// Living processes of the service, without the shim; empty: the service has ended.
+    /// Living processes of the service, without the shim; empty if the service has ended.
     #[serde(default)]
     pub members: Vec<ProcessFact>,
     #[serde(default)]
@@ -113,19 +113,20 @@ pub struct TreeFact {
     /// Exit of the first process, if its shim could record it.
     #[serde(default)]
     pub exit: Option<ExitFact>,
-    /// True if every member is stopped by a signal (STOP).
+    /// True if every process of the service is paused by a STOP signal.
     #[serde(default)]
     pub suspended: bool,
-    /// User of the first member.
+    /// Uid of the service's first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// Shim that ended before the service; absent while the shim lives, and for adopted trees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_shim: Option<LostShim>,
-    /// Working folder and program of the start, which the shim holds open; absent if an earlier lcm started the tree.
+    /// Working folder and program that the service was started with; the shim holds them open. Absent if an older
+    /// version of lcm started the tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldFact>,
-    /// Project that the marks name, if that is a former name of this one (`renamed_from`).
+    /// Project name in the marks, if it is a former name of this project (`renamed_from`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former_project: Option<String>,
 }
@@ -151,23 +152,23 @@ pub struct HeldFact {
     pub program: Option<HeldPath>,
 }
 
-/// File or folder that is held open, and the file at its path now.
+/// File or folder that is held open, and the file or folder that is at its path now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeldPath {
     pub path: String,
-    /// `DEVICE:INODE`.
+    /// Device and inode of the file that is held open, as `DEVICE:INODE`.
     pub id: String,
-    /// File at the path now, as `DEVICE:INODE`; `None`: there is none.
+    /// Device and inode of the file at the path now, as `DEVICE:INODE`; `null` if there is no file now.
     #[serde(default)]
     pub now: Option<String>,
 }
 
-/// Shim that was killed: the exit of the service is not recorded any more.
+/// Shim that was killed: the exit of the service will not be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LostShim {
-    /// Former pid of the shim, if it was recorded.
+    /// Pid that the shim had; `null` if it was not recorded.
     pub pid: Option<i32>,
 }
 

@@ -40,16 +40,16 @@ pub(crate) fn complete() -> Value {
     json!({ "required": ["command"] })
 }
 
-/// A process tree that lcm starts. Its environment is a fixed one plus the variables given here, regardless of where
-/// lcm is called.
+/// A process tree that lcm starts. Its environment does not depend on where lcm is called: it has a fixed set of
+/// variables plus those given here.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "Process")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProcessBlock {
-    /// Command to run: a list directly, a string through a shell.
+    /// Command to run: a list is run directly, a string through `shell`.
     #[schemars(example = ["./start_comfy.sh", "--port", "8188"], example = "exec ./start_comfy.sh > /dev/null")]
     pub command: Option<Located<CommandLine>>,
-    /// Shell for a command that is a string.
+    /// Shell that runs a command given as a string.
     #[schemars(extend("default" = "sh"), example = &"bash")]
     pub shell: Option<Located<String>>,
     /// Working folder, relative to this file.
@@ -62,20 +62,20 @@ pub(crate) struct ProcessBlock {
     /// Files of `KEY=value` lines, relative to this one; their values are secrets. `environment` overrides them.
     #[schemars(example = ".env", example = [".env", "secrets.env"])]
     pub env_file: Option<OneOrMany<Located<String>>>,
-    /// Names of variables whose values are always masked in output.
+    /// Names of variables whose values are always masked in output, even if they do not look like secrets.
     #[serde(default)]
     #[schemars(example = ["DB_PASSWORD"])]
     pub secret: Vec<Located<String>>,
-    /// Names of variables that are never secrets, even if their values look like one: they are shown, and a change of
-    /// one changes the service.
+    /// Names of variables that are not secret, even if a value looks like a secret: their values are shown in output,
+    /// and a changed value counts as a change to the service's spec.
     #[serde(default)]
     #[schemars(example = ["MODEL"])]
     pub plain: Vec<Located<String>>,
-    /// Names of variables to inherit from lcm's own environment, where they are set.
+    /// Names of variables to inherit from lcm's own environment, if they are set there.
     #[serde(default)]
     #[schemars(example = ["CUDA_HOME"])]
     pub inherit: Vec<Located<String>>,
-    /// Bounds of the log, which receives the output.
+    /// Limits of the log file that receives the service's output.
     #[schemars(example = Example(r#"{ "max_size": "20MiB", "files": 3 }"#))]
     pub log: Option<Located<Log>>,
     /// With `match`: pid file of a running process that another program started, which lcm adopts. With `write`: pid
@@ -87,14 +87,14 @@ pub(crate) struct ProcessBlock {
     pub pid_file: Option<Located<PidFileBlock>>,
 }
 
-/// Bounds of a log.
+/// Limits of a log file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Log {
     /// Size at which the log is rotated.
     #[schemars(extend("default" = "20MiB"), example = "100MiB")]
     pub max_size: Option<Located<ByteSize>>,
-    /// Rotated copies to keep beside the current log, at most 100.
+    /// Number of rotated log files to keep besides the current one; at most 100.
     #[schemars(extend("default" = 3), example = 5)]
     pub files: Option<Located<u32>>,
 }
@@ -111,12 +111,12 @@ pub(crate) struct PidFileBlock {
     /// Path of the pid file, relative to this file.
     #[schemars(example = "/run/comfy.pid")]
     pub path: Located<String>,
-    /// Text that the process's arguments must contain: the pid may belong to another process by now.
+    /// Text that the process's arguments must contain, because the pid may belong to a different process by now.
     #[serde(rename = "match")]
     #[schemars(length(min = 1), example = "main.py")]
     pub matching: Option<Located<String>>,
-    /// Write the file at each start, and remove it when the process has ended. The folder must exist, writable by its
-    /// owner only.
+    /// True if lcm writes the file at each start and removes it when the process has ended. Its folder must exist and
+    /// be writable by its owner only.
     #[serde(default)]
     #[schemars(extend("default" = false), example = true)]
     pub write: Option<Located<bool>>,

@@ -79,7 +79,7 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
     }
     let Some(container) = find(facts, name.as_str()) else {
         let missing = Ownership::Missing { container: name.to_string() };
-        return nothing(State::Registered, "its container is not there", missing);
+        return nothing(State::Registered, "its container does not exist", missing);
     };
     // Marks of an image prove nothing about the container.
     match ownership::standing(container, facts, desired) {
@@ -118,8 +118,8 @@ pub(super) fn running<'a>(facts: &'a Facts, desired: &Desired, service: &Service
     elsewhere(facts, desired, service).filter(|container| holds_capacity(container.state))
 }
 
-/// Returns the container of a service under another name than the manifest's: the one put aside, or one with an earlier
-/// name.
+/// Returns the container of a service under a name that differs from the manifest's: the one put aside, or one with an
+/// earlier name.
 pub(super) fn under_another_name<'a>(
     facts: &'a Facts,
     desired: &Desired,
@@ -155,7 +155,7 @@ fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &Co
     let judgement = match container.state {
         ContainerState::Running => Assessment {
             state: State::Online,
-            detail: format!("it runs in container {}", container.name),
+            detail: format!("it is running in container {}", container.name),
             unknown: None,
             warning: None,
         },

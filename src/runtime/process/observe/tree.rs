@@ -37,7 +37,7 @@ pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Opt
     // The tree is stopped or replaced in any case: the manifest's probes are for its successor.
     let judgement = Assessment {
         state: if tree.suspended { State::Suspended } else { State::Online },
-        detail: "it runs as a process tree".to_owned(),
+        detail: "it is running as a process tree".to_owned(),
         unknown: None,
         warning: None,
     };
@@ -52,7 +52,7 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     let judgement = match &tree.exit {
         _ if tree.suspended => Assessment {
             state: State::Suspended,
-            detail: "its processes are stopped by a signal".to_owned(),
+            detail: "its processes are paused by a signal (SIGSTOP)".to_owned(),
             unknown: None,
             warning: None,
         },
