@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::health::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock};
+use crate::manifest::wire::probes::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock};
 use crate::manifest::wire::hooks::{HooksBlock, RecoverBlock};
 use crate::manifest::wire::shape::{NamedMap, OneOrMany};
 use crate::runtime::list::runtimes;
@@ -86,10 +86,12 @@ macro_rules! define_service {
             /// Health probe, and the time limits of a start. Unset: a service that is alive counts as healthy.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
             pub health: Option<Located<HealthBlock>>,
-            /// Busy probe. A busy service is not stopped before it is idle.
+            /// Busy probe. A busy service is stopped once it is idle, or after `drain`.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
             pub busy: Option<Located<BusyBlock>>,
-            /// Longest wait for a busy service before it is stopped anyway. Unset: until apply's own time-out.
+            /// Longest wait for a busy service before it is stopped anyway. Unset: the stop waits until `--timeout` (30m)
+            /// ends the run, and then fails. A drain longer than `--timeout` has no effect. Without `busy`, it has no
+            /// effect.
             #[schemars(example = "5m")]
             pub drain: Option<Located<Period>>,
             /// Release of GPU memory without stopping the service.
