@@ -20,10 +20,10 @@ use crate::model::names::StepId;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
 /// Time for effects under way after an interrupt: an interrupted run ends within 5 s in all.
-const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(4);
+const EFFECTS_TIME_INTERRUPTED: Duration = Duration::from_secs(4);
 
 /// Time for effects under way after the run's timeout: three times the usual grace of a stop.
-const PATIENCE_OUT_OF_TIME: Duration = Duration::from_secs(30);
+const EFFECTS_TIME_OUT_OF_TIME: Duration = Duration::from_secs(30);
 
 /// Result of the steps of one plan.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -
     let mut graph = StepGraph { plan, states: plan.steps.iter().map(|step| (&step.id, NodeState::Waiting)).collect() };
     let mut progress = RoundProgress::default();
     let mut under_way = FuturesUnordered::new();
-    let mut patience = pin!(patience(run));
+    let mut effects_over = pin!(effects_over(run));
     loop {
         graph.drop_lost(run);
         let halted = run.clock.cancelled().is_some() || (progress.failed > 0 && on_failure != OnFailure::Continue);
@@ -74,7 +74,7 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -
                 graph.states.insert(&step.id, state);
             }
             () = run.launched.notified() => {}
-            cancelled = &mut patience => {
+            cancelled = &mut effects_over => {
                 drop_under_way(run, plan, cancelled);
                 break;
             }
@@ -103,11 +103,11 @@ fn count(progress: &mut RoundProgress, outcome: &StepOutcome) -> NodeState {
 }
 
 /// Returns when effects under way have had their time after the run was cancelled.
-async fn patience(run: &Run<'_>) -> Cancelled {
+async fn effects_over(run: &Run<'_>) -> Cancelled {
     let cancelled = run.clock.when_cancelled().await;
     let time = match cancelled {
-        Cancelled::Interrupted => PATIENCE_INTERRUPTED,
-        Cancelled::OutOfTime => PATIENCE_OUT_OF_TIME,
+        Cancelled::Interrupted => EFFECTS_TIME_INTERRUPTED,
+        Cancelled::OutOfTime => EFFECTS_TIME_OUT_OF_TIME,
     };
     tokio::time::sleep(time).await;
     cancelled

@@ -21,6 +21,12 @@ pub(super) const READ_WORLD: &str = "Use this snapshot, made by `lcm observe`, i
 
 /// Help of `--force` for commands that ignore the mode.
 pub(super) const FORCE_STOP: &str = "Don't wait for busy services to become idle";
+/// Long enough to pull an image and load a large model. The schema of `drain` names it.
+const RUN_TIMEOUT_DEFAULT: &str = "30m";
+/// Long enough for the driver to free the memory of a large process.
+const RELEASE_TIMEOUT_DEFAULT: &str = "120s";
+/// No wait: another lcm is reported at once.
+const LOCK_TIMEOUT_DEFAULT: &str = "0s";
 
 /// Manifest, and the parts of it to use.
 #[derive(Clone, Debug, Args)]
@@ -132,13 +138,13 @@ pub(super) struct ExecutionArgs {
     #[arg(long, value_enum, default_value_t = FailurePolicy::Continue, value_name = "WHAT")]
     on_failure: FailurePolicy,
     /// Maximum time for the whole run
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = RUN_TIMEOUT_DEFAULT, value_parser = duration::parse)]
     timeout: Duration,
     /// Maximum wait for memory to be freed after a stop
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = RELEASE_TIMEOUT_DEFAULT, value_parser = duration::parse)]
     release_timeout: Duration,
     /// Maximum wait for another lcm to finish
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = LOCK_TIMEOUT_DEFAULT, value_parser = duration::parse)]
     pub(super) lock_timeout: Duration,
     /// Don't wait for busy services to become idle, and stop services outside the mode even if a wanted service is
     /// blocked

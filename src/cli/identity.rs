@@ -49,8 +49,8 @@ impl Caller for Session {
         &self.environment
     }
 
-    fn say(&self, line: &str) {
-        Self::say(self, line);
+    fn report(&self, line: &str) {
+        self.say(line);
     }
 
     fn note(&self, line: &str) {

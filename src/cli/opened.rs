@@ -72,7 +72,7 @@ pub(super) async fn open_to_look(
 
 /// Returns the origin of a plan made now from these facts.
 pub(super) fn origin<'a>(project: &'a Project, inspected: &'a InspectedCounts) -> PlanOrigin<'a> {
-    PlanOrigin::Now { mode_source: project.desired.mode_source, switched: project.switched.as_ref(), looked: inspected }
+    PlanOrigin::Now { mode_source: project.desired.mode_source, switched: project.switched.as_ref(), inspected }
 }
 
 fn stop(session: &Session, error: OpenError) -> EarlyExit {

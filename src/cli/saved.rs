@@ -53,7 +53,7 @@ pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), Ea
     for (option, asked, saved) in [("--target", &*only, targets), ("--exclude", &*without, excludes)] {
         let named: BTreeSet<ServiceName> = asked.iter().cloned().collect();
         if !named.is_empty() && named != *saved {
-            let (saved, named) = (comparison::words(saved), comparison::words(&named));
+            let (saved, named) = (comparison::listed(saved), comparison::listed(&named));
             let message = format!("the saved plan was made with {option} {saved}, but {option} is {named}");
             return Err(EarlyExit::new(Exit::Usage, Code::SavedPlan, message));
         }

@@ -220,7 +220,7 @@ impl<'a> Loader<'a> {
             let message = format!("more than {FILES_MAX} files are included");
             return self.refuse(Problem::error("lcm::manifest::too_large", message), from, "this one is too many");
         }
-        let Some(mut root) = self.read(path, from) else { return };
+        let Some(mut root) = self.parse_file(path, from) else { return };
         let file = root.span.file;
         let keys = root.entries().iter().map(|entry| entry.key.clone()).collect();
         let Self { environment, sources, problems, expansion, .. } = &mut *self;
@@ -247,7 +247,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Returns the tree of one file, if it is a manifest.
-    fn read(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
+    fn parse_file(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
         let is_streamed = from.is_none() && named::is_stream(path);
         let read = match self.saved {
             Some(saved) => saved_text(saved, path),

@@ -3,9 +3,11 @@
 //!
 //! In: files, and lcm's environment as a map; only `load` reads files. Out:
 //! [`Desired`](crate::model::desired::Desired), or every problem with its place in a file; the JSON schema. Not here:
-//! YAML and interpolation (`syntax`), the keys of each runtime (`runtime`). A file passes `yaml` (text to a tree with
-//! places), `interpolate` (`${VAR}`), `extend` (templates), `read` (tree to `wire` types, gathering every fault) and,
-//! all files together, `resolve` (wire to [`Desired`](crate::model::desired::Desired)).
+//! YAML and interpolation (`syntax`), the keys of each runtime (`runtime`).
+//!
+//! `load` calls the stages in this order. Each file: `syntax::yaml` (text to a tree with places), `syntax::interpolate`
+//! (`${VAR}`), `extend` (templates), `syntax::read` (tree to `wire` types, gathering every fault). All files together:
+//! `resolve` (wire to [`Desired`](crate::model::desired::Desired)).
 
 mod advice;
 mod choice;

@@ -63,17 +63,17 @@ impl MemoryHolder {
 }
 
 impl GpuCapacity {
-    /// Returns the memory that is left for one more service, not counting `except`; negative where the GPU is
+    /// Returns the memory that is free for one more service, not counting `except`; negative where the GPU is
     /// overcommitted.
     #[must_use]
-    pub fn left(&self, except: Option<&ServiceName>) -> i64 {
+    pub fn free(&self, except: Option<&ServiceName>) -> i64 {
         let held: Mebibytes = self.others(except).map(|held| held.counts).sum();
         let taken = [self.reserve, self.foreign, held].map(signed);
         taken.into_iter().fold(signed(self.capacity), i64::saturating_sub)
     }
 
-    /// Returns the sum as a line: `GPU 0 has 24564 − 512 reserve − 3200 foreign (Xorg, chrome) − 18000 ollama (priority
-    /// 200) = 2852`.
+    /// Returns the sum as a line: `GPU 0 has 24 564 − 512 reserve − 3 200 foreign (Xorg, chrome) − 18 000 ollama
+    /// (priority 200) = 2 852`.
     #[must_use]
     pub fn arithmetic(&self, except: Option<&ServiceName>) -> String {
         let mut line = format!("{} has {}", self.called, number(self.capacity));
@@ -94,9 +94,9 @@ impl GpuCapacity {
             subtract(held.counts, &held.label);
         }
         subtract(others.iter().map(|held| held.counts).sum(), &format!("{} more", others.len()));
-        let left = self.left(except);
-        let sign = if left < 0 { "−" } else { "" };
-        let _ = write!(line, " = {sign}{}", number(Mebibytes(left.unsigned_abs())));
+        let free = self.free(except);
+        let sign = if free < 0 { "−" } else { "" };
+        let _ = write!(line, " = {sign}{}", number(Mebibytes(free.unsigned_abs())));
         line
     }
 

@@ -205,7 +205,8 @@ pub struct Service {
     /// closer in memory.
     pub health: Box<Health>,
     pub busy: Option<Box<Busy>>,
-    /// Longest wait for a busy service before it is stopped anyway; `None`: until apply's own timeout.
+    /// Longest wait for a busy service; then it is stopped anyway. `None`: no bound of its own. When the run's timeout
+    /// comes first, also where this is set, the stop fails and the service runs on.
     pub drain: Option<Duration>,
     pub evict: Option<Box<Evict>>,
     pub wake: Option<Box<Wake>>,

@@ -174,7 +174,7 @@ impl ObservedService {
 
     /// Returns the GPU memory that the service takes on `gpu` while it runs: the larger of declared and measured.
     #[must_use]
-    pub fn held(&self, service: &Service, gpu: &GpuId) -> Mebibytes {
+    pub fn memory_on(&self, service: &Service, gpu: &GpuId) -> Mebibytes {
         if !self.holds_capacity {
             return Mebibytes::ZERO;
         }

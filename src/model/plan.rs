@@ -285,7 +285,7 @@ pub struct Kept {
     pub message: String,
 }
 
-/// A wanted service that can't start.
+/// A service or orphan for which a needed change can't be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Blocked {

@@ -310,7 +310,7 @@ impl GpuTally<'_> {
         let services = self.services.iter().filter(|(_, seen)| seen.holds_capacity).map(|(name, seen)| {
             let measured = measured(&Party::Service(name.clone())).unwrap_or_default();
             let counts = seen.measured.is_none() && seen.state != State::Starting && seen.gpus.contains(id);
-            if counts { seen.held(&self.desired.services[name], id) } else { measured }
+            if counts { seen.memory_on(&self.desired.services[name], id) } else { measured }
         });
         let orphans = self.orphans.iter().filter(|orphan| orphan.holds_capacity()).map(|orphan| {
             let declared = if orphan.gpus.contains(id) { orphan.vram } else { Mebibytes::ZERO };

@@ -14,7 +14,7 @@ use crate::plan::flow::Flow;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::protected::by_rule;
-use crate::plan::judge::{drift, given_back, left, orphans, recover};
+use crate::plan::judge::{drift, given_back, left_running, orphans, recover};
 use crate::plan::{pending, selection};
 
 const NOT_MEASURED: &str = "GPU memory is not measured: no GPU driver found; using the sizes in the manifest";
@@ -29,9 +29,9 @@ pub(super) fn assemble(
     let input = &context.input;
     let gpus = gpu_lines(context, &steps);
     let given_back = given_back::given_away(context, &decisions);
-    let left = left::lines(input, &decisions);
+    let left = left_running::lines(input, &decisions);
     let pending = pending::lines(input, &steps);
-    let UntouchedServices { kept, blocked, held } = idle(input, decisions);
+    let ServicesByOutcome { kept, blocked, held } = by_outcome(input, decisions);
     Plan {
         format: FORMAT.to_owned(),
         project: input.desired.project.clone(),
@@ -59,32 +59,32 @@ pub(super) fn assemble(
     }
 }
 
-/// Services that the plan leaves untouched, by kind of reason.
+/// Services to list beside the steps; some are stopped too.
 #[derive(Default)]
-struct UntouchedServices {
+struct ServicesByOutcome {
     kept: Vec<Kept>,
     blocked: Vec<Blocked>,
     held: Vec<Held>,
 }
 
-fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
-    let mut idle = UntouchedServices::default();
+fn by_outcome(input: &PlanInput<'_>, decisions: Decisions) -> ServicesByOutcome {
+    let mut services = ServicesByOutcome::default();
     for (number, decision) in decisions.0.into_iter().enumerate() {
         let service = || input.name(number).clone();
         match decision {
             // Listed under `left`, with the services that it waits for.
-            Decision::Leave(_) if input.wants.left.contains_key(&number) => {}
+            Decision::Leave(_) if input.wants.left_running.contains_key(&number) => {}
             Decision::Leave(message) => {
-                idle.kept.push(Kept { service: service(), state: input.summary(number).state, message });
+                services.kept.push(Kept { service: service(), state: input.summary(number).state, message });
             }
-            Decision::Blocked(reason) => idle.blocked.push(Blocked { service: service(), reason }),
+            Decision::Blocked(reason) => services.blocked.push(Blocked { service: service(), reason }),
             Decision::Preempt { blocked, .. } => {
-                idle.blocked.push(Blocked { service: service(), reason: *blocked });
+                services.blocked.push(Blocked { service: service(), reason: *blocked });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
                 let hold = input.seen(number).hold.as_ref().filter(|_| is_hold(reason.code));
                 let since = hold.map(|hold| hold.since).or_else(|| recover::since(input, number, &reason));
-                idle.held.push(Held { service: service(), reason, by: hold.map(|hold| hold.by.clone()), since });
+                services.held.push(Held { service: service(), reason, by: hold.map(|hold| hold.by.clone()), since });
             }
             Decision::Start { .. }
             | Decision::Await(_)
@@ -100,8 +100,8 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
             | Decision::Evict(_) => {}
         }
     }
-    idle.blocked.extend(protected_orphans(input));
-    idle
+    services.blocked.extend(protected_orphans(input));
+    services
 }
 
 /// Orphans that should be stopped, but that a rule protects.

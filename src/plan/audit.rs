@@ -47,7 +47,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         audit.budgets(step, &mut findings);
         audit.holds(step, &mut findings);
     }
-    audit.left(&mut findings);
+    audit.left_running(&mut findings);
     audit.memory(&mut findings);
     findings
 }
@@ -311,7 +311,7 @@ impl Audit<'_> {
     }
 
     /// Checks services left running: the mode merely does not name them, no step touches them, and a service waits.
-    fn left(&self, findings: &mut Vec<String>) {
+    fn left_running(&self, findings: &mut Vec<String>) {
         for left in &self.plan.left {
             let name = &left.service;
             let number = self.wants.numbers.find(name);

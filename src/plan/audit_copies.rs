@@ -52,7 +52,7 @@ fn is_memory_right(step: &Step, service: &Service, seen: &ObservedService, chang
     step.gpus.iter().all(|gpu| {
         let amount = step.vram_on(gpu);
         if step.action == Action::Scale && gone > 0 {
-            return amount.0 <= copies(gone) && amount <= seen.held(service, gpu);
+            return amount.0 <= copies(gone) && amount <= seen.memory_on(service, gpu);
         }
         amount.0 == copies(grown + change.surge) && change.returns_mib.0 <= copies(gone + change.surge)
     })

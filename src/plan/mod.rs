@@ -4,16 +4,20 @@
 //! reads. `judge` decides about each service alone, `place` assigns GPUs and selects preemption victims, `order` turns
 //! the decisions into a graph of steps. Each imports only those before it.
 //! Out: a `Plan`, assembled with its report by `assemble`, and the findings of `audit`, which checks any plan.
+//! Helpers: of the input, `numbers` (services by number), `summary` (contiguous summaries), `places` (GPUs that a
+//! request allows) and `gpu_capacity` (memory of each GPU); of the decisions, `decision` and `reason`; of the steps,
+//! `steps`, `copies`, `ledger` (which stops free the memory of a start), `flow` (peak memory) and `diff`; of the
+//! report, `pending` and `selection`. `judge_commands` decides about `lcm start`, `stop` and holds.
 //! Not here: a clock or access to the machine (`observe`, `runtime`), and the execution of steps (`apply`).
 
 mod assemble;
 mod audit;
 mod audit_copies;
-mod capacity;
 mod copies;
 mod decision;
 mod diff;
 mod flow;
+mod gpu_capacity;
 mod input;
 mod judge;
 pub mod judge_commands;
@@ -30,12 +34,12 @@ mod summary;
 mod want;
 
 pub use audit::audit;
-pub use capacity::capacity;
+pub use gpu_capacity::capacity;
 
 use decision::Decisions;
 use input::PlanInput;
 use judge::context::PlanContext;
-use judge::left;
+use judge::left_running;
 
 use crate::model::desired::Desired;
 use crate::model::observed::Observed;
@@ -47,12 +51,12 @@ pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
     let wants = want::wants(desired, request);
     let context = PlanContext::new(PlanInput::new(desired, observed, request, &wants));
     let (decisions, placement) = place::place(&context, judge::judge(&context));
-    let left = left::candidates(&context, &decisions);
-    if !left.is_empty() {
-        let wants = want::wants(desired, request).leaving(left);
+    let left_running = left_running::candidates(&context, &decisions);
+    if !left_running.is_empty() {
+        let wants = want::wants(desired, request).leaving(left_running);
         let again = PlanContext::new(PlanInput::new(desired, observed, request, &wants));
         let (second, placement) = place::place(&again, judge::judge(&again));
-        if left::costs_nothing((&context.input, &decisions), (&again.input, &second)) {
+        if left_running::costs_nothing((&context.input, &decisions), (&again.input, &second)) {
             return finish(&again, second, placement);
         }
     }

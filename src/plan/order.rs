@@ -100,7 +100,7 @@ fn evictions(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<
 
 /// Memory that a service holds beyond `rest`: the largest amount on one GPU, and the GPUs with another amount.
 fn on_its_seat(context: &PlanContext<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
-    split(&context.input.seen(number).gpus, |gpu| context.held_on(number, gpu) - rest)
+    split(&context.input.seen(number).gpus, |gpu| context.memory_on(number, gpu) - rest)
 }
 
 fn stops(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {

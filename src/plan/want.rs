@@ -29,16 +29,16 @@ pub(super) struct Wants<'a> {
     /// True for services that are part of this run; the others are left as they are.
     pub(super) in_scope: Vec<bool>,
     /// Services kept for now though the mode does not name them, each with the reason for which it would be stopped.
-    pub(super) left: BTreeMap<Number, Rc<Reason>>,
+    pub(super) left_running: BTreeMap<Number, Rc<Reason>>,
 }
 
 impl Wants<'_> {
     /// Returns the same wants with these services kept, below all others.
-    pub(super) fn leaving(mut self, left: BTreeMap<Number, Rc<Reason>>) -> Self {
-        for number in left.keys() {
+    pub(super) fn leaving(mut self, left_running: BTreeMap<Number, Rc<Reason>>) -> Self {
+        for number in left_running.keys() {
             self.of[*number] = Want::Kept;
         }
-        Self { left, ..self }
+        Self { left_running, ..self }
     }
 
     pub(super) fn is_wanted(&self, number: Number) -> bool {
@@ -56,7 +56,7 @@ pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
     };
     let priority = effective_priorities(desired, &numbers, &of);
     let in_scope = scope(&numbers, request);
-    Wants { numbers, of, priority, in_scope, left: BTreeMap::new() }
+    Wants { numbers, of, priority, in_scope, left_running: BTreeMap::new() }
 }
 
 fn requested() -> Rc<Reason> {

@@ -15,7 +15,7 @@ pub trait Caller: Sync {
     fn environment(&self) -> &Environment;
 
     /// Reports a line that the user must know.
-    fn say(&self, line: &str);
+    fn report(&self, line: &str);
 
     /// Reports a line that is useful to know.
     fn note(&self, line: &str);

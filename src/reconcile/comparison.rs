@@ -68,12 +68,12 @@ fn of_step(saved: &Step, now: &Step) -> Vec<String> {
         lines.push(format!("~ {id}: {} {} instead of {} {}", now.action, now.service, saved.action, saved.service));
     }
     if saved.gpus != now.gpus {
-        lines.push(format!("~ {id}: on {} instead of {}", words(&now.gpus), words(&saved.gpus)));
+        lines.push(format!("~ {id}: on {} instead of {}", listed(&now.gpus), listed(&saved.gpus)));
     }
     let needs = |step: &Step| step.needs.iter().cloned().collect::<BTreeSet<StepId>>();
     let (before, after) = (needs(saved), needs(now));
     if before != after {
-        lines.push(format!("~ {id}: waits for {} instead of {}", words(&after), words(&before)));
+        lines.push(format!("~ {id}: waits for {} instead of {}", listed(&after), listed(&before)));
     }
     if saved.spec != now.spec {
         lines.push(format!("~ {id}: its definition changed"));
@@ -82,7 +82,7 @@ fn of_step(saved: &Step, now: &Step) -> Vec<String> {
 }
 
 /// Returns names in one line.
-pub(crate) fn words<N: std::fmt::Display>(names: impl IntoIterator<Item = N>) -> String {
+pub(crate) fn listed<N: std::fmt::Display>(names: impl IntoIterator<Item = N>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }

@@ -17,7 +17,7 @@ pub(crate) async fn take(
     caller: &dyn Caller,
     command: &str,
     project: &Project,
-    patience: Duration,
+    wait_max: Duration,
 ) -> Result<Grant, ReconcileError> {
     let holder = LeaseHolder {
         pid: std::process::id(),
@@ -27,13 +27,13 @@ pub(crate) async fn take(
         project: project.desired.project.to_string(),
     };
     if project.is_simulated() {
-        return acquire(&MemoryLease::default(), caller, project, (&holder, patience)).await;
+        return acquire(&MemoryLease::default(), caller, project, (&holder, wait_max)).await;
     }
     let path = shared::lock(caller.environment());
     project.driver().require_host_path(&path).await.map_err(|error| {
         ReconcileError::Lock(format!("{error}; another lcm on the host would not see this lock, so nothing is changed"))
     })?;
-    acquire(&HostLock::at(&path), caller, project, (&holder, patience)).await
+    acquire(&HostLock::at(&path), caller, project, (&holder, wait_max)).await
 }
 
 /// Acquires the host's lease with a token above all that this user's store has on record.
@@ -41,12 +41,12 @@ async fn acquire(
     lease: &dyn Lease,
     caller: &dyn Caller,
     project: &Project,
-    (holder, patience): (&LeaseHolder, Duration),
+    (holder, wait_max): (&LeaseHolder, Duration),
 ) -> Result<Grant, ReconcileError> {
     // A store that can't be read is reported when the run begins.
     let newest = project.store().newest_token().await.unwrap_or_default();
     let on_wait = |held: &LeaseError| caller.note(&format!("waiting: {held}"));
-    let request = LeaseRequest { holder, patience, newest, on_wait: &on_wait };
+    let request = LeaseRequest { holder, wait_max, newest, on_wait: &on_wait };
     lease.acquire(&LeaseScope::host(), &request).await.map_err(|error| match error {
         LeaseError::Held { .. } => ReconcileError::Locked(error),
         LeaseError::Unusable { .. } | LeaseError::Lost { .. } => ReconcileError::Lock(error.to_string()),

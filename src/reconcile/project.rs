@@ -120,7 +120,7 @@ async fn simulated(
     path: &Path,
     desired: &Desired,
 ) -> Result<(Environs, StoreBackend), ReconcileError> {
-    caller.say("simulated: reading a snapshot file; this machine is neither read nor changed");
+    caller.report("simulated: reading a snapshot file; this machine is neither read nor changed");
     let mut facts = read_world(path)?;
     let memory = MemoryStore::default();
     let unusable = |error: StoreError| ReconcileError::Store(error.to_string());
@@ -151,7 +151,7 @@ impl Project {
         let mode = self.mode_kept().await.unwrap_or_default();
         match mode.filter(|_| !self.desired.entry_is_choice) {
             Some(switched) if switched.own_mode != self.desired.own_mode && self.is_set_by_this_file(&switched) => {
-                caller.say(&outlived(&switched, self.desired.own_mode.as_ref()));
+                caller.report(&outlived(&switched, self.desired.own_mode.as_ref()));
                 self.outlived = true;
             }
             Some(switched) if choice.mode.is_none() => self.switched = Some(switched),

@@ -18,7 +18,7 @@ use crate::model::plan::Placement;
 use crate::report::output::Output;
 use crate::report::table::counted;
 use crate::report::timeline::{Timeline, timeline};
-use crate::report::view::{self, Freshness, NotDone, PlanView};
+use crate::report::view::{self, Freshness, PlanView, ServiceNote};
 
 use escape::{code, prose, text};
 
@@ -121,7 +121,7 @@ fn parts(view: PlanView<'_>) -> Markup {
 fn standing(view: PlanView<'_>) -> Markup {
     let Some((_, standing)) = view.saved() else { return Markup::default() };
     let class = match standing {
-        Freshness::Holds => "holds",
+        Freshness::Valid => "holds",
         Freshness::Stale(_) => "stale",
         Freshness::Unknown(_) => "unknown",
     };
@@ -159,11 +159,11 @@ fn not_done(view: PlanView<'_>) -> Markup {
     html! {
         (section("pending", "Pending calls", &view::pending(view.plan)))
         (section("left", "Left running", &view::left_running(view.plan)))
-        (section("not-done", "Not done", &view::in_the_way(view.plan)))
+        (section("not-done", "Not done", &view::not_done(view.plan)))
     }
 }
 
-fn section(id: &str, title: &str, lines: &[NotDone]) -> Markup {
+fn section(id: &str, title: &str, lines: &[ServiceNote]) -> Markup {
     html! {
         @if !lines.is_empty() {
             section aria-labelledby=(id) {
@@ -174,14 +174,14 @@ fn section(id: &str, title: &str, lines: &[NotDone]) -> Markup {
     }
 }
 
-fn table(title: &str, lines: &[NotDone]) -> Markup {
+fn table(title: &str, lines: &[ServiceNote]) -> Markup {
     html! {
         div.wide {
             table.list {
                 caption.unseen { (title) }
                 thead { tr { @for head in ["Status", "Service", "State", "Why"] { th scope="col" { (head) } } } }
                 tbody {
-                    @for NotDone { symbol, verb, service, state, why } in lines {
+                    @for ServiceNote { symbol, verb, service, state, why } in lines {
                         tr.(verb) {
                             td { span.sign aria-hidden="true" { (symbol) } " " (verb) }
                             th scope="row" { (code(service)) }

@@ -15,7 +15,7 @@ use crate::report::output::Output;
 use crate::report::table::figure;
 use crate::report::view::entry::{self, Entry};
 use crate::report::view::memory::gpu_name;
-use crate::report::view::{self, NotDone, PlanView};
+use crate::report::view::{self, PlanView, ServiceNote};
 
 use escape::{code, fenced, prose};
 
@@ -29,7 +29,7 @@ const HEAD_BYTES_MAX: usize = 2_000;
 /// Most bytes of each section, so that none crowds out the others. The remainder goes to the folded sections.
 const STEPS_BYTES_MAX: usize = 22_000;
 const GPUS_BYTES_MAX: usize = 6_000;
-const IN_THE_WAY_BYTES_MAX: usize = 10_000;
+const NOT_DONE_BYTES_MAX: usize = 10_000;
 const WARNINGS_BYTES_MAX: usize = 5_000;
 const DIFFERENCES_BYTES_MAX: usize = 4_000;
 
@@ -57,11 +57,11 @@ pub fn plan(view: PlanView<'_>) -> Output {
         comment.section(GPUS_BYTES_MAX, GPUS_HEAD, plan.gpus.iter().map(|gpu| gpu_row(plan, gpu)), "");
     }
     let pending = view::pending(plan);
-    comment.section(IN_THE_WAY_BYTES_MAX, "\n**Pending calls**\n\n", pending.iter().map(not_done), "");
+    comment.section(NOT_DONE_BYTES_MAX, "\n**Pending calls**\n\n", pending.iter().map(note_line), "");
     let left = view::left_running(plan);
-    comment.section(IN_THE_WAY_BYTES_MAX, "\n**Left running**\n\n", left.iter().map(not_done), "");
-    let in_the_way = view::in_the_way(plan);
-    comment.section(IN_THE_WAY_BYTES_MAX, "\n**Not done**\n\n", in_the_way.iter().map(not_done), "");
+    comment.section(NOT_DONE_BYTES_MAX, "\n**Left running**\n\n", left.iter().map(note_line), "");
+    let not_done = view::not_done(plan);
+    comment.section(NOT_DONE_BYTES_MAX, "\n**Not done**\n\n", not_done.iter().map(note_line), "");
     let warnings = plan.warnings.iter().map(|warning| format!("- **warning:** {}\n", prose(warning)));
     comment.section(WARNINGS_BYTES_MAX, "\n", warnings, "");
     comment.graph(plan);
@@ -72,7 +72,7 @@ pub fn plan(view: PlanView<'_>) -> Output {
     let routes = long.map(|entry| format!("- {}: {}\n", code(&entry.service.to_string()), entry.route(true)));
     comment.section(BEHIND_DIFFS_BYTES / 2, &folded_head("Whole routes"), routes, FOLD_END);
     let headroom = comment.headroom();
-    comment.section(headroom, &folded_head("Kept"), view::kept(plan).iter().map(not_done), FOLD_END);
+    comment.section(headroom, &folded_head("Kept"), view::kept(plan).iter().map(note_line), FOLD_END);
     Output::new(format!("{}\n{mark}", comment.text))
 }
 
@@ -171,8 +171,8 @@ fn gpu_row(plan: &Plan, gpu: &GpuLine) -> String {
     format!("| {} | {} |\n", prose(&gpu_name(plan, &gpu.id)), figures.join(" | "))
 }
 
-fn not_done(line: &NotDone) -> String {
-    let NotDone { symbol, verb, service, state, why } = line;
+fn note_line(note: &ServiceNote) -> String {
+    let ServiceNote { symbol, verb, service, state, why } = note;
     let state = state.map(State::as_str).map(|state| format!(" ({state})")).unwrap_or_default();
     format!("- `{symbol}` {verb} {}{state}: {}\n", code(service), prose(why))
 }

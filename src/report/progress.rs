@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// Shows one event.
-    pub fn tell(&self, event: &Event) {
+    pub fn show(&self, event: &Event) {
         match &self.shown {
             ProgressDisplay::Bars(bars) => bars.show(event),
             ProgressDisplay::Lines(style, waits) => {

@@ -133,7 +133,7 @@ fn beginning(id: &GpuId, all: &[(&GpuId, u32)]) -> String {
 
 /// Returns `a, b and c`.
 #[must_use]
-pub fn listed<T: AsRef<str>>(words: &[T]) -> String {
+pub fn joined<T: AsRef<str>>(words: &[T]) -> String {
     match words {
         [] => String::new(),
         [one] => one.as_ref().to_owned(),
@@ -192,7 +192,7 @@ pub fn about(milliseconds: u64) -> String {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{Cell, about, elapsed, gpu_name, lines, listed, took};
+    use super::{Cell, about, elapsed, gpu_name, joined, lines, took};
     use crate::report::style::{Paint, Style};
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn words_are_listed() {
-        assert_eq!(listed(&["a"]), "a");
-        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(joined(&["a"]), "a");
+        assert_eq!(joined(&["a", "b", "c"]), "a, b and c");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::{Action, State, route};
@@ -12,7 +13,7 @@ use crate::model::plan::{
 use crate::model::size::Mebibytes;
 use crate::report::view::{InspectedCounts, PlanOrigin, PlanView};
 
-pub(crate) static LOOKED: LazyLock<InspectedCounts> = LazyLock::new(|| {
+pub(crate) static INSPECTED: LazyLock<InspectedCounts> = LazyLock::new(|| {
     InspectedCounts::of(&[(3, "container", "containers"), (2, "process tree", "process trees"), (1, "GPU", "GPUs")])
 });
 
@@ -21,7 +22,7 @@ pub(crate) fn view(plan: &Plan, purpose: Purpose) -> PlanView<'_> {
     PlanView {
         plan,
         purpose,
-        origin: PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &LOOKED },
+        origin: PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, inspected: &INSPECTED },
     }
 }
 
@@ -108,13 +109,7 @@ pub(crate) fn switch() -> Plan {
             kept("cosyvoice", State::Online, "online, as it should be: wanted by mode video"),
             kept("whisper", State::Offline, "it is off, and not wanted"),
         ],
-        blocked: vec![Blocked {
-            service: "vidi".into(),
-            reason: reason(
-                ReasonCode::NoCapacity,
-                "it needs 16 000 MiB, and GPU 0 has 4 478 MiB left next to services with a higher priority",
-            ),
-        }],
+        blocked: vec![Blocked { service: "vidi".into(), reason: reason(ReasonCode::NoCapacity, &refusal()) }],
         left: vec![Left {
             service: "paint".into(),
             state: State::Online,
@@ -137,6 +132,30 @@ pub(crate) fn switch() -> Plan {
         warnings: vec!["not measured: no GPU driver found; using the sizes in the manifest".to_owned()],
         ..empty()
     }
+}
+
+/// Message of a refusal, with the arithmetic as the planner writes it.
+fn refusal() -> String {
+    let holder = MemoryHolder {
+        service: Some("ollama".into()),
+        label: "ollama (priority 200)".to_owned(),
+        counts: Mebibytes(18_000),
+        measured: None,
+    };
+    let gpu = GpuCapacity {
+        index: 0,
+        called: "GPU 0".to_owned(),
+        capacity: Mebibytes(24_564),
+        reserve: Mebibytes(512),
+        foreign: Mebibytes(1_574),
+        foreign_holders: vec!["Xorg".to_owned()],
+        used: None,
+        told: false,
+        lost: None,
+        unreadable: None,
+        holders: vec![holder],
+    };
+    format!("it needs 16 000 MiB (priority 50); {}", gpu.arithmetic(None))
 }
 
 /// Text that every form must show as text: all that HTML, Markdown, Mermaid and GitHub could interpret in it.

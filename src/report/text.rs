@@ -108,9 +108,9 @@ fn rows(view: PlanView<'_>, setting: TextOptions) -> Vec<ServiceRow> {
     let kept = if verbose { view::kept(plan) } else { Vec::new() };
     let kept = kept.into_iter().map(|line| (Group::Kept, Paint::Dim, line));
     let left = view::left_running(plan).into_iter().map(|line| (Group::Left, Paint::Warn, line));
-    let in_the_way = view::in_the_way(plan).into_iter().map(|line| (Group::InTheWay, Paint::Warn, line));
+    let not_done = view::not_done(plan).into_iter().map(|line| (Group::NotDone, Paint::Warn, line));
     let pending = view::pending(plan).into_iter().map(|line| (Group::Pending, Paint::Warn, line));
-    for (group, paint, line) in pending.chain(kept).chain(left).chain(in_the_way) {
+    for (group, paint, line) in pending.chain(kept).chain(left).chain(not_done) {
         let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
         rows.push(ServiceRow {
             group,

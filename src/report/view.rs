@@ -4,7 +4,7 @@
 //! Reasons are the planner's own sentences; nothing is explained here that the plan does not contain.
 
 pub(super) mod entry;
-mod looked;
+mod inspected;
 pub(super) mod memory;
 
 use jiff::Timestamp;
@@ -14,9 +14,9 @@ use crate::model::holds::{ModeOverride, author};
 use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose};
-use crate::report::table::{counted, listed};
+use crate::report::table::{counted, joined};
 
-pub use looked::InspectedCounts;
+pub use inspected::InspectedCounts;
 
 /// Plan, and facts about it.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub enum PlanOrigin<'a> {
         mode_source: ModeSource,
         /// Mode override that is in force, if there is one.
         switched: Option<&'a ModeOverride>,
-        looked: &'a InspectedCounts,
+        inspected: &'a InspectedCounts,
     },
     /// Read from a file.
     Saved(&'a Freshness),
@@ -44,7 +44,7 @@ pub enum PlanOrigin<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// Planning again now gives the same steps.
-    Holds,
+    Valid,
     /// Planning again gives different steps; the differences, a line each.
     Stale(Vec<String>),
     /// Not known, for this reason.
@@ -56,7 +56,7 @@ impl Freshness {
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
-            Self::Holds => "It is still valid: planning again now gives the same steps.".to_owned(),
+            Self::Valid => "It is still valid: planning again now gives the same steps.".to_owned(),
             Self::Stale(_) => {
                 "It is stale: planning again now gives a different plan; `lcm apply --plan` would refuse this one."
                     .to_owned()
@@ -70,7 +70,7 @@ impl Freshness {
     pub fn differences(&self) -> &[String] {
         match self {
             Self::Stale(differences) => differences,
-            Self::Holds | Self::Unknown(_) => &[],
+            Self::Valid | Self::Unknown(_) => &[],
         }
     }
 }
@@ -132,9 +132,9 @@ impl<'a> PlanView<'a> {
     }
 
     /// Returns the inspected objects: `inspected 3 containers and 1 GPU`; a file does not record them.
-    fn looked(&self) -> Option<String> {
+    fn inspected(&self) -> Option<String> {
         match self.origin {
-            PlanOrigin::Now { looked, .. } => Some(looked.to_string()),
+            PlanOrigin::Now { inspected, .. } => Some(inspected.to_string()),
             PlanOrigin::Saved(_) => None,
         }
     }
@@ -142,8 +142,8 @@ impl<'a> PlanView<'a> {
     /// Returns the one sentence of a plan without steps.
     pub(super) fn nothing(&self) -> String {
         let plan = self.plan;
-        let looked = self.looked();
-        let evidence = looked.as_ref().map(|looked| format!(" ({looked})")).unwrap_or_default();
+        let inspected = self.inspected();
+        let evidence = inspected.as_ref().map(|inspected| format!(" ({inspected})")).unwrap_or_default();
         let mode = plan.mode.as_ref().map(|_| format!(" in {}", self.mode())).unwrap_or_default();
         if !plan.blocked.is_empty() {
             let are = if plan.blocked.len() == 1 { "is" } else { "are" };
@@ -186,7 +186,7 @@ impl<'a> PlanView<'a> {
             1 => "; 1 other service is held".to_owned(),
             held => format!("; {held} other services are held"),
         };
-        let evidence = looked.map(|looked| format!("; {looked}")).unwrap_or_default();
+        let evidence = inspected.map(|inspected| format!("; {inspected}")).unwrap_or_default();
         let counts = format!("{running} running, {off} off{}{evidence}", self.switched());
         format!("Nothing to do: {services} of {} already {matches} {target} ({counts}){held}.", plan.project)
     }
@@ -210,12 +210,12 @@ fn made(at: Timestamp, host: &str) -> String {
 /// Returns `comfyui and ollama are already running`.
 fn named(plan: &Plan, state: &str) -> String {
     let names: Vec<String> = plan.request.targets.iter().map(ToString::to_string).collect();
-    format!("{} {} already {state}", listed(&names), if names.len() == 1 { "is" } else { "are" })
+    format!("{} {} already {state}", joined(&names), if names.len() == 1 { "is" } else { "are" })
 }
 
 /// Entry without a step, and the reason.
 #[derive(Clone, Debug)]
-pub(super) struct NotDone {
+pub(super) struct ServiceNote {
     pub(super) symbol: &'static str,
     pub(super) verb: &'static str,
     pub(super) service: String,
@@ -224,8 +224,8 @@ pub(super) struct NotDone {
 }
 
 /// Returns services that run, or are off, as they should.
-pub(super) fn kept(plan: &Plan) -> Vec<NotDone> {
-    let kept = plan.kept.iter().map(|kept| NotDone {
+pub(super) fn kept(plan: &Plan) -> Vec<ServiceNote> {
+    let kept = plan.kept.iter().map(|kept| ServiceNote {
         symbol: "=",
         verb: "kept",
         service: kept.service.to_string(),
@@ -236,8 +236,8 @@ pub(super) fn kept(plan: &Plan) -> Vec<NotDone> {
 }
 
 /// Returns services that keep running until a blocked one can start.
-pub(super) fn left_running(plan: &Plan) -> Vec<NotDone> {
-    let left = plan.left.iter().map(|left| NotDone {
+pub(super) fn left_running(plan: &Plan) -> Vec<ServiceNote> {
+    let left = plan.left.iter().map(|left| ServiceNote {
         symbol: "=",
         verb: "left",
         service: left.service.to_string(),
@@ -248,8 +248,8 @@ pub(super) fn left_running(plan: &Plan) -> Vec<NotDone> {
 }
 
 /// Returns calls of hooks and notifiers that earlier runs did not complete.
-pub(super) fn pending(plan: &Plan) -> Vec<NotDone> {
-    let pending = plan.pending.iter().map(|line| NotDone {
+pub(super) fn pending(plan: &Plan) -> Vec<ServiceNote> {
+    let pending = plan.pending.iter().map(|line| ServiceNote {
         symbol: if line.status == PendingStatus::Due { "+" } else { "=" },
         verb: match line.status {
             PendingStatus::Due => "call",
@@ -264,20 +264,20 @@ pub(super) fn pending(plan: &Plan) -> Vec<NotDone> {
 }
 
 /// Returns blocked and held services, orphans and claims: an operator may want to act on them.
-pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
-    let blocked = plan.blocked.iter().map(|blocked| NotDone {
+pub(super) fn not_done(plan: &Plan) -> Vec<ServiceNote> {
+    let blocked = plan.blocked.iter().map(|blocked| ServiceNote {
         symbol: "!",
         verb: "blocked",
         service: blocked.service.to_string(),
         state: None,
-        why: format!("{}: {}", blocked.reason.code.as_str(), told_once(plan, &blocked.reason.message)),
+        why: format!("{}: {}", blocked.reason.code.as_str(), shortened(plan, &blocked.reason.message)),
     });
     let held = plan.held.iter().map(|held| {
         let word = if held.by.is_some() { "since" } else { "held since" };
         let since = held.since.map(|since| format!("{word} {since:.0}"));
         let whom: Vec<String> = held.by.iter().cloned().chain(since).collect();
         let whom = if whom.is_empty() { String::new() } else { format!(" ({})", whom.join(", ")) };
-        NotDone {
+        ServiceNote {
             symbol: "!",
             verb: "held",
             service: held.service.to_string(),
@@ -285,14 +285,14 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
             why: format!("{}: {}{whom}", held.reason.code.as_str(), held.reason.message),
         }
     });
-    let orphans = orphans_left(plan).map(|orphan| NotDone {
+    let orphans = orphans_left(plan).map(|orphan| ServiceNote {
         symbol: "?",
         verb: "orphan",
         service: orphan.service.to_string(),
         state: Some(orphan.state),
         why: orphan.message.clone(),
     });
-    let claimed = plan.claimed.iter().map(|claim| NotDone {
+    let claimed = plan.claimed.iter().map(|claim| ServiceNote {
         symbol: "?",
         verb: "claimed",
         service: claim.service.to_string(),
@@ -343,7 +343,7 @@ fn orphans_left(plan: &Plan) -> impl Iterator<Item = &OrphanLine> {
 }
 
 /// Returns a message without the reason of another blocked service that this one depends on, which has its own line.
-fn told_once<'a>(plan: &Plan, message: &'a str) -> &'a str {
+fn shortened<'a>(plan: &Plan, message: &'a str) -> &'a str {
     let mut causes = plan.blocked.iter().map(|blocked| blocked.reason.message.as_str());
     causes.find_map(|cause| message.strip_suffix(cause)?.strip_suffix(": ")).unwrap_or(message)
 }

@@ -94,7 +94,7 @@ impl fmt::Display for Process {
 pub struct LeaseRequest<'a> {
     pub holder: &'a LeaseHolder,
     /// Longest wait for the present holder; 0: none.
-    pub patience: Duration,
+    pub wait_max: Duration,
     /// Newest token that the caller's records have; the grant's is greater.
     pub newest: FencingToken,
     /// Called once, with the refusal, if the request has to wait.
@@ -162,7 +162,7 @@ fn name_holder(holder: Option<&LeaseHolder>, process: Option<Process>) -> String
     }
 }
 
-/// Tries to acquire a lease until that succeeds or the request's patience is over.
+/// Tries to acquire a lease until that succeeds or the request's `wait_max` is over.
 pub(super) async fn acquire_in_time<F>(
     request: &LeaseRequest<'_>,
     mut attempt: impl FnMut() -> F + Send,
@@ -175,7 +175,7 @@ where
     loop {
         match attempt().await {
             Err(held @ LeaseError::Held { .. }) => {
-                let left = request.patience.saturating_sub(began.elapsed());
+                let left = request.wait_max.saturating_sub(began.elapsed());
                 if left.is_zero() {
                     return Err(held);
                 }

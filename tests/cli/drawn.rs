@@ -261,7 +261,7 @@ fn panics_while_drawn() {
     let progress = Progress::new(Show::Bars, Style::PLAIN, None);
     let (step, service) = (StepId::new("start:one"), ServiceName::new("one"));
     let started = EventKind::StepStarted { step, service, action: Action::Start, estimate_ms: Some(60_000) };
-    progress.tell(&Event::new(Timestamp::now(), started));
+    progress.show(&Event::new(Timestamp::now(), started));
     // Leaves time for several drawings.
     thread::sleep(Duration::from_millis(300));
     panic!("as something may");

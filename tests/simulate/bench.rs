@@ -290,7 +290,7 @@ impl Bench {
                 let has_all = seen.marks.is_none() && all.0 * 10 >= service.vram.0 * 9 * given(&service.gpu);
                 let is_small = seen.measured.is_some() && held.0 * 10 < service.vram.0 * 9 && !has_all;
                 let sleeps = counts && seen.state.is_operational() && is_small;
-                taken += if sleeps { seen.held(service, id) } else { held };
+                taken += if sleeps { seen.memory_on(service, id) } else { held };
                 asleep.extend(sleeps.then_some(name));
             }
             prop_assert!(asleep.is_empty() || taken <= gpu.capacity, "{asleep:?} on {id}: {taken} of {}", gpu.capacity);

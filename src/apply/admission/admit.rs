@@ -63,7 +63,7 @@ pub(in crate::apply) async fn readmit(
     step: &Step,
     need: &Need<'_>,
 ) -> Result<MemoryProof, WaitError> {
-    let (began, patience) = (Instant::now(), run.context.options.release_timeout);
+    let (began, wait_max) = (Instant::now(), run.context.options.release_timeout);
     let mut certain_since = began;
     let mut reported = false;
     loop {
@@ -86,8 +86,8 @@ pub(in crate::apply) async fn readmit(
             Retry::Maybe => {}
         }
         let waited = certain_since.elapsed();
-        if waited >= patience {
-            block.error.error = format!("{}; waited {} for it", block.error.error, duration_text(patience));
+        if waited >= wait_max {
+            block.error.error = format!("{}; waited {} for it", block.error.error, duration_text(wait_max));
             return Err(WaitError::Failed(block.error));
         }
         if !reported {
@@ -95,7 +95,7 @@ pub(in crate::apply) async fn readmit(
             reported = true;
         }
         run.clock
-            .sleep(poll_interval(began.elapsed(), asked_at.elapsed()).min(patience.saturating_sub(waited)))
+            .sleep(poll_interval(began.elapsed(), asked_at.elapsed()).min(wait_max.saturating_sub(waited)))
             .await
             .map_err(WaitError::Cancelled)?;
     }

@@ -150,7 +150,7 @@ fn shortfall_on(
 }
 
 fn has_capacity(gpu: &GpuCapacity, need: &Need<'_>) -> bool {
-    u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
+    u64::try_from(gpu.free(Some(&need.service.name))).is_ok_and(|free| free >= need.amount.0)
 }
 
 /// Returns true if the memory would suffice once the loading services are done. Until then, memory that they have taken

@@ -132,7 +132,7 @@ pub(in crate::apply) async fn released(
     before: &BeforeStop,
 ) -> Result<(), WaitError> {
     let began = Instant::now();
-    let patience = run.context.options.release_timeout;
+    let wait_max = run.context.options.release_timeout;
     loop {
         let asked_at = Instant::now();
         // An interrupt does not end this reading: the result of the stop is reported in any case.
@@ -144,13 +144,13 @@ pub(in crate::apply) async fn released(
             return Ok(());
         };
         let waited = began.elapsed();
-        if waited >= patience {
-            let time = duration_text(patience);
+        if waited >= wait_max {
+            let time = duration_text(wait_max);
             let error = format!("stopped, but its resources were not released within {time}: {left}");
             return Err(WaitError::Failed(StepError::new(ReasonCode::StopFailed, error)));
         }
         run.clock
-            .sleep(poll_interval(waited, asked_at.elapsed()).min(patience.saturating_sub(waited)))
+            .sleep(poll_interval(waited, asked_at.elapsed()).min(wait_max.saturating_sub(waited)))
             .await
             .map_err(WaitError::Cancelled)?;
     }

@@ -29,7 +29,7 @@ pub(in crate::apply) async fn serve(run: &Run<'_>) {
 
 /// Serves the notifier at this position in the manifest.
 async fn serve_one(run: &Run<'_>, at: usize, notifier: &Notifier) {
-    let patience = notifier.timeout.min(LEAVE_MAX);
+    let wait_max = notifier.timeout.min(LEAVE_MAX);
     let mut receiver = run.notices.receiver(at);
     let work = async {
         while let Some(posted) = receiver.next().await {
@@ -42,7 +42,7 @@ async fn serve_one(run: &Run<'_>, at: usize, notifier: &Notifier) {
     tokio::select! {
         biased;
         () = work => {}
-        () = out_of_patience(run, patience) => {}
+        () = wait_is_over(run, wait_max) => {}
     }
     let left = run.notices.take_owed(at);
     if left.is_empty() {
@@ -55,7 +55,7 @@ async fn serve_one(run: &Run<'_>, at: usize, notifier: &Notifier) {
     } else {
         // A notification that is never accepted is dropped after some runs.
         pending::count_try(run, &recorded).await;
-        format!("not accepted within {} of the end of the run", duration_text(patience))
+        format!("not accepted within {} of the end of the run", duration_text(wait_max))
     };
     let is_last = |owed: &Owed| !is_interrupted && owed.tries.unwrap_or_default() + 1 >= TRIES_MAX;
     let dropped = left.iter().filter(|owed| owed.id.is_some() && is_last(owed)).count();
@@ -74,14 +74,14 @@ fn notifications(count: usize) -> String {
 }
 
 /// Returns when the run has been over for this time, or for [`LEAVE_INTERRUPTED`] where it was interrupted.
-async fn out_of_patience(run: &Run<'_>, patience: Duration) {
+async fn wait_is_over(run: &Run<'_>, wait_max: Duration) {
     run.notices.closing().await;
     let hurried = async {
         run.clock.interrupted().await;
         sleep(LEAVE_INTERRUPTED).await;
     };
     tokio::select! {
-        () = sleep(patience) => {}
+        () = sleep(wait_max) => {}
         () = hurried => {}
     }
 }

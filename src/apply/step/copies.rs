@@ -143,7 +143,7 @@ impl CopiesRollout<'_> {
 
     /// Waits until all copies are as wanted. The deadline of a start counts from the last copy that became ready.
     async fn settled(&self) -> Result<(), RolloutError> {
-        let (run, time_max) = (self.run, self.service.health.start_time_max());
+        let (run, wait_max) = (self.run, self.service.health.start_time_max());
         let mut progress = CopiesProgress::new();
         run.stage(self.step, Stage::Health, None);
         loop {
@@ -165,11 +165,11 @@ impl CopiesRollout<'_> {
                 Err(error) => progress.detail = format!("its copies can't be read: {error}"),
             }
             let waited = progress.since.elapsed();
-            if waited >= time_max {
-                let error = format!("{}; no progress for {}", progress.detail, duration_text(time_max));
+            if waited >= wait_max {
+                let error = format!("{}; no progress for {}", progress.detail, duration_text(wait_max));
                 return Err(RolloutError::Failed(error));
             }
-            let pause = poll_interval(waited, asked_at.elapsed()).min(time_max.saturating_sub(waited));
+            let pause = poll_interval(waited, asked_at.elapsed()).min(wait_max.saturating_sub(waited));
             run.clock.sleep(pause.max(Duration::from_millis(1))).await.map_err(RolloutError::Cancelled)?;
         }
     }

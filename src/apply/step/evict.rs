@@ -47,7 +47,7 @@ pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
 /// Waits until the service holds no more than `resident`, on every GPU.
 async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome {
     let began = Instant::now();
-    let patience = run.context.options.release_timeout;
+    let wait_max = run.context.options.release_timeout;
     loop {
         let asked_at = Instant::now();
         let headroom = match run.clock.unless_cancelled(capacity_now(run)).await {
@@ -56,12 +56,12 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome 
         };
         let Some(left) = left(&headroom, step, resident) else { return StepOutcome::Done };
         let waited = began.elapsed();
-        if waited >= patience {
-            let error = format!("evicted, but after {} {left}", duration_text(patience));
+        if waited >= wait_max {
+            let error = format!("evicted, but after {} {left}", duration_text(wait_max));
             return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error));
         }
         if let Err(cancelled) =
-            run.clock.sleep(poll_interval(waited, asked_at.elapsed()).min(patience.saturating_sub(waited))).await
+            run.clock.sleep(poll_interval(waited, asked_at.elapsed()).min(wait_max.saturating_sub(waited))).await
         {
             return StepOutcome::Cancelled(cancelled);
         }

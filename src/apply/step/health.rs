@@ -27,7 +27,7 @@ pub(in crate::apply) async fn wait(run: &Run<'_>, service: &Service, instance: &
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     let health = &service.health;
     let began = Instant::now();
-    let time_max = health.start_time_max();
+    let wait_max = health.start_time_max();
     let mut streak = SuccessStreak::default();
     loop {
         let asked_at = Instant::now();
@@ -45,13 +45,13 @@ pub(in crate::apply) async fn wait(run: &Run<'_>, service: &Service, instance: &
             return Ok(());
         }
         let elapsed = began.elapsed();
-        if elapsed >= time_max {
+        if elapsed >= wait_max {
             let state = State::Timeout;
-            return Err(HealthError::Final { state, error: late(time_max, &streak) });
+            return Err(HealthError::Final { state, error: late(wait_max, &streak) });
         }
         let pause =
             health.interval.unwrap_or_else(|| poll_interval(elapsed, asked_at.elapsed())).max(Duration::from_millis(1));
-        let pause = pause.min(time_max.saturating_sub(elapsed)).min(streak.until_stable(health));
+        let pause = pause.min(wait_max.saturating_sub(elapsed)).min(streak.until_stable(health));
         run.clock.sleep(pause).await.map_err(HealthError::Cancelled)?;
     }
 }

@@ -1,9 +1,6 @@
-//! A stop: evict, drain, hooks, stop, release, hooks again; and the removal of an instance that has ended.
+//! A stop: evict, drain (`drain`), hooks, stop, release, hooks again; and the removal of an instance that has ended.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::apply::admission::release::{BeforeStop, released};
 use crate::apply::gate::expect::{check_expectation, of_remove, of_stop};
@@ -13,20 +10,16 @@ use crate::apply::journal::measure::Stopwatch;
 use crate::apply::journal::record::Cursor;
 use crate::apply::journal::{attempts, pending};
 use crate::apply::run::{
-    Cancelled, Moved, Run, StepError, StepOutcome, WaitError, can_be_inspected, duration_text, is_of_previous,
-    is_of_service, poll_interval,
+    Moved, Run, StepError, StepOutcome, WaitError, can_be_inspected, is_of_previous, is_of_service,
 };
-use crate::model::desired::{Service, StopPolicy};
+use crate::apply::step::drain::wait_until_idle;
+use crate::model::desired::{GRACE_DEFAULT, Service, StopPolicy};
 use crate::model::event::Stage;
-use crate::model::facts::BusyReading;
 use crate::model::hooks::Point;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::plan::{ReasonCode, Step};
-use crate::runtime::{RunState, StopRequest};
-
-/// Grace of an orphan without a stop policy: the default of container engines.
-const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+use crate::runtime::StopRequest;
 
 pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
@@ -47,11 +40,11 @@ pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
     let Some(instance) = &step.expect.instance else {
         return StepOutcome::Stale("the plan names no instance to stop".to_owned());
     };
-    if let Some(service) = service
-        && step.route.first().is_some_and(|state| state.is_operational())
-    {
+    let is_answering = step.route.first().is_some_and(|state| state.is_operational());
+    // A service that does not answer has nothing to drain.
+    if let Some(service) = service.filter(|_| is_answering) {
         evict_first(run, step, service).await;
-        if let Err(outcome) = drain(run, step, service, instance).await {
+        if let Err(outcome) = wait_until_idle(run, step, service, instance).await {
             return outcome;
         }
     }
@@ -106,7 +99,7 @@ async fn end(
     if let Some(cancelled) = run.clock.cancelled() {
         return StepOutcome::Cancelled(cancelled);
     }
-    let policy = policy(run, step, service).unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
+    let policy = policy(run, step, service).unwrap_or(StopPolicy { signal: None, grace: GRACE_DEFAULT, exec: None });
     let before = match early {
         Some(before) => before,
         None => match run.clock.unless_cancelled(BeforeStop::of(run, step, service, instance)).await {
@@ -166,65 +159,6 @@ async fn evict_first(run: &Run<'_>, step: &Step, service: &Service) {
     run.stage(step, Stage::Evict, None);
     if let Err(error) = run.context.driver.evict(service).await {
         run.warn(&format!("{} could not be evicted before its stop: {error}", step.service));
-    }
-}
-
-/// Waits until the service is idle; `Err`: outcome of a stop that is not carried out now.
-async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> Result<(), StepOutcome> {
-    if service.busy.is_none() || run.context.options.force {
-        return Ok(());
-    }
-    let (driver, project) = (run.context.driver, &run.context.desired.project);
-    let began = Instant::now();
-    let mut reported = false;
-    loop {
-        let asked_at = Instant::now();
-        let detail = match run.clock.unless_cancelled(driver.busy(service, instance)).await {
-            Ok(BusyReading::Idle) => return Ok(()),
-            Ok(BusyReading::Busy(detail)) => detail,
-            Err(cancelled) => return Err(still_busy(cancelled, began.elapsed(), None)),
-        };
-        if let Some(stale) = forbidden(run, step).await {
-            return Err(stale);
-        }
-        let waited = began.elapsed();
-        if let Some(bound) = service.drain.filter(|bound| waited >= *bound) {
-            run.warn(&format!(
-                "{} is still busy after {} ({detail}); it is stopped anyway",
-                step.service,
-                duration_text(bound)
-            ));
-            return Ok(());
-        }
-        // A service that has ended meanwhile answers no probe, and would be waited for until the timeout.
-        if let Ok(inspection) = driver.inspect(project, service).await
-            && matches!(inspection.run_state, RunState::Absent | RunState::Ended(_))
-        {
-            return Ok(());
-        }
-        if !reported {
-            run.stage(step, Stage::Drain, Some(detail.clone()));
-            reported = true;
-        }
-        let pause = poll_interval(waited, asked_at.elapsed());
-        let pause = service.drain.map_or(pause, |bound| pause.min(bound.saturating_sub(waited)));
-        if let Err(cancelled) = run.clock.sleep(pause).await {
-            return Err(still_busy(cancelled, began.elapsed(), Some(&detail)));
-        }
-    }
-}
-
-fn still_busy(cancelled: Cancelled, waited: Duration, detail: Option<&str>) -> StepOutcome {
-    match cancelled {
-        Cancelled::Interrupted => StepOutcome::Cancelled(cancelled),
-        Cancelled::OutOfTime => {
-            let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
-            let error = format!(
-                "still busy after {}{detail} when the run timed out; set `drain:` or use --force to stop it anyway",
-                duration_text(waited)
-            );
-            StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error))
-        }
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
         PlanFormat::Json | PlanFormat::Mermaid => session.note(&freshness.sentence()),
     }
     Ok(match freshness {
-        Freshness::Holds => Exit::Done,
+        Freshness::Valid => Exit::Done,
         Freshness::Stale(_) => Exit::Stale,
         // An unchecked plan must not pass for a valid one.
         Freshness::Unknown(_) if args.offline => Exit::Done,
@@ -79,5 +79,5 @@ async fn freshness(session: &Session, args: &Args, plan: &Plan) -> Result<Freshn
     opened.refuse_if_all_unknown(&snapshot, &request)?;
     let now = opened.plan(&snapshot, &request)?;
     let differences = comparison::differences(plan, &now);
-    Ok(if differences.is_empty() { Freshness::Holds } else { Freshness::Stale(differences) })
+    Ok(if differences.is_empty() { Freshness::Valid } else { Freshness::Stale(differences) })
 }

@@ -33,7 +33,7 @@ impl EventReporter {
 
     pub(crate) fn report(&self, event: &Event) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(event);
-        self.progress.tell(event);
+        self.progress.show(event);
     }
 
     /// Reports an event to programs alone: people read it elsewhere.
@@ -107,6 +107,6 @@ impl EventReporter {
             };
             Event::new(at, result)
         };
-        self.progress.tell(&event);
+        self.progress.show(&event);
     }
 }

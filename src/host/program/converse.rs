@@ -41,13 +41,13 @@ pub(crate) async fn converse(
         report = guarded.run(stdout, stderr) => report?,
         report = async { listen.await; std::future::pending().await } => report,
     };
-    drain(&output, &mut excerpt);
+    take_output(&output, &mut excerpt);
     Ok((report, excerpt))
 }
 
 /// Adds the output that was written before the end and not read yet. A process that could not be killed may keep
 /// writing.
-fn drain(output: &Receiver, excerpt: &mut OutputExcerpt) {
+fn take_output(output: &Receiver, excerpt: &mut OutputExcerpt) {
     let mut bytes = vec![0; 8 << 10];
     let mut read = 0;
     while read < PIPE_BYTES_MAX

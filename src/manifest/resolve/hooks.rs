@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::{modes, probes};
 use crate::manifest::wire;
-use crate::manifest::wire::health::RequestBlock;
+use crate::manifest::wire::probes::RequestBlock;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::call::Call;
 use crate::model::desired::Recover;

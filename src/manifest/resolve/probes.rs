@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::manifest::resolve::address::{self, HostPort};
 use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::wire;
-use crate::manifest::wire::health::Listener;
+use crate::manifest::wire::probes::Listener;
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
 use crate::model::call::Call;
 use crate::model::desired::{
@@ -30,7 +30,7 @@ pub(super) type ProbedAddress = (HostPort, Span);
 /// `runtimes`: keys of the service's runtimes.
 pub(super) fn health(
     context: &mut ResolveContext<'_>,
-    written: Option<&Located<wire::health::HealthBlock>>,
+    written: Option<&Located<wire::probes::HealthBlock>>,
     runtimes: &[(&str, Span)],
     asked: &mut Vec<ProbedAddress>,
 ) -> Health {
@@ -65,7 +65,7 @@ pub(super) fn health(
     health
 }
 
-fn only_with_http(context: &mut ResolveContext<'_>, written: &Located<wire::health::HealthBlock>) {
+fn only_with_http(context: &mut ResolveContext<'_>, written: &Located<wire::probes::HealthBlock>) {
     if written.http.is_none() && !written.damaged {
         let status = written.status.as_ref().and_then(|status| status.0.first()).map(|status| ("status", status.span));
         let body = written.body.as_ref().map(|body| ("body", body.span));
@@ -90,7 +90,7 @@ fn only_with_http(context: &mut ResolveContext<'_>, written: &Located<wire::heal
 
 fn probe(
     context: &mut ResolveContext<'_>,
-    written: &Located<wire::health::HealthBlock>,
+    written: &Located<wire::probes::HealthBlock>,
     runtimes: &[(&str, Span)],
     asked: &mut Vec<ProbedAddress>,
 ) -> Option<Probe> {
@@ -140,7 +140,7 @@ fn probe(
 
 pub(super) fn busy(
     context: &mut ResolveContext<'_>,
-    written: &Located<wire::health::BusyBlock>,
+    written: &Located<wire::probes::BusyBlock>,
     asked: &mut Vec<ProbedAddress>,
 ) -> Option<Busy> {
     let kinds = [written.http.as_ref().map(|http| http.span), written.exec.as_ref().map(|exec| exec.span)];
@@ -177,7 +177,7 @@ pub(super) fn busy(
     Some(Busy { probe, probe_timeout })
 }
 
-pub(super) fn evict(context: &mut ResolveContext<'_>, written: &Located<wire::health::EvictBlock>) -> Option<Evict> {
+pub(super) fn evict(context: &mut ResolveContext<'_>, written: &Located<wire::probes::EvictBlock>) -> Option<Evict> {
     context.positive(written.timeout.as_ref());
     let calls =
         calls(context, written.http.as_ref(), written.exec.as_ref(), "memory is evicted by `http` or by `exec`");
@@ -192,7 +192,7 @@ pub(super) fn evict(context: &mut ResolveContext<'_>, written: &Located<wire::he
     })
 }
 
-pub(super) fn wake(context: &mut ResolveContext<'_>, written: &Located<wire::health::WakeBlock>) -> Option<Wake> {
+pub(super) fn wake(context: &mut ResolveContext<'_>, written: &Located<wire::probes::WakeBlock>) -> Option<Wake> {
     context.positive(written.timeout.as_ref());
     let calls =
         calls(context, written.http.as_ref(), written.exec.as_ref(), "a service is woken by `http` or by `exec`");
@@ -206,7 +206,7 @@ pub(super) fn wake(context: &mut ResolveContext<'_>, written: &Located<wire::hea
 /// Returns the requests or the commands in their order; reports a problem for both.
 fn calls(
     context: &mut ResolveContext<'_>,
-    http: Option<&OneOrMany<Located<wire::health::RequestBlock>>>,
+    http: Option<&OneOrMany<Located<wire::probes::RequestBlock>>>,
     exec: Option<&Located<Commands>>,
     rule: &str,
 ) -> Vec<Call> {
@@ -219,7 +219,7 @@ fn calls(
     calls
 }
 
-pub(super) fn stop(context: &mut ResolveContext<'_>, written: Option<&Located<wire::health::StopBlock>>) -> StopPolicy {
+pub(super) fn stop(context: &mut ResolveContext<'_>, written: Option<&Located<wire::probes::StopBlock>>) -> StopPolicy {
     let mut policy = StopPolicy::default();
     let Some(written) = written else { return policy };
     if let Some(signal) = &written.signal {
@@ -243,10 +243,10 @@ pub(super) fn stop(context: &mut ResolveContext<'_>, written: Option<&Located<wi
 }
 
 /// Returns the request as lcm sends it.
-pub(super) fn request(context: &mut ResolveContext<'_>, written: &wire::health::RequestBlock) -> Call {
+pub(super) fn request(context: &mut ResolveContext<'_>, written: &wire::probes::RequestBlock) -> Call {
     address::url(context, &written.url);
     Call::Http {
-        method: written.method.unwrap_or(wire::health::Method::Post).as_str().to_owned(),
+        method: written.method.unwrap_or(wire::probes::Method::Post).as_str().to_owned(),
         url: written.url.value.clone(),
         json: written.json.clone(),
     }

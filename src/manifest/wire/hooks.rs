@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::health::RequestBlock;
+use crate::manifest::wire::probes::RequestBlock;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::hooks::RunEvent;
 use crate::model::lifecycle::{Class, State};

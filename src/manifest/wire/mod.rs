@@ -4,10 +4,10 @@
 //! one value, which are `resolve`'s.
 
 pub(crate) mod example;
-pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod lifecycle;
 mod manifest;
+pub(crate) mod probes;
 pub(crate) mod service;
 pub(crate) mod shape;
 

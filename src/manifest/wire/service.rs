@@ -10,8 +10,8 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::health::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock};
 use crate::manifest::wire::hooks::{HooksBlock, RecoverBlock};
+use crate::manifest::wire::probes::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock};
 use crate::manifest::wire::shape::{NamedMap, OneOrMany};
 use crate::runtime::list::runtimes;
 use crate::syntax::fault::{Fault, suggest};
@@ -86,11 +86,12 @@ macro_rules! define_service {
             /// Health probe, and the time limits of a start. Unset: a service that is alive counts as healthy.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
             pub health: Option<Located<HealthBlock>>,
-            /// Busy probe. lcm waits until a busy service is idle before it stops the service.
+            /// Busy probe. lcm stops a busy service once it is idle, or after `drain`.
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
             pub busy: Option<Located<BusyBlock>>,
-            /// Longest wait for a busy service before it is stopped anyway. Unset: lcm waits until the run's
-            /// `--timeout`; the stop then fails, and the service keeps running.
+            /// Longest wait for a busy service before it is stopped anyway. Unset: lcm waits until the run's `--timeout`
+            /// (30m); the stop then fails, and the service keeps running. A value above `--timeout` has no effect, nor has
+            /// any without `busy`.
             #[schemars(example = "5m")]
             pub drain: Option<Located<Period>>,
             /// Calls that make the service release its GPU memory without being stopped.

@@ -51,7 +51,7 @@ impl<'a> PlanContext<'a> {
     }
 
     /// Known GPUs of a service, in their order, with the memory that it counts for on each; see
-    /// [`PlanContext::held_on`].
+    /// [`PlanContext::memory_on`].
     pub(crate) fn seat(&self, number: Number) -> &[(GpuIndex, Mebibytes)] {
         self.seats.of(number)
     }
@@ -68,16 +68,16 @@ impl<'a> PlanContext<'a> {
     }
 
     /// GPU memory that a service counts for on `gpu` while it runs.
-    pub(crate) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
+    pub(crate) fn memory_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
         let mut lowered = self.lowered(number).iter();
         let lowered = lowered.find(|lowered| self.input.gpu_id(lowered.gpu) == gpu);
         lowered.map_or_else(|| memory::full_on(&self.input, number, gpu), |lowered| lowered.measured)
     }
 
     /// Largest amount that a service takes on any of its GPUs.
-    pub(crate) fn held(&self, number: Number) -> Mebibytes {
+    pub(crate) fn memory_max(&self, number: Number) -> Mebibytes {
         let gpus = self.input.seen(number).gpus.iter();
-        gpus.map(|gpu| self.held_on(number, gpu)).max().unwrap_or_default()
+        gpus.map(|gpu| self.memory_on(number, gpu)).max().unwrap_or_default()
     }
 
     /// GPU memory that services and orphans of this project hold on each GPU now.

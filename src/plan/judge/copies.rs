@@ -34,7 +34,7 @@ pub(crate) fn roll_of(context: &PlanContext<'_>, number: Number) -> CopiesChange
 pub(crate) fn freed_on(context: &PlanContext<'_>, number: Number, gpu: &GpuId) -> Mebibytes {
     let service = context.input.service(number);
     let CopiesChange { from, to, .. } = scale_of(&context.input, number);
-    let beyond = context.held_on(number, gpu) - service.vram_of(to);
+    let beyond = context.memory_on(number, gpu) - service.vram_of(to);
     service.vram_of(from.saturating_sub(to)).min(beyond)
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn seat<'a>(
 
 /// Peak GPU memory of a service on each GPU during a change that adds copies; `None`: the change adds none.
 pub(crate) fn need(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Option<Mebibytes> {
-    decision.adds_copies().then(|| context.held(number) + added(context, number, decision))
+    decision.adds_copies().then(|| context.memory_max(number) + added(context, number, decision))
 }
 
 /// GPU memory that a change of copies takes on each GPU, beside what the service holds.

@@ -5,7 +5,7 @@ use crate::model::plan::{Purpose, ReasonCode};
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::bring_up::bring_up;
-use crate::plan::judge::left;
+use crate::plan::judge::left_running;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::want::Want;
@@ -65,8 +65,8 @@ pub(super) fn stop_kept(input: &PlanInput<'_>, decisions: &mut Decisions) {
             if kept && untouched && input.is_in_scope(dependent) {
                 let name = input.name(number);
                 let message = format!("{name}, which it depends on, is stopped");
-                let why = match input.wants.left.get(&dependent) {
-                    Some(off) => left::stopped(off, &message, name.to_string()),
+                let why = match input.wants.left_running.get(&dependent) {
+                    Some(off) => left_running::stopped(off, &message, name.to_string()),
                     None => reason(ReasonCode::Dependency, message, Some(name.to_string())),
                 };
                 decisions.0[dependent] = Decision::Stop(why);

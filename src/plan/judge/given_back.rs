@@ -1,8 +1,7 @@
-//! GPU memory that running services gave back and others have taken since.
+//! Running services that gave GPU memory back and lack it now: the memory that each lacks, the decision to wake it, and
+//! the plan's record of those that are not woken.
 //!
-//! A running service counts as the larger of declared and measured. On a GPU where all of that fits, the memory that a
-//! service gave back is still free, and is reserved for it. Where it does not fit, services that hold less than they
-//! declare count as measured, in ascending priority, until the rest fits.
+//! Not here: which services count as measured, which `memory` decides.
 
 use crate::model::desired::{GpuRequest, Service};
 use crate::model::observed::{ObservedService, called};
@@ -81,12 +80,13 @@ pub(crate) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
 /// for them.
 pub(crate) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<GivenBack> {
     let input = &context.input;
-    let left = context.all_lowered().iter().filter(|lowered| !decisions.0[lowered.number].wakes());
-    left.map(|lowered| GivenBack {
-        service: input.name(lowered.number).clone(),
-        gpu: input.gpu_id(lowered.gpu).clone(),
-        declared_mib: input.seen(lowered.number).declared(input.service(lowered.number)),
-        counts_mib: lowered.measured,
-    })
-    .collect()
+    let not_woken = context.all_lowered().iter().filter(|lowered| !decisions.0[lowered.number].wakes());
+    not_woken
+        .map(|lowered| GivenBack {
+            service: input.name(lowered.number).clone(),
+            gpu: input.gpu_id(lowered.gpu).clone(),
+            declared_mib: input.seen(lowered.number).declared(input.service(lowered.number)),
+            counts_mib: lowered.measured,
+        })
+        .collect()
 }

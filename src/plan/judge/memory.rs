@@ -61,17 +61,17 @@ pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
         }
     }
     // A service lowered first may count in full again, where a later one freed more than was missing.
-    let mut left = Vec::new();
+    let mut still_lowered = Vec::new();
     for (lowered, counts, is_forced) in lowered.into_iter().rev() {
         let lacks = counts - lowered.measured;
         let fits = !is_forced && over[lowered.gpu] == Mebibytes::ZERO && lacks <= free[lowered.gpu];
         if fits {
             free[lowered.gpu] = free[lowered.gpu] - lacks;
         } else {
-            left.push(lowered);
+            still_lowered.push(lowered);
         }
     }
-    let mut lowered = left;
+    let mut lowered = still_lowered;
     lowered.sort_by_key(|lowered| (lowered.number, lowered.gpu));
     for &Lowered { number, gpu, measured, .. } in &lowered {
         if let Some((_, counts)) = seats.of_mut(number).iter_mut().find(|(other, _)| *other == gpu) {
@@ -125,7 +125,7 @@ pub(super) fn full_on(input: &PlanInput<'_>, number: Number, gpu: &GpuId) -> Meb
                 Mebibytes::ZERO
             }
         }
-        Some(_) | None => seen.held(service, gpu),
+        Some(_) | None => seen.memory_on(service, gpu),
     }
 }
 

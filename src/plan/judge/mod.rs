@@ -3,7 +3,7 @@
 //! In: `PlanInput`; `context` derives drift, counted memory and protection from it, once.
 //! Out: `Decisions`: `service` decides about one service, then `legal`, `dependents` and `holds` adjust the decisions
 //! of all.
-//! Not here: GPU memory, ports and the services that compete for them, which `place` decides about.
+//! Not here: competition for GPU memory and ports, which `place` decides.
 
 mod bring_up;
 pub(super) mod context;
@@ -12,7 +12,7 @@ mod dependents;
 pub(super) mod drift;
 pub(super) mod given_back;
 mod holds;
-pub(super) mod left;
+pub(super) mod left_running;
 mod legal;
 mod memory;
 pub(super) mod orphans;

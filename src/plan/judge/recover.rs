@@ -50,7 +50,7 @@ pub(super) fn given_up(input: &PlanInput<'_>, number: Number, prevented: &Reason
 }
 
 /// Decision for a service that does not fit. A retry takes only what all others leave; without that it stays held.
-pub(crate) fn left_out(context: &PlanContext<'_>, number: Number, lack: Reason) -> Decision {
+pub(crate) fn blocked_or_held(context: &PlanContext<'_>, number: Number, lack: Reason) -> Decision {
     let input = &context.input;
     let budget = input.budget(number);
     let Some(why) = Some(budget).filter(|_| input.is_retry(number)).and_then(|budget| {

@@ -4,21 +4,21 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use super::ports::port_of;
+use super::ports::port_taken_message;
 use super::problem::{EndState, Fate, ItemId, ItemKind};
-use super::refusal::Sums;
-use super::translate::{Translated, lacks};
+use super::refusal::{RefusalArithmetic, missing_dependency};
+use super::translate::Translated;
 use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::size::Mebibytes;
-use crate::plan::capacity;
 use crate::plan::decision::{Decision, Decisions};
+use crate::plan::gpu_capacity;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
-use crate::plan::judge::{copies, given_back, left, orphans, recover};
+use crate::plan::judge::{copies, given_back, left_running, orphans, recover};
 use crate::plan::numbers::Number;
 use crate::plan::places::Places;
 use crate::plan::reason::reason;
@@ -28,7 +28,7 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
     let Translated { problem, mut decisions, numbers, gpus, ports } = translated;
     let Some(end) = EndState::of(&problem, fates) else { return decisions };
     let going = decisions.0.iter().map(Decision::stops).collect();
-    let (users, headroom) = (OnceCell::new(), OnceCell::new());
+    let (users, arithmetic) = (OnceCell::new(), OnceCell::new());
     let explainer = Explainer {
         context,
         input: &context.input,
@@ -38,7 +38,7 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
         end: &end,
         going,
         users,
-        headroom,
+        arithmetic,
     };
     // Dependencies come before their dependents.
     for (id, number) in numbers.iter().enumerate() {
@@ -61,7 +61,7 @@ struct Explainer<'a> {
     /// Users of each port at the plan's end; computed when the first refusal needs them.
     users: OnceCell<Vec<Vec<ItemId>>>,
     /// Memory of each GPU at the plan's end; computed when the first refusal needs it.
-    headroom: OnceCell<Sums>,
+    arithmetic: OnceCell<RefusalArithmetic>,
 }
 
 impl Explainer<'_> {
@@ -74,7 +74,7 @@ impl Explainer<'_> {
             // Its memory stays reserved for it, or there is none.
             (ItemKind::Fresh, _) if before.held().is_some() => return None,
             (ItemKind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => {
-                recover::left_out(self.context, self.numbers[id], self.lack(id, decided))
+                recover::blocked_or_held(self.context, self.numbers[id], self.why_not_startable(id, decided))
             }
             (ItemKind::Drifted, Fate::Stay) => self.left_as_it_is(id, before, decided),
             (ItemKind::Waking, Fate::Stay) => Decision::Blocked(self.lack_of_memory(id, before)),
@@ -97,7 +97,7 @@ impl Explainer<'_> {
                 Decision::Preempt { reason: self.preempted(id), blocked: Box::new(blocked) }
             }
             (ItemKind::Settled | ItemKind::Drifted, Fate::Out) => {
-                Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.lack(id, decided)) }
+                Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.why_not_startable(id, decided)) }
             }
         };
         Some(decision)
@@ -114,12 +114,12 @@ impl Explainer<'_> {
             let base = self.input.name(self.numbers[base]);
             return before.runs_on(state, &format!("{base}, which it would be recreated with, is not recreated"));
         }
-        let blocked = self.lack(id, decided);
+        let blocked = self.why_not_startable(id, decided);
         let waits = before.along().is_some() && state == State::Starting;
         if waits {
             before.runs_on(state, &blocked.message)
         } else {
-            recover::left_out(self.context, self.numbers[id], blocked)
+            recover::blocked_or_held(self.context, self.numbers[id], blocked)
         }
     }
 
@@ -127,9 +127,9 @@ impl Explainer<'_> {
         let Some(winner) = self.end.winner(id).map(|winner| self.numbers[winner]) else {
             return reason(ReasonCode::Preempted, "preempted".to_owned(), None);
         };
-        if let Some(off) = self.input.wants.left.get(&self.numbers[id]) {
+        if let Some(off) = self.input.wants.left_running.get(&self.numbers[id]) {
             let winner = self.input.name(winner);
-            return left::stopped(off, &format!("preempted by {winner}"), winner.to_string());
+            return left_running::stopped(off, &format!("preempted by {winner}"), winner.to_string());
         }
         let (higher, lower) = (self.input.priority(winner), self.input.priority(self.numbers[id]));
         let winner = self.input.name(winner);
@@ -160,24 +160,24 @@ impl Explainer<'_> {
     }
 
     /// Reason for which a service can't be started: a dependency, a port, or memory.
-    fn lack(&self, id: ItemId, decided: &Decisions) -> Reason {
+    fn why_not_startable(&self, id: ItemId, decided: &Decisions) -> Reason {
         let (input, number) = (self.input, self.numbers[id]);
         let mut bases = input.bases(number).iter().copied();
         if let Some(base) = bases.find(|base| !decided.0[*base].stands(input.summary(*base))) {
-            return lacks(self.input, base, &decided.0[base]);
+            return missing_dependency(self.input, base, &decided.0[base]);
         }
         for port in &self.end.problem().items[id].ports {
             let users = &self.users.get_or_init(|| self.end.users())[*port];
             if let Some(claimant) = users.iter().find(|user| **user != id) {
-                let message = port_of(self.input, &self.ports[*port], self.numbers[*claimant]);
+                let message = port_taken_message(self.input, &self.ports[*port], self.numbers[*claimant]);
                 return reason(ReasonCode::PortTaken, message, None);
             }
         }
         let service = input.service(number);
         let places = self.context.places(number).ok();
         let gpus = places.map_or(&[][..], |places| &places.all);
-        let headroom = self.headroom.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        let message = headroom.arithmetic((service, service.vram_total()), input.priority(number), places);
+        let arithmetic = self.arithmetic.get_or_init(|| RefusalArithmetic::of(self.at_the_end(), self.priorities()));
+        let message = arithmetic.sentence((service, service.vram_total()), input.priority(number), places);
         reason(ReasonCode::NoCapacity, message + &self.protected_on(number, gpus), None)
     }
 
@@ -187,7 +187,7 @@ impl Explainer<'_> {
         let (input, number) = (self.input, self.numbers[id]);
         let home: Vec<GpuId> = self.context.seat(number).iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect();
         let places = Places { sets: vec![home.iter().cloned().collect()], all: home };
-        let headroom = self.headroom.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
+        let arithmetic = self.arithmetic.get_or_init(|| RefusalArithmetic::of(self.at_the_end(), self.priorities()));
         let service = input.service(number);
         let (need, why) = if before.adds_copies() {
             let need = Mebibytes(self.end.problem().items[id].need.unsigned_abs());
@@ -195,8 +195,8 @@ impl Explainer<'_> {
         } else {
             (input.seen(number).declared(service), given_back::sentence(self.context, number))
         };
-        let arithmetic = headroom.arithmetic((service, need), input.priority(number), Some(&places));
-        let message = format!("{why}; {arithmetic}");
+        let sentence = arithmetic.sentence((service, need), input.priority(number), Some(&places));
+        let message = format!("{why}; {sentence}");
         reason(ReasonCode::NoCapacity, message + &self.protected_on(number, &places.all), None)
     }
 
@@ -204,7 +204,7 @@ impl Explainer<'_> {
     fn protected_on(&self, number: Number, gpus: &[GpuId]) -> String {
         let input = self.input;
         let lower = input.all().filter(|other| input.priority(*other) < input.priority(number));
-        let holds = |other: &Number| gpus.iter().any(|gpu| self.context.held_on(*other, gpu) > Mebibytes::ZERO);
+        let holds = |other: &Number| gpus.iter().any(|gpu| self.context.memory_on(*other, gpu) > Mebibytes::ZERO);
         let clauses = lower.filter(holds).filter_map(|other| {
             Some(format!("; {} can't be stopped: {}", input.name(other), self.context.protected.any(other)?))
         });
@@ -215,7 +215,7 @@ impl Explainer<'_> {
     fn priorities(&self) -> BTreeMap<ServiceName, i64> {
         let (input, placed) = (self.input, self.numbers.iter());
         let height = |number: Number| {
-            if input.wants.left.contains_key(&number) { i64::MIN } else { input.priority(number) }
+            if input.wants.left_running.contains_key(&number) { i64::MIN } else { input.priority(number) }
         };
         placed.map(|number| (input.service(*number).name.clone(), height(*number))).collect()
     }
@@ -224,16 +224,16 @@ impl Explainer<'_> {
     fn at_the_end(&self) -> BTreeMap<GpuId, GpuCapacity> {
         let mut stays: Vec<bool> = self.going.iter().map(|goes| !goes).collect();
         self.numbers.iter().for_each(|placed| stays[*placed] = false);
-        let mut headroom =
-            capacity::gpus(self.context, &|number| stays[number], &|orphan| !orphans::stops(self.input, orphan));
+        let mut gpus =
+            gpu_capacity::gpus(self.context, &|number| stays[number], &|orphan| !orphans::stops(self.input, orphan));
         for (id, number) in self.numbers.iter().enumerate() {
             for (gpu, amount) in self.end.takes(id).into_iter().filter(|(_, amount)| *amount > 0) {
-                if let Some(gpu) = headroom.get_mut(&self.gpus[gpu]) {
+                if let Some(gpu) = gpus.get_mut(&self.gpus[gpu]) {
                     let counts = Mebibytes(amount.unsigned_abs());
-                    gpu.holders.push(MemoryHolder { counts, ..capacity::holder(self.input, *number) });
+                    gpu.holders.push(MemoryHolder { counts, ..gpu_capacity::holder(self.input, *number) });
                 }
             }
         }
-        headroom
+        gpus
     }
 }

@@ -3,15 +3,17 @@
 //! In: `PlanContext` and the first decisions; `translate` turns them into a problem in numbers.
 //! Out: the decisions with GPUs, victims and refusals: `search` finds the best solution, `explain` translates it back
 //! into decisions with reasons.
+//! Helpers: `problem` has the rules and the cost of a solution; `state`, `gpu_sums` and `symmetry` serve `search`;
+//! `ports` finds conflicts of ports; `refusal` words the arithmetic of full GPUs.
 //! Not here: the steps and their order (`order`), and conflicts of names, which the loader rules out.
 
 mod explain;
+mod gpu_sums;
 mod ports;
 mod problem;
 mod refusal;
 mod search;
 mod state;
-mod sums;
 mod symmetry;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ pub(super) fn place(context: &PlanContext<'_>, judged: Decisions) -> (Decisions,
         return (judged, Placement::Optimal);
     }
     let translated = translate::translate(context, judged);
-    let answer = search::solve(&translated.problem);
-    let placement = if answer.is_optimal { Placement::Optimal } else { Placement::Bounded };
-    (explain::decisions(context, translated, &answer.fates), placement)
+    let solution = search::solve(&translated.problem);
+    let placement = if solution.is_optimal { Placement::Optimal } else { Placement::Bounded };
+    (explain::decisions(context, translated, &solution.fates), placement)
 }

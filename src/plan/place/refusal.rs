@@ -1,4 +1,4 @@
-//! Sentences of refusals: the memory arithmetic of a full GPU, and the absence of a dependency.
+//! Sentences of refusals: the memory arithmetic of full GPUs, and the state of a dependency that is not up.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,16 +8,20 @@ use std::rc::Rc;
 use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
+use crate::model::plan::{Reason, ReasonCode};
 use crate::model::size::Mebibytes;
 use crate::plan::decision::Decision;
+use crate::plan::input::PlanInput;
+use crate::plan::numbers::Number;
 use crate::plan::places::Places;
+use crate::plan::reason::reason;
 
 /// Maximum number of full GPUs that are listed; more are counted.
 const LISTED_MAX: usize = 4;
 
 /// Arithmetic of every GPU, computed once: many services may be refused for the same reason.
-pub(super) struct Sums {
-    headroom: BTreeMap<GpuId, GpuCapacity>,
+pub(super) struct RefusalArithmetic {
+    gpus: BTreeMap<GpuId, GpuCapacity>,
     /// Services on each GPU.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
     /// Priorities of services that could be preempted.
@@ -35,21 +39,21 @@ struct GpuArithmetic {
 
 struct Sum {
     text: String,
-    left: i64,
+    free: i64,
     /// True if the text states the priority of a service.
     ranks: bool,
 }
 
-impl Sums {
-    pub(super) fn of(headroom: BTreeMap<GpuId, GpuCapacity>, priorities: BTreeMap<ServiceName, i64>) -> Self {
+impl RefusalArithmetic {
+    pub(super) fn of(gpus: BTreeMap<GpuId, GpuCapacity>, priorities: BTreeMap<ServiceName, i64>) -> Self {
         let names = |gpu: &GpuCapacity| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
-        let holders = headroom.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
-        Self { headroom, holders, priorities, lines: RefCell::default() }
+        let holders = gpus.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
+        Self { gpus, holders, priorities, lines: RefCell::default() }
     }
 
     /// Sentence for a service that does not fit: the arithmetic of each full GPU at the plan's end. `places` has the
     /// allowed GPUs in their order.
-    pub(super) fn arithmetic(
+    pub(super) fn sentence(
         &self,
         (service, need): (&Service, Mebibytes),
         priority: i64,
@@ -88,7 +92,7 @@ impl Sums {
     }
 
     fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<GpuArithmetic>> {
-        let gpu = self.headroom.get(id)?;
+        let gpu = self.gpus.get(id)?;
         // A service that runs there itself is no part of its own refusal.
         if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
             return Some(Rc::new(self.both(gpu, priority, Some(&service.name))));
@@ -117,16 +121,23 @@ impl Sum {
     fn of(gpu: &GpuCapacity, except: Option<&ServiceName>) -> Self {
         let ranks = |held: &MemoryHolder| held.service.is_some() && held.service.as_ref() != except;
         let ranks = gpu.holders.iter().any(|held| ranks(held) && held.counts > Mebibytes::ZERO);
-        Self { text: gpu.arithmetic(except), left: gpu.left(except), ranks }
+        Self { text: gpu.arithmetic(except), free: gpu.free(except), ranks }
     }
 
     fn has_capacity(&self, need: Mebibytes) -> bool {
-        u64::try_from(self.left).is_ok_and(|left| left >= need.0)
+        u64::try_from(self.free).is_ok_and(|free| free >= need.0)
     }
 }
 
+/// Reason for a service whose dependency is not up, and won't be.
+pub(super) fn missing_dependency(input: &PlanInput<'_>, dependency: Number, decision: &Decision) -> Reason {
+    let name = input.name(dependency);
+    let message = format!("it depends on {name}, which {}", why_not_up(decision));
+    reason(ReasonCode::Dependency, message, Some(name.to_string()))
+}
+
 /// State of a dependency that is not up, as a clause after "which".
-pub(super) fn absence(decision: &Decision) -> String {
+fn why_not_up(decision: &Decision) -> String {
     match decision {
         Decision::Blocked(reason) => format!("is blocked: {}", reason.message),
         Decision::Preempt { blocked, .. } => format!("is blocked: {}", blocked.message),

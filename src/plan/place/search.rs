@@ -183,7 +183,7 @@ impl<'p> PlacementSearch<'p> {
     fn judged(&self, state: &SearchState<'_>) -> Option<(Cost, Vec<Fate>)> {
         let fate = |now: &Now| match now {
             Now::Done(fate) => Some(*fate),
-            Now::Open | Now::Holding | Now::Left => None,
+            Now::Open | Now::Holding | Now::Vacated => None,
         };
         let fates: Vec<Fate> = state.now.iter().map(fate).collect::<Option<_>>()?;
         let fates = repaired(self.problem, fates);
@@ -288,7 +288,7 @@ impl PlacementSearch<'_> {
             let Some(mut spare) = allowed.checked_sub(state.cost.left_out[level]) else { return false };
             // The largest first: those are the ones to leave out.
             while let Some(size) = open.next_if(|size| size.level == level) {
-                if !matches!(state.now[size.id], Now::Open | Now::Left) {
+                if !matches!(state.now[size.id], Now::Open | Now::Vacated) {
                     continue;
                 }
                 // A large item on several GPUs may take little on each: another may be left out instead.
@@ -300,8 +300,8 @@ impl PlacementSearch<'_> {
                 }
             }
         }
-        let left = (0..self.problem.usable.len()).map(|gpu| state.left_on(gpu)).filter(|left| *left >= smallest);
-        needed == 0 || needed <= left.sum()
+        let free = (0..self.problem.usable.len()).map(|gpu| state.free_on(gpu)).filter(|free| *free >= smallest);
+        needed == 0 || needed <= free.sum()
     }
 
     /// Drops choices of GPUs that are interchangeable with an earlier choice: the first represents all.
@@ -316,7 +316,7 @@ impl PlacementSearch<'_> {
         let is_first = |choice: &PlacementChoice| {
             let PlacementChoice::On(set) = choice else { return true };
             let [gpu] = self.problem.items[id].sets.sets[*set].as_slice() else { return true };
-            let like = (self.symmetry[*gpu], state.left_on(*gpu));
+            let like = (self.symmetry[*gpu], state.free_on(*gpu));
             let known = tried.contains(&like);
             tried.push(like);
             !known

@@ -4,8 +4,8 @@
 //! item is started on memory that an item of equal priority holds. The checks here accept every choice that may still
 //! turn out valid; [`cost`](super::problem::cost) decides.
 
+use super::gpu_sums::{Dispensable, Started};
 use super::problem::{Cost, Fate, GpuSlot, Item, ItemId, ItemKind, PlacementProblem};
-use super::sums::{Dispensable, Started};
 
 /// One decision to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) enum Now {
     /// Drifted or waking: may keep its seat, and still needs a restart or a wake.
     Holding,
     /// Has given way, and may be placed elsewhere.
-    Left,
+    Vacated,
     Done(Fate),
 }
 
@@ -121,7 +121,7 @@ impl<'p> SearchState<'p> {
         match turn {
             Turn::Remain(id) => self.to_remain(id),
             Turn::Place(id) => match self.now[id] {
-                Now::Open | Now::Left | Now::Holding => self.to_place(id, tightly),
+                Now::Open | Now::Vacated | Now::Holding => self.to_place(id, tightly),
                 Now::Done(_) => vec![PlacementChoice::Pass],
             },
         }
@@ -158,10 +158,10 @@ impl<'p> SearchState<'p> {
         item.bases.iter().any(|base| self.gone[*base])
     }
 
-    /// Returns true if no started item conflicts with the seat; `held`: MiB of the item that are counted already.
-    fn may_stay(&self, item: &Item, held: i64) -> bool {
+    /// Returns true if no started item conflicts with the seat; `counted`: its MiB that are counted already.
+    fn may_stay(&self, item: &Item, counted: i64) -> bool {
         // Memory of an item that may move is in `soft`, and so not among that of others.
-        let adds = i64::from(held == 0 || item.kind == ItemKind::Drifted);
+        let adds = i64::from(counted == 0 || item.kind == ItemKind::Drifted);
         let headroom = |(gpu, amount): &(GpuSlot, i64)| {
             let others = self.used[*gpu] - self.soft[*gpu];
             self.joined[*gpu] == 0 || others + adds * amount <= self.problem.usable[*gpu]
@@ -191,15 +191,15 @@ impl<'p> SearchState<'p> {
 
     fn to_place(&self, id: ItemId, tightly: bool) -> Vec<PlacementChoice> {
         let item = self.item(id);
-        let held = self.now[id] == Now::Holding;
+        let is_holding = self.now[id] == Now::Holding;
         let mut ranked: Vec<(Rank, i64, usize)> = Vec::new();
-        if self.may_start(id, held) {
-            let wakes = held && item.kind == ItemKind::Waking;
+        if self.may_start(id, is_holding) {
+            let wakes = is_holding && item.kind == ItemKind::Waking;
             for (position, set) in item.sets.sets.iter().enumerate() {
                 let is_open = !wakes || item.home == Some(position);
                 if is_open && self.has_capacity(item, set, wakes) {
-                    let left: i64 = set.iter().filter(|_| tightly).map(|gpu| self.left_on(*gpu)).sum();
-                    ranked.push((self.rank(id, held, position), left, position));
+                    let free: i64 = set.iter().filter(|_| tightly).map(|gpu| self.free_on(*gpu)).sum();
+                    ranked.push((self.rank(id, is_holding, position), free, position));
                 }
             }
         }
@@ -207,25 +207,25 @@ impl<'p> SearchState<'p> {
         let mut choices: Vec<PlacementChoice> =
             ranked.into_iter().map(|(_, _, position)| PlacementChoice::On(position)).collect();
         let dragged = self.is_dragged(item);
-        if held && !dragged && self.may_stay(item, 1) {
+        if is_holding && !dragged && self.may_stay(item, 1) {
             choices.push(PlacementChoice::Stay);
         }
-        if !held || (!item.pinned && (dragged || self.is_wanted_by_others(item))) {
+        if !is_holding || (!item.pinned && (dragged || self.is_wanted_by_others(item))) {
             choices.push(PlacementChoice::Out);
         }
         choices
     }
 
     /// Returns true if the dependencies are up and the ports are free.
-    fn may_start(&self, id: ItemId, held: bool) -> bool {
+    fn may_start(&self, id: ItemId, is_holding: bool) -> bool {
         let item = self.item(id);
         let is_up = |base: &ItemId| match self.now[*base] {
             Now::Done(Fate::On(_)) => true,
             Now::Done(Fate::Stay | Fate::Evicted) | Now::Holding => self.item(*base).stands,
-            Now::Done(Fate::Out) | Now::Open | Now::Left => false,
+            Now::Done(Fate::Out) | Now::Open | Now::Vacated => false,
         };
-        let own = u32::from(held);
-        let wakes = held && item.kind == ItemKind::Waking;
+        let own = u32::from(is_holding);
+        let wakes = is_holding && item.kind == ItemKind::Waking;
         // A woken item has its ports already, and its dependencies as they are.
         let free = |port: &usize| self.started_ports[*port] == 0 && (wakes || self.staying_ports[*port] == own);
         if wakes {
@@ -243,11 +243,11 @@ impl<'p> SearchState<'p> {
         set.iter().all(|gpu| taken(*gpu) + item.need <= self.problem.usable[*gpu])
     }
 
-    fn rank(&self, id: ItemId, held: bool, position: usize) -> Rank {
+    fn rank(&self, id: ItemId, is_holding: bool, position: usize) -> Rank {
         let item = self.item(id);
         let mut rank = Rank { moves: item.home != Some(position), ..Rank::default() };
         for gpu in &item.sets.sets[position] {
-            let own = if held { amount_on(item, *gpu) } else { 0 };
+            let own = if is_holding { amount_on(item, *gpu) } else { 0 };
             let taken = self.used[*gpu] - own + item.need - self.problem.usable[*gpu];
             rank.unsafe_ |= taken + self.pinned[*gpu] > 0;
             self.add_harm(&mut rank, id, *gpu, taken + self.rest[*gpu]);
@@ -289,7 +289,7 @@ impl<'p> SearchState<'p> {
             (Turn::Remain(id) | Turn::Place(id), PlacementChoice::Leave) => {
                 self.gone[id] = true;
                 let ends = matches!(self.item(id).kind, ItemKind::Kept | ItemKind::Stuck);
-                (id, if ends { Now::Done(Fate::Out) } else { Now::Left })
+                (id, if ends { Now::Done(Fate::Out) } else { Now::Vacated })
             }
             (Turn::Remain(id) | Turn::Place(id), PlacementChoice::On(set)) => (id, Now::Done(Fate::On(set))),
             (Turn::Remain(id) | Turn::Place(id), PlacementChoice::Out) => {
@@ -318,17 +318,17 @@ impl<'p> SearchState<'p> {
                 self.book_remaining(item, choice, sign);
             }
             (Turn::Place(_), _) => {
-                let held = self.now[id] == Now::Holding;
-                if held && item.kind == ItemKind::Drifted {
+                let is_holding = self.now[id] == Now::Holding;
+                if is_holding && item.kind == ItemKind::Drifted {
                     item.seat.iter().for_each(|(gpu, amount)| self.soft[*gpu] -= sign * amount);
                 }
                 if let PlacementChoice::On(set) = choice {
-                    self.book_start(item, set, held, sign);
+                    self.book_start(item, set, is_holding, sign);
                 }
                 let spared = item.follows.is_some_and(|base| !matches!(self.now[base], Now::Done(Fate::On(_))));
                 let moves = matches!(choice, PlacementChoice::On(set) if match item.kind {
                     ItemKind::Drifted => item.home != Some(set),
-                    ItemKind::Waking => !held,
+                    ItemKind::Waking => !is_holding,
                     ItemKind::Settled | ItemKind::Stuck | ItemKind::Kept => true,
                     ItemKind::Fresh => false,
                 });
@@ -365,19 +365,19 @@ impl<'p> SearchState<'p> {
         add(&mut self.cost.moved, u32::from(choice == PlacementChoice::Evict), sign);
     }
 
-    fn book_start(&mut self, item: &Item, set: usize, held: bool, sign: i64) {
+    fn book_start(&mut self, item: &Item, set: usize, is_holding: bool, sign: i64) {
         for gpu in &item.sets.sets[set] {
             self.used[*gpu] += sign * item.need;
             self.started[item.level][*gpu].book(item, sign);
             add(&mut self.joined[*gpu], 1, sign);
         }
-        if held {
+        if is_holding {
             item.seat.iter().for_each(|(gpu, amount)| self.used[*gpu] -= sign * amount);
         }
-        if held && item.kind == ItemKind::Waking {
+        if is_holding && item.kind == ItemKind::Waking {
             return;
         }
-        if held {
+        if is_holding {
             item.ports.iter().for_each(|port| add(&mut self.staying_ports[*port], 1, -sign));
         }
         item.ports.iter().for_each(|port| add(&mut self.started_ports[*port], 1, sign));
@@ -388,7 +388,7 @@ impl<'p> SearchState<'p> {
         let now = match self.now[id] {
             Now::Open => 0,
             Now::Holding => 1,
-            Now::Left => 2,
+            Now::Vacated => 2,
             Now::Done(Fate::Stay) => 3,
             Now::Done(Fate::Evicted) => 4,
             Now::Done(Fate::Out) => 5,
@@ -438,7 +438,7 @@ impl<'p> SearchState<'p> {
     }
 
     /// MiB that starts of this level may still take on a GPU, at most.
-    pub(super) fn left_on(&self, gpu: GpuSlot) -> i64 {
+    pub(super) fn free_on(&self, gpu: GpuSlot) -> i64 {
         (self.problem.usable[gpu] - self.used[gpu] + self.soft[gpu]).max(0)
     }
 }

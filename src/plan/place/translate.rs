@@ -5,17 +5,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::ports::{places_of, port_of};
+use super::ports::{port_taken_message, positions_of};
 use super::problem::{Few, GpuSlot, Item, ItemId, ItemKind, PlacementProblem, Sets};
-use super::refusal::absence;
+use super::refusal::missing_dependency;
 use crate::model::desired::GpuRequest;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, PortHolder};
 use crate::model::plan::{Reason, ReasonCode};
-use crate::plan::capacity::taken_by_others;
 use crate::plan::decision::{Decision, Decisions};
+use crate::plan::gpu_capacity::taken_by_others;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::{copies, given_back, orphans, recover};
@@ -56,8 +56,8 @@ fn placing_order(input: &PlanInput<'_>) -> Vec<Number> {
 
 /// Sort key of priorities: the highest priority has the least key. A service that is merely left running comes last.
 fn height(input: &PlanInput<'_>, number: Number) -> (bool, bool, Reverse<i64>) {
-    let is_left = input.wants.left.contains_key(&number);
-    (is_left, comes_last(input, number), Reverse(input.priority(number)))
+    let is_left_running = input.wants.left_running.contains_key(&number);
+    (is_left_running, comes_last(input, number), Reverse(input.priority(number)))
 }
 
 fn comes_last(input: &PlanInput<'_>, number: Number) -> bool {
@@ -88,7 +88,7 @@ struct Work<'a> {
     input: &'a PlanInput<'a>,
     decisions: Decisions,
     /// By number, like the following fields.
-    drafts: Vec<Option<SearchItem>>,
+    search_items: Vec<Option<SearchItem>>,
     /// True for services that run at the end however others are placed.
     fixed: Vec<bool>,
     /// True for services with a dependent that can't be stopped.
@@ -108,8 +108,8 @@ impl<'a> Work<'a> {
         let nothing = Rc::new(Sets { sets: Vec::new(), named: false });
         let services = input.all().len();
         let (fixed, pinned, claimed) = (vec![false; services], vec![false; services], BTreeMap::new());
-        let (drafts, lists) = (input.all().map(|_| None).collect(), vec![None; input.gpu_requests().len()]);
-        let mut work = Self { context, input, decisions, drafts, fixed, pinned, claimed, lists, gpus, nothing };
+        let (search_items, lists) = (input.all().map(|_| None).collect(), vec![None; input.gpu_requests().len()]);
+        let mut work = Self { context, input, decisions, search_items, fixed, pinned, claimed, lists, gpus, nothing };
         work.fix();
         work
     }
@@ -163,7 +163,7 @@ impl<'a> Work<'a> {
             Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_capacity => {
                 // A service that took its memory now would be preempted shortly.
                 if let Ok(sets) = self.startable(number) {
-                    self.draft(number, ItemKind::Fresh, Some(sets), None);
+                    self.add_search_item(number, ItemKind::Fresh, Some(sets), None);
                 }
             }
             Decision::Leave(_)
@@ -183,7 +183,7 @@ impl<'a> Work<'a> {
                         ItemKind::Settled
                     };
                     let sets = self.movable_to(number).filter(|_| kind == ItemKind::Settled);
-                    self.draft(number, kind, sets, None);
+                    self.add_search_item(number, kind, sets, None);
                 }
             }
             Decision::Stop(_)
@@ -194,19 +194,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn draft(&mut self, number: Number, kind: ItemKind, sets: Option<Rc<Sets>>, follows: Option<Number>) {
+    fn add_search_item(&mut self, number: Number, kind: ItemKind, sets: Option<Rc<Sets>>, follows: Option<Number>) {
         let sets = sets.unwrap_or_else(|| self.nothing.clone());
-        self.drafts[number] = Some(SearchItem { kind, sets, follows });
+        self.search_items[number] = Some(SearchItem { kind, sets, follows });
     }
 
-    /// Drafts a service that is woken or gets copies: on its own GPUs, and on others only where it is preempted.
+    /// Adds a service that is woken or gets copies: on its own GPUs, and on others only where it is preempted.
     fn sort_out_wake(&mut self, number: Number) {
         let home: Vec<GpuSlot> = self.context.seat(number).iter().map(|(gpu, _)| *gpu).collect();
         let is_bound = self.pinned[number] || self.decisions.0[number].rolls();
         let elsewhere = if is_bound { None } else { self.movable_to(number) };
         let sets = elsewhere.filter(|sets| sets.sets.contains(&home));
         let sets = sets.unwrap_or_else(|| Rc::new(Sets { sets: vec![home], named: true }));
-        self.draft(number, ItemKind::Waking, Some(sets), None);
+        self.add_search_item(number, ItemKind::Waking, Some(sets), None);
     }
 
     fn sort_out_start(&mut self, number: Number) {
@@ -221,14 +221,14 @@ impl<'a> Work<'a> {
         match self.startable(number).and_then(|sets| self.at_home(number, sets)) {
             Ok(sets) => {
                 let kind = if recreates { ItemKind::Drifted } else { ItemKind::Fresh };
-                let follows = base.filter(|base| self.drafts[*base].is_some());
-                self.draft(number, kind, Some(sets), follows);
+                let follows = base.filter(|base| self.search_items[*base].is_some());
+                self.add_search_item(number, kind, Some(sets), follows);
             }
             Err(blocked) if before.along().is_some() && self.input.summary(number).state == State::Starting => {
                 self.run_on(number, &before, &blocked.message);
             }
             Err(blocked) => {
-                self.decisions.0[number] = recover::left_out(self.context, number, blocked);
+                self.decisions.0[number] = recover::blocked_or_held(self.context, number, blocked);
                 if recreates && !self.decisions.0[number].stops() {
                     self.stick(number);
                 }
@@ -243,7 +243,7 @@ impl<'a> Work<'a> {
         }
         let seen = self.input.seen(number);
         let home: Vec<GpuSlot> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
-        if sets.sets.contains(&home) && self.input.summary(number).vram <= self.context.held(number) {
+        if sets.sets.contains(&home) && self.input.summary(number).vram <= self.context.memory_max(number) {
             return Ok(Rc::new(Sets { sets: vec![home], named: true }));
         }
         Err(reason(ReasonCode::NoCapacity, "it can't be restarted on its current GPUs".to_owned(), None))
@@ -252,19 +252,19 @@ impl<'a> Work<'a> {
     /// Sets of GPUs on which a running service could be restarted; `None` if it could not be restarted at all.
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let may_stand =
-            |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
+            |base: &Number| (self.search_items[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
         let startable = !self.input.summary(number).lacks_secret
             && self.input.bases(number).iter().all(may_stand)
             && self.input.way(number, Action::Start, State::Offline).is_ok();
         if startable { self.sets(number).ok() } else { None }
     }
 
-    /// Drafts a service that keeps running as it is, unless another needs its memory or port.
+    /// Adds a service that keeps running as it is, unless another needs its memory or port.
     fn stick(&mut self, number: Number) {
         if self.pinned[number] {
             self.fixed[number] = true;
         } else {
-            self.draft(number, ItemKind::Stuck, None, None);
+            self.add_search_item(number, ItemKind::Stuck, None, None);
         }
     }
 
@@ -286,25 +286,25 @@ impl<'a> Work<'a> {
             self.fixed[number] = true;
         } else {
             let sets = self.movable_to(number);
-            self.draft(number, ItemKind::Settled, sets, None);
+            self.add_search_item(number, ItemKind::Settled, sets, None);
         }
     }
 
-    /// Sets of GPUs for a start; `Err`: an obstacle other than memory and ports of placed services.
+    /// Sets of GPUs for a start; `Err`: an obstacle that no placement removes, such as no suitable GPU.
     fn startable(&mut self, number: Number) -> Result<Rc<Sets>, Reason> {
         for dependency in self.input.bases(number).iter().copied() {
             if self.is_tried_again(dependency) {
                 return Err(is_tried_again(self.input, dependency));
             }
             if self.is_on_trial(dependency) {
-                return Err(lacks(self.input, dependency, &self.decisions.0[dependency]));
+                return Err(missing_dependency(self.input, dependency, &self.decisions.0[dependency]));
             }
-            let may_stand = match &self.drafts[dependency] {
-                Some(draft) => matches!(draft.kind, ItemKind::Fresh | ItemKind::Drifted) || self.stands(dependency),
+            let may_stand = match &self.search_items[dependency] {
+                Some(item) => matches!(item.kind, ItemKind::Fresh | ItemKind::Drifted) || self.stands(dependency),
                 None => self.stands(dependency),
             };
             if !may_stand {
-                return Err(lacks(self.input, dependency, &self.decisions.0[dependency]));
+                return Err(missing_dependency(self.input, dependency, &self.decisions.0[dependency]));
             }
         }
         self.ports_are_free(number)?;
@@ -314,7 +314,7 @@ impl<'a> Work<'a> {
             // Where free memory is unknown, a service may keep what it has, and no more.
             let home: Vec<GpuSlot> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
             let allowed = self.sets(number).is_ok_and(|sets| sets.sets.contains(&home));
-            if self.decisions.0[number].stops() && allowed && vram <= self.context.held(number) {
+            if self.decisions.0[number].stops() && allowed && vram <= self.context.memory_max(number) {
                 return Ok(Rc::new(Sets { sets: vec![home], named: true }));
             }
             let message = format!("free memory on its GPUs is unknown: {why}");
@@ -371,7 +371,7 @@ impl<'a> Work<'a> {
             }
             let mut claimed = self.claimed.get(&port.port).into_iter().flatten();
             if let Some((_, claimant)) = claimed.find(|(other, who)| *who != number && other.clashes(port)) {
-                return taken(port_of(self.input, port, *claimant));
+                return taken(port_taken_message(self.input, port, *claimant));
             }
         }
         Ok(())
@@ -398,8 +398,9 @@ impl<'a> Work<'a> {
     }
 
     fn finish(self, order: &[Number]) -> Translated {
-        let numbers: Vec<Number> = order.iter().filter(|number| self.drafts[**number].is_some()).copied().collect();
-        let mut ids: Vec<Option<ItemId>> = vec![None; self.drafts.len()];
+        let searched = |number: &Number| self.search_items[*number].is_some();
+        let numbers: Vec<Number> = order.iter().copied().filter(searched).collect();
+        let mut ids: Vec<Option<ItemId>> = vec![None; self.search_items.len()];
         numbers.iter().enumerate().for_each(|(id, number)| ids[*number] = Some(id));
         let mut ports: Vec<Endpoint> =
             numbers.iter().flat_map(|number| self.input.ports(*number).iter().copied()).collect();
@@ -409,11 +410,12 @@ impl<'a> Work<'a> {
         heights.dedup();
         let mut level = 0;
         let mut items = Vec::with_capacity(numbers.len());
-        for (number, draft) in numbers.iter().filter_map(|number| Some((*number, self.drafts[*number].as_ref()?))) {
+        for number in numbers.iter().copied() {
+            let Some(search_item) = &self.search_items[number] else { continue };
             while heights[level] != height(self.input, number) {
                 level += 1;
             }
-            items.push(Item { level, ..self.item(number, draft, &ids, &ports) });
+            items.push(Item { level, ..self.item(number, search_item, &ids, &ports) });
         }
         let problem = PlacementProblem {
             usable: self.usable(),
@@ -440,16 +442,16 @@ impl<'a> Work<'a> {
     }
 
     /// Returns the item of a service; the caller sets its level.
-    fn item(&self, number: Number, draft: &SearchItem, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
+    fn item(&self, number: Number, search_item: &SearchItem, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
         let seen = self.input.seen(number);
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
-        let sits = draft.kind != ItemKind::Fresh;
+        let sits = search_item.kind != ItemKind::Fresh;
         let decision = &self.decisions.0[number];
         let held = copies::seat(self.context, number, decision).filter(|_| sits);
         let seat: Few<(GpuSlot, i64)> = held.map(|(gpu, amount)| (gpu, signed(amount.0))).collect();
-        let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
-        let is_left = self.input.wants.left.contains_key(&number);
-        let evicts = draft.kind == ItemKind::Kept && self.input.summary(number).has_evict && !is_left;
+        let home = search_item.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
+        let is_left_running = self.input.wants.left_running.contains_key(&number);
+        let evicts = search_item.kind == ItemKind::Kept && self.input.summary(number).has_evict && !is_left_running;
         let evict = evicts.then(|| self.input.service(number).evict.as_ref()).flatten();
         let resident = evict.map(|evict| signed(evict.resident.0));
         let evictable = resident.is_some()
@@ -461,23 +463,23 @@ impl<'a> Work<'a> {
         let vram = signed(self.input.summary(number).vram.0);
         let most = seat.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
         // On a GPU where it holds more than it declares, it keeps that amount.
-        let need = if draft.kind == ItemKind::Waking { vram.max(most) } else { vram };
+        let need = if search_item.kind == ItemKind::Waking { vram.max(most) } else { vram };
         let need = copies::need(self.context, number, decision).map_or(need, |need| signed(need.0));
         // No placed item depends on a service that comes last.
         let bases = self.input.bases(number).iter().filter(|base| !comes_last(self.input, **base));
         Item {
             level: 0,
-            kind: draft.kind,
+            kind: search_item.kind,
             seat,
             resident: resident.filter(|_| evictable),
             need,
-            sets: draft.sets.clone(),
+            sets: search_item.sets.clone(),
             home,
             bases: bases.filter_map(|base| ids[*base]).collect(),
-            ports: places_of(self.input.ports(number), ports),
-            stands: sits && self.stands_as_it_is(number, draft.kind),
+            ports: positions_of(self.input.ports(number), ports),
+            stands: sits && self.stands_as_it_is(number, search_item.kind),
             pinned: self.pinned[number],
-            follows: draft.follows.and_then(|base| ids[base]),
+            follows: search_item.follows.and_then(|base| ids[base]),
             // An update gives its memory back, so it preempts nothing.
             never_preempts: decision.rolls() || self.input.is_retry(number) || self.input.is_soon_tried_again(number),
         }
@@ -488,12 +490,5 @@ impl<'a> Work<'a> {
 fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
     let name = input.name(dependency);
     let message = format!("it depends on {name}, which is retried and has to stay up first");
-    reason(ReasonCode::Dependency, message, Some(name.to_string()))
-}
-
-/// Reason for a service whose dependency is not up, and won't be.
-pub(super) fn lacks(input: &PlanInput<'_>, dependency: Number, decision: &Decision) -> Reason {
-    let name = input.name(dependency);
-    let message = format!("it depends on {name}, which {}", absence(decision));
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }

@@ -63,7 +63,7 @@ fn a_saved_plan_shows_its_freshness() {
     };
     let stale = shown(&Freshness::Stale(vec!["+ stop:web: now planned, <b>".to_owned()]));
     assert!(stale.contains("class=\"standing stale\"") && stale.contains("now planned, &lt;b&gt;"));
-    assert!(shown(&Freshness::Holds).contains("It is still valid"));
+    assert!(shown(&Freshness::Valid).contains("It is still valid"));
     assert!(
         shown(&Freshness::Unknown("no lcm.yaml".to_owned()))
             .contains("is not known whether it is still valid: no lcm.yaml.")

@@ -5,7 +5,7 @@ use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
 use crate::model::harmless;
 use crate::model::names::StepId;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{listed, step_text, took};
+use crate::report::table::{joined, step_text, took};
 
 /// Most steps named in a line on a wait; the JSON has all.
 const WAITING_MAX: usize = 6;
@@ -35,7 +35,7 @@ pub(super) fn lasting(event: &Event, style: Style) -> Vec<String> {
 pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
     match &event.kind {
         EventKind::Planned { round, steps } if *round > 1 && !steps.is_empty() => {
-            vec![format!("round {round}: {}", listed(&ids(steps)))]
+            vec![format!("round {round}: {}", joined(&ids(steps)))]
         }
         EventKind::Stage { step, service, stage, detail } => {
             let ready = waits.estimate(step).filter(|_| *stage == Stage::Start);
@@ -51,7 +51,7 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             let named = waiting.iter().take(if more > 1 { WAITING_MAX } else { waiting.len() });
             let more = Some(format!("{more} more")).filter(|_| more > 1);
             let waiting: Vec<String> = named.map(|step| waits.label(step, event.at)).chain(more).collect();
-            vec![style.paint(Paint::Dim, &format!("  still running: {}{after}", listed(&waiting)))]
+            vec![style.paint(Paint::Dim, &format!("  still running: {}{after}", joined(&waiting)))]
         }
         EventKind::Hook { service, hook, call, outcome: CallOutcome::Failed, error, output, .. } => {
             let error = error.as_deref().unwrap_or("failed");

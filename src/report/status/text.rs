@@ -11,7 +11,7 @@ use crate::report::status::gpus;
 use crate::report::status::next;
 use crate::report::status::next::Outlooks;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{self, Cell, about, counted, elapsed, listed};
+use crate::report::table::{self, Cell, about, counted, elapsed, joined};
 
 /// Indent of tables, in columns; reasons below their services have a larger one.
 const BLOCK_INDENT: usize = 2;
@@ -265,7 +265,7 @@ fn goals(status: &Status) -> Vec<Vec<Cell>> {
             Cell::new("goal"),
             Cell::new(goal.name.to_string()).paint(Paint::Strong),
             Cell::new(word).paint(paint),
-            Cell::new(format!("(needs {})", listed(&services))),
+            Cell::new(format!("(needs {})", joined(&services))),
         ]
     });
     rows.collect()

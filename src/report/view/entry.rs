@@ -4,7 +4,7 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::report::style::Paint;
-use crate::report::table::{about, figure, listed};
+use crate::report::table::{about, figure, joined};
 use crate::report::view::memory::{gpus, step_memory};
 
 /// Most states of a route that is shown whole without `verbose`; a longer one shows its ends.
@@ -43,7 +43,7 @@ pub(in crate::report) enum Group {
     Comes,
     Kept,
     Left,
-    InTheWay,
+    NotDone,
 }
 
 impl Kind {
@@ -203,7 +203,7 @@ impl<'a> Entry<'a> {
         let half = |word: &str, steps: &[&Step]| {
             let conditions = self.conditions(plan, steps);
             let word = if is_both { format!("{word} ") } else { String::new() };
-            (!conditions.is_empty()).then(|| format!("{word}after {}", listed(&conditions)))
+            (!conditions.is_empty()).then(|| format!("{word}after {}", joined(&conditions)))
         };
         half("stops", &stops).into_iter().chain(half("starts", &starts)).collect()
     }
@@ -230,7 +230,7 @@ impl<'a> Entry<'a> {
             }
         }
         let said = |([one, several], names): ([&str; 2], Vec<String>)| {
-            format!("{} {}", listed(&names), if names.len() == 1 { one } else { several })
+            format!("{} {}", joined(&names), if names.len() == 1 { one } else { several })
         };
         groups.into_iter().map(said).collect()
     }

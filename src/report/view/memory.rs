@@ -3,7 +3,7 @@
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::plan::{Plan, Step};
-use crate::report::table::{self, listed};
+use crate::report::table::{self, joined};
 
 /// Returns `takes 19 074 MiB on GPU 0`, of one step alone.
 pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
@@ -23,7 +23,7 @@ pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String>
 pub(in crate::report) fn gpus(plan: &Plan, ids: &[GpuId]) -> String {
     let names: Vec<String> = ids.iter().map(|id| gpu_name(plan, id)).collect();
     let each = if names.len() > 1 { "each of " } else { "" };
-    format!("{each}GPU {}", listed(&names))
+    format!("{each}GPU {}", joined(&names))
 }
 
 /// Returns `0`; by id where an index is not unique.

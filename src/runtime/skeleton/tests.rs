@@ -136,8 +136,8 @@ async fn every_format_shows_it() {
     let desired = desired(MANIFEST);
     let sim = Sim::new(nothing());
     let plan = planned(&sim, &desired).await;
-    let looked = InspectedCounts::at(&sim.world());
-    let origin = PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &looked };
+    let inspected = InspectedCounts::at(&sim.world());
+    let origin = PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, inspected: &inspected };
     let view = PlanView { plan: &plan, purpose: Purpose::Apply, origin };
     let setting = text::TextOptions { verbose: false, style: Style::PLAIN };
     let shown = [

@@ -18,18 +18,18 @@ fn holder(pid: u32) -> LeaseHolder {
     }
 }
 
-async fn acquire(lease: &dyn Lease, pid: u32, patience: Duration, newest: u64) -> Result<Grant, LeaseError> {
-    acquire_of(lease, &LeaseScope::host(), pid, (patience, newest)).await
+async fn acquire(lease: &dyn Lease, pid: u32, wait_max: Duration, newest: u64) -> Result<Grant, LeaseError> {
+    acquire_of(lease, &LeaseScope::host(), pid, (wait_max, newest)).await
 }
 
 async fn acquire_of(
     lease: &dyn Lease,
     scope: &LeaseScope,
     pid: u32,
-    (patience, newest): (Duration, u64),
+    (wait_max, newest): (Duration, u64),
 ) -> Result<Grant, LeaseError> {
     let holder = holder(pid);
-    let request = LeaseRequest { holder: &holder, patience, newest: FencingToken(newest), on_wait: &|_| () };
+    let request = LeaseRequest { holder: &holder, wait_max, newest: FencingToken(newest), on_wait: &|_| () };
     lease.acquire(scope, &request).await
 }
 
@@ -64,16 +64,16 @@ pub(super) async fn tokens_rise<L: Lease>(open: impl Fn() -> L) {
 
 pub(super) async fn a_wait_is_bounded_and_reported_once<L: Lease>(open: impl Fn() -> L) {
     let _first = acquire_at_once(&open(), 1).await.expect("it is free");
-    let (reported, patience, began) = (AtomicU32::new(0), Duration::from_millis(250), Instant::now());
+    let (reported, wait_max, began) = (AtomicU32::new(0), Duration::from_millis(250), Instant::now());
     let on_wait = |error: &LeaseError| {
         assert!(matches!(error, LeaseError::Held { .. }), "{error}");
         reported.fetch_add(1, Ordering::Relaxed);
     };
     let holder = holder(2);
-    let request = LeaseRequest { holder: &holder, patience, newest: FencingToken::default(), on_wait: &on_wait };
+    let request = LeaseRequest { holder: &holder, wait_max, newest: FencingToken::default(), on_wait: &on_wait };
     let error = open().acquire(&LeaseScope::host(), &request).await.expect_err("it is held");
     assert!(matches!(error, LeaseError::Held { .. }), "{error}");
-    assert!((patience..Duration::from_secs(30)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!((wait_max..Duration::from_secs(30)).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert_eq!(reported.into_inner(), 1);
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn a_wait_ends_when_the_lease_is_released<L: Lease>(open: impl 
     // The holder releases it at the moment when the second reports that it waits.
     let free = |_: &LeaseError| drop(first.lock().expect("not poisoned").take());
     let (holder, newest) = (holder(2), FencingToken::default());
-    let request = LeaseRequest { holder: &holder, patience: Duration::from_mins(1), newest, on_wait: &free };
+    let request = LeaseRequest { holder: &holder, wait_max: Duration::from_mins(1), newest, on_wait: &free };
     let second = open().acquire(&LeaseScope::host(), &request).await.expect("it was released");
     assert!(second.token() > released);
 }

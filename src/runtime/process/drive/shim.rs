@@ -274,7 +274,7 @@ fn supervise(spec: &ShimSpec, supervisor: Supervisor) {
         match wait(WaitOptions::empty()) {
             Ok(Some((ended, status))) if ended.as_raw_nonzero().get() == pid => {
                 // All output is in the log before the exit is recorded.
-                relay::locked(&relay).drain();
+                relay::locked(&relay).flush_rest();
                 let note = ExitNote { salt: spec.marks.salt.clone(), exit: exit_of(status) };
                 // If the folder is gone, only the exit status is lost.
                 let _ = folder.write_exit(&note);
@@ -290,7 +290,7 @@ fn supervise(spec: &ShimSpec, supervisor: Supervisor) {
     }
     recorder.end();
     // A process that left the tree may still write: its output is the standby's to relay.
-    relay::locked(&relay).drain();
+    relay::locked(&relay).flush_rest();
     if let Some(standby) = standby {
         standby.release();
     }

@@ -98,7 +98,7 @@ impl Relay {
 
     /// Relays the present content of the pipe, at most its capacity: a flood must not keep the shim from its other
     /// work.
-    pub(crate) fn drain(&mut self) {
+    pub(crate) fn flush_rest(&mut self) {
         let mut chunk = vec![0; CHUNK_BYTES];
         for _ in 0..=PIPE_BYTES / CHUNK_BYTES {
             if !self.take(&mut chunk) {

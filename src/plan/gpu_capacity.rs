@@ -52,7 +52,7 @@ pub(super) fn gpus(
         let seen = input.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
-            let held = MemoryHolder { counts: context.held_on(number, gpu), measured, ..holder(input, number) };
+            let held = MemoryHolder { counts: context.memory_on(number, gpu), measured, ..holder(input, number) };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::model::facts::{Facts, InstanceCount, RuntimeFacts};
-use crate::report::table::{counted, listed};
+use crate::report::table::{counted, joined};
 
 /// Counts of inspected objects. Objects that the manifest does not involve, or that could not be read, are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl fmt::Display for InspectedCounts {
         if things.is_empty() {
             formatter.write_str("nothing to inspect")
         } else {
-            write!(formatter, "inspected {}", listed(&things))
+            write!(formatter, "inspected {}", joined(&things))
         }
     }
 }

@@ -75,7 +75,8 @@ pub(crate) fn costs_nothing(first: (&PlanInput<'_>, &Decisions), second: (&PlanI
 
 /// Lines of the plan about services left running.
 pub(crate) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Left> {
-    let left = input.wants.left.iter().filter(|(number, _)| matches!(decisions.0[**number], Decision::Leave(_)));
+    let left =
+        input.wants.left_running.iter().filter(|(number, _)| matches!(decisions.0[**number], Decision::Leave(_)));
     let mut left = left.peekable();
     if left.peek().is_none() {
         return Vec::new();
