@@ -8,7 +8,7 @@ use jiff::fmt::friendly::SpanParser;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::syntax::duration;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::WORD;
@@ -86,7 +86,7 @@ impl ByteSize {
 
 /// Shortens a text for a message.
 fn short(text: &str) -> String {
-    harmless::short(text, 40)
+    safe_text::short(text, 40)
 }
 
 /// Returns the prefix of an ambiguous unit in another tool's spelling: `G` of `G`, `g`, `gb`, `Gi`.
