@@ -65,7 +65,7 @@ impl RuntimeFacts for DockerFacts {
             return;
         }
         for container in self.containers.known_mut().into_iter().flatten() {
-            container.devices = None;
+            container.gpus = None;
             if let Some(marks) = &mut container.marks {
                 (marks.gpus, marks.vram_mib) = (String::new(), 0);
             }
@@ -175,8 +175,8 @@ pub struct ContainerFact {
     #[serde(default)]
     pub restart_policy: Option<String>,
     /// GPUs that the container was created with; absent where it was not inspected, or the GPUs are unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Devices>,
+    #[serde(rename = "devices", default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<VisibleGpus>,
     /// Time of the last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -214,7 +214,7 @@ impl ContainerFact {
             compose_project: None,
             ports: Vec::new(),
             restart_policy: None,
-            devices: None,
+            gpus: None,
             finished_at: None,
             created_at: None,
             restart_count: 0,
@@ -227,7 +227,8 @@ impl ContainerFact {
 /// GPUs that a container was created with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Devices {
+#[schemars(rename = "Devices")]
+pub enum VisibleGpus {
     All,
     None,
     /// GPUs by index or UUID.

@@ -4,7 +4,7 @@
 //! `drive`. Not here: GPUs, ports and probes, which are in `host`.
 
 pub mod drive;
-mod expected;
+mod expected_settings;
 pub mod facts;
 pub mod intent;
 pub mod observe;

@@ -7,9 +7,9 @@
 mod as_runtime;
 mod connect;
 mod create;
-mod devices;
 mod engine;
 mod found;
+mod gpus;
 mod home;
 mod inspect;
 mod lazy;
@@ -19,8 +19,9 @@ mod output;
 mod ownership;
 mod place;
 mod prepare;
+mod real_settings;
 mod scope;
-mod settings;
+
 mod start;
 mod stop;
 mod transport;
