@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bollard::models::{ContainerConfig, EndpointSettings, HostConfig, MountPoint, PortBinding, RestartPolicy};
 
 use crate::runtime::docker::intent::ContainerSpec;
-use crate::runtime::docker::settings::{ContainerSettings, digest, mount_text, port_text, tidy};
+use crate::runtime::docker::settings::{self, ContainerSettings, DigestedSetting, mount_text, port_text, tidy};
 
 /// Properties of a container beyond its state, as the engine reports them.
 #[derive(Clone, Debug, Default)]
@@ -55,38 +55,34 @@ impl Details {
         (target, format!("{source}{since}"))
     }
 
-    /// Returns digests of all that may be compared, without what the manifest does not state.
+    /// Returns digests of all comparable settings; of labels and variables only of those that the manifest states,
+    /// since images bring others. `expected_settings` digests the same settings.
     fn digests(&self, container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
         let (config, host) = (&self.config, &self.host);
-        let mut values: Vec<(String, Vec<String>)> = Vec::new();
-        let mut value = |setting: &str, words: Option<Vec<String>>| {
-            values.extend(words.map(|words| (setting.to_owned(), words)));
-        };
         let one = |text: Option<&String>| text.map(|text| vec![text.clone()]);
-        value("image", one(config.image.as_ref()));
-        value("command", config.cmd.clone());
-        value("entrypoint", config.entrypoint.clone());
-        value("user", one(config.user.as_ref()));
-        value("ipc", one(host.ipc_mode.as_ref()));
-        value("shm_size", host.shm_size.map(|size| vec![size.to_string()]));
-        value("healthcheck", config.healthcheck.as_ref().and_then(|check| check.test.clone()));
+        let mut real = vec![
+            (DigestedSetting::Image, one(config.image.as_ref())),
+            (DigestedSetting::Command, config.cmd.clone()),
+            (DigestedSetting::Entrypoint, config.entrypoint.clone()),
+            (DigestedSetting::User, one(config.user.as_ref())),
+            (DigestedSetting::Ipc, one(host.ipc_mode.as_ref())),
+            (DigestedSetting::ShmSize, host.shm_size.map(|size| vec![size.to_string()])),
+            (DigestedSetting::Healthcheck, config.healthcheck.as_ref().and_then(|check| check.test.clone())),
+        ];
         for limit in host.ulimits.iter().flatten() {
             let number = |limit: Option<i64>| limit.unwrap_or_default().to_string();
             let name = limit.name.as_deref().unwrap_or_default();
-            value(&format!("ulimit {name}"), Some(vec![number(limit.soft), number(limit.hard)]));
+            real.push((DigestedSetting::Ulimit(name), Some(vec![number(limit.soft), number(limit.hard)])));
         }
         for name in container.labels.keys() {
-            value(&format!("label {name}"), one(config.labels.as_ref().and_then(|labels| labels.get(name))));
+            let value = config.labels.as_ref().and_then(|labels| labels.get(name));
+            real.push((DigestedSetting::Label(name), one(value)));
         }
-        let lines = || config.env.iter().flatten().filter_map(|line| line.split_once('='));
-        for (name, text) in lines().filter(|(name, _)| container.environment.contains_key(*name)) {
-            value(&format!("environment {name}"), Some(vec![text.to_owned()]));
+        let lines = config.env.iter().flatten().filter_map(|line| line.split_once('='));
+        for (name, text) in lines.filter(|(name, _)| container.environment.contains_key(*name)) {
+            real.push((DigestedSetting::Environment(name), Some(vec![text.to_owned()])));
         }
-        let digested = values.into_iter().map(|(setting, words)| {
-            let digest = digest(salt, &setting, &words);
-            (setting, digest)
-        });
-        digested.collect()
+        settings::digests(salt, real)
     }
 }
 
@@ -165,4 +161,117 @@ fn devices(host: &HostConfig) -> BTreeSet<String> {
 fn gpus(host: &HostConfig) -> BTreeSet<String> {
     let requests = host.device_requests.iter().flatten();
     requests.flat_map(|request| request.device_ids.iter().flatten().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap};
+    use std::time::Duration;
+
+    use bollard::models::{ContainerCreateBody, MountPoint};
+    use jiff::Timestamp;
+    use serde_json::{from_value, to_value};
+
+    use super::Details;
+    use crate::model::desired::Service;
+    use crate::model::endpoint::{Protocol, PublishedPort};
+    use crate::model::environment::EnvValue;
+    use crate::model::facts::{Facts, Reading};
+    use crate::model::names::{GpuId, ObjectName, ProjectName};
+    use crate::model::secret::Secret;
+    use crate::runtime::Start;
+    use crate::runtime::docker::drive::{create, marks};
+    use crate::runtime::docker::facts::DockerReading as _;
+    use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit};
+    use crate::runtime::docker::settings::{COMPARED, ContainerSettings};
+
+    /// Returns a container with every field set.
+    fn everything() -> ContainerSpec {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let period = Some(Duration::from_secs(5));
+        ContainerSpec {
+            name: ObjectName::new("shop-web"),
+            image: "web:1".to_owned(),
+            pull: PullPolicy::Never,
+            command: Some(words(&["serve", "--verbose"])),
+            entrypoint: Some(words(&["/bin/web"])),
+            environment: [
+                ("MODE".to_owned(), EnvValue::Plain("fast".to_owned())),
+                ("TOKEN".to_owned(), EnvValue::Secret(Some(Secret::new("a-secret-of-the-test")))),
+            ]
+            .into(),
+            ports: vec![PublishedPort {
+                address: Some("127.0.0.1".to_owned()),
+                host: Some(8080),
+                container: 80,
+                protocol: Protocol::Tcp,
+            }],
+            volumes: words(&["/srv/conf:/conf/:ro", "data:/data"]),
+            networks: words(&["front"]),
+            user: Some("1000:1000".to_owned()),
+            shm_size_bytes: Some(32 << 20),
+            ipc: Some("shareable".to_owned()),
+            devices: words(&["/dev/dri:/dev/dri", "/dev/kvm:/dev/vm:r"]),
+            ulimits: [("nofile".to_owned(), Ulimit { soft: 512, hard: 1024 })].into(),
+            labels: [("team".to_owned(), "audio".to_owned())].into(),
+            healthcheck: Some(ImageHealthcheck {
+                test: words(&["CMD", "check"]),
+                interval: period,
+                timeout: period,
+                retries: Some(5),
+                start_period: period,
+            }),
+            gpu_access: GpuAccess::Request,
+        }
+    }
+
+    /// Returns the details that an engine reports of a container created by this request.
+    fn inspected(body: &ContainerCreateBody) -> Details {
+        let host = body.host_config.clone().expect("a host config");
+        let mount = |bind: &String| {
+            let parts: Vec<&str> = bind.split(':').collect();
+            let is_volume = !parts[0].starts_with('/');
+            MountPoint {
+                typ: Some(if is_volume { "volume" } else { "bind" }.to_owned()),
+                name: is_volume.then(|| parts[0].to_owned()),
+                source: (!is_volume).then(|| parts[0].to_owned()),
+                destination: Some(parts[1].trim_end_matches('/').to_owned()),
+                rw: Some(parts.get(2) != Some(&"ro")),
+                ..MountPoint::default()
+            }
+        };
+        let mut networks: HashMap<_, _> =
+            body.networking_config.clone().and_then(|config| config.endpoints_config).expect("networks");
+        for (name, endpoint) in &mut networks {
+            endpoint.network_id = Some(format!("id-of-{name}"));
+        }
+        Details {
+            // Both have the engine's names for the same fields, so that a new one needs no line here.
+            config: from_value(to_value(body).expect("JSON")).expect("a container's config"),
+            mounts: host.binds.iter().flatten().map(mount).collect(),
+            host,
+            networks,
+            deleted: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn every_setting_is_read_back_as_it_is_expected() {
+        let container = everything();
+        let service = Service::plain("web".into(), container.clone());
+        let project = ProjectName::new("shop");
+        let gpus = [GpuId::new("GPU-aaaa")];
+        let start = Start { project: &project, service: &service, gpus: &gpus, indices: &[] };
+        let body = create::body(&start, &container, None, COMPARED).expect("a request");
+        let marks = marks::read(body.labels.as_ref().expect("labels")).expect("marks");
+        let mut facts = Facts::empty("box", Timestamp::UNIX_EPOCH);
+        facts.docker_mut().networks = Reading::Known([("front".to_owned(), "id-of-front".to_owned())].into());
+
+        let expected = ContainerSettings::expected(&service, &marks, &facts).expect("a container of lcm's own");
+        let real = inspected(&body).settings(&container, &marks.salt);
+        // Digests first: their names show on which side a setting is missing.
+        assert_eq!(real.digests, expected.digests);
+        assert_eq!(real, expected);
+        assert_eq!(real.digests.len(), 11, "{:?}", real.digests.keys());
+    }
 }
