@@ -30,6 +30,7 @@ pub(crate) const MARK: &str = "pull_policy";
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &[
     "container",
+    "auto_remove",
     "image",
     "pull_policy",
     "container_name",
@@ -302,5 +303,24 @@ impl JsonSchema for UlimitBlock {
                 generator.subschema_for::<UlimitPair>(),
             ]
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::{DockerBlock, KEYS, SHARED_KEYS};
+
+    #[test]
+    fn each_field_of_the_block_is_in_a_list_of_keys() {
+        let schema = schemars::schema_for!(DockerBlock);
+        let fields = schema.get("properties").and_then(Value::as_object).expect("properties");
+        let fields: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+        // No advice names the last two as keys of another place.
+        let listed = [KEYS, SHARED_KEYS, &["secret", "plain"]].concat();
+        assert_eq!(fields, listed.into_iter().collect());
     }
 }
