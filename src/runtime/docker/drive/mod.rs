@@ -2,6 +2,13 @@
 //! that a failure names what was tried. Ownership is proven anew before each change: a label alone proves nothing.
 //!
 //! In: services, instances, and answers of the engine. Out: facts, inspections, logs, and effects on containers.
+//!
+//! Changes: `prepare` (image, networks, devices), `create` (request), `start` (and restore), `stop`, `update` (in
+//! place). Readings: `list` (all containers), `inspect` (one), `real_settings`, `gpus` (given at creation), `output`
+//! (log, commands), `found` (discovery). Ownership: `marks` (labels), `ownership` (evidence), `scope` (the manifest's
+//! part). Connection: `connect`, `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and
+//! `place` (the engine's machine), `as_runtime` (the contract that all runtimes share).
+//!
 //! Not here: when to start or stop, waiting for health, passwords of registries, creating networks, removing volumes.
 
 mod as_runtime;
@@ -21,7 +28,6 @@ mod place;
 mod prepare;
 mod real_settings;
 mod scope;
-
 mod start;
 mod stop;
 mod transport;
