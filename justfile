@@ -70,7 +70,7 @@ soak cases="50000" kills="300" drift="200" sequences="10000":
     LCM_SOAK_SEQUENCES={{ sequences }} cargo test --test crash what_is_kept
     LCM_SOAK_DRIFT={{ drift }} cargo test --test reality one_apply_mends_changes
 
-# Accept the current output as golden output; then review the diff
+# Write goldens, snapshots (insta) and `schemas/` anew from what the tests found; then read the diff
 [group('test')]
 bless:
     LCM_BLESS=1 INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test

@@ -41,7 +41,7 @@ use clap::FromArgMatches as _;
 use crate::cli::command::{Cli, completions};
 use crate::cli::terminal::session::Session;
 use crate::cli::terminal::{color, log, session};
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::report::print;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
@@ -73,9 +73,9 @@ fn show_clap(answer: &clap::Error) -> Exit {
     let style = Style { colored: is_painted, ..Style::PLAIN };
     // clap quotes words of the command line, which may come from a file name or from another program.
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    let quoted = words.filter(|word| !harmless::is_plain(word));
+    let quoted = words.filter(|word| !safe_text::is_plain(word));
     let text =
-        quoted.fold(answer.render().ansi().to_string(), |text, word| text.replace(&word, &harmless::line(&word)));
+        quoted.fold(answer.render().ansi().to_string(), |text, word| text.replace(&word, &safe_text::line(&word)));
     let text = Sheet::new().laid_out(&text).unfolded(style);
     if answer.use_stderr() {
         print::note(&text.trimmed());

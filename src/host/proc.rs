@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::files::kernel;
 pub(crate) use crate::host::stat::Stat;
 use crate::model::facts::{Marks, ProcessFact};
-use crate::model::harmless;
+use crate::model::safe_text;
 
 /// Environment variables of lcm's marks. Commands that lcm runs beside a service must not carry them, or they would
 /// count as its members.
@@ -97,7 +97,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
         // Field 22 of proc(5); the first one after the bracket is number 3.
         start_ticks: fields.get(19)?.parse().ok()?,
         // Every user names programs freely, and other users see these names.
-        program: harmless::line(program),
+        program: safe_text::line(program),
     })
 }
 

@@ -13,9 +13,9 @@ use crate::host::error::DriverError;
 use crate::host::proc;
 use crate::model::desired::Service;
 use crate::model::facts::GpuFact;
-use crate::model::harmless;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::reservation::ReservationFact;
+use crate::model::safe_text;
 use crate::model::size::Mebibytes;
 use crate::shared;
 use crate::shared::reservation::{Reservation, ReservationFile, Reservations, Starter};
@@ -175,7 +175,7 @@ pub(crate) fn read(
 
 fn fact(entry: &ReservationFile, gpus: &[GpuFact], now: Timestamp) -> ReservationFact {
     let reservation = &entry.reservation;
-    let shown = |name: &str| harmless::line(name).chars().take(NAME_LETTERS_MAX).collect();
+    let shown = |name: &str| safe_text::line(name).chars().take(NAME_LETTERS_MAX).collect();
     let is_over = now > reservation.loads_until || reservation.loads_until.duration_since(now) > LOADS_MAX;
     let measured = gpus.iter().map(|gpu| {
         let of_it = gpu.holders.iter().filter(|holder| descends(holder.pid, reservation));

@@ -19,7 +19,8 @@ use crate::syntax::tree::{Node, Scalar, Value};
 
 use self::ordinary::{is_ordinary, password};
 
-/// Keys whose values are names that appear in plans and messages.
+/// Keys whose values are names that messages show (`ipc: container:NAME`); a variable whose value equals one is no
+/// secret. A new key rarely belongs here.
 const NAMING_KEYS: [&str; 12] = [
     "name",
     "mode",

@@ -6,8 +6,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::harmless;
 use crate::model::names::{ProjectName, ServiceName};
+use crate::model::safe_text;
 
 /// Letters kept of a claimed name. Names in manifests are words; anyone can write any text into a mark.
 pub const NAME_LETTERS_MAX: usize = 64;
@@ -71,7 +71,7 @@ impl fmt::Display for Claimant {
 pub fn bounded(text: &str) -> String {
     // Four bytes a letter at most; what is cut off is not parsed first.
     let end = text.char_indices().nth(NAME_LETTERS_MAX * 4).map_or(text.len(), |(at, _)| at);
-    let line = harmless::line(&text[..end]);
+    let line = safe_text::line(&text[..end]);
     match line.char_indices().nth(NAME_LETTERS_MAX) {
         None => line,
         Some((at, _)) => format!("{}…", &line[..at]),

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::harmless;
+use crate::model::safe_text;
 
 /// Longest name that is shown: longer than names of manifests, engines and drivers ever are, with lcm's prefixes and
 /// suffixes.
@@ -52,10 +52,10 @@ macro_rules! name {
         /// A valid name unchanged. Marks, engines and files may hold any text: that is shown as one harmless line.
         impl fmt::Display for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                if self.0.len() <= SHOWN_MAX && harmless::is_plain(&self.0) {
+                if self.0.len() <= SHOWN_MAX && safe_text::is_plain(&self.0) {
                     return formatter.pad(&self.0);
                 }
-                formatter.pad(&harmless::short(&self.0, SHOWN_MAX))
+                formatter.pad(&safe_text::short(&self.0, SHOWN_MAX))
             }
         }
 

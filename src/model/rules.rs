@@ -266,9 +266,9 @@ mod tests {
     #[test]
     fn a_rule_does_not_match_other_services_and_modes() {
         for (services, modes, wanted) in [
-            (vec!["comfyui", "ollama"], vec![], "the rule at a:1: renders"),
+            (vec!["comfyui", "ollama"], vec![], "the rule at a:1 (renders)"),
             (vec!["ollama"], vec![], "legal"),
-            (vec![], vec!["video"], "the rule at a:1: renders"),
+            (vec![], vec!["video"], "the rule at a:1 (renders)"),
             (vec![], vec!["voice"], "legal"),
             (vec!["comfyui"], vec!["voice"], "legal"),
         ] {

@@ -12,8 +12,8 @@ use rustix::process::geteuid;
 
 use crate::files::user_text;
 use crate::model::desired::Desired;
-use crate::model::harmless;
 use crate::model::names::ProjectName;
+use crate::model::safe_text;
 use crate::reconcile::caller::Caller;
 use crate::reconcile::error::ReconcileError;
 use crate::reconcile::wire;
@@ -124,7 +124,7 @@ fn refuse_other_store(caller: &dyn Caller, project: &ProjectName, owner: &Projec
     if *noted == mine || is_same_file(noted, &mine) || !is_there {
         return Ok(());
     }
-    let noted = harmless::line(&noted.display().to_string());
+    let noted = safe_text::line(&noted.display().to_string());
     let message = format!(
         "project {project} keeps its holds and history in {noted}, and this command would use {}; set \
          LCM_STATE_DIR={noted}, or take the project down with that store first",
@@ -187,7 +187,7 @@ pub(crate) fn other_checkout(owner: Option<&ProjectOwner>, desired: &Desired) ->
     Some(format!(
         "other_checkout: {} manages project {}, and this is {}; running services are left as \
          they are (`lcm apply --take-over` makes this manifest manage them)",
-        harmless::line(&other.display().to_string()),
+        safe_text::line(&other.display().to_string()),
         desired.project,
         mine.display()
     ))

@@ -5,8 +5,8 @@
 //! Into a pipe a line goes as it is. On a terminal its colours stay, up to its end, and all other control codes are
 //! removed: a server's output must neither move the cursor nor rename the window.
 
-use crate::model::harmless;
 use crate::model::names::ServiceName;
+use crate::model::safe_text;
 use crate::model::secret::Masker;
 use crate::report::output::Output;
 use crate::report::style::Style;
@@ -99,7 +99,7 @@ pub fn shown(prefix: &str, line: &str, style: Style) -> Output {
     if style.width.is_none() {
         return Output::new(format!("{prefix}{line}\n"));
     }
-    Output::new(format!("{prefix}{}\n", harmless::drawn(line, style.colored)))
+    Output::new(format!("{prefix}{}\n", safe_text::drawn(line, style.colored)))
 }
 
 #[cfg(test)]

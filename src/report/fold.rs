@@ -9,7 +9,7 @@ use textwrap::core::Word;
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::UnicodeWidthChar;
 
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::report::style::Style;
 
 /// Further indent of a wrapped line's rest, in columns.
@@ -18,7 +18,7 @@ const HANG: usize = 2;
 /// Returns `text` with no line wider than the terminal, as far as its words allow, and with no codes but paint.
 #[must_use]
 pub(super) fn folded(text: &str, style: Style) -> String {
-    let text = harmless::lines(text, style.colored);
+    let text = safe_text::lines(text, style.colored);
     let Some(width) = style.width else { return text };
     let fold = |line: &str| match line.strip_suffix('\n') {
         Some(line) => format!("{}\n", fold_line(line, width)),

@@ -1,7 +1,7 @@
 //! Problems as GitHub's runner shows them: next to the line, in the pull request. One command a line, and its text
 //! can't end it, begin another one, or control the terminal of a reader of the log.
 
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::report::output::Output;
 use crate::report::problems::{CheckedFile, CheckedManifests, ProblemEntry, ProblemSeverity};
 
@@ -36,13 +36,13 @@ fn warning(entry: &str, text: &str) -> String {
 
 /// Escapes a message. The runner ends a message at a line's end, so line breaks are encoded.
 fn message(text: &str) -> String {
-    harmless::lines(text, false).replace('\t', " ").replace('%', "%25").replace('\n', "%0A")
+    safe_text::lines(text, false).replace('\t', " ").replace('%', "%25").replace('\n', "%0A")
 }
 
 /// Escapes a property. A file may have any name: if a character is removed from it, the annotation only loses its
 /// place.
 fn property(text: &str) -> String {
-    harmless::line(text).replace('%', "%25").replace(':', "%3A").replace(',', "%2C")
+    safe_text::line(text).replace('%', "%25").replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]
@@ -81,6 +81,6 @@ mod tests {
         assert!(
             text.starts_with("::error file=x %3A%3Astop-commands%3A%3Atoken %3A%3Aadd-mask%3A%3Aa%2Cb%3Ac%250A,line")
         );
-        assert!(!text.trim_end().contains(crate::model::harmless::is_unseen), "{text:?}");
+        assert!(!text.trim_end().contains(crate::model::safe_text::is_unseen), "{text:?}");
     }
 }

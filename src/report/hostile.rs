@@ -14,10 +14,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::event::{CallOutcome, Event, EventKind};
-use crate::model::harmless::is_unseen;
 use crate::model::hooks::Point;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, Purpose};
+use crate::model::safe_text::is_unseen;
 use crate::report::history::{self, CallLine, History, OpenRun, RunLine, TransitionLine};
 use crate::report::metrics::{self, Beside};
 use crate::report::output::Output;

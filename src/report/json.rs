@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::model::event::Event;
 use crate::model::facts::Facts;
-use crate::model::harmless::is_unseen;
 use crate::model::hooks::{HookPayload, RunPayload};
 use crate::model::plan::Plan;
+use crate::model::safe_text::is_unseen;
 use crate::report::history::History;
 use crate::report::output::Output;
 use crate::report::problems::CheckedManifests;

@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 
-use crate::model::harmless;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
+use crate::model::safe_text;
 use crate::report::output::Output;
 use crate::report::table::about;
 use crate::report::timeline::edges;
@@ -82,7 +82,7 @@ fn label(lines: &[String]) -> String {
 /// keyword of Mermaid.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in harmless::line(text).chars() {
+    for letter in safe_text::line(text).chars() {
         match letter {
             'a'..='z' | 'A'..='Z' | '0'..='9' | ' ' | '.' | ',' | '-' => escaped.push(letter),
             letter => {

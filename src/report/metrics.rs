@@ -9,9 +9,9 @@ use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
-use crate::model::harmless::is_unseen;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
+use crate::model::safe_text::is_unseen;
 use crate::model::size::Mebibytes;
 use crate::report::output::Output;
 use crate::report::status::{GoalLine, GpuStatus, LastRun, ServiceLine, Status};

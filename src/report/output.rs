@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::model::harmless::{self, is_unseen};
+use crate::model::safe_text::{self, is_unseen};
 
 /// Text in one format, in which foreign text is no more than text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Output {
     /// Returns the text as one line without paint.
     #[must_use]
     pub fn unpainted(&self) -> String {
-        harmless::lines(&self.0, false)
+        safe_text::lines(&self.0, false)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lines for people. A line added here stays one line, with any content: a line end in a name, a message or a log can't
 //! begin another one that looks like lcm's. The only way to text for a terminal.
 
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::report::fold::folded;
 use crate::report::output::Output;
 use crate::report::style::Style;
@@ -20,7 +20,7 @@ impl Sheet {
 
     /// Adds one line; line ends in it become spaces.
     pub fn line(&mut self, text: impl AsRef<str>) -> &mut Self {
-        self.text.push_str(&harmless::no_command(harmless::painted_line(text.as_ref(), true)));
+        self.text.push_str(&safe_text::no_command(safe_text::painted_line(text.as_ref(), true)));
         self.text.push('\n');
         self
     }
@@ -47,7 +47,7 @@ impl Sheet {
     /// Adds text that another layout has set line by line: problems underlined in their files, the usage of a command.
     /// That layout must keep its quotations on one line.
     pub fn laid_out(&mut self, text: &str) -> &mut Self {
-        self.text.push_str(&harmless::lines(text, true));
+        self.text.push_str(&safe_text::lines(text, true));
         if !text.is_empty() && !text.ends_with('\n') {
             self.text.push('\n');
         }
@@ -69,14 +69,14 @@ impl Sheet {
     /// Returns the output without wrapping, at any width.
     #[must_use]
     pub fn unfolded(&self, style: Style) -> Output {
-        Output::new(harmless::lines(&self.text, style.colored))
+        Output::new(safe_text::lines(&self.text, style.colored))
     }
 }
 
 /// Returns a single line, without its end.
 #[must_use]
 pub fn sentence(text: &str, style: Style) -> Output {
-    Output::new(folded(&harmless::no_command(harmless::painted_line(text, true)), style))
+    Output::new(folded(&safe_text::no_command(safe_text::painted_line(text, true)), style))
 }
 
 #[cfg(test)]

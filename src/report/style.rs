@@ -2,7 +2,7 @@
 
 use anstyle::AnsiColor;
 
-use crate::model::harmless;
+use crate::model::safe_text;
 
 /// Paint and width of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Style {
     /// Returns `text`, painted where there is colour, and without foreign codes. Measure and pad before.
     #[must_use]
     pub fn paint(self, paint: Paint, text: &str) -> String {
-        let text = harmless::line(text);
+        let text = safe_text::line(text);
         let code = paint.ansi();
         if self.colored && !text.is_empty() { format!("{code}{text}{code:#}") } else { text }
     }
@@ -55,7 +55,7 @@ impl Style {
     /// Returns a line of a unified diff, painted by its kind.
     #[must_use]
     pub fn diff_line(self, line: &str) -> String {
-        let line = harmless::line(line);
+        let line = safe_text::line(line);
         match line.chars().next() {
             Some('+') => self.paint(Paint::Good, &line),
             Some('-') => self.paint(Paint::Bad, &line),

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::model::harmless;
 use crate::model::names::{GpuId, StepId};
+use crate::model::safe_text;
 use crate::model::size::Mebibytes;
 use crate::report::fold::columns;
 use crate::report::style::{Paint, Style};
@@ -22,7 +22,7 @@ pub struct Cell {
 impl Cell {
     /// Returns a cell with any text as one line without terminal codes.
     pub fn new(text: impl AsRef<str>) -> Self {
-        Self { text: harmless::line(text.as_ref()), paint: None, right: false }
+        Self { text: safe_text::line(text.as_ref()), paint: None, right: false }
     }
 
     /// Returns a cell with lcm's own text, which may be painted.

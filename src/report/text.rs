@@ -7,9 +7,9 @@
 mod blocks;
 mod gpus;
 
-use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Placement, ReasonCode};
+use crate::model::safe_text;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
@@ -57,7 +57,7 @@ pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
         sheet.gap();
     }
     for warning in &plan.warnings {
-        sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning)));
+        sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), safe_text::line(warning)));
     }
     if plan.placement == Placement::Bounded && !plan.steps.is_empty() {
         sheet.gap().own("The placement is valid, but may not be optimal.");
@@ -78,7 +78,7 @@ pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
 fn head(view: PlanView<'_>, style: Style) -> Vec<String> {
     let mut lines = vec![view.command().to_owned()];
     for part in view.parts() {
-        let part = harmless::line(&part);
+        let part = safe_text::line(&part);
         let with = lines.last().map(|line| format!("{line} · {part}")).filter(|with| table::fit([with], 0, style));
         match (with, lines.last_mut()) {
             (Some(with), Some(line)) => *line = with,
@@ -99,9 +99,9 @@ fn rows(view: PlanView<'_>, setting: TextOptions) -> Vec<ServiceRow> {
         rows.push(ServiceRow {
             group: entry.kind.group(),
             cells: [verb, named],
-            route: harmless::line(&entry.route(verbose)),
-            effect: harmless::line(&entry.effect(plan)),
-            reasons: entry.reasons().into_iter().map(harmless::line).collect(),
+            route: safe_text::line(&entry.route(verbose)),
+            effect: safe_text::line(&entry.effect(plan)),
+            reasons: entry.reasons().into_iter().map(safe_text::line).collect(),
             diff: entry.diff().unwrap_or_default().lines().map(|line| style.diff_line(line)).collect(),
         });
     }
@@ -117,7 +117,7 @@ fn rows(view: PlanView<'_>, setting: TextOptions) -> Vec<ServiceRow> {
             cells: [verb, Cell::new(&line.service)],
             route: line.state.map_or("", State::as_str).to_owned(),
             effect: String::new(),
-            reasons: vec![harmless::line(&line.why)],
+            reasons: vec![safe_text::line(&line.why)],
             diff: Vec::new(),
         });
     }

@@ -5,7 +5,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use crate::model::facts::{FORMAT, Facts};
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::runtime::registration::Registration;
 use crate::runtime::registry::RUNTIMES;
 
@@ -20,7 +20,7 @@ pub fn read(text: &str) -> Result<Facts, String> {
         Some(FORMAT) => serde_json::from_str(text).map_err(|error| error.to_string())?,
         Some(FORMAT_1) => upgraded(value)?,
         Some(other) => {
-            let other = harmless::short(other, 40);
+            let other = safe_text::short(other, 40);
             return Err(format!("its format is {other}, and this lcm reads {FORMAT} and {FORMAT_1}"));
         }
         None => return Err(format!("it has no `format`: write `\"format\": \"{FORMAT}\"`")),
@@ -31,7 +31,7 @@ pub fn read(text: &str) -> Result<Facts, String> {
             return Err(format!("its instances.{name} are of a runtime that this lcm does not support"));
         };
         if written.format != format.format {
-            let found = harmless::short(&written.format, 40);
+            let found = safe_text::short(&written.format, 40);
             return Err(format!("its instances.{name} have format {found}, and this lcm reads {}", format.format));
         }
         let read = (format.read)(written.reading);

@@ -19,7 +19,7 @@ use super::lease::{
     FencingToken, Grant, Guard, Lease, LeaseError, LeaseHolder, LeaseRequest, LeaseScope, acquire_in_time,
 };
 use crate::files::host_wide;
-use crate::model::harmless;
+use crate::model::safe_text;
 
 mod socket;
 mod token;
@@ -197,7 +197,7 @@ fn read_holder(file: &mut File) -> Option<LeaseHolder> {
 
 /// Makes a holder's texts safe to show: every user may write the file, and messages go to a terminal.
 fn made_harmless(holder: LeaseHolder) -> LeaseHolder {
-    let clean = |text: String| harmless::line(&text);
+    let clean = |text: String| safe_text::line(&text);
     LeaseHolder {
         user: clean(holder.user),
         command: clean(holder.command),

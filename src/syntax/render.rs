@@ -7,7 +7,7 @@ use std::fmt;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::{Problem, Problems, Severity};
 use crate::syntax::source::Sources;
@@ -58,18 +58,18 @@ impl RenderedProblem {
             .map(|(place, label)| underline(place, label))
             .collect();
         Self {
-            message: harmless::line(&problem.message),
+            message: safe_text::line(&problem.message),
             code: Some(problem.code),
             severity: match problem.severity {
                 Severity::Error => miette::Severity::Error,
                 Severity::Warning => miette::Severity::Warning,
             },
-            help: problem.help.as_deref().map(harmless::line),
+            help: problem.help.as_deref().map(safe_text::line),
             source: problem.place.as_ref().and_then(|place| excerpt(place, labels, sources)),
             elsewhere: far
                 .into_iter()
                 .map(|(place, label)| Self {
-                    message: harmless::line(label),
+                    message: safe_text::line(label),
                     code: None,
                     severity: miette::Severity::Advice,
                     help: None,
@@ -83,11 +83,11 @@ impl RenderedProblem {
 
 fn excerpt(place: &SourceLocation, labels: Vec<LabeledSpan>, sources: &Sources) -> Option<SourceExcerpt> {
     let source = sources.by_path(&place.file)?;
-    Some(SourceExcerpt::new(harmless::line(&place.file.display().to_string()), &source.text, labels))
+    Some(SourceExcerpt::new(safe_text::line(&place.file.display().to_string()), &source.text, labels))
 }
 
 fn underline(place: &SourceLocation, label: &str) -> LabeledSpan {
-    LabeledSpan::new(Some(harmless::line(label)), place.offset, place.length)
+    LabeledSpan::new(Some(safe_text::line(label)), place.offset, place.length)
 }
 
 impl fmt::Display for RenderedProblem {

@@ -8,7 +8,7 @@ use jiff::fmt::friendly::SpanParser;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::syntax::duration;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::WORD;
@@ -86,7 +86,7 @@ impl ByteSize {
 
 /// Shortens a text for a message.
 fn short(text: &str) -> String {
-    harmless::short(text, 40)
+    safe_text::short(text, 40)
 }
 
 /// Returns the prefix of an ambiguous unit in another tool's spelling: `G` of `G`, `g`, `gb`, `Gi`.
@@ -106,9 +106,9 @@ fn multiply(decimal: &str, unit: u64) -> Option<u64> {
 
 /// Duration with its units: `250ms`, `30s`, `2m`, `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Period(pub Duration);
+pub(crate) struct DurationText(pub Duration);
 
-impl Period {
+impl DurationText {
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let wrong = |message: String| Fault::new("lcm::manifest::duration", message, "expected a duration with a unit");
         if !text.is_empty() && text.chars().all(|character| character.is_ascii_digit() || character == '.') {
@@ -165,7 +165,7 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-impl<'de> Deserialize<'de> for Period {
+impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a duration like `30s`"))
     }
@@ -193,7 +193,7 @@ impl JsonSchema for ByteSize {
     }
 }
 
-impl JsonSchema for Period {
+impl JsonSchema for DurationText {
     fn schema_name() -> Cow<'static, str> {
         "Duration".into()
     }
@@ -243,7 +243,7 @@ impl JsonSchema for ScalarText {
 mod tests {
     use std::time::Duration;
 
-    use super::{ByteSize, NAME_LENGTH_MAX, PERIOD_MAX, Period, SIZE_MAX, is_name};
+    use super::{ByteSize, DurationText, NAME_LENGTH_MAX, PERIOD_MAX, SIZE_MAX, is_name};
 
     #[test]
     fn sizes() {
@@ -285,22 +285,26 @@ mod tests {
             ("1.5s", 1_500),
             ("0s", 0),
         ] {
-            assert_eq!(Period::parse(text).map(|period| period.0), Ok(Duration::from_millis(milliseconds)), "{text}");
+            assert_eq!(
+                DurationText::parse(text).map(|period| period.0),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
         }
         for text in ["30", "", "-5s", "1d", "1w", "2months", "30m1h", "1y", "5 s", "s", "30S", "99999999999999999999h"]
         {
-            assert!(Period::parse(text).is_err(), "{text}");
+            assert!(DurationText::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Period::parse("30").unwrap_err().message, "`30` has no unit");
+        assert_eq!(DurationText::parse("30").unwrap_err().message, "`30` has no unit");
     }
 
     #[test]
     fn sizes_and_durations_are_bounded() {
-        assert_eq!(Period::parse("8784h").map(|period| period.0), Ok(PERIOD_MAX));
+        assert_eq!(DurationText::parse("8784h").map(|period| period.0), Ok(PERIOD_MAX));
         for text in
             ["18446744073709551615s", "8784h1ms", "99999999999999999999h", "31622401s", "18446744073709551615ms"]
         {
-            let message = Period::parse(text).expect_err(text).message;
+            let message = DurationText::parse(text).expect_err(text).message;
             assert_eq!(message, format!("`{text}` is too long"));
         }
         assert_eq!(ByteSize::parse("1048576TiB").map(|size| size.0), Ok(SIZE_MAX));

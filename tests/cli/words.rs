@@ -201,7 +201,7 @@ fn a_mode_override_is_followed_from_every_checkout_and_explicit_entries_are_unto
     lcm(&["plan"]).code(0).stdout_has("mode write (").stdout_has("switched to by kim at");
     // The newest switch from any checkout is the only one.
     lcm(&["switch", "both", "-m", "other/lcm.yaml", "--as", "lee"]);
-    lcm(&["plan"]).stdout_has("mode both (lee, since");
+    lcm(&["plan"]).stdout_has("mode both (switched to by lee at");
     lcm(&["switch", "--clear"]).code(0).stdout_has("cleared the switch to mode both");
     lcm(&["plan"]).stdout_has("mode paint");
 }

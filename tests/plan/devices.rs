@@ -4,7 +4,7 @@ use lcm::model::facts::{GpuHolder, ProcessOwner, Reading};
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::facts::DockerReading as _;
-use lcm::runtime::docker::facts::{ContainerFact, ContainerState, Devices};
+use lcm::runtime::docker::facts::{ContainerFact, ContainerState, VisibleGpus};
 
 use crate::gpus::driven_house;
 use crate::house::{House, assert_lines, text};
@@ -17,21 +17,21 @@ fn manifest(gpu: &str) -> String {
 }
 
 /// House with a container that does not run, on a host with these GPUs.
-fn house(gpu: &str, devices: Option<Devices>, gpus: &[u32]) -> House {
+fn house(gpu: &str, visible: Option<VisibleGpus>, gpus: &[u32]) -> House {
     let house = driven_house(&manifest(gpu), gpus);
     let theirs = ContainerFact {
         image: "x:1".to_owned(),
         exit_code: Some(0),
         compose_project: Some("stack".to_owned()),
-        devices,
+        gpus: visible,
         ..ContainerFact::plain("e".repeat(64), "theirs", ContainerState::Exited)
     };
     house.sim.inject(|facts| facts.docker_mut().containers = Reading::Known(vec![theirs]));
     house
 }
 
-fn these(names: &[&str]) -> Devices {
-    Devices::These(names.iter().map(|name| (*name).to_owned()).collect())
+fn these(names: &[&str]) -> VisibleGpus {
+    VisibleGpus::These(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
 fn inspect(house: &House) -> Plan {
@@ -67,11 +67,11 @@ fn a_full_gpu_blocks_it_with_the_arithmetic_of_that_gpu() {
 #[test]
 fn without_a_known_gpu_it_counts_on_each() {
     let cases = [
-        (Some(Devices::All), "may use several GPUs", ""),
+        (Some(VisibleGpus::All), "may use several GPUs", ""),
         (Some(these(&["0", "1"])), "may use several GPUs", ""),
         (None, "does not show which GPU it uses", ""),
         (Some(these(&["MIG-of-another-host"])), "may use several GPUs", ""),
-        (Some(Devices::None), "was made without a GPU, as far as is known", "gpu: none, or "),
+        (Some(VisibleGpus::None), "was made without a GPU, as far as is known", "gpu: none, or "),
     ];
     for (devices, why, none) in cases {
         let house = house("", devices, &[0, 1]);
@@ -93,7 +93,7 @@ fn without_a_known_gpu_it_counts_on_each() {
 
 #[test]
 fn a_running_one_counts_where_it_is_measured() {
-    let house = house("", Some(Devices::All), &[0, 1]);
+    let house = house("", Some(VisibleGpus::All), &[0, 1]);
     house.sim.inject(|facts| {
         let theirs = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
         (theirs.state, theirs.exit_code) = (ContainerState::Running, None);
@@ -115,7 +115,7 @@ fn a_running_one_counts_where_it_is_measured() {
 #[test]
 fn the_manifest_selects_among_the_gpus_that_it_may_use() {
     for (gpu, devices) in
-        [(", gpu: GPU-1", None), (", gpu: GPU-1", Some(Devices::All)), (", gpu: { any: [GPU-1] }", None)]
+        [(", gpu: GPU-1", None), (", gpu: GPU-1", Some(VisibleGpus::All)), (", gpu: { any: [GPU-1] }", None)]
     {
         let house = house(gpu, devices, &[0, 1]);
         let plan = inspect(&house);
@@ -125,7 +125,7 @@ fn the_manifest_selects_among_the_gpus_that_it_may_use() {
     }
     let both = inspect(&house(", gpu: { any: [GPU-0, GPU-1] }", Some(these(&["1"])), &[0, 1]));
     assert!(text(&both).starts_with("start:x [wanted_by_mode] 14336 on GPU-1\n"), "{}", text(&both));
-    let pair = inspect(&house(", gpu: { count: 2 }", Some(Devices::All), &[0, 1]));
+    let pair = inspect(&house(", gpu: { count: 2 }", Some(VisibleGpus::All), &[0, 1]));
     assert!(text(&pair).starts_with("start:x [wanted_by_mode] 14336 on GPU-0+GPU-1\n"), "{}", text(&pair));
     assert!(pair.warnings.is_empty(), "{:?}", pair.warnings);
 }
@@ -157,7 +157,7 @@ fn a_manifest_that_contradicts_its_container_is_reported_and_overridden() {
 
 #[test]
 fn with_one_gpu_there_is_nothing_to_tell_apart() {
-    for devices in [None, Some(these(&["1"])), Some(Devices::None)] {
+    for devices in [None, Some(these(&["1"])), Some(VisibleGpus::None)] {
         let plan = inspect(&house("", devices, &[0]));
         assert!(text(&plan).starts_with("start:x [wanted_by_mode] 14336 on GPU-0\n"), "{}", text(&plan));
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);

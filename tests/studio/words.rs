@@ -148,7 +148,7 @@ services:
         assert_eq!(state(&engine, "one", &name), before);
     }
     engine.end();
-    sandbox.lcm(&["plan", &manifest]).exits(1).says("nothing is known");
+    sandbox.lcm(&["plan", &manifest]).exits(1).says("can't observe any wanted service");
     sandbox.lcm(&["suspend", "two", "-m", &manifest]).exits(0).says("its state is unknown");
     sandbox.lcm(&["resume", "two", "-m", &manifest]).exits(1).says("its state is unknown");
     engine.start_again();

@@ -3,9 +3,9 @@
 use crate::apply::run::Run;
 use crate::model::call::Call;
 use crate::model::event::{CallOutcome, EventKind};
-use crate::model::harmless;
 use crate::model::hooks::HookPayload;
 use crate::model::names::ServiceName;
+use crate::model::safe_text;
 use crate::store::{Called, JournalEntry, PendingChange};
 
 /// Bytes that are kept of one output, half from its beginning and half from its end: an error takes a line or two, and
@@ -59,7 +59,7 @@ pub(in crate::apply) fn named(run: &Run<'_>, call: &Call) -> String {
 
 /// Returns the beginning and the end of an output, without terminal control sequences.
 pub(in crate::apply) fn shortened(text: &str) -> String {
-    let text = harmless::lines(text, false);
+    let text = safe_text::lines(text, false);
     if text.len() <= OUTPUT_BYTES_MAX {
         return text;
     }

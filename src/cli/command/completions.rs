@@ -21,8 +21,8 @@ use crate::cli::terminal::session;
 use crate::files::named;
 use crate::manifest::ModeSelection;
 use crate::model::desired::Desired;
-use crate::model::harmless;
 use crate::model::lifecycle::State;
+use crate::model::safe_text;
 use crate::reconcile::wire;
 use crate::report::output::Output;
 use crate::report::print;
@@ -199,7 +199,7 @@ fn candidates(names: &Candidates, current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let fitting = names.iter().filter(|(name, _)| name.starts_with(current.as_ref()));
     // A shell takes each line for a candidate, and a description for the rest of its line.
-    let short = |description: &String| harmless::short(description, DESCRIPTION_MAX).into();
+    let short = |description: &String| safe_text::short(description, DESCRIPTION_MAX).into();
     fitting.map(|(name, about)| CompletionCandidate::new(name).help(about.as_ref().map(short))).collect()
 }
 

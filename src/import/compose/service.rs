@@ -16,8 +16,9 @@ use crate::syntax::tree::{Node, Value as Read};
 mod mounts;
 mod probe;
 
-/// Keys that are translated; all others are reported as not translated.
-const KNOWN: [&str; 29] = [
+/// Keys that are translated; all others are reported as not translated. A key here needs a translation below; one
+/// without it is dropped silently.
+const KNOWN: &[&str] = &[
     "image",
     "build",
     "command",
@@ -78,7 +79,9 @@ impl Compose<'_> {
         self.env_files(&mut docker, name, node);
         self.ports(&mut docker, name, node);
         self.volumes(&mut docker, name, node);
+        self.devices(&mut docker, name, node);
         self.networks(&mut docker, name, node);
+        self.user_and_ipc(&mut docker, node);
         self.limits(&mut docker, name, node);
         self.labels(&mut docker, name, node);
         let checked = self.healthcheck(&mut docker, name, node);
@@ -231,13 +234,16 @@ impl Compose<'_> {
         }
     }
 
-    fn limits(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
+    fn user_and_ipc(&mut self, docker: &mut YamlBlock, node: &Node) {
         for key in ["user", "ipc"] {
             if let Some(text) = below(node, key) {
                 let adapted = self.variables.adapt(text);
                 docker.put(key, YamlValue::text(adapted));
             }
         }
+    }
+
+    fn limits(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
         if let Some(written) = below(node, "shm_size") {
             match values::size(&filled(&self.variables.adapt(written))) {
                 Some(size) => docker.put("shm_size", YamlValue::word(size)),

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use regex_lite::Regex;
 
 use crate::syntax::ports;
-use crate::syntax::scalar::{Period, is_name};
+use crate::syntax::scalar::{DurationText, is_name};
 use crate::syntax::tree::{Node, Value as Read};
 
 /// Returns the scalars of a list, or the one that stands for a list of one.
@@ -50,12 +50,12 @@ pub(super) fn size(text: &str) -> Option<String> {
 /// Returns a duration; most have the same notation in both.
 pub(super) fn duration(text: &str) -> Option<String> {
     let text = text.trim();
-    Period::parse(text).is_ok().then(|| text.to_owned())
+    DurationText::parse(text).is_ok().then(|| text.to_owned())
 }
 
 /// Returns seconds, rounded down, for sums.
 pub(super) fn seconds(text: &str) -> Option<u64> {
-    Period::parse(text.trim()).ok().map(|period| period.0.as_secs())
+    DurationText::parse(text.trim()).ok().map(|period| period.0.as_secs())
 }
 
 /// Returns a published port in its short form; `adapt` converts its variables.

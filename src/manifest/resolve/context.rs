@@ -10,7 +10,7 @@ use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
 use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::Problem;
-use crate::syntax::scalar::Period;
+use crate::syntax::scalar::DurationText;
 use crate::syntax::source::{Sources, Span, tidy};
 
 /// Most problems that get a spelling suggestion, and most unknown names that are reported: each is compared with every
@@ -82,7 +82,7 @@ impl<'a> ResolveContext<'a> {
     }
 
     /// Reports a duration of zero.
-    pub(crate) fn positive(&mut self, period: Option<&Located<Period>>) {
+    pub(crate) fn positive(&mut self, period: Option<&Located<DurationText>>) {
         if let Some(period) = period
             && period.0.is_zero()
         {

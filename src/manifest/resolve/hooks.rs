@@ -12,7 +12,7 @@ use crate::model::call::Call;
 use crate::model::desired::Recover;
 use crate::model::hooks::{Hook, Hooks, Notifier, When};
 use crate::syntax::located::Located;
-use crate::syntax::scalar::Period;
+use crate::syntax::scalar::DurationText;
 use crate::syntax::source::Span;
 
 /// Default time limit of a hook: long enough for a first request to a model that was just loaded.
@@ -104,7 +104,7 @@ pub(super) fn recover(
     let Some(written) = written else { return Recover { attempts, backoff, max_backoff } };
     context.positive(written.backoff.as_ref());
     context.positive(written.max_backoff.as_ref());
-    let period = |period: &Option<Located<Period>>| period.as_ref().map(|period| period.0);
+    let period = |period: &Option<Located<DurationText>>| period.as_ref().map(|period| period.0);
     let recover = Recover {
         attempts: written.attempts.as_ref().map_or(attempts, |attempts| attempts.value),
         backoff: period(&written.backoff).unwrap_or(backoff),
@@ -141,7 +141,7 @@ fn call<T>(
     }
 }
 
-fn timeout(context: &mut ResolveContext<'_>, written: Option<&Located<Period>>, default: Duration) -> Duration {
+fn timeout(context: &mut ResolveContext<'_>, written: Option<&Located<DurationText>>, default: Duration) -> Duration {
     context.positive(written);
     written.map_or(default, |period| period.0)
 }

@@ -17,7 +17,7 @@ use crate::model::size::Mebibytes;
 use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
-use crate::syntax::scalar::Period;
+use crate::syntax::scalar::DurationText;
 use crate::syntax::source::Span;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ pub(super) fn health(
     }
     context.at_least_one(written.failures.as_ref());
     context.at_least_one(written.successes.as_ref());
-    let period = |period: &Option<Located<Period>>| period.as_ref().map(|period| period.0);
+    let period = |period: &Option<Located<DurationText>>| period.as_ref().map(|period| period.0);
     health.interval = period(&written.interval);
     health.probe_timeout = period(&written.probe_timeout).unwrap_or(health.probe_timeout);
     health.warm_time = period(&written.warm_time).unwrap_or(health.warm_time);

@@ -1,4 +1,6 @@
-//! Examples in the JSON schema.
+//! Examples in the JSON schema, in three forms: a plain literal; `&"…"` for a string that is a valid Rust path
+//! (`&"host"`), which schemars rejects as a plain literal since it could name a function; and [`Example`] for a map,
+//! for which Rust has no literal.
 
 /// Example value of a schema, written as JSON text.
 pub(crate) struct Example(pub(crate) &'static str);

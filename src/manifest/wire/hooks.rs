@@ -9,7 +9,7 @@ use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::hooks::RunEvent;
 use crate::model::lifecycle::{Class, State};
 use crate::syntax::located::Located;
-use crate::syntax::scalar::Period;
+use crate::syntax::scalar::DurationText;
 
 /// Hooks that lcm calls when it starts or stops this service, one after the other.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -43,7 +43,7 @@ pub(crate) struct HookBlock {
     pub http: Option<Located<RequestBlock>>,
     /// Time limit of the call.
     #[schemars(extend("default" = "30s"), example = "2m")]
-    pub timeout: Option<Located<Period>>,
+    pub timeout: Option<Located<DurationText>>,
     /// For hooks before a change: true if the hook's failure prevents the change.
     #[schemars(extend("default" = false), example = true)]
     pub required: Option<Located<bool>>,
@@ -79,7 +79,7 @@ pub(crate) struct NotifierBlock {
     pub events: Option<Located<OneOrMany<Located<RunEvent>>>>,
     /// Time limit of the call.
     #[schemars(extend("default" = "10s"), example = "5s")]
-    pub timeout: Option<Located<Period>>,
+    pub timeout: Option<Located<DurationText>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -104,8 +104,8 @@ pub(crate) struct RecoverBlock {
     pub attempts: Option<Located<u32>>,
     /// Wait before the second attempt; doubled before each further attempt.
     #[schemars(extend("default" = "1s"), example = "10s")]
-    pub backoff: Option<Located<Period>>,
+    pub backoff: Option<Located<DurationText>>,
     /// Longest wait between two attempts.
     #[schemars(extend("default" = "1h"), example = "10m")]
-    pub max_backoff: Option<Located<Period>>,
+    pub max_backoff: Option<Located<DurationText>>,
 }

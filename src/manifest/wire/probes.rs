@@ -11,7 +11,7 @@ use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
 use crate::runtime::list::runtimes_with_health_check;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::Located;
-use crate::syntax::scalar::{ByteSize, Period, ScalarText, VARIABLE_PATTERN};
+use crate::syntax::scalar::{ByteSize, DurationText, ScalarText, VARIABLE_PATTERN};
 use crate::syntax::source::Span;
 
 macro_rules! define_health {
@@ -58,16 +58,16 @@ macro_rules! define_health {
             pub listener: Option<Located<Listener>>,
             /// Time limit of one probe.
             #[schemars(extend("default" = "5s"), example = "2s")]
-            pub probe_timeout: Option<Located<Period>>,
+            pub probe_timeout: Option<Located<DurationText>>,
             /// Time between two probes. Unset: 10 ms at first, growing to 2 s.
             #[schemars(example = "500ms")]
-            pub interval: Option<Located<Period>>,
+            pub interval: Option<Located<DurationText>>,
             /// Time after a start during which failures do not count; a success counts at once.
             #[schemars(extend("default" = "0s"), example = "30s")]
-            pub warm_time: Option<Located<Period>>,
+            pub warm_time: Option<Located<DurationText>>,
             /// Time limit of a start, counted after `warm_time`.
             #[schemars(extend("default" = "60s"), example = "120s")]
-            pub timeout: Option<Located<Period>>,
+            pub timeout: Option<Located<DurationText>>,
             /// Number of consecutive failures that make a running service unhealthy. lcm repeats a failed probe at once
             /// until that number is reached; failures of earlier lcm commands do not count.
             #[schemars(extend("default" = 3), range(min = 1), example = 5)]
@@ -77,7 +77,7 @@ macro_rules! define_health {
             pub successes: Option<Located<u32>>,
             /// Time for which the service must keep answering before it counts as healthy.
             #[schemars(extend("default" = "0s"), example = "10s")]
-            pub stable_for: Option<Located<Period>>,
+            pub stable_for: Option<Located<DurationText>>,
         }
 
         impl HealthBlock {
@@ -117,7 +117,7 @@ pub(crate) struct BusyBlock {
     pub exec: Option<Located<CommandLine>>,
     /// Time limit of one probe.
     #[schemars(extend("default" = "5s"), example = "2s")]
-    pub probe_timeout: Option<Located<Period>>,
+    pub probe_timeout: Option<Located<DurationText>>,
 }
 
 /// Calls that make the service release its GPU memory: `http` or `exec`.
@@ -136,7 +136,7 @@ pub(crate) struct EvictBlock {
     pub resident: Option<Located<ByteSize>>,
     /// Time limit of one call.
     #[schemars(extend("default" = "30s"), example = "10s")]
-    pub timeout: Option<Located<Period>>,
+    pub timeout: Option<Located<DurationText>>,
 }
 
 /// Calls that make the service load into GPU memory again: `http` or `exec`.
@@ -152,7 +152,7 @@ pub(crate) struct WakeBlock {
     pub exec: Option<Located<Commands>>,
     /// Time limit of one call.
     #[schemars(extend("default" = "30s"), example = "2m")]
-    pub timeout: Option<Located<Period>>,
+    pub timeout: Option<Located<DurationText>>,
 }
 
 /// HTTP request.
@@ -203,7 +203,7 @@ pub(crate) struct StopBlock {
     pub signal: Option<Located<ScalarText>>,
     /// Time that the service has to end after the signal or command; it is then killed.
     #[schemars(extend("default" = "10s"), example = "30s")]
-    pub grace: Option<Located<Period>>,
+    pub grace: Option<Located<DurationText>>,
     /// Command to run instead of sending the signal. A string is run by `sh -c`.
     #[schemars(example = ["./stop.sh"])]
     pub exec: Option<Located<CommandLine>>,

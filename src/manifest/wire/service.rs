@@ -16,7 +16,7 @@ use crate::manifest::wire::shape::{NamedMap, OneOrMany};
 use crate::runtime::list::runtimes;
 use crate::syntax::fault::{Fault, suggest};
 use crate::syntax::located::{Located, WORD};
-use crate::syntax::scalar::{ByteSize, Period, ScalarText};
+use crate::syntax::scalar::{ByteSize, DurationText, ScalarText};
 use crate::syntax::source::Span;
 
 /// Keys of one runtime's block, for advice on a key in the wrong place.
@@ -93,7 +93,7 @@ macro_rules! define_service {
             /// (30m); the stop then fails, and the service keeps running. A value above `--timeout` has no effect, nor has
             /// any without `busy`.
             #[schemars(example = "5m")]
-            pub drain: Option<Located<Period>>,
+            pub drain: Option<Located<DurationText>>,
             /// Calls that make the service release its GPU memory without being stopped.
             #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
             pub evict: Option<Located<EvictBlock>>,

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::model::harmless;
+use crate::model::safe_text;
 
 /// One way to write a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,6 +292,6 @@ fn unseen(rest: &[u8]) -> Option<(usize, Meaning)> {
     let line = &line[..line.len().min(CODE_BYTES_MAX)];
     // The rest may be no text, or cut within a letter.
     let text = line.utf8_chunks().next()?.valid();
-    let length = harmless::unseen_bytes(text);
+    let length = safe_text::unseen_bytes(text);
     (length > 0).then_some((length, Meaning::NOTHING))
 }

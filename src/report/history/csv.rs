@@ -1,8 +1,8 @@
 //! History for spreadsheets: a header, and a line for each row, quoted by RFC 4180. Lines end in a line feed alone, as
 //! with all tools here. Calls of hooks are not included: a file has one kind of row.
 
-use crate::model::harmless;
 use crate::model::lifecycle::State;
+use crate::model::safe_text;
 use crate::report::history::document::{History, RunLine, StatsLine, TransitionLine};
 use crate::report::output::Output;
 
@@ -79,7 +79,7 @@ const BEGIN_FORMULAS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋'
 /// Returns the field as text for spreadsheets and terminals. Lines of a field stay, within its quotes.
 fn quoted(field: &str) -> String {
     let shown: Vec<String> =
-        harmless::lines(field, false).split('\n').map(|line| harmless::no_command(line.to_owned())).collect();
+        safe_text::lines(field, false).split('\n').map(|line| safe_text::no_command(line.to_owned())).collect();
     let shown = shown.join("\n");
     let is_formula = [field, &shown, shown.trim_start()].iter().any(|text| text.starts_with(BEGIN_FORMULAS));
     let field = if is_formula { format!("'{shown}") } else { shown };

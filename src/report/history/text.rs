@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::model::harmless;
 use crate::model::lifecycle::State;
+use crate::model::safe_text;
 use crate::report::history::document::{CallLine, History, OpenRun, RunLine, StatsLine, TransitionLine};
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
@@ -137,7 +137,7 @@ pub(crate) fn open_run(run: &OpenRun, began: &str) -> String {
     } else {
         "was killed: the next run completes its remaining work and records its end"
     };
-    harmless::line(&format!("Run {run} ({command} by {by}, started {began}) {what}."))
+    safe_text::line(&format!("Run {run} ({command} by {by}, started {began}) {what}."))
 }
 
 fn figures(line: &StatsLine) -> Vec<Cell> {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use crate::model::harmless;
+use crate::model::safe_text;
 
 /// Space between groups of three digits: narrow and non-breaking.
 const THIN: char = '\u{202f}';
@@ -14,7 +14,7 @@ const UNITS: [&str; 5] = ["MiB", "GiB", "s", "min", "h"];
 /// Returns text as it is: names, and values of attributes.
 pub(super) fn text(text: &str) -> Markup {
     // maud does not escape apostrophes, since it quotes attributes by `"`.
-    PreEscaped(html! { (harmless::line(text)) }.into_string().replace('\'', "&#39;"))
+    PreEscaped(html! { (safe_text::line(text)) }.into_string().replace('\'', "&#39;"))
 }
 
 /// Returns a name as code.

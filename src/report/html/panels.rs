@@ -3,9 +3,9 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, Step};
+use crate::model::safe_text;
 use crate::report::timeline::Timeline;
 use crate::report::view::memory::step_memory;
 
@@ -95,7 +95,7 @@ fn changed(diff: &str, position: usize) -> Markup {
         h4 id={ "step-" (position) "-diff" } { "Changes" }
         pre.diff tabindex="0" role="region" aria-labelledby={ "step-" (position) "-diff" } {
             @for line in diff.lines() {
-                @let set = PreEscaped(harmless::no_command(text(line).into_string()));
+                @let set = PreEscaped(safe_text::no_command(text(line).into_string()));
                 @match line.chars().next() {
                     Some('+') => ins { (set) },
                     Some('-') => del { (set) },

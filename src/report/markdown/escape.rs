@@ -1,6 +1,6 @@
 //! Text that Markdown, HTML and GitHub take for text: no table breaks, no user is notified, nothing is run.
 
-use crate::model::harmless::{self, is_unseen};
+use crate::model::safe_text::{self, is_unseen};
 
 /// Invisible space that breaks `@name` and `#12` for GitHub, which looks for them in the rendered text.
 const NO_WIDTH: char = '\u{200b}';
@@ -8,7 +8,7 @@ const NO_WIDTH: char = '\u{200b}';
 /// Returns a sentence, on one line.
 pub(super) fn prose(text: &str) -> String {
     let mut prose = String::with_capacity(text.len());
-    let text = harmless::line(text);
+    let text = safe_text::line(text);
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
@@ -53,7 +53,7 @@ pub(super) fn code(name: &str) -> String {
 /// Returns a block whose fence is longer than any in its text.
 pub(super) fn fenced(language: &str, text: &str) -> String {
     let text: Vec<String> =
-        harmless::lines(text, false).lines().map(|line| harmless::no_command(line.to_owned())).collect();
+        safe_text::lines(text, false).lines().map(|line| safe_text::no_command(line.to_owned())).collect();
     let text = text.join("\n");
     let mut longest = 0;
     let mut run = 0;

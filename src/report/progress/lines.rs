@@ -2,8 +2,8 @@
 
 use super::waits::Waits;
 use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
-use crate::model::harmless;
 use crate::model::names::StepId;
+use crate::model::safe_text;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{joined, step_text, took};
 
@@ -57,7 +57,7 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             let error = error.as_deref().unwrap_or("failed");
             let head = format!("{} {service}: {hook}: {call}: {error}", style.paint(Paint::Warn, "warning:"));
             let said = output.lines().rev().take(OUTPUT_LINES).collect::<Vec<_>>().into_iter().rev();
-            let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless::drawn(line, false))));
+            let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {}", safe_text::drawn(line, false))));
             std::iter::once(head).chain(said).collect()
         }
         // The stage already reported the call, and a failing step reports the veto.
@@ -95,7 +95,7 @@ pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) 
 /// Returns a failed step with the service's last lines of output below it.
 pub(super) fn failed(step: &StepId, error: &str, log: &[String], took_ms: u64, style: Style) -> Vec<String> {
     let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), step_text(step), took(took_ms));
-    let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless::drawn(line, false))));
+    let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {}", safe_text::drawn(line, false))));
     std::iter::once(head).chain(log).collect()
 }
 

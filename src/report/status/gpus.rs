@@ -1,6 +1,6 @@
 //! Memory on each GPU, and its holders. Drawn at a terminal, a row of figures elsewhere.
 
-use crate::model::harmless;
+use crate::model::safe_text;
 use crate::report::bar::{BarParts, bar, legend};
 use crate::report::status::document::GpuStatus;
 use crate::report::style::{Paint, Style};
@@ -20,7 +20,7 @@ pub(super) fn lines(gpus: &[GpuStatus], style: Style) -> Vec<String> {
         lines.push(head);
         lines.push(format!("  {amounts}"));
         if !gpu.foreign_holders.is_empty() {
-            lines.push(format!("  foreign: {}", harmless::line(&gpu.foreign_holders.join(", "))));
+            lines.push(format!("  foreign: {}", safe_text::line(&gpu.foreign_holders.join(", "))));
         }
     }
     if !lines.is_empty() {

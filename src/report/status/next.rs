@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::rules::{Case, Rules};
+use crate::model::safe_text;
 use crate::report::status::document::ServiceLine;
 use crate::report::style::{Paint, Style};
 
@@ -54,7 +54,7 @@ pub(super) fn lines(line: &ServiceLine, outlook: &Outlook, style: Style) -> Vec<
     let name = style.paint(Paint::Strong, &line.name.to_string());
     let mut lines = vec![format!("{name} {sure} {}: {}", line.state.label(), meaning(line.state))];
     let mut tell =
-        |label: &str, text: &str| lines.push(format!("  {} {}", style.paint(Paint::Dim, label), harmless::line(text)));
+        |label: &str, text: &str| lines.push(format!("  {} {}", style.paint(Paint::Dim, label), safe_text::line(text)));
     let since = line.since.map(|since| format!("since {since:.0}"));
     // A hold already shows its time.
     let since = since.filter(|since| !line.reason.contains(since));

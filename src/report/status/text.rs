@@ -1,8 +1,8 @@
 //! Status as tables.
 
-use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
+use crate::model::safe_text;
 use crate::report::history::open_run;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
@@ -104,7 +104,7 @@ fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> S
         let end = if run.end == "completed" { String::new() } else { format!(" ({})", run.end.replace('_', " ")) };
         let ago = elapsed(run.ended_at, status.observed_at);
         let run = format!("Last run: {} by {}, {ago} ago, exit {}{end}{error}", run.command, run.by, run.exit_code);
-        sheet.gap().line(harmless::line(&run));
+        sheet.gap().line(safe_text::line(&run));
     }
     if let Some(run) = &status.open_run {
         sheet.gap().line(open_run(run, &format!("{} ago", elapsed(run.began_at, status.observed_at))));
@@ -113,7 +113,7 @@ fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> S
         sheet.gap();
     }
     for warning in &status.warnings {
-        sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning)));
+        sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), safe_text::line(warning)));
     }
     StatusParts { head: title, services: service_lines(status, outlooks, style), rest: sheet }
 }

@@ -67,7 +67,7 @@ impl RuntimeFacts for DockerFacts {
             return;
         }
         for container in self.containers.known_mut().into_iter().flatten() {
-            container.devices = None;
+            container.gpus = None;
             if let Some(marks) = &mut container.marks {
                 (marks.gpus, marks.vram_mib) = (String::new(), 0);
             }
@@ -178,8 +178,8 @@ pub struct ContainerFact {
     #[serde(default)]
     pub restart_policy: Option<String>,
     /// GPUs that an existing container was created with; absent if lcm did not inspect it, or if the GPUs are unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Devices>,
+    #[serde(rename = "devices", default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<VisibleGpus>,
     /// Time at which the container last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -217,7 +217,7 @@ impl ContainerFact {
             compose_project: None,
             ports: Vec::new(),
             restart_policy: None,
-            devices: None,
+            gpus: None,
             finished_at: None,
             created_at: None,
             restart_count: 0,
@@ -230,7 +230,8 @@ impl ContainerFact {
 /// GPUs that a container was created with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Devices {
+#[schemars(rename = "Devices")]
+pub enum VisibleGpus {
     All,
     None,
     /// GPUs by index or UUID.

@@ -2,9 +2,17 @@
 //!
 //! In: the `docker` blocks of a manifest and answers of the engine. Out: facts, observations and effects. Pure except
 //! `drive`. Not here: GPUs, ports and probes, which are in `host`.
+//!
+//! The way of a key: `wire` (block, `KEYS`) → `resolve` (`others`; `container` → `intent`; `hashed_config` → spec
+//! hash) → `drive::create` (request). For drift, `expected_settings` and `drive::real_settings` give its value under
+//! one name, and `settings` compares both; the simulator (`sim`) follows `expected_settings`. Outside: the keys of
+//! Compose that `import::compose::service` knows (`KNOWN`), the schema (`just bless`), README.
+//!
+//! Besides: `facts` and `observe` (readings of the engine → state of services), `ownership` (proof that a container is
+//! lcm's), `registration` (entry in the list of runtimes).
 
 pub mod drive;
-mod expected;
+mod expected_settings;
 pub mod facts;
 pub mod intent;
 pub mod observe;

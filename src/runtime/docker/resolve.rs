@@ -1,6 +1,7 @@
 //! Resolution of a container: an existing one, or one that lcm creates, with Compose's keys.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,7 @@ use crate::model::spec::Spec;
 use crate::runtime::docker::intent::{
     ContainerSpec, ExistingContainer, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit,
 };
-use crate::runtime::docker::wire::{self, DockerBlock, DockerSettings, Healthcheck};
+use crate::runtime::docker::wire::{DockerBlock, DockerSettings, GpuAccessValue, Healthcheck, PullPolicyValue};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{ScalarText, is_name};
 use crate::syntax::source::Span;
@@ -68,27 +69,53 @@ pub(crate) fn resolve(
 
 /// Returns the keys that are set and that only a container created by lcm can have.
 fn others(written: &DockerBlock) -> Vec<&'static str> {
+    // Every field by its name, so that a new one is not forgotten here.
+    let DockerBlock {
+        // The two keys of an existing container.
+        container: _,
+        auto_remove: _,
+        image,
+        pull_policy,
+        container_name,
+        command,
+        entrypoint,
+        environment,
+        env_file,
+        secret,
+        plain,
+        ports,
+        volumes,
+        networks,
+        user,
+        shm_size,
+        ipc,
+        devices,
+        ulimits,
+        labels,
+        healthcheck,
+        gpu_access,
+    } = written;
     [
-        ("image", written.image.is_some()),
-        ("pull_policy", written.pull_policy.is_some()),
-        ("container_name", written.container_name.is_some()),
-        ("command", written.command.is_some()),
-        ("entrypoint", written.entrypoint.is_some()),
-        ("environment", written.environment.is_some()),
-        ("env_file", written.env_file.is_some()),
-        ("secret", !written.secret.is_empty()),
-        ("plain", !written.plain.is_empty()),
-        ("ports", !written.ports.is_empty()),
-        ("volumes", !written.volumes.is_empty()),
-        ("networks", !written.networks.is_empty()),
-        ("user", written.user.is_some()),
-        ("shm_size", written.shm_size.is_some()),
-        ("ipc", written.ipc.is_some()),
-        ("devices", !written.devices.is_empty()),
-        ("ulimits", written.ulimits.is_some()),
-        ("labels", written.labels.is_some()),
-        ("healthcheck", written.healthcheck.is_some()),
-        ("gpu_access", written.gpu_access.is_some()),
+        ("image", image.is_some()),
+        ("pull_policy", pull_policy.is_some()),
+        ("container_name", container_name.is_some()),
+        ("command", command.is_some()),
+        ("entrypoint", entrypoint.is_some()),
+        ("environment", environment.is_some()),
+        ("env_file", env_file.is_some()),
+        ("secret", !secret.is_empty()),
+        ("plain", !plain.is_empty()),
+        ("ports", !ports.is_empty()),
+        ("volumes", !volumes.is_empty()),
+        ("networks", !networks.is_empty()),
+        ("user", user.is_some()),
+        ("shm_size", shm_size.is_some()),
+        ("ipc", ipc.is_some()),
+        ("devices", !devices.is_empty()),
+        ("ulimits", ulimits.is_some()),
+        ("labels", labels.is_some()),
+        ("healthcheck", healthcheck.is_some()),
+        ("gpu_access", gpu_access.is_some()),
     ]
     .into_iter()
     .filter_map(|(key, set)| set.then_some(key))
@@ -134,39 +161,13 @@ fn created(
         env_files: written.env_file.as_ref(),
         secret: &written.secret,
         plain: &written.plain,
-        gets_gpus: gets_gpus(service) && !matches!(written.gpu_access, Some(wire::GpuAccessValue::None)),
+        gets_gpus: gets_gpus(service) && !matches!(written.gpu_access, Some(GpuAccessValue::None)),
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
-    let container = ContainerSpec {
-        name,
-        image: image.value.clone(),
-        pull: match written.pull_policy {
-            Some(wire::PullPolicyValue::Always) => PullPolicy::Always,
-            Some(wire::PullPolicyValue::Never) => PullPolicy::Never,
-            Some(wire::PullPolicyValue::Missing) | None => PullPolicy::Missing,
-        },
-        command: argv(context, written.command.as_ref()),
-        entrypoint: argv(context, written.entrypoint.as_ref()),
-        environment: BTreeMap::new(),
-        ports: published.iter().map(|(port, _)| port.clone()).collect(),
-        volumes: Vec::new(),
-        networks: written.networks.iter().map(|network| network.value.clone()).collect(),
-        user: written.user.as_ref().map(|ScalarText(user)| user.clone()),
-        shm_size_bytes: written.shm_size.as_ref().map(|size| size.0),
-        ipc: written.ipc.clone(),
-        devices: devices(context, &written.devices),
-        ulimits: ulimits(written),
-        labels: labels(context, written.labels.as_ref()),
-        healthcheck: written.healthcheck.as_ref().map(|check| healthcheck(context, check)),
-        gpu_access: match written.gpu_access {
-            Some(wire::GpuAccessValue::Environment) => GpuAccess::Environment,
-            Some(wire::GpuAccessValue::None) => GpuAccess::None,
-            Some(wire::GpuAccessValue::Request) | None => GpuAccess::Request,
-        },
-    };
+    let container = container(context, (name, image), written, &published);
     let (volumes, spec_volumes) = volumes(context, &written.volumes);
-    let mut config = config(written, &container, &spec_volumes);
+    let mut config = hashed_config(written, &container, &spec_volumes);
     if let Some(masked) = environment.masked() {
         config.insert("environment".to_owned(), masked);
     }
@@ -183,52 +184,121 @@ fn created(
     })
 }
 
-/// Returns the spec of the container: only keys that are set, so that a new default recreates nothing.
-fn config(written: &DockerBlock, container: &ContainerSpec, volumes: &[String]) -> Map<String, Value> {
-    let healthcheck = container.healthcheck.as_ref().map(|check| {
-        let milliseconds = |period: std::time::Duration| json!(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
-        let fields = [
-            ("test", (!check.test.is_empty()).then(|| json!(check.test))),
-            ("interval_ms", check.interval.map(milliseconds)),
-            ("timeout_ms", check.timeout.map(milliseconds)),
-            ("retries", check.retries.map(|retries| json!(retries))),
-            ("start_period_ms", check.start_period.map(milliseconds)),
-        ];
-        Value::Object(set(fields))
+/// Returns the container, with its environment and volumes left empty: the caller adds them.
+fn container(
+    context: &mut ResolveContext<'_>,
+    (name, image): (ObjectName, &str),
+    written: &DockerBlock,
+    published: &[(PublishedPort, Span)],
+) -> ContainerSpec {
+    ContainerSpec {
+        name,
+        image: image.to_owned(),
+        pull: written.pull_policy.map_or(PullPolicy::Missing, PullPolicy::from),
+        command: argv(context, written.command.as_ref()),
+        entrypoint: argv(context, written.entrypoint.as_ref()),
+        environment: BTreeMap::new(),
+        ports: published.iter().map(|(port, _)| port.clone()).collect(),
+        volumes: Vec::new(),
+        networks: written.networks.iter().map(|network| network.value.clone()).collect(),
+        user: written.user.as_ref().map(|ScalarText(user)| user.clone()),
+        shm_size_bytes: written.shm_size.as_ref().map(|size| size.0),
+        ipc: written.ipc.clone(),
+        devices: devices(context, &written.devices),
+        ulimits: ulimits(written),
+        labels: labels(context, written.labels.as_ref()),
+        healthcheck: written.healthcheck.as_ref().map(|check| healthcheck(context, check)),
+        gpu_access: written.gpu_access.map_or(GpuAccess::Request, GpuAccess::from),
+    }
+}
+
+impl From<PullPolicyValue> for PullPolicy {
+    fn from(written: PullPolicyValue) -> Self {
+        match written {
+            PullPolicyValue::Missing => Self::Missing,
+            PullPolicyValue::Always => Self::Always,
+            PullPolicyValue::Never => Self::Never,
+        }
+    }
+}
+
+impl From<GpuAccessValue> for GpuAccess {
+    fn from(written: GpuAccessValue) -> Self {
+        match written {
+            GpuAccessValue::Request => Self::Request,
+            GpuAccessValue::Environment => Self::Environment,
+            GpuAccessValue::None => Self::None,
+        }
+    }
+}
+
+/// Returns the part of the definition that the spec hash covers: only keys that are set, so that a new default
+/// recreates nothing.
+fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[String]) -> Map<String, Value> {
+    // Every field by its name, so that a new one is not forgotten here.
+    let ContainerSpec {
+        // In the hash only where the manifest states it.
+        name: _,
+        image,
+        // The time of a pull recreates nothing.
+        pull: _,
+        command,
+        entrypoint,
+        // Added by the caller, masked.
+        environment: _,
+        ports,
+        // Absolute here; the hash covers the paths that the manifest means.
+        volumes: _,
+        networks,
+        user,
+        shm_size_bytes,
+        ipc,
+        devices,
+        ulimits,
+        labels,
+        healthcheck,
+        // In the hash only where the manifest states it.
+        gpu_access: _,
+    } = container;
+    let ports: Vec<String> = ports.iter().map(ports::text).collect();
+    let ulimit = |limit: &Ulimit| json!({ "soft": limit.soft, "hard": limit.hard });
+    let ulimits: Map<String, Value> = ulimits.iter().map(|(name, limit)| (name.clone(), ulimit(limit))).collect();
+    let gpu_access = written.gpu_access.map(|access| match access {
+        GpuAccessValue::Request => "request",
+        GpuAccessValue::Environment => "environment",
+        GpuAccessValue::None => "none",
     });
-    let ulimits: Map<String, Value> = container
-        .ulimits
-        .iter()
-        .map(|(name, limit)| (name.clone(), json!({ "soft": limit.soft, "hard": limit.hard })))
-        .collect();
-    let ports: Vec<String> = container.ports.iter().map(ports::text).collect();
     let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
     set([
-        ("image", Some(json!(container.image))),
+        ("image", Some(json!(image))),
         ("container_name", written.container_name.is_some().then(|| json!(container.name))),
-        ("command", container.command.as_ref().map(|command| json!(command))),
-        ("entrypoint", container.entrypoint.as_ref().map(|entrypoint| json!(entrypoint))),
+        ("command", command.as_ref().map(|command| json!(command))),
+        ("entrypoint", entrypoint.as_ref().map(|entrypoint| json!(entrypoint))),
         ("ports", list(&ports)),
         ("volumes", list(volumes)),
-        ("networks", list(&container.networks)),
-        ("user", container.user.as_ref().map(|user| json!(user))),
-        ("shm_size_bytes", container.shm_size_bytes.map(|size| json!(size))),
-        ("ipc", container.ipc.as_ref().map(|ipc| json!(ipc))),
-        ("devices", list(&container.devices)),
+        ("networks", list(networks)),
+        ("user", user.as_ref().map(|user| json!(user))),
+        ("shm_size_bytes", shm_size_bytes.map(|size| json!(size))),
+        ("ipc", ipc.as_ref().map(|ipc| json!(ipc))),
+        ("devices", list(devices)),
         ("ulimits", (!ulimits.is_empty()).then_some(Value::Object(ulimits))),
-        ("labels", (!container.labels.is_empty()).then(|| json!(container.labels))),
-        ("healthcheck", healthcheck),
-        (
-            "gpu_access",
-            written.gpu_access.map(|access| {
-                json!(match access {
-                    wire::GpuAccessValue::Request => "request",
-                    wire::GpuAccessValue::Environment => "environment",
-                    wire::GpuAccessValue::None => "none",
-                })
-            }),
-        ),
+        ("labels", (!labels.is_empty()).then(|| json!(labels))),
+        ("healthcheck", healthcheck.as_ref().map(hashed_healthcheck)),
+        ("gpu_access", gpu_access.map(|access| json!(access))),
     ])
+}
+
+fn hashed_healthcheck(check: &ImageHealthcheck) -> Value {
+    // Every field by its name, so that a new one is not forgotten here.
+    let ImageHealthcheck { test, interval, timeout, retries, start_period } = check;
+    let milliseconds = |period: Duration| json!(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
+    Value::Object(set([
+        ("test", (!test.is_empty()).then(|| json!(test))),
+        ("interval_ms", interval.map(milliseconds)),
+        ("timeout_ms", timeout.map(milliseconds)),
+        ("retries", retries.map(|retries| json!(retries))),
+        ("start_period_ms", start_period.map(milliseconds)),
+    ]))
 }
 
 fn set<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {

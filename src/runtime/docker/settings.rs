@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::spec;
 
 /// Version of the comparison, as lcm writes it on each container that it creates. Differences of a container with an
-/// older version are only warned about: a newer lcm recreates nothing for them.
+/// older version are only warned about: a newer lcm recreates nothing for them. Raised when a setting is compared in
+/// which containers created before may differ; not for a key that is new in the manifest: a service that states it has
+/// another spec, so its container is recreated anyway.
 pub const COMPARED: u32 = 1;
 
 /// Version on a container whose engine reports settings in another way than lcm gave them; read too on a container that
@@ -25,7 +27,12 @@ pub const NOT_COMPARED: u32 = 0;
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Settings")]
 pub struct ContainerSettings {
-    /// Salted digests of values that may contain secrets, keyed by setting: `command`, `environment HF_TOKEN`.
+    /// Salted digests, by setting, of values that are compared only where the manifest states them (an image or the
+    /// engine has defaults), or that may hold a secret. A new setting belongs here unless a value that the manifest
+    /// does not state must be noticed too.
+    #[schemars(
+        description = "Salted digests of values that may contain secrets, keyed by setting: `command`, `environment HF_TOKEN`."
+    )]
     pub digests: BTreeMap<String, String>,
     /// Mounts, keyed by the path in the container: the host path or volume, with `:ro` if it is read-only. Anonymous
     /// volumes are left out.
@@ -45,6 +52,25 @@ pub struct ContainerSettings {
     pub devices: BTreeSet<String>,
     /// Ids of the GPUs that the engine gives the container, as the driver names them.
     pub gpus: BTreeSet<String>,
+}
+
+/// Setting that is compared by its digest. Both sides, expected and real, take the name from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DigestedSetting<'a> {
+    Image,
+    Command,
+    Entrypoint,
+    User,
+    Ipc,
+    ShmSize,
+    /// Command of the health check; its periods are not compared.
+    Healthcheck,
+    /// Limit of the kernel, by its name.
+    Ulimit(&'a str),
+    /// Label, by its name.
+    Label(&'a str),
+    /// Variable, by its name.
+    Environment(&'a str),
 }
 
 /// Setting that differs.
@@ -156,6 +182,23 @@ impl fmt::Display for ContainerSetting {
     }
 }
 
+impl fmt::Display for DigestedSetting<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image => formatter.write_str("image"),
+            Self::Command => formatter.write_str("command"),
+            Self::Entrypoint => formatter.write_str("entrypoint"),
+            Self::User => formatter.write_str("user"),
+            Self::Ipc => formatter.write_str("ipc"),
+            Self::ShmSize => formatter.write_str("shm_size"),
+            Self::Healthcheck => formatter.write_str("healthcheck"),
+            Self::Ulimit(name) => write!(formatter, "ulimit {name}"),
+            Self::Label(name) => write!(formatter, "label {name}"),
+            Self::Environment(name) => write!(formatter, "environment {name}"),
+        }
+    }
+}
+
 fn compare(
     found: &mut Vec<Difference>,
     setting: &dyn Fn(String) -> ContainerSetting,
@@ -206,9 +249,21 @@ pub fn tidy(target: &str) -> String {
     if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
 }
 
-/// Returns the digest of one setting under the salt of its container.
-#[must_use]
-pub fn digest(salt: &str, setting: &str, value: &[String]) -> String {
+/// Returns the digests of settings under the salt of their container, by the names of the settings. A setting without a
+/// value is left out.
+pub(crate) fn digests<'a>(
+    salt: &str,
+    values: impl IntoIterator<Item = (DigestedSetting<'a>, Option<Vec<String>>)>,
+) -> BTreeMap<String, String> {
+    let digested = |(setting, value): (DigestedSetting<'a>, Option<Vec<String>>)| {
+        let setting = setting.to_string();
+        let digest = digest(salt, &setting, &value?);
+        Some((setting, digest))
+    };
+    values.into_iter().filter_map(digested).collect()
+}
+
+fn digest(salt: &str, setting: &str, value: &[String]) -> String {
     let words = value.iter().map(String::as_bytes);
     let parts: Vec<&[u8]> = [salt.as_bytes(), setting.as_bytes()].into_iter().chain(words).collect();
     spec::digest(&parts)

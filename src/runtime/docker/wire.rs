@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneOrMany, Pairs};
 use crate::syntax::located::{Located, WORD};
-use crate::syntax::scalar::{ByteSize, Period, ScalarText, VARIABLE_PATTERN};
+use crate::syntax::scalar::{ByteSize, DurationText, ScalarText, VARIABLE_PATTERN};
 
 /// Type of this runtime's key, under the name that the list of runtimes knows.
 pub(crate) use self::DockerBlock as Block;
@@ -30,6 +30,7 @@ pub(crate) const MARK: &str = "pull_policy";
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &[
     "container",
+    "auto_remove",
     "image",
     "pull_policy",
     "container_name",
@@ -217,16 +218,16 @@ pub(crate) struct Healthcheck {
     pub test: Option<Located<CommandLine>>,
     /// Time between two checks.
     #[schemars(extend("default" = "30s"), example = "10s")]
-    pub interval: Option<Period>,
+    pub interval: Option<DurationText>,
     /// Deadline of one check.
     #[schemars(extend("default" = "30s"), example = "5s")]
-    pub timeout: Option<Period>,
+    pub timeout: Option<DurationText>,
     /// Number of consecutive failures after which the container is unhealthy.
     #[schemars(extend("default" = 3), example = 5)]
     pub retries: Option<u32>,
     /// Time after a start in which failures don't count.
     #[schemars(extend("default" = "0s"), example = "1m")]
-    pub start_period: Option<Period>,
+    pub start_period: Option<DurationText>,
     /// Turns off the image's own check.
     #[schemars(extend("default" = false), example = true)]
     pub disable: Option<bool>,
@@ -305,5 +306,24 @@ impl JsonSchema for UlimitBlock {
                 generator.subschema_for::<UlimitPair>(),
             ]
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::{DockerBlock, KEYS, SHARED_KEYS};
+
+    #[test]
+    fn each_field_of_the_block_is_in_a_list_of_keys() {
+        let schema = schemars::schema_for!(DockerBlock);
+        let fields = schema.get("properties").and_then(Value::as_object).expect("properties");
+        let fields: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+        // No advice names the last two as keys of another place.
+        let listed = [KEYS, SHARED_KEYS, &["secret", "plain"]].concat();
+        assert_eq!(fields, listed.into_iter().collect());
     }
 }

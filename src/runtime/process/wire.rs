@@ -121,3 +121,22 @@ pub(crate) struct PidFileBlock {
     #[schemars(extend("default" = false), example = true)]
     pub write: Option<Located<bool>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::{KEYS, ProcessBlock, SHARED_KEYS};
+
+    #[test]
+    fn each_field_of_the_block_is_in_a_list_of_keys() {
+        let schema = schemars::schema_for!(ProcessBlock);
+        let fields = schema.get("properties").and_then(Value::as_object).expect("properties");
+        let fields: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+        // No advice names the last two as keys of another place.
+        let listed = [KEYS, SHARED_KEYS, &["secret", "plain"]].concat();
+        assert_eq!(fields, listed.into_iter().collect());
+    }
+}

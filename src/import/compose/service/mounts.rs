@@ -44,6 +44,9 @@ impl Compose<'_> {
         if block.holds_any() {
             docker.put("volumes", YamlValue::Items(block));
         }
+    }
+
+    pub(super) fn devices(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
         let (mut devices, mut left) = (Vec::new(), Vec::new());
         for device in listed(node, "devices").into_iter().filter(|device| !device.starts_with("nvidia.com/")) {
             let device = self.variables.adapt(device);

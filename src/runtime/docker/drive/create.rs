@@ -24,31 +24,54 @@ pub(super) fn body(
     host_id: Option<&str>,
     compared: u32,
 ) -> Result<ContainerCreateBody, DriverError> {
+    // Every field by its name, so that a new one is not forgotten here.
+    let ContainerSpec {
+        // Given beside the body.
+        name: _,
+        image,
+        // Pulled before: see `prepare`.
+        pull: _,
+        command,
+        entrypoint,
+        // Both written below, from the whole container.
+        environment: _,
+        labels: _,
+        ports,
+        volumes,
+        networks,
+        user,
+        shm_size_bytes,
+        ipc,
+        devices,
+        ulimits,
+        healthcheck,
+        gpu_access,
+    } = container;
     check_labels(start.service, container)?;
     let labels = marks::write(start, container, (&marks::new_salt()?, compared), host_id);
-    let first = container.networks.first();
+    let first = networks.first();
     let endpoint = first.and_then(|name| Some((name.clone(), endpoint(name, start.service)?)));
     Ok(ContainerCreateBody {
-        image: Some(container.image.clone()),
-        cmd: container.command.clone(),
-        entrypoint: container.entrypoint.clone(),
+        image: Some(image.clone()),
+        cmd: command.clone(),
+        entrypoint: entrypoint.clone(),
         env: Some(environment(start, container)?),
-        exposed_ports: some(container.ports.iter().map(container_port).collect()),
-        user: container.user.clone(),
+        exposed_ports: some(ports.iter().map(container_port).collect()),
+        user: user.clone(),
         labels: Some(labels),
-        healthcheck: container.healthcheck.as_ref().map(healthcheck),
+        healthcheck: healthcheck.as_ref().map(health_config),
         stop_signal: start.service.stop.signal.clone(),
         stop_timeout: Some(seconds(start.service.stop.grace)),
         host_config: Some(HostConfig {
-            binds: some(container.volumes.clone()),
+            binds: some(volumes.clone()),
             network_mode: first.cloned(),
-            port_bindings: Some(port_bindings(&container.ports)),
+            port_bindings: Some(port_bindings(ports)),
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
-            shm_size: container.shm_size_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
-            ipc_mode: container.ipc.clone(),
-            devices: some(container.devices.iter().map(|device| device_mapping(device)).collect()),
-            ulimits: some(container.ulimits.iter().map(ulimit).collect()),
-            device_requests: device_request(container.gpu_access, start.gpus).map(|request| vec![request]),
+            shm_size: shm_size_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+            ipc_mode: ipc.clone(),
+            devices: some(devices.iter().map(|device| device_mapping(device)).collect()),
+            ulimits: some(ulimits.iter().map(ulimit).collect()),
+            device_requests: device_request(*gpu_access, start.gpus).map(|request| vec![request]),
             ..HostConfig::default()
         }),
         networking_config: endpoint
@@ -171,7 +194,7 @@ fn ulimit((name, limit): (&String, &Ulimit)) -> ResourcesUlimits {
     ResourcesUlimits { name: Some(name.clone()), soft: Some(limit.soft), hard: Some(limit.hard) }
 }
 
-fn healthcheck(check: &ImageHealthcheck) -> HealthConfig {
+fn health_config(check: &ImageHealthcheck) -> HealthConfig {
     let nanoseconds = |time: Option<Duration>| time.and_then(|time| i64::try_from(time.as_nanos()).ok());
     HealthConfig {
         test: Some(check.test.clone()),

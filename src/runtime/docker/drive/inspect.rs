@@ -13,9 +13,9 @@ use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
 use crate::model::observed::ASIDE_SUFFIX;
 use crate::runtime::docker::drive::engine::{Engine, short};
-use crate::runtime::docker::drive::settings::Details;
-use crate::runtime::docker::drive::{devices, marks};
-use crate::runtime::docker::facts::Devices;
+use crate::runtime::docker::drive::real_settings::Details;
+use crate::runtime::docker::drive::{gpus, marks};
+use crate::runtime::docker::facts::VisibleGpus;
 use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::ownership::Evidence;
 use crate::runtime::docker::settings::tidy;
@@ -44,7 +44,7 @@ pub(super) struct Seen {
     pub(super) finished_at: Option<Timestamp>,
     pub(super) restart_policy: Option<String>,
     /// GPUs; `None`: unknown.
-    pub(super) devices: Option<Devices>,
+    pub(super) gpus: Option<VisibleGpus>,
     /// Bytes that a log holds at least once it has lost its beginning; `None`: it loses nothing.
     pub(super) log_kept_bytes: Option<u64>,
     pub(super) stop_signal: Option<String>,
@@ -195,7 +195,7 @@ fn seen(response: ContainerInspectResponse) -> Seen {
     let state = response.state.unwrap_or_default();
     let config = response.config.unwrap_or_default();
     let host = response.host_config.unwrap_or_default();
-    let devices = devices::devices(&host, config.env.as_deref().unwrap_or_default());
+    let gpus = gpus::visible(&host, config.env.as_deref().unwrap_or_default());
     let log_kept_bytes = kept_bytes(host.log_config.as_ref());
     let policy = host.restart_policy.as_ref().and_then(|policy| policy.name);
     let labels = config.labels.clone().unwrap_or_default();
@@ -220,7 +220,7 @@ fn seen(response: ContainerInspectResponse) -> Seen {
         started_at: state.started_at.as_deref().and_then(moment),
         finished_at: state.finished_at.as_deref().and_then(moment),
         restart_policy: policy.map(|name| name.to_string()).filter(|name| !name.is_empty() && name != "no"),
-        devices,
+        gpus,
         log_kept_bytes,
         stop_signal: config.stop_signal.clone(),
         created_at: response.created.as_deref().and_then(moment),

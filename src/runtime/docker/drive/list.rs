@@ -208,7 +208,7 @@ fn inspected_fact(fact: ContainerFact, seen: Seen, service: Option<&Service>) ->
         restart_policy: seen.restart_policy,
         restart_count: seen.restart_count,
         auto_remove: seen.auto_remove,
-        devices: seen.devices.filter(|_| is_existing),
+        gpus: seen.gpus.filter(|_| is_existing),
         settings,
         ..fact
     }

@@ -31,7 +31,7 @@ const NAME: &str = "lcm.name";
 const HOST: &str = "lcm.host";
 const UID: &str = "lcm.uid";
 /// Version of the settings that are compared with the real ones.
-const COMPARED: &str = "lcm.compared";
+const COMPARED_LABEL: &str = "lcm.compared";
 /// Image by its name in the manifest: the engine forgets that name once it refers to another image.
 pub(super) const IMAGE: &str = "lcm.image";
 
@@ -53,7 +53,7 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
         name: label(NAME),
         host_id: label(HOST),
         uid: label(UID).parse().ok(),
-        compared: label(COMPARED).parse().unwrap_or_default(),
+        compared: label(COMPARED_LABEL).parse().unwrap_or_default(),
     })
 }
 
@@ -78,7 +78,7 @@ pub(super) fn write(
         (IMAGE, container.image.clone()),
         (NAME, container.name.to_string()),
         (UID, rustix::process::getuid().as_raw().to_string()),
-        (COMPARED, compared.to_string()),
+        (COMPARED_LABEL, compared.to_string()),
     ];
     let theirs = container.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
     let host = host_id.map(|host_id| (HOST, host_id.to_owned()));

@@ -2,14 +2,21 @@
 //! that a failure names what was tried. Ownership is proven anew before each change: a label alone proves nothing.
 //!
 //! In: services, instances, and answers of the engine. Out: facts, inspections, logs, and effects on containers.
+//!
+//! Changes: `prepare` (image, networks, devices), `create` (request), `start` (and restore), `stop`, `update` (in
+//! place). Readings: `list` (all containers), `inspect` (one), `real_settings`, `gpus` (given at creation), `output`
+//! (log, commands), `found` (discovery). Ownership: `marks` (labels), `ownership` (evidence), `scope` (the manifest's
+//! part). Connection: `connect`, `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and
+//! `place` (the engine's machine), `as_runtime` (the contract that all runtimes share).
+//!
 //! Not here: when to start or stop, waiting for health, passwords of registries, creating networks, removing volumes.
 
 mod as_runtime;
 mod connect;
 mod create;
-mod devices;
 mod engine;
 mod found;
+mod gpus;
 mod home;
 mod inspect;
 mod lazy;
@@ -19,8 +26,8 @@ mod output;
 mod ownership;
 mod place;
 mod prepare;
+mod real_settings;
 mod scope;
-mod settings;
 mod start;
 mod stop;
 mod transport;

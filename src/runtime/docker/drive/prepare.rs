@@ -13,7 +13,7 @@ use crate::model::names::{ObjectName, ProjectName};
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, failure};
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
-use crate::runtime::docker::drive::settings::Details;
+use crate::runtime::docker::drive::real_settings::Details;
 use crate::runtime::docker::drive::{EngineLocation, create};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess, PullPolicy};
 

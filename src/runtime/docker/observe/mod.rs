@@ -5,8 +5,8 @@
 
 mod claims;
 pub(crate) mod container;
-mod devices;
 mod drift;
+mod gpus;
 mod orphans;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +88,7 @@ impl Observer for DockerObserver {
         gpus: &ObservedGpus,
         holding: &[GpuId],
     ) {
-        devices::bind(view, service, seen, gpus, holding);
+        gpus::bind(view, service, seen, gpus, holding);
     }
 
     fn orphans(&self, view: ObserverInput<'_>) -> Vec<Orphan> {

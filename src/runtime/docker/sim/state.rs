@@ -4,7 +4,7 @@ use crate::model::desired::Service;
 use crate::model::facts::{EngineHealth, ExitFact, Facts, GpuFact, ProcessOwner, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, RuntimeName, ServiceName};
-use crate::runtime::docker::facts::{ContainerFact, ContainerState, Devices, DockerReading as _, known_containers};
+use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _, VisibleGpus, known_containers};
 use crate::runtime::docker::intent::{DockerSpec, spec_of};
 use crate::runtime::docker::sim::containers::{self, by_id, by_id_mut, is_up, named, run_state_of};
 use crate::runtime::docker::{self, NAME};
@@ -112,7 +112,7 @@ impl SimulatedInstances for SimulatedDocker {
     fn fixed_gpus(&self, facts: &Facts, service: &Service, id: &str) -> Option<Vec<GpuId>> {
         let Some(DockerSpec::Existing(existing)) = spec_of(service) else { return None };
         let found = named(facts, existing.container.as_str()).filter(|found| found.id == id)?;
-        let Some(Devices::These(names)) = &found.devices else { return None };
+        let Some(VisibleGpus::These(names)) = &found.gpus else { return None };
         let is_its =
             |gpu: &&GpuFact| names.iter().any(|name| gpu.id.as_str() == name || gpu.index.to_string() == *name);
         Some(facts.gpus.known()?.iter().filter(is_its).map(|gpu| gpu.id.clone()).collect())

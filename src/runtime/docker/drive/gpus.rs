@@ -3,13 +3,13 @@
 
 use bollard::models::{DeviceRequest, HostConfig};
 
-use crate::runtime::docker::facts::Devices;
+use crate::runtime::docker::facts::VisibleGpus;
 
 /// Prefix of a CDI name whose rest lcm knows: `nvidia.com/gpu=0`.
 const CDI_NVIDIA: &str = "nvidia.com/gpu=";
 
 /// Returns the GPUs of a container; `None`: unknown.
-pub(super) fn devices(host: &HostConfig, environment: &[String]) -> Option<Devices> {
+pub(super) fn visible(host: &HostConfig, environment: &[String]) -> Option<VisibleGpus> {
     // The last of several lines counts.
     let variable = |name: &str| environment.iter().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let given = given(host, variable("NVIDIA_VISIBLE_DEVICES"));
@@ -17,16 +17,16 @@ pub(super) fn devices(host: &HostConfig, environment: &[String]) -> Option<Devic
     let is_index = |word: &String| word.bytes().all(|byte| byte.is_ascii_digit());
     let is_uuid = |word: &String| word.starts_with("GPU-") || word.starts_with("MIG-");
     // Indices number the GPUs that the container sees; by speed, unless it requests the driver's order.
-    let in_order = given == Some(Devices::All) && variable("CUDA_DEVICE_ORDER") == Some("PCI_BUS_ID");
+    let in_order = given == Some(VisibleGpus::All) && variable("CUDA_DEVICE_ORDER") == Some("PCI_BUS_ID");
     let is_clear = words.iter().all(is_uuid) || (in_order && words.iter().all(is_index));
-    if is_clear && !words.is_empty() { Some(Devices::These(words)) } else { given }
+    if is_clear && !words.is_empty() { Some(VisibleGpus::These(words)) } else { given }
 }
 
 /// Returns the GPUs that the engine gives the container; `None`: unknown.
-fn given(host: &HostConfig, visible: Option<&str>) -> Option<Devices> {
+fn given(host: &HostConfig, visible: Option<&str>) -> Option<VisibleGpus> {
     // A privileged container has the device files of all GPUs.
     if host.privileged == Some(true) {
-        return Some(Devices::All);
+        return Some(VisibleGpus::All);
     }
     let mut files = host.devices.iter().flatten().filter_map(|device| device.path_on_host.as_deref());
     if files.any(|path| path.starts_with("/dev/nvidia")) {
@@ -39,12 +39,12 @@ fn given(host: &HostConfig, visible: Option<&str>) -> Option<Devices> {
     let mut these = Vec::new();
     for request in requests {
         match requested(request)? {
-            Devices::All => return Some(Devices::All),
-            Devices::None => {}
-            Devices::These(more) => these.extend(more),
+            VisibleGpus::All => return Some(VisibleGpus::All),
+            VisibleGpus::None => {}
+            VisibleGpus::These(more) => these.extend(more),
         }
     }
-    Some(Devices::These(these))
+    Some(VisibleGpus::These(these))
 }
 
 fn is_for_gpus(request: &DeviceRequest) -> bool {
@@ -58,7 +58,7 @@ fn is_for_gpus(request: &DeviceRequest) -> bool {
 }
 
 /// Returns the GPUs of one device request; `None`: a kind of request that lcm does not know.
-fn requested(request: &DeviceRequest) -> Option<Devices> {
+fn requested(request: &DeviceRequest) -> Option<VisibleGpus> {
     let ids = request.device_ids.as_deref().unwrap_or_default();
     match request.driver.as_deref() {
         Some("cdi") => {
@@ -68,21 +68,21 @@ fn requested(request: &DeviceRequest) -> Option<Devices> {
         Some("" | "nvidia") | None if !ids.is_empty() => Some(listed(ids.iter().flat_map(|id| words(id)).collect())),
         Some("" | "nvidia") | None => match request.count? {
             // The engine counts from the first GPU. More than any host has means all of them.
-            count @ 1..=64 => Some(Devices::These((0..count).map(|index| index.to_string()).collect())),
+            count @ 1..=64 => Some(VisibleGpus::These((0..count).map(|index| index.to_string()).collect())),
             0 => None,
-            _ => Some(Devices::All),
+            _ => Some(VisibleGpus::All),
         },
         Some(_) => None,
     }
 }
 
-fn listed(words: Vec<String>) -> Devices {
+fn listed(words: Vec<String>) -> VisibleGpus {
     if words.iter().any(|word| word == "all") {
-        return Devices::All;
+        return VisibleGpus::All;
     }
     match words.first().map(String::as_str) {
-        None | Some("none" | "void") => Devices::None,
-        Some(_) => Devices::These(words),
+        None | Some("none" | "void") => VisibleGpus::None,
+        Some(_) => VisibleGpus::These(words),
     }
 }
 
@@ -97,15 +97,15 @@ mod tests {
     use bollard::models::ContainerInspectResponse;
     use serde_json::{Value, json};
 
-    use super::devices;
-    use crate::runtime::docker::facts::Devices;
+    use super::visible;
+    use crate::runtime::docker::facts::VisibleGpus;
 
     /// Reads the GPUs from an answer of an engine.
-    fn read(host: &Value, environment: &[&str]) -> Option<Devices> {
+    fn read(host: &Value, environment: &[&str]) -> Option<VisibleGpus> {
         let answer = json!({ "HostConfig": host, "Config": { "Env": environment } });
         let answer: ContainerInspectResponse = serde_json::from_value(answer).expect("an answer");
         let environment = answer.config.and_then(|config| config.env).unwrap_or_default();
-        devices(&answer.host_config.unwrap_or_default(), &environment)
+        visible(&answer.host_config.unwrap_or_default(), &environment)
     }
 
     fn request(driver: &str, count: i64, ids: &[&str]) -> Value {
@@ -114,8 +114,8 @@ mod tests {
         json!({ "DeviceRequests": [request] })
     }
 
-    fn these(names: &[&str]) -> Devices {
-        Devices::These(names.iter().map(|name| (*name).to_owned()).collect())
+    fn these(names: &[&str]) -> VisibleGpus {
+        VisibleGpus::These(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
     #[test]
@@ -123,10 +123,10 @@ mod tests {
         let image = &["NVIDIA_VISIBLE_DEVICES=all"][..];
         assert_eq!(read(&request("nvidia", 0, &["1"]), image), Some(these(&["1"])));
         assert_eq!(read(&request("", 0, &["GPU-aaaa", "GPU-bbbb"]), image), Some(these(&["GPU-aaaa", "GPU-bbbb"])));
-        assert_eq!(read(&request("", -1, &[]), &[]), Some(Devices::All));
+        assert_eq!(read(&request("", -1, &[]), &[]), Some(VisibleGpus::All));
         assert_eq!(read(&request("", 2, &[]), image), Some(these(&["0", "1"])));
         assert_eq!(read(&request("cdi", 0, &["nvidia.com/gpu=1"]), &[]), Some(these(&["1"])));
-        assert_eq!(read(&request("cdi", 0, &["nvidia.com/gpu=all"]), &[]), Some(Devices::All));
+        assert_eq!(read(&request("cdi", 0, &["nvidia.com/gpu=all"]), &[]), Some(VisibleGpus::All));
         assert_eq!(read(&request("cdi", 0, &["amd.com/gpu=1"]), image), None);
         assert_eq!(read(&request("amd", 0, &["1"]), image), None);
     }
@@ -135,10 +135,10 @@ mod tests {
     fn without_device_requests_gpus_are_read_from_the_environment() {
         let by = |list: &str| read(&json!({ "DeviceRequests": null }), &[&format!("NVIDIA_VISIBLE_DEVICES={list}")]);
         assert_eq!(by("GPU-aaaa, 1"), Some(these(&["GPU-aaaa", "1"])));
-        assert_eq!(by("all"), Some(Devices::All));
+        assert_eq!(by("all"), Some(VisibleGpus::All));
         assert_eq!(by("nvidia.com/gpu=0"), Some(these(&["0"])));
         for none in ["", "none", "void"] {
-            assert_eq!(by(none), Some(Devices::None));
+            assert_eq!(by(none), Some(VisibleGpus::None));
         }
         assert_eq!(read(&json!({}), &["PATH=/bin"]), None);
     }
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=GPU-bbbb"]), Some(these(&["GPU-bbbb"])));
         assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=1", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]), Some(these(&["1"])));
         // By speed, 1 may be any GPU; and in a container of one GPU, 0 is that one.
-        assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=1"]), Some(Devices::All));
+        assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=1"]), Some(VisibleGpus::All));
         let one = request("", 0, &["1"]);
         assert_eq!(read(&one, &["CUDA_VISIBLE_DEVICES=0", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]), Some(these(&["1"])));
     }
@@ -159,6 +159,6 @@ mod tests {
         let files =
             json!([{ "PathOnHost": "/dev/nvidia0", "PathInContainer": "/dev/nvidia0", "CgroupPermissions": "rwm" }]);
         assert_eq!(read(&json!({ "Devices": files }), &["NVIDIA_VISIBLE_DEVICES=1"]), None);
-        assert_eq!(read(&json!({ "Privileged": true }), &["NVIDIA_VISIBLE_DEVICES=1"]), Some(Devices::All));
+        assert_eq!(read(&json!({ "Privileged": true }), &["NVIDIA_VISIBLE_DEVICES=1"]), Some(VisibleGpus::All));
     }
 }

@@ -8,7 +8,7 @@ use crate::model::observed::{ObservedGpus, ObservedService, Ownership, called};
 use crate::model::size::Mebibytes;
 use crate::observe::contract::ObserverInput;
 use crate::observe::gpu_refs::{resolve_all, usable};
-use crate::runtime::docker::facts::Devices;
+use crate::runtime::docker::facts::VisibleGpus;
 use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::observe::container;
 
@@ -26,14 +26,14 @@ pub(super) fn bind(
     let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() else { return };
     let name = existing.container.as_str();
     let Some(found) = container::find(view.facts, name).filter(|_| gpus.len() > 1) else { return };
-    let Some(DeviceBinding { may, fault }) = bound(service, found.devices.as_ref(), gpus) else { return };
+    let Some(GpuBinding { may, fault }) = bound(service, found.gpus.as_ref(), gpus) else { return };
     if seen.ownership == Ownership::Adopted && service.vram > Mebibytes::ZERO {
         let warning = fault.map(|fault| match fault {
-            DeviceWarning::Contradicts => contradiction(service, gpus, &may),
-            DeviceWarning::Leaves(count) => {
+            GpuWarning::Contradicts => contradiction(service, gpus, &may),
+            GpuWarning::Leaves(count) => {
                 let held: Set = holding.iter().filter(|id| may.contains(*id)).cloned().collect();
                 let example = if held.len() == count { held } else { may.iter().take(count).cloned().collect() };
-                several(found.devices.as_ref(), gpus, &may, &example)
+                several(found.gpus.as_ref(), gpus, &may, &example)
             }
         });
         seen.warnings.extend(warning.map(|warning| format!("{}: container {name} {warning}", service.name)));
@@ -43,13 +43,13 @@ pub(super) fn bind(
 }
 
 /// GPUs that a container may take memory on.
-struct DeviceBinding {
+struct GpuBinding {
     may: Set,
-    fault: Option<DeviceWarning>,
+    fault: Option<GpuWarning>,
 }
 
 /// Reason for a warning about a binding.
-enum DeviceWarning {
+enum GpuWarning {
     /// The manifest and the container contradict each other: the container's GPUs count, since it runs there.
     Contradicts,
     /// The container uses this number of them, and neither it nor the manifest names which.
@@ -57,8 +57,8 @@ enum DeviceWarning {
 }
 
 /// Returns the binding; `None`: the manifest's `gpu` requests none, or a missing one, which the placement reports.
-fn bound(service: &Service, devices: Option<&Devices>, gpus: &ObservedGpus) -> Option<DeviceBinding> {
-    let given = given(devices, gpus);
+fn bound(service: &Service, visible: Option<&VisibleGpus>, gpus: &ObservedGpus) -> Option<GpuBinding> {
+    let given = given(visible, gpus);
     let (wanted, count) = match &service.gpu {
         GpuRequest::None => return None,
         GpuRequest::Auto => (given.clone().unwrap_or_else(|| usable(gpus)), 1),
@@ -75,15 +75,15 @@ fn bound(service: &Service, devices: Option<&Devices>, gpus: &ObservedGpus) -> O
     }
     let may = given.as_ref().map_or_else(|| wanted.clone(), |given| given & &wanted);
     if may.len() < count {
-        return given.map(|given| DeviceBinding { may: given, fault: Some(DeviceWarning::Contradicts) });
+        return given.map(|given| GpuBinding { may: given, fault: Some(GpuWarning::Contradicts) });
     }
-    let fault = (may.len() > count).then_some(DeviceWarning::Leaves(count));
-    Some(DeviceBinding { may, fault })
+    let fault = (may.len() > count).then_some(GpuWarning::Leaves(count));
+    Some(GpuBinding { may, fault })
 }
 
 /// Returns the GPUs that a container was created with. `None`: unknown, or it may use any.
-fn given(devices: Option<&Devices>, gpus: &ObservedGpus) -> Option<Set> {
-    let Some(Devices::These(names)) = devices else { return None };
+fn given(visible: Option<&VisibleGpus>, gpus: &ObservedGpus) -> Option<Set> {
+    let Some(VisibleGpus::These(names)) = visible else { return None };
     let mut given = Set::new();
     for name in names {
         let index = name.parse().ok();
@@ -108,10 +108,10 @@ fn contradiction(service: &Service, gpus: &ObservedGpus, own: &Set) -> String {
     )
 }
 
-fn several(devices: Option<&Devices>, gpus: &ObservedGpus, may: &Set, example: &Set) -> String {
-    let (why, none) = match devices {
-        Some(Devices::All | Devices::These(_)) => ("may use several GPUs", ""),
-        Some(Devices::None) => ("was made without a GPU, as far as is known", "gpu: none, or "),
+fn several(visible: Option<&VisibleGpus>, gpus: &ObservedGpus, may: &Set, example: &Set) -> String {
+    let (why, none) = match visible {
+        Some(VisibleGpus::All | VisibleGpus::These(_)) => ("may use several GPUs", ""),
+        Some(VisibleGpus::None) => ("was made without a GPU, as far as is known", "gpu: none, or "),
         None => ("does not show which GPU it uses", ""),
     };
     let on = list(may, gpus, "and");

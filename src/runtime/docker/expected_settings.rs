@@ -7,9 +7,10 @@ use crate::model::endpoint::{Protocol, PublishedPort};
 use crate::model::environment::EnvValue;
 use crate::model::facts::{Facts, Marks};
 use crate::model::names::device_id;
+use crate::model::secret::Secret;
 use crate::runtime::docker::facts::{DockerReading as _, known_containers};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess};
-use crate::runtime::docker::settings::{ContainerSettings, digest, mount_text, port_text, tidy};
+use crate::runtime::docker::settings::{self, ContainerSettings, DigestedSetting, mount_text, port_text, tidy};
 
 /// Variables by which lcm gives a container its GPUs; they follow the placement, not the manifest.
 const PLACED: [&str; 3] = ["NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
@@ -82,41 +83,63 @@ fn container_id(name: &str, facts: &Facts) -> String {
     named.next().map_or_else(|| name.to_owned(), |found| found.id.clone())
 }
 
-/// Returns digests of all settings that the manifest states of a container and that may hold a secret.
+/// Returns digests of the settings that the manifest states.
+///
+/// `drive::real_settings` digests the same settings. One that only this side digests differs right after each creation:
+/// `Engine::create` then takes it for a setting that the engine writes in another way, and silently turns off the
+/// comparison for that container. One that only the other side digests is never compared. A test there gives a
+/// container every field, and compares both sides.
 fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
-    let list = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
-    let mut stated: Vec<(String, Vec<String>)> = vec![("image".to_owned(), vec![container.image.clone()])];
-    let mut state =
-        |setting: &str, value: Option<Vec<String>>| stated.extend(value.map(|value| (setting.to_owned(), value)));
-    state("command", list(&container.command));
-    state("entrypoint", list(&container.entrypoint));
-    state("user", container.user.clone().map(|user| vec![user]));
-    state("ipc", container.ipc.clone().filter(|ipc| !ipc.starts_with("container:")).map(|ipc| vec![ipc]));
-    state("shm_size", container.shm_size_bytes.map(|size| vec![size.to_string()]));
-    for (name, limit) in &container.ulimits {
-        state(&format!("ulimit {name}"), Some(vec![limit.soft.to_string(), limit.hard.to_string()]));
+    // Every field by its name, so that a new one is not forgotten here.
+    let ContainerSpec {
+        // A container is found by its name, so that never differs.
+        name: _,
+        // The time of a pull is no property of a container.
+        pull: _,
+        image,
+        command,
+        entrypoint,
+        environment,
+        // These four are compared by their values.
+        ports: _,
+        volumes: _,
+        networks: _,
+        devices: _,
+        user,
+        shm_size_bytes,
+        ipc,
+        ulimits,
+        labels,
+        healthcheck,
+        gpu_access,
+    } = container;
+    let one = |text: &str| Some(vec![text.to_owned()]);
+    let list = |words: Option<&Vec<String>>| words.cloned().filter(|words| !words.is_empty());
+    // Another container's namespace is named by its id, which may change.
+    let ipc = ipc.as_deref().filter(|ipc| !ipc.starts_with("container:"));
+    let mut stated = vec![
+        (DigestedSetting::Image, one(image)),
+        (DigestedSetting::Command, list(command.as_ref())),
+        (DigestedSetting::Entrypoint, list(entrypoint.as_ref())),
+        (DigestedSetting::User, user.as_deref().and_then(one)),
+        (DigestedSetting::Ipc, ipc.and_then(one)),
+        (DigestedSetting::ShmSize, shm_size_bytes.and_then(|size| one(&size.to_string()))),
+        (DigestedSetting::Healthcheck, list(healthcheck.as_ref().map(|check| &check.test))),
+    ];
+    for (name, limit) in ulimits {
+        stated.push((DigestedSetting::Ulimit(name), Some(vec![limit.soft.to_string(), limit.hard.to_string()])));
     }
-    for (name, value) in &container.labels {
-        state(&format!("label {name}"), Some(vec![value.clone()]));
-    }
-    let test = container.healthcheck.as_ref().map(|check| check.test.clone());
-    state("healthcheck", test.filter(|test| !test.is_empty()));
-    let placed = |name: &str| container.gpu_access == GpuAccess::Environment && PLACED.contains(&name);
-    for (name, value) in container.environment.iter().filter(|(name, _)| !placed(name)) {
+    stated.extend(labels.iter().map(|(name, value)| (DigestedSetting::Label(name), one(value))));
+    let placed = |name: &str| *gpu_access == GpuAccess::Environment && PLACED.contains(&name);
+    for (name, value) in environment.iter().filter(|(name, _)| !placed(name)) {
         // A secret that is missing here is not compared.
         let text = match value {
             EnvValue::Plain(text) => Some(text.as_str()),
-            EnvValue::Secret(secret) => secret.as_ref().map(crate::model::secret::Secret::reveal),
+            EnvValue::Secret(secret) => secret.as_ref().map(Secret::reveal),
         };
-        state(&format!("environment {name}"), text.map(|text| vec![text.to_owned()]));
+        stated.push((DigestedSetting::Environment(name), text.and_then(one)));
     }
-    stated
-        .into_iter()
-        .map(|(setting, value)| {
-            let digest = digest(salt, &setting, &value);
-            (setting, digest)
-        })
-        .collect()
+    settings::digests(salt, stated)
 }
 
 fn port(port: &PublishedPort) -> String {
