@@ -27,6 +27,7 @@
 //! - Only `runtime` and `host` touch the machine. A runtime is one folder and one line in the registry.
 //! - One place each: files in `files`, the terminal in `report` and `cli`, YAML in `syntax`, `SQLite` in `store`, the
 //!   log in `runtime`, `host`, `reconcile` and `cli`. Unsafe code has one file.
+//! - Each type has a name of its own. Names, comments and texts are the terms of the field.
 //! - A file has fewer than 500 lines and a `//!` head, a function fewer than 70 lines. Nothing is left undone or
 //!   `allow`ed.
 #![deny(unsafe_code)]

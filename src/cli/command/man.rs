@@ -23,11 +23,12 @@ pub(crate) struct Args {
 }
 
 /// Files that lcm reads or keeps.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("lcm.yaml", "the manifest, where no other is named"),
     ("/var/lib/lcm/", "the state folder of root: history, holds, logs of processes"),
     ("~/.local/state/lcm/", "the state folder of any other user; $XDG_STATE_HOME/lcm/ where that is set"),
     ("/run/lock/lcm.lock", "the lock of the host; it names its holder"),
+    ("/run/lock/lcm.lock.token", "the last fencing token of that lock: a run with an older one changes nothing more"),
     ("/var/run/docker.sock", "the local Docker engine, where the manifest has containers"),
 ];
 
