@@ -75,8 +75,7 @@ impl Budget {
                 "lcm does not start it again (`recover.attempts` is 0) until its spec changes or `lcm resume {name}`"
             )),
             Self::Spent { count, due: Some(due) } => Some(format!(
-                "{}; `lcm apply` tries it again from {} on, or earlier if its spec changes or after \
-                 `lcm resume {name}`",
+                "{}; the next attempt is due at {}, or as soon as its spec changes or after `lcm resume {name}`",
                 spent(count, attempts),
                 when(due, now)
             )),

@@ -51,7 +51,7 @@ pub enum Due {
     Now,
     /// The call is due once the service is in this state; the step that leads to this state has begun.
     Reached(State),
-    /// The call is not due any more: it was made before a change that was then not completed.
+    /// The call is not due any more: it belonged before a change, was made, and the change was then not completed.
     Acknowledged,
 }
 

@@ -266,7 +266,7 @@ pub struct Step {
     pub estimate_ms: Option<u64>,
 }
 
-/// State that the step expects when it begins; otherwise the step is stale.
+/// State that the service must have when the step begins; in any other state, the step is stale and not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {

@@ -124,7 +124,7 @@ fn the_message_of_a_held_service_states_its_attempts_and_the_next_one() {
     tried(&house, "big", 4, 0);
     let plan = inspect(&house, &house.desired(Some("big")));
     let said = held(&plan);
-    assert!(said.contains("all 3 attempts are spent, and 1 more; `lcm apply` tries it again from "), "{said}");
+    assert!(said.contains("all 3 attempts are spent, and 1 more; the next attempt is due at "), "{said}");
     assert!(said.ends_with("or earlier if its spec changes or after `lcm resume big`"), "{said}");
 }
 

@@ -23,8 +23,8 @@ pub(crate) struct Args {
     /// Apply this saved plan, if a plan made now is the same
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// Take the project over: as root from another user, or as its owner from a manifest in another folder or from lcm
-    /// on another machine that uses the same engine
+    /// Take the project over. Root can take it from another user; its owner can take it from a manifest in another
+    /// folder, or from lcm on another machine that uses the same engine
     #[arg(long)]
     take_over: bool,
 }

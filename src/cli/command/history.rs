@@ -80,8 +80,8 @@ Statistics cover all changes that lcm made or observed from --since (included) u
   starts: changes to starting
   failures: changes to error, failed or timeout from a state other than these
   ready: starts whose next change was to online, busy or idle, if lcm made both changes;
-    median: of the times between these two changes; the larger of two middle values
-    95 %: 95th percentile of these times: the smallest one that 95 % of them do not exceed";
+    median: of the times from the start to ready; for an even number of them, the larger of the two in the middle
+    95 %: 95th percentile of the same times: the smallest one that 95 % of them do not exceed";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum HistoryFormat {

@@ -33,7 +33,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
         }
         if route.is_empty() {
             let effect = if command.seen(&name)?.holds_capacity {
-                "the next `lcm apply` that can pause it does so, and it stays paused until"
+                "it is not paused yet: the next `lcm apply` that can pause it does so, and it then stays paused until"
             } else {
                 "lcm does not start it, and pauses it if anything else starts it, until"
             };

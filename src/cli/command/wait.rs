@@ -26,7 +26,7 @@ const INTERVAL_SHARE: u32 = 20;
 
 /// Wait until services are up, or in another given state
 ///
-/// Exits 0 once all of them are in that state, or 3 if any of them is not within `--timeout`.
+/// Exits 0 once all of them are in that state, or 3 if `--timeout` passes first.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("world", |arg| arg.help(READ_WORLD)))]
 pub(crate) struct Args {

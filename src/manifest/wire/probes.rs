@@ -69,7 +69,7 @@ macro_rules! define_health {
             #[schemars(extend("default" = "60s"), example = "120s")]
             pub timeout: Option<Located<DurationText>>,
             /// Number of consecutive failures that make a running service unhealthy. lcm repeats a failed probe at once
-            /// until that number is reached; failures of earlier lcm commands do not count.
+            /// until that number is reached; failures that an earlier lcm command observed do not count.
             #[schemars(extend("default" = 3), range(min = 1), example = 5)]
             pub failures: Option<Located<u32>>,
             /// Consecutive successes that make a starting service healthy.

@@ -90,8 +90,8 @@ macro_rules! define_service {
             #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
             pub busy: Option<Located<BusyBlock>>,
             /// Longest wait for a busy service before it is stopped anyway. Unset: lcm waits until the run's `--timeout`
-            /// (30m); the stop then fails, and the service keeps running. A value above `--timeout` has no effect, nor has
-            /// any without `busy`.
+            /// (30m); the stop then fails, and the service keeps running. Has no effect without `busy`,
+            /// or if the value is above `--timeout`.
             #[schemars(example = "5m")]
             pub drain: Option<Located<DurationText>>,
             /// Calls that make the service release its GPU memory without being stopped.

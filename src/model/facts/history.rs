@@ -11,10 +11,11 @@ use crate::model::size::Mebibytes;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
-    /// State after the last change that lcm made; `null`: it made none.
+    /// State after the last change that lcm made, or, where it made none, after the last change that it observed; `null`
+    /// if no change is recorded.
     #[serde(default)]
     pub state: Option<State>,
-    /// True if lcm made that change, false if it observed it.
+    /// True if lcm made the change that led to `state`, false if it only observed that change.
     #[serde(default)]
     pub made: bool,
     /// State observed most recently since lcm's last change; used only to detect whether an observation is new.
