@@ -125,7 +125,7 @@ fn the_message_of_a_held_service_states_its_attempts_and_the_next_one() {
     let plan = inspect(&house, &house.desired(Some("big")));
     let said = held(&plan);
     assert!(said.contains("all 3 attempts are spent, and 1 more; the next attempt is due at "), "{said}");
-    assert!(said.ends_with("or earlier if its spec changes or after `lcm resume big`"), "{said}");
+    assert!(said.ends_with("or as soon as its spec changes or after `lcm resume big`"), "{said}");
 }
 
 #[test]
