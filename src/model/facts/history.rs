@@ -11,11 +11,10 @@ use crate::model::size::Mebibytes;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
-    /// State after the last change that lcm made, or, where it made none, after the last change that it observed; `null`
-    /// if no change is recorded.
+    /// State after the last change that lcm made; `null` if it made none.
     #[serde(default)]
     pub state: Option<State>,
-    /// True if lcm made the change that led to `state`, false if it only observed that change.
+    /// True if lcm has made a change, so that `state` is known.
     #[serde(default)]
     pub made: bool,
     /// State observed most recently since lcm's last change; used only to detect whether an observation is new.
