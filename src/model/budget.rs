@@ -186,11 +186,12 @@ fn ended_at(seen: &ObservedService) -> Option<Timestamp> {
 }
 
 fn spent(count: u32, attempts: u32) -> String {
-    if count > attempts {
-        format!("all {attempts} attempts are spent, and {} more", count - attempts)
+    let all = if attempts == 1 {
+        "its one attempt is spent".to_owned()
     } else {
         format!("all {attempts} attempts are spent")
-    }
+    };
+    if count > attempts { format!("{all}, and {} more", count - attempts) } else { all }
 }
 
 /// `2026-01-02T03:09:05Z (in 5m)`.

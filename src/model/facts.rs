@@ -56,7 +56,6 @@ pub struct Facts {
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
     /// Instances that each runtime reports, by runtime: this project's and others.
-    #[serde(default)]
     pub instances: Instances,
     /// Processes and containers with lcm's marks that are not proven to be this project's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

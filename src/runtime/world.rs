@@ -43,6 +43,9 @@ pub fn read(text: &str) -> Result<Facts, String> {
 /// Converts a snapshot of format 1 to the present shape.
 fn upgraded(value: Value) -> Result<Facts, String> {
     let Value::Object(mut snapshot) = value else { return Err("it is not a JSON object".to_owned()) };
+    if snapshot.contains_key("instances") {
+        return Err(format!("a snapshot of format {FORMAT_1} has no `instances`: write `\"format\": \"{FORMAT}\"`"));
+    }
     let mut instances = Map::new();
     for runtime in RUNTIMES {
         if let Some(reading) = (runtime.facts.upgrade)(&mut snapshot) {
@@ -105,6 +108,7 @@ mod tests {
     fn unknown_formats_runtimes_and_fields_are_named() {
         let refused = |change: &dyn Fn(&mut Value)| {
             let mut snapshot = snapshot("lcm.world/2");
+            snapshot["instances"] = json!({});
             change(&mut snapshot);
             read(&snapshot.to_string()).expect_err("refused")
         };
@@ -121,6 +125,12 @@ mod tests {
         assert!(format.contains("docker/7") && format.contains("docker/1"), "{format}");
         let field = instances("docker", json!({ "format": "docker/1", "reading": { "contaners": 1 } }));
         assert!(field.contains("instances.docker") && field.contains("contaners"), "{field}");
+        let none = refused(&|snapshot| {
+            let _ = snapshot.as_object_mut().expect("an object").remove("instances");
+        });
+        assert!(none.contains("missing field `instances`"), "{none}");
+        let mixed = refused(&|snapshot| snapshot["format"] = "lcm.world/1".into());
+        assert!(mixed.contains("has no `instances`"), "{mixed}");
         // Keys of a runtime are no longer at the top level.
         let moved = refused(&|snapshot| snapshot["trees"] = json!({ "known": [] }));
         assert!(moved.contains("unknown field `trees`") && moved.contains("line 1"), "{moved}");

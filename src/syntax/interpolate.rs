@@ -289,8 +289,8 @@ impl Filler<'_> {
                 self.bounded(name, value)
             }
             (Some('?'), None) => {
-                let message = self.fill(&bare[1..], depth + 1);
-                self.faults.push(VariableFault::Required { name: name.to_owned(), message });
+                // As written: a variable in it may hold a secret that no environment masks.
+                self.faults.push(VariableFault::Required { name: name.to_owned(), message: bare[1..].to_owned() });
                 String::new()
             }
             (Some(_) | None, _) => {
@@ -397,6 +397,11 @@ mod tests {
         assert_eq!(
             filled("${EMPTY:?say where}").unwrap_err(),
             [VariableFault::Required { name: "EMPTY".into(), message: "say where".into() }]
+        );
+        assert_eq!(
+            filled("${EMPTY:?say ${SET}}").unwrap_err(),
+            [VariableFault::Required { name: "EMPTY".into(), message: "say ${SET}".into() }],
+            "no value is shown"
         );
         for text in ["a$", "$1", "${", "${}", "${SET", "${SET!x}", "${SET:x}"] {
             assert!(matches!(filled(text).unwrap_err()[..], [VariableFault::Malformed(_)]), "{text}");

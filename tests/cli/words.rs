@@ -250,7 +250,7 @@ fn holds_need_no_lock_and_the_next_apply_does_what_needs_it() {
     lcm(&["apply", "one.yaml"]).code(0).stdout_has("online → stopping → terminated");
     lcm(&["apply", "one.yaml"]).code(0).stdout_has("held  one");
     lcm(&["status", "one.yaml"]).code(0).stdout_has("terminated");
-    lcm(&["resume", "one", "-m", "one.yaml"]).code(0).stdout_has("terminated → deleted");
+    lcm(&["resume", "one", "-m", "one.yaml"]).code(0).stdout_has("hold released; it is off");
     lcm(&["apply", "one.yaml"]).code(0).stdout_has("1 started");
     lcm(&["down", "one.yaml"]).code(0);
 }

@@ -33,7 +33,7 @@ pub(crate) fn a_container_is_suspended_maintained_and_terminated() {
     assert_eq!(status(&container), "exited");
     studio.lcm("voice", &["apply", "--yes"]).exits(0).says("terminated");
     assert_eq!(status(&container), "exited");
-    lcm(&["resume", "cosyvoice"]).exits(0).says("terminated → deleted");
+    lcm(&["resume", "cosyvoice"]).exits(0).says("hold released; it is off");
     studio.lcm("voice", &["apply", "--yes"]).exits(0);
     assert_eq!(status(&container), "running");
 }

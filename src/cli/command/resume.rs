@@ -128,7 +128,7 @@ async fn resume(session: &Session, command: &mut HoldCommand<'_>, held: &Resumab
         // The hold was never carried out.
         Some(_) if route.is_empty() => vec!["hold released".to_owned()],
         Some(Hold::Terminate) => {
-            vec![format!("hold released ({changed}); nothing of it is running, and the next `lcm apply` may start it")]
+            vec!["hold released; it is off, and the next `lcm apply` may start it".to_owned()]
         }
         Some(Hold::Maintain) => vec![format!("hold released ({changed}); lcm manages it again")],
         Some(Hold::Suspend) => vec![format!("hold released ({changed})")],

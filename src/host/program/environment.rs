@@ -28,17 +28,40 @@ pub(crate) struct Invocation {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
+/// Longest word or variable that Linux takes (`MAX_ARG_STRLEN`), less the space for a variable's name.
+const TEXT_BYTES_MAX: usize = (128 << 10) - 1024;
+
 /// Resolves a command to run in this folder and environment; `Err`: the reason why it can't run.
 pub(crate) fn invoke(
     argv: &[String],
     cwd: PathBuf,
     environment: BTreeMap<String, String>,
 ) -> Result<Invocation, String> {
+    require_passable(argv, &cwd, &environment)?;
     if !cwd.is_dir() {
         return Err(format!("its folder {} does not exist", cwd.display()));
     }
     let program = find_program(argv, &cwd, &environment)?;
     Ok(Invocation { program, argv: argv.to_vec(), cwd, environment })
+}
+
+/// Checks that the kernel takes all texts of an invocation. No value is shown: it may be a secret.
+fn require_passable(argv: &[String], cwd: &Path, environment: &BTreeMap<String, String>) -> Result<(), String> {
+    let words = argv.iter().enumerate().map(|(at, word)| (format!("word {} of its command", at + 1), word.as_str()));
+    let variables = environment.iter().map(|(name, value)| (format!("its variable {name}"), value.as_str()));
+    let folder = [("its folder".to_owned(), cwd.to_str().unwrap_or_default())];
+    for (what, text) in words.chain(variables).chain(folder) {
+        if text.contains('\0') {
+            return Err(format!("{what} contains a NUL character, which no program can be given"));
+        }
+        if text.len() >= TEXT_BYTES_MAX {
+            return Err(format!(
+                "{what} is {} bytes long, and the kernel takes less than {TEXT_BYTES_MAX}",
+                text.len()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Returns this user's home folder, by the user database rather than by the caller's environment.
@@ -128,7 +151,20 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use super::find_program;
+    use super::{TEXT_BYTES_MAX, find_program, invoke};
+
+    #[test]
+    fn a_text_that_the_kernel_does_not_take_is_named_and_not_shown() {
+        let refused = |word: &str, value: &str| {
+            let environment = BTreeMap::from([("TOKEN".to_owned(), value.to_owned())]);
+            invoke(&["true".to_owned(), word.to_owned()], "/".into(), environment).err().expect("refused")
+        };
+        assert!(refused("a\0b", "").starts_with("word 2 of its command contains a NUL character"));
+        let error = refused("a", "s3cret\0");
+        assert!(error.starts_with("its variable TOKEN contains a NUL") && !error.contains("s3cret"), "{error}");
+        let error = refused("a", &"x".repeat(TEXT_BYTES_MAX));
+        assert!(error.starts_with("its variable TOKEN is ") && error.len() < 200, "{error}");
+    }
 
     #[test]
     fn a_command_that_can_not_run_is_named() {
