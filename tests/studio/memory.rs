@@ -164,7 +164,7 @@ pub(crate) fn status_and_plan_show_what_is_measured() {
     let figures = ["foreign_mib", "measured_mib", "before_mib", "peak_mib", "after_mib"];
     let after_mib = 1_124 + COMFYUI_MIB + 3_815;
     assert_eq!(gpu(&plan["gpus"][0], &figures), [1_124, 15_360 + 1_124, used_mib, after_mib, after_mib]);
-    played.lcm("video", &["plan"]).exits(0).says("foreign 1 124  measured 16 484");
+    played.lcm("video", &["plan"]).exits(0).says("foreign 1 124  measured now 16 484");
 
     // A service that holds more than it declares counts with what it holds, and is named with the size to write.
     drop(foreign);
