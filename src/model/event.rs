@@ -150,7 +150,7 @@ fn is_none(count: &u32) -> bool {
 pub enum Stage {
     Prepare,
     Evict,
-    /// A busy service is waited for, at most for its `drain`.
+    /// lcm waits until a busy service is idle, for at most its `drain`.
     Drain,
     /// Hooks of the service are called.
     Hook,

@@ -47,7 +47,7 @@ pub struct Facts {
     /// of other machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_id: Option<String>,
-    /// Ids of this host, which are the same inside a container that lcm may run in.
+    /// Ids of this host. lcm reads the same ids if it runs inside a container of this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_identity: Option<HostIdentity>,
     /// The container that lcm runs in, if that container ends together with its job (such as a CI job).

@@ -32,7 +32,7 @@ pub struct PendingCall {
     /// Key of the call's record in lcm's store.
     pub id: u64,
     pub due: Due,
-    /// Digest of the masked call and its folder, because the manifest may have a different hook by now.
+    /// Digest of the masked call and its folder; it shows whether the manifest still has the same hook.
     pub digest: String,
     /// The call in one masked line, for messages.
     pub call: String,
@@ -51,7 +51,8 @@ pub enum Due {
     Now,
     /// The call is due once the service is in this state; the step that leads to this state has begun.
     Reached(State),
-    /// The call is not due any more: it belonged before a change, was made, and the change was then not completed.
+    /// The call is not due any more: it was made before a change, as it had to be, but that change was then not
+    /// completed.
     Acknowledged,
 }
 

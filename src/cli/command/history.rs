@@ -79,9 +79,9 @@ Statistics cover all changes that lcm made or observed from --since (included) u
     a service has no time before its first change
   starts: changes to starting
   failures: changes to error, failed or timeout from a state other than these
-  ready: starts whose next change was to online, busy or idle, if lcm made both changes;
+  ready: starts directly followed by a change to online, busy or idle, where lcm made both;
     median: of the times from the start to ready; for an even number of them, the larger of the two in the middle
-    95 %: 95th percentile of the same times: the smallest one that 95 % of them do not exceed";
+    95 %: 95th percentile of the same times: 95 % of these starts took this long or less";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum HistoryFormat {

@@ -24,8 +24,8 @@ const STDOUT: &str = "-";
 
 /// Write a first manifest from this machine or another tool's file
 ///
-/// Without `--from`, the manifest has the containers of this machine, running and stopped, as they are, and in comments
-/// the other programs that use GPU memory. With `--from`, it is translated from a Compose file or a configuration of
+/// Without `--from`, the manifest lists this machine's containers, both running and stopped, unchanged. Other programs
+/// that use GPU memory are listed in comments. With `--from`, it is translated from a Compose file or a configuration of
 /// llama-swap. What can't be translated is reported, and no secret is copied.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

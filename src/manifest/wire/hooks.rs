@@ -73,8 +73,8 @@ pub(crate) struct NotifierBlock {
     /// Services whose changes are reported. Unset: all services.
     #[schemars(example = &"comfyui", example = ["comfyui", "ollama"])]
     pub services: Option<Located<OneOrMany<Located<String>>>>,
-    /// Events of whole runs to report. If none of `states`, `classes` and `services` is set, only these events are
-    /// reported.
+    /// Events of whole runs to report. With this key, state changes are reported only if `states`, `classes` or
+    /// `services` is set too.
     #[schemars(example = &"run_failed", example = ["mode_changed", "run_failed"])]
     pub events: Option<Located<OneOrMany<Located<RunEvent>>>>,
     /// Time limit of the call.

@@ -45,7 +45,8 @@ macro_rules! define_health {
             /// With `http`: text that the body must contain.
             #[schemars(example = "\"ready\"")]
             pub body: Option<Located<String>>,
-            /// With `http`: JSON pointer to a value in the body that is not false, 0, null or empty.
+            /// With `http`: JSON pointer into the body. The service is healthy if the value there is not false, 0, null or
+            /// empty.
             #[schemars(example = "/status")]
             pub pointer: Option<Located<JsonPointer>>,
             /// With `pointer`: the value that must be found there.

@@ -17,7 +17,7 @@ pub struct HistoryFact {
     /// True if lcm has made a change, so that `state` is known.
     #[serde(default)]
     pub made: bool,
-    /// State observed most recently since lcm's last change; used only to detect whether an observation is new.
+    /// Latest state that lcm observed after its own last change; used only to detect whether an observation is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<State>,
     /// Time of the last call that made the service release its GPU memory (`evict`).

@@ -130,8 +130,8 @@ pub struct BudgetLine {
     /// True if lcm does not start the service for now, because the next attempt is not due or there is no automatic
     /// attempt.
     pub held: bool,
-    /// Time of the next attempt. If it is `null`, then with `held` false the next attempt needs no further wait, and with
-    /// `held` true there is no automatic attempt.
+    /// Time of the next attempt. `null` means: if `held` is false, the next attempt can be made at once; if `held` is
+    /// true, there is no automatic attempt.
     #[schemars(with = "Option<String>")]
     pub due: Option<Timestamp>,
 }
