@@ -139,8 +139,8 @@ pub struct EnclosureFact {
     /// missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
-    /// Missing option of `docker run` that would mount the host's store. lcm then uses a store inside the container,
-    /// and the host's holds and restart attempts are unknown. Absent if lcm uses the host's store.
+    /// Missing option of `docker run` that would mount the host's store. Without it, lcm uses a store inside the
+    /// container, and the host's holds and restart attempts are unknown. Absent if lcm uses the host's store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_store: Option<String>,
     /// Folders of the host that are mounted in the container.

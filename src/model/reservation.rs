@@ -22,8 +22,8 @@ pub struct ReservationFact {
     /// Part of the reserved memory that the driver already measures as used, by GPU.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measured: BTreeMap<GpuId, Mebibytes>,
-    /// True if the service has started. Where a driver measures the GPU's memory, that now includes the service, so the
-    /// reservation no longer counts there; it still counts on other GPUs.
+    /// True if the service has started. On a GPU whose memory a driver measures, the measured value now includes the
+    /// service, so the reservation no longer counts; on a GPU that is not measured, it still counts.
     #[serde(default)]
     pub loaded: bool,
 }

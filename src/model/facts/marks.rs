@@ -41,8 +41,8 @@ pub struct Marks {
     /// Uid of the user whose lcm started the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Container only: version of the list of settings that lcm compares with the manifest. It is the list of the lcm
-    /// that created the container.
+    /// Container only: version of the list of settings that lcm compares with the manifest, in the lcm that created the
+    /// container.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub compared: u32,
 }
