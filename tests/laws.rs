@@ -182,9 +182,7 @@ fn stages_name_only_the_stages_that_they_may() {
         let Some((stage, known)) = MAY_KNOW.iter().find(|(stage, _)| *stage == file.stage()) else { continue };
         for (at, other, _) in file.crate_paths() {
             let is_stage = MAY_KNOW.iter().any(|(name, _)| *name == other);
-            let is_excepted = other == "runtime" && NAMES_A_RUNTIME.contains(&file.path.as_str());
-            if is_stage && other != *stage && !known.contains(&other.as_str()) && !is_excepted && !file.is_test_code(at)
-            {
+            if is_stage && other != *stage && !known.contains(&other.as_str()) && !file.is_test_code(at) {
                 broken.push(format!("{}: {stage} names {other}", file.place(at)));
             }
         }

@@ -16,6 +16,8 @@ use crate::shared;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Locale that every C library has without any installed.
 const LANG: &str = "C.UTF-8";
+/// Longest word or variable that Linux takes (`MAX_ARG_STRLEN`), less the space for a variable's name.
+const TEXT_BYTES_MAX: usize = (128 << 10) - 1024;
 
 /// Everything that a command needs to run. No `Debug`: the environment holds secrets.
 #[derive(Clone)]
@@ -27,9 +29,6 @@ pub(crate) struct Invocation {
     pub(crate) cwd: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
 }
-
-/// Longest word or variable that Linux takes (`MAX_ARG_STRLEN`), less the space for a variable's name.
-const TEXT_BYTES_MAX: usize = (128 << 10) - 1024;
 
 /// Resolves a command to run in this folder and environment; `Err`: the reason why it can't run.
 pub(crate) fn invoke(
@@ -47,19 +46,21 @@ pub(crate) fn invoke(
 
 /// Checks that the kernel takes all texts of an invocation. No value is shown: it may be a secret.
 fn require_passable(argv: &[String], cwd: &Path, environment: &BTreeMap<String, String>) -> Result<(), String> {
-    let words = argv.iter().enumerate().map(|(at, word)| (format!("word {} of its command", at + 1), word.as_str()));
-    let variables = environment.iter().map(|(name, value)| (format!("its variable {name}"), value.as_str()));
-    let folder = [("its folder".to_owned(), cwd.to_str().unwrap_or_default())];
-    for (what, text) in words.chain(variables).chain(folder) {
-        if text.contains('\0') {
-            return Err(format!("{what} contains a NUL character, which no program can be given"));
-        }
-        if text.len() >= TEXT_BYTES_MAX {
-            return Err(format!(
-                "{what} is {} bytes long, and the kernel takes less than {TEXT_BYTES_MAX}",
-                text.len()
-            ));
-        }
+    for (at, word) in argv.iter().enumerate() {
+        passable(word).map_err(|why| format!("word {} of its command {why}", at + 1))?;
+    }
+    for (name, value) in environment {
+        passable(value).map_err(|why| format!("its variable {name} {why}"))?;
+    }
+    passable(cwd.to_str().unwrap_or_default()).map_err(|why| format!("its folder {why}"))
+}
+
+fn passable(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("contains a NUL character, which no program can be given".to_owned());
+    }
+    if text.len() >= TEXT_BYTES_MAX {
+        return Err(format!("is {} bytes long, and the kernel takes less than {TEXT_BYTES_MAX}", text.len()));
     }
     Ok(())
 }
