@@ -39,6 +39,7 @@ use std::io::{self, IsTerminal as _};
 use clap::FromArgMatches as _;
 
 use crate::cli::command::{Cli, completions};
+use crate::cli::stop::Code;
 use crate::cli::terminal::session::Session;
 use crate::cli::terminal::{color, log, session};
 use crate::model::safe_text;
@@ -66,6 +67,18 @@ pub fn main() -> Exit {
     })
 }
 
+/// Returns clap's error in the layout of all errors: with its code, and `help:` for clap's `tip:`.
+fn as_an_error(text: &str) -> String {
+    let head = format!("error[{}]:", Code::Usage.as_str());
+    let text = text.replacen("error:", &head, 1);
+    // Codes of the paint may stand before `tip:`.
+    let renamed = |line: &str| match line.split_once("tip:") {
+        Some((before, after)) if safe_text::lines(before, false).trim().is_empty() => format!("{before}help:{after}"),
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(renamed).collect()
+}
+
 /// Shows clap's output in place of a command: help on stdout, an error of the command line on stderr.
 fn show_clap(answer: &clap::Error) -> Exit {
     let is_terminal = if answer.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
@@ -76,6 +89,7 @@ fn show_clap(answer: &clap::Error) -> Exit {
     let quoted = words.filter(|word| !safe_text::is_plain(word));
     let text =
         quoted.fold(answer.render().ansi().to_string(), |text, word| text.replace(&word, &safe_text::line(&word)));
+    let text = if answer.use_stderr() { as_an_error(&text) } else { text };
     let text = Sheet::new().laid_out(&text).unfolded(style);
     if answer.use_stderr() {
         print::note(&text.trimmed());

@@ -71,15 +71,15 @@ impl Code {
 
 #[derive(Debug)]
 enum Message {
-    /// Fragment, shown after `error[code]:`; below it the listed lines, and the advice.
-    Plain { code: Code, message: String, listed: Vec<String>, advice: Option<String> },
+    /// Fragment, shown after `error[code]:`; below it the listed lines, and the help.
+    Plain { code: Code, message: String, listed: Vec<String>, help: Option<String> },
     /// Rendered report with its own head, and its summary in one sentence.
     Shown { text: Output, sentence: String },
 }
 
 impl EarlyExit {
     pub(super) fn new(exit: Exit, code: Code, message: impl Into<String>) -> Self {
-        Self { exit, message: Message::Plain { code, message: message.into(), listed: Vec::new(), advice: None } }
+        Self { exit, message: Message::Plain { code, message: message.into(), listed: Vec::new(), help: None } }
     }
 
     /// Returns an error or a refusal before anything changed.
@@ -92,11 +92,11 @@ impl EarlyExit {
         Self { exit: Exit::Refused, message: Message::Shown { text, sentence } }
     }
 
-    /// Adds lines below the message, and then the advice.
+    /// Adds lines below the message, and then the help.
     pub(super) fn with(self, lines: Vec<String>, then: Option<String>) -> Self {
         match self.message {
             Message::Plain { code, message, .. } => {
-                Self { exit: self.exit, message: Message::Plain { code, message, listed: lines, advice: then } }
+                Self { exit: self.exit, message: Message::Plain { code, message, listed: lines, help: then } }
             }
             shown @ Message::Shown { .. } => Self { exit: self.exit, message: shown },
         }
@@ -105,8 +105,8 @@ impl EarlyExit {
     /// Appends a fragment to the message.
     pub(super) fn and(self, more: &str) -> Self {
         match self.message {
-            Message::Plain { code, message, listed, advice } => {
-                Self::new(self.exit, code, format!("{message}; {more}")).with(listed, advice)
+            Message::Plain { code, message, listed, help } => {
+                Self::new(self.exit, code, format!("{message}; {more}")).with(listed, help)
             }
             shown @ Message::Shown { .. } => Self { exit: self.exit, message: shown },
         }
@@ -115,9 +115,9 @@ impl EarlyExit {
     /// Returns the message for programs: without head and colours.
     pub(super) fn message(&self) -> String {
         match &self.message {
-            Message::Plain { message, listed, advice, .. } => {
+            Message::Plain { message, listed, help, .. } => {
                 let listed = listed.iter().map(|line| format!("  {line}"));
-                let lines = [message.clone()].into_iter().chain(listed).chain(advice.clone());
+                let lines = [message.clone()].into_iter().chain(listed).chain(help.clone());
                 lines.collect::<Vec<_>>().join("\n")
             }
             Message::Shown { text, .. } => text.unpainted().trim_end().to_owned(),
@@ -135,10 +135,11 @@ impl EarlyExit {
 
     pub(super) fn text(&self, style: Style) -> Output {
         match &self.message {
-            Message::Plain { code, message, listed, advice } => {
+            Message::Plain { code, message, listed, help } => {
                 let head = style.paint(Paint::Bad, &format!("error[{}]:", code.as_str()));
                 let mut sheet = Sheet::new();
-                sheet.line(format!("{head} {message}")).block(LIST_INDENT, listed).block(0, advice);
+                sheet.line(format!("{head} {message}")).block(LIST_INDENT, listed);
+                sheet.block(LIST_INDENT, help.iter().map(|help| format!("help: {help}")));
                 sheet.output(style).trimmed()
             }
             Message::Shown { text, .. } => text.clone().trimmed(),

@@ -34,8 +34,22 @@ const TOTAL_BYTES_MAX: u64 = 4 << 20;
 /// Most problems reported; no reader looks at more.
 const PROBLEMS_MAX: usize = 500;
 
-/// Reads the manifest and its includes, and resolves it; or returns all its problems, in the order of the files.
+/// Manifest that was read: what it wants, unless a problem is an error, and all problems in the order of the files.
+#[derive(Debug)]
+pub struct CheckedManifest {
+    pub desired: Option<Desired>,
+    pub problems: Problems,
+}
+
+/// Reads the manifest and its includes, and resolves it. Errors: all its problems, in the order of the files.
 pub fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> Result<Desired, Problems> {
+    let CheckedManifest { desired, problems } = check(entry, environment, choice);
+    desired.ok_or(problems)
+}
+
+/// Reads the manifest and its includes, resolves it, and returns its warnings too.
+#[must_use]
+pub fn check(entry: &Path, environment: &Environment, choice: &ModeSelection) -> CheckedManifest {
     let mut loader = Loader { saved: choice.files.as_deref(), ..Loader::new(environment) };
     loader.open_entry(entry);
     let Loader { mut sources, mut roots, variables, mut problems, mut complete, .. } = loader;
@@ -75,7 +89,9 @@ pub fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> 
     for problem in &mut problems {
         problem.conceal(&masker);
     }
-    match desired {
+    let texts = sources.clone();
+    sources.conceal(&masker);
+    let desired = match desired {
         Some(mut desired) if !failed => {
             desired.warnings.extend(problems.iter().map(ToString::to_string));
             for (name, service) in &mut desired.services {
@@ -84,14 +100,12 @@ pub fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> 
             }
             desired.conceal(&masker);
             desired.secrets = hidden;
-            desired.files = sources.into_texts().unwrap_or_default().into();
-            Ok(desired)
+            desired.files = texts.into_texts().unwrap_or_default().into();
+            Some(desired)
         }
-        Some(_) | None => {
-            sources.conceal(&masker);
-            Err(Problems(problems, std::mem::take(&mut sources)))
-        }
-    }
+        Some(_) | None => None,
+    };
+    CheckedManifest { desired, problems: Problems(problems, sources) }
 }
 
 /// Reads only the project's name from a manifest and its includes; `None`: it has none, or can't be read.

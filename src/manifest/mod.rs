@@ -22,6 +22,6 @@ mod values;
 pub(crate) mod wire;
 
 pub use choice::ModeSelection;
-pub use load::{files, load, project_name};
+pub use load::{CheckedManifest, check, files, load, project_name};
 pub use schema::schema;
 pub use values::dotenv;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::host::program::environment;
 use crate::host::state;
-use crate::manifest::{self, ModeSelection};
+use crate::manifest::{self, CheckedManifest, ModeSelection};
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
@@ -63,6 +63,11 @@ pub(crate) fn home(environment: &Environment) -> PathBuf {
 /// Reads a manifest.
 pub(crate) fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> Result<Desired, Problems> {
     manifest::load(entry, environment, choice)
+}
+
+/// Reads a manifest, and returns its warnings with their places.
+pub(crate) fn check(entry: &Path, environment: &Environment, choice: &ModeSelection) -> CheckedManifest {
+    manifest::check(entry, environment, choice)
 }
 
 /// Returns the files that a manifest is read from.

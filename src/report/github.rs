@@ -5,13 +5,11 @@ use crate::model::safe_text;
 use crate::report::output::Output;
 use crate::report::problems::{CheckedFile, CheckedManifests, ProblemEntry, ProblemSeverity};
 
-/// Returns each problem, and each warning on a valid manifest, as one annotation.
+/// Returns each problem as one annotation.
 #[must_use]
 pub fn annotations(checked: &CheckedManifests) -> Output {
-    let of_file = |file: &CheckedFile| {
-        let problems = file.problems.iter().map(|problem| annotation(&file.file, problem));
-        problems.chain(file.warnings.iter().map(|text| warning(&file.file, text))).collect::<String>()
-    };
+    let of_file =
+        |file: &CheckedFile| file.problems.iter().map(|problem| annotation(&file.file, problem)).collect::<String>();
     Output::new(checked.files.iter().map(of_file).collect())
 }
 
@@ -28,10 +26,6 @@ fn annotation(entry: &str, problem: &ProblemEntry) -> String {
     let parts = [Some(problem.message.as_str()), Some(problem.label.as_str()), problem.help.as_deref()];
     let said: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
     format!("::{level} {place},title={}::{}\n", property(&problem.code), message(&said.join("\n")))
-}
-
-fn warning(entry: &str, text: &str) -> String {
-    format!("::warning file={}::{}\n", property(entry), message(text))
 }
 
 /// Escapes a message. The runner ends a message at a line's end, so line breaks are encoded.

@@ -432,7 +432,7 @@ proptest! {
         check_json(&checked)?;
         let annotations = github::annotations(&checked);
         check_terminal(&annotations, false)?;
-        prop_assert_eq!(lines(&annotations), 3);
+        prop_assert_eq!(lines(&annotations), 2);
         prop_assert!(annotations.lines().all(|line| line.starts_with("::error file=") || line.starts_with("::warning file=")));
         for line in annotations.lines() {
             let (head, _) = line[2..].split_once("::").expect("a message");

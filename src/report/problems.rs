@@ -28,9 +28,11 @@ impl CheckedManifests {
 pub struct CheckedFile {
     /// Name of the file as shown: invalid UTF-8 is replaced by U+FFFD.
     pub file: String,
+    /// True if no problem is an error.
     pub valid: bool,
+    /// Errors and warnings, in the order of the files.
     pub problems: Vec<ProblemEntry>,
-    /// Warnings on a valid manifest.
+    /// Warnings on a valid manifest, each as one line of text; `problems` has them with code and place.
     pub warnings: Vec<String>,
 }
 

@@ -6,6 +6,8 @@ mod excerpt;
 use std::fmt;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
+use textwrap::Options;
+use textwrap::WordSplitter::NoHyphenation;
 
 use crate::model::safe_text;
 use crate::syntax::place::SourceLocation;
@@ -14,40 +16,58 @@ use crate::syntax::source::Sources;
 
 use self::excerpt::SourceExcerpt;
 
+/// Indent of a head's rest, in columns.
+const HANG: &str = "  ";
+
 impl Problems {
-    /// Renders all problems, `width` columns wide, with an empty line between.
+    /// Renders all problems, `width` columns wide, with an empty line between: a head as of every message,
+    /// `error[lcm::manifest::unknown_key]: unknown key`, then the place and the help.
     #[must_use]
     pub fn render(&self, color: bool, width: usize) -> String {
         let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler =
-            GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
+            GraphicalReportHandler::new_themed(theme.clone()).with_width(width).with_links(false).with_context_lines(1);
         let mut text = String::new();
         for problem in &self.0 {
-            // Writing to a string can't fail; a problem that can't be rendered is printed in one line.
-            if handler.render_report(&mut text, &RenderedProblem::new(problem, &self.1)).is_err() {
-                text.push_str(&problem.to_string());
+            for part in RenderedProblem::parts(problem, &self.1) {
+                text.push_str(&part.head(&theme, width));
+                let mut body = String::new();
+                // Writing to a string can't fail; of a problem that can't be rendered, the head remains.
+                if handler.render_report(&mut body, &part).is_ok() {
+                    text.push_str(below_the_message(&body));
+                }
             }
             text.push('\n');
+        }
+        if text.is_empty() {
+            return text;
         }
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         format!("{}\n", lines.join("\n").trim_end())
     }
 }
 
+/// Returns a report without the line of its message, which the head has.
+fn below_the_message(report: &str) -> &str {
+    let report = report.trim_start_matches('\n');
+    report.split_once('\n').map_or("", |(_, below)| below)
+}
+
 /// One problem, or one of its further places in another file, with an excerpt of the file.
 #[derive(Debug)]
 struct RenderedProblem {
     message: String,
+    /// Code of the problem; a further place has none.
     code: Option<&'static str>,
     severity: miette::Severity,
     help: Option<String>,
     /// Excerpt with the places underlined.
     source: Option<SourceExcerpt>,
-    elsewhere: Vec<RenderedProblem>,
 }
 
 impl RenderedProblem {
-    fn new(problem: &Problem, sources: &Sources) -> Self {
+    /// Returns the problem with its places in one file, then each of its places in other files.
+    fn parts(problem: &Problem, sources: &Sources) -> Vec<Self> {
         let here = problem.place.as_ref().map(|place| &place.file);
         let (near, far): (Vec<_>, Vec<_>) = problem.related.iter().partition(|(place, _)| Some(&place.file) == here);
         let labels = problem
@@ -57,7 +77,7 @@ impl RenderedProblem {
             .chain(near.iter().map(|(place, label)| (place, label)))
             .map(|(place, label)| underline(place, label))
             .collect();
-        Self {
+        let first = Self {
             message: safe_text::line(&problem.message),
             code: Some(problem.code),
             severity: match problem.severity {
@@ -66,18 +86,30 @@ impl RenderedProblem {
             },
             help: problem.help.as_deref().map(safe_text::line),
             source: problem.place.as_ref().and_then(|place| excerpt(place, labels, sources)),
-            elsewhere: far
-                .into_iter()
-                .map(|(place, label)| Self {
-                    message: safe_text::line(label),
-                    code: None,
-                    severity: miette::Severity::Advice,
-                    help: None,
-                    source: excerpt(place, vec![underline(place, label)], sources),
-                    elsewhere: Vec::new(),
-                })
-                .collect(),
-        }
+        };
+        let further = far.into_iter().map(|(place, label)| Self {
+            message: safe_text::line(label),
+            code: None,
+            severity: miette::Severity::Advice,
+            help: None,
+            source: excerpt(place, vec![underline(place, label)], sources),
+        });
+        [first].into_iter().chain(further).collect()
+    }
+
+    /// Returns the first lines: level, code and message.
+    fn head(&self, theme: &GraphicalTheme, width: usize) -> String {
+        let (level, style) = match self.severity {
+            miette::Severity::Error => ("error", theme.styles.error),
+            miette::Severity::Warning => ("warning", theme.styles.warning),
+            miette::Severity::Advice => ("note", theme.styles.advice),
+        };
+        let code = self.code.map(|code| format!("[{code}]")).unwrap_or_default();
+        let level = format!("{level}{code}:");
+        let options = Options::new(width).subsequent_indent(HANG).break_words(false).word_splitter(NoHyphenation);
+        let plain = textwrap::fill(&format!("{level} {}", self.message), options);
+        // Paint is added after the wrapping, which counts columns.
+        format!("{}\n", plain.replacen(&level, &style.style(&level).to_string(), 1))
     }
 }
 
@@ -99,10 +131,6 @@ impl fmt::Display for RenderedProblem {
 impl std::error::Error for RenderedProblem {}
 
 impl Diagnostic for RenderedProblem {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.code.map(|code| Box::new(code) as Box<dyn fmt::Display>)
-    }
-
     fn severity(&self) -> Option<miette::Severity> {
         Some(self.severity)
     }
@@ -117,12 +145,5 @@ impl Diagnostic for RenderedProblem {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         Some(Box::new(self.source.as_ref()?.labels.iter().cloned()))
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        if self.elsewhere.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.elsewhere.iter().map(|shown| shown as &dyn Diagnostic)))
     }
 }

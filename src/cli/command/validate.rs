@@ -10,8 +10,7 @@ use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::wire;
 use crate::files::named;
-use crate::manifest::ModeSelection;
-use crate::model::desired::Desired;
+use crate::manifest::{CheckedManifest, ModeSelection};
 use crate::report::github;
 use crate::report::json::document;
 use crate::report::output::Output;
@@ -20,7 +19,7 @@ use crate::report::sheet::Sheet;
 use crate::report::style::Paint;
 use crate::report::table::counted;
 use crate::syntax::place::SourceLocation;
-use crate::syntax::problem::{Problem, Problems, Severity};
+use crate::syntax::problem::{Problem, Severity};
 
 /// Check manifests offline, and show all problems
 #[derive(Debug, clap::Args)]
@@ -47,8 +46,7 @@ pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let default = [PathBuf::from("lcm.yaml")];
     let is_default = args.manifests.is_empty() && args.named.is_empty();
     let files = args.manifests.iter().chain(&args.named).chain(default.iter().filter(|_| is_default));
-    let checked: Vec<(&Path, Result<Desired, Problems>)> =
-        files.map(|path| (named::shown(path), check(session, path))).collect();
+    let checked: Vec<(&Path, CheckedManifest)> = files.map(|path| (named::shown(path), check(session, path))).collect();
     let for_programs =
         || CheckedManifests::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect());
     let text: Output = match args.format {
@@ -57,49 +55,50 @@ pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
         ProblemFormat::Json => document(&for_programs()),
     };
     data(&text)?;
-    let all_valid = checked.iter().all(|(_, found)| found.is_ok());
+    let all_valid = checked.iter().all(|(_, found)| found.desired.is_some());
     Ok(if all_valid { Exit::Done } else { Exit::Refused })
 }
 
-fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
-    crate::reconcile::wire::load(
+fn check(session: &Session, path: &Path) -> CheckedManifest {
+    crate::reconcile::wire::check(
         path,
         &session.environment,
         &ModeSelection { mode_optional: true, ..ModeSelection::default() },
     )
 }
 
-fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> Output {
+fn text(session: &Session, path: &Path, found: &CheckedManifest) -> Output {
+    let of = |severity: Severity| found.problems.0.iter().filter(|problem| problem.severity == severity).count();
     let mut sheet = Sheet::new();
-    match found {
-        Ok(desired) => {
-            let ok = session.stdout.paint(Paint::Good, "ok");
+    if !found.problems.0.is_empty() {
+        sheet.gap();
+    }
+    let counts = found.desired.as_ref().map_or_else(
+        || session.stdout.paint(Paint::Bad, &counted(of(Severity::Error), "error", "errors")),
+        |desired| {
+            let warnings = counted(of(Severity::Warning), "warning", "warnings");
             let counts = [
                 counted(desired.services.len(), "service", "services"),
                 counted(desired.modes.len(), "mode", "modes"),
                 counted(desired.goals.len(), "goal", "goals"),
             ];
-            let warnings = desired.warnings.iter();
-            sheet.block(0, warnings.map(|warning| format!("{}: warning: {warning}", path.display())));
-            sheet.line(format!("{}: {ok} ({})", path.display(), counts.join(", ")));
-            sheet.unfolded(session.stdout)
-        }
-        Err(problems) => {
-            let errors = problems.0.iter().filter(|problem| problem.severity == Severity::Error).count();
-            let errors = session.stdout.paint(Paint::Bad, &counted(errors, "error", "errors"));
-            sheet.gap().line(format!("{}: {errors}", path.display()));
-            let problems = wire::render(problems, session.stdout, session.width());
-            [problems, sheet.unfolded(session.stdout)].into_iter().collect()
-        }
-    }
+            let counts: Vec<String> =
+                counts.into_iter().chain((of(Severity::Warning) > 0).then_some(warnings)).collect();
+            format!("{} ({})", session.stdout.paint(Paint::Good, "ok"), counts.join(", "))
+        },
+    );
+    sheet.line(format!("{}: {counts}", path.display()));
+    let problems = wire::render(&found.problems, session.stdout, session.width());
+    [problems, sheet.unfolded(session.stdout)].into_iter().collect()
 }
 
-fn for_programs(path: &Path, found: &Result<Desired, Problems>) -> CheckedFile {
-    let (warnings, problems) = match found {
-        Ok(desired) => (desired.warnings.clone(), Vec::new()),
-        Err(problems) => (Vec::new(), problems.0.iter().map(problem).collect()),
-    };
-    CheckedFile { file: path.display().to_string(), valid: found.is_ok(), problems, warnings }
+fn for_programs(path: &Path, found: &CheckedManifest) -> CheckedFile {
+    CheckedFile {
+        file: path.display().to_string(),
+        valid: found.desired.is_some(),
+        problems: found.problems.0.iter().map(problem).collect(),
+        warnings: found.desired.as_ref().map(|desired| desired.warnings.clone()).unwrap_or_default(),
+    }
 }
 
 fn problem(problem: &Problem) -> problems::ProblemEntry {
