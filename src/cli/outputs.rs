@@ -15,6 +15,10 @@ pub(super) fn check(session: &Session, manifest: &Path, file: &Path) -> Result<(
         return Ok(());
     }
     let identity = named::identity(file);
+    if file == Path::new("-") {
+        let message = "`-` names no file here; write /dev/stdout for standard output, or name a file";
+        return Err(EarlyExit::refused(Code::File, message));
+    }
     let environment = &session.environment;
     let refused = |what: &str| {
         let message = format!("{} is {what} and would be overwritten; name another output file", file.display());

@@ -190,7 +190,9 @@ impl VariableFault {
 
     fn help(&self) -> String {
         match self {
-            Self::Unset(name) => format!("set it, or give a default: `${{{name}:-default}}`"),
+            Self::Unset(name) => format!(
+                "set it in lcm's environment, give a default: `${{{name}:-default}}`, or write `$$` for a dollar sign"
+            ),
             Self::Required { name, .. } => format!("set `{name}` in lcm's environment"),
             Self::TooLarge { .. } => "pass large contents as a file".to_owned(),
             Self::Malformed(_) => "write `${NAME}`, `${NAME:-default}`, or `$$` for a dollar sign".to_owned(),

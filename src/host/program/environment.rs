@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
 use crate::files::kernel;
+use crate::model::safe_text;
 use crate::shared;
 
 /// Default search path for programs; the service's own `PATH` overrides it.
@@ -18,6 +20,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const LANG: &str = "C.UTF-8";
 /// Longest word or variable that Linux takes (`MAX_ARG_STRLEN`), less the space for a variable's name.
 const TEXT_BYTES_MAX: usize = (128 << 10) - 1024;
+
+/// Part of a script that Linux reads for its interpreter (`BINPRM_BUF_SIZE`), in bytes.
+const SHEBANG_BYTES_MAX: usize = 256;
 
 /// Everything that a command needs to run. No `Debug`: the environment holds secrets.
 #[derive(Clone)]
@@ -127,14 +132,44 @@ fn find_program(argv: &[String], cwd: &Path, environment: &BTreeMap<String, Stri
     };
     if name.contains('/') {
         let path = cwd.join(name);
-        return match unfit(&path) {
+        return match unfit(&path).map(str::to_owned).or_else(|| unfit_interpreter(&path, cwd, environment)) {
             None => Ok(path),
             Some(reason) => Err(format!("its program {name} {reason} ({})", path.display())),
         };
     }
-    let search = environment.get("PATH").map_or(PATH, String::as_str);
-    let found = search.split(':').map(|folder| cwd.join(folder).join(name)).find(|path| unfit(path).is_none());
-    found.ok_or_else(|| format!("its program {name} is not on its PATH ({search})"))
+    let found = on_path(name, cwd, environment);
+    found.ok_or_else(|| format!("its program {name} is not on its PATH ({})", search_path(environment)))
+}
+
+fn search_path(environment: &BTreeMap<String, String>) -> &str {
+    environment.get("PATH").map_or(PATH, String::as_str)
+}
+
+fn on_path(name: &str, cwd: &Path, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    search_path(environment).split(':').map(|folder| cwd.join(folder).join(name)).find(|path| unfit(path).is_none())
+}
+
+/// Returns the reason why the interpreter in a script's first line can't run it; `None` also for what is no script.
+fn unfit_interpreter(script: &Path, cwd: &Path, environment: &BTreeMap<String, String>) -> Option<String> {
+    let mut start = Vec::with_capacity(SHEBANG_BYTES_MAX);
+    // A program that may be executed but not read is left to the kernel.
+    fs::File::open(script).ok()?.take(SHEBANG_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = std::str::from_utf8(line).ok()?.trim_matches([' ', '\t']);
+    let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let named = safe_text::line(interpreter.trim_end_matches('\r'));
+    if let Some(reason) = unfit(&cwd.join(interpreter)) {
+        let ending = if line.ends_with('\r') { "; its first line ends with a carriage return" } else { "" };
+        return Some(format!("needs the interpreter {named}, which {reason}{ending}"));
+    }
+    // `env` looks for its argument on the PATH of the service; options and variables before it are left to `env`.
+    let wanted = argument.trim_start();
+    let is_name = !wanted.is_empty() && !wanted.contains([' ', '\t', '=', '/']) && !wanted.starts_with('-');
+    if interpreter.ends_with("/env") && is_name && on_path(wanted, cwd, environment).is_none() {
+        let wanted = safe_text::line(wanted);
+        return Some(format!("needs {wanted}, which is not on its PATH ({})", search_path(environment)));
+    }
+    None
 }
 
 /// Returns the reason why a file can't be executed.
@@ -150,6 +185,7 @@ fn unfit(path: &Path) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     use super::{TEXT_BYTES_MAX, find_program, invoke};
@@ -165,6 +201,25 @@ mod tests {
         assert!(error.starts_with("its variable TOKEN contains a NUL") && !error.contains("s3cret"), "{error}");
         let error = refused("a", &"x".repeat(TEXT_BYTES_MAX));
         assert!(error.starts_with("its variable TOKEN is ") && error.len() < 200, "{error}");
+    }
+
+    #[test]
+    fn a_script_without_its_interpreter_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let refused = |first_line: &str| {
+            let script = folder.path().join("serve.sh");
+            std::fs::write(&script, format!("{first_line}\nexit 0\n")).expect("written");
+            std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("executable");
+            find_program(&["./serve.sh".to_owned()], folder.path(), &BTreeMap::new()).err().unwrap_or_default()
+        };
+        assert_eq!(refused("#!/bin/sh -e"), "");
+        assert_eq!(refused("#! /usr/bin/env sh"), "");
+        assert_eq!(refused("no script"), "");
+        assert!(refused("#!/no/such/python").contains("needs the interpreter /no/such/python, which does not exist"));
+        assert!(refused("#!/bin/sh\r").contains("which does not exist; its first line ends with a carriage return"));
+        assert!(
+            refused("#!/usr/bin/env no-such-python").contains("needs no-such-python, which is not on its PATH (/usr")
+        );
     }
 
     #[test]
