@@ -1,5 +1,7 @@
 //! JSON schema: the wire types' own, adapted to how the reader treats variables and empty values.
 
+mod editor;
+
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
@@ -19,7 +21,9 @@ pub fn schema() -> Value {
     let mut schema = settings.into_generator().into_root_schema_for::<Manifest>();
     RecursiveTransform(adapt_to_reader).transform(&mut schema);
     schema.insert("$id".to_owned(), ID.into());
-    schema.to_value()
+    let mut schema = schema.to_value();
+    editor::annotate(&mut schema);
+    schema
 }
 
 /// Adapts a schema to the reader: no key takes `null`, and a variable may stand for a number or a boolean.

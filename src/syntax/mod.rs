@@ -12,6 +12,7 @@ pub(crate) mod duration;
 pub(crate) mod fault;
 pub(crate) mod interpolate;
 pub(crate) mod located;
+pub(crate) mod pattern;
 pub mod place;
 pub(crate) mod ports;
 pub mod problem;

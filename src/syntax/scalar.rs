@@ -19,8 +19,8 @@ pub(crate) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$";
 pub(crate) const NAME_OR_VARIABLE_PATTERN: &str = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$|\$";
 /// Pattern of a value with a variable, which can be anything.
 pub(crate) const VARIABLE_PATTERN: &str = r"\$";
-const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?(KB|KiB|MB|MiB|GB|GiB|TB|TiB)$";
-const PERIOD_PATTERN: &str = concat!(
+pub(crate) const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?(KB|KiB|MB|MiB|GB|GiB|TB|TiB)$";
+pub(crate) const DURATION_PATTERN: &str = concat!(
     r"^([0-9]+h( ?[0-9]+m)?( ?[0-9]+s)?( ?[0-9]+ms)?|[0-9]+m( ?[0-9]+s)?( ?[0-9]+ms)?|",
     r"[0-9]+s( ?[0-9]+ms)?|[0-9]+ms|[0-9]+\.[0-9]+(h|m|s|ms))$"
 );
@@ -120,7 +120,7 @@ impl DurationText {
         } else {
             "write it like `250ms`, `30s`, `2m` or `1h30m`; hours are the longest unit"
         };
-        regex_lite::Regex::new(PERIOD_PATTERN)
+        regex_lite::Regex::new(DURATION_PATTERN)
             .is_ok_and(|pattern| pattern.is_match(text))
             .then(|| Self::length(text))
             .ok_or_else(|| wrong(format!("invalid duration `{text}`")).help(help))?
@@ -202,7 +202,7 @@ impl JsonSchema for DurationText {
         json_schema!({
             "type": "string",
             "description": "Duration with its units: `250ms`, `30s`, `2m`, `1h30m`. The largest unit is the hour; the maximum is `8784h` (366 days).",
-            "pattern": format!("{PERIOD_PATTERN}|{VARIABLE_PATTERN}"),
+            "pattern": format!("{DURATION_PATTERN}|{VARIABLE_PATTERN}"),
             "examples": ["250ms", "30s", "2m", "1h30m"],
         })
     }

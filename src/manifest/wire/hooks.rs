@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::probes::RequestBlock;
+use crate::manifest::wire::probes::{RequestBlock, one_call};
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::hooks::RunEvent;
 use crate::model::lifecycle::{Class, State};
@@ -33,7 +33,7 @@ pub(crate) struct HooksBlock {
 /// Hook: one call, by `exec` or by `http`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Hook")]
+#[schemars(rename = "Hook", transform = one_call)]
 pub(crate) struct HookBlock {
     /// Command, run in the folder of this file. A string is run by `sh -c`.
     #[schemars(example = ["./warm.sh"])]
@@ -53,7 +53,7 @@ pub(crate) struct HookBlock {
 /// notifier neither prevents nor delays a change.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Notifier")]
+#[schemars(rename = "Notifier", transform = one_call)]
 pub(crate) struct NotifierBlock {
     /// Command, run in the folder of this file. A string is run by `sh -c`.
     #[schemars(example = ["./tell.sh"])]

@@ -5,12 +5,15 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
+use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
+use crate::model::signal;
 use crate::runtime::list::runtimes_with_health_check;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::Located;
+use crate::syntax::pattern::{ADDRESS_PATTERN, URL_PATTERN};
 use crate::syntax::scalar::{ByteSize, DurationText, ScalarText, VARIABLE_PATTERN};
 use crate::syntax::source::Span;
 
@@ -20,13 +23,17 @@ macro_rules! define_health {
         /// counts as healthy.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        #[schemars(rename = "Health")]
+        #[schemars(rename = "Health", transform = at_most_one_probe)]
         pub(crate) struct HealthBlock {
             /// URL of the service itself, over plain HTTP (not https). Any 2xx status counts as healthy.
-            #[schemars(example = "http://localhost:8188/system_stats")]
+            #[schemars(regex(pattern = URL_PATTERN), example = "http://localhost:8188/system_stats")]
             pub http: Option<Located<String>>,
             /// Port that accepts connections: `HOST:PORT`, or a port of this machine.
-            #[schemars(example = "localhost:5432", example = 5432)]
+            #[schemars(
+                extend("pattern" = ADDRESS_PATTERN, "minimum" = 1, "maximum" = 65535),
+                example = "localhost:5432",
+                example = 5432
+            )]
             pub tcp: Option<Located<ScalarText>>,
             /// Command that exits with 0 if the service is healthy; for a container, it runs inside the container. A
             /// string is run by `sh -c`.
@@ -81,6 +88,10 @@ macro_rules! define_health {
             pub stable_for: Option<Located<DurationText>>,
         }
 
+        /// Probes of which a service has at most one, by key; a runtime's own check counts where it is `true`.
+        const PROBES: &[(&str, bool)] =
+            &[("http", false), ("tcp", false), ("exec", false), ("log", false), $((stringify!($runtime), true)),*];
+
         impl HealthBlock {
             /// Returns the runtimes whose own health check is requested, by key.
             pub(crate) fn own_checks(&self) -> Vec<(&'static str, Span)> {
@@ -93,6 +104,42 @@ macro_rules! define_health {
 }
 runtimes_with_health_check!(define_health);
 
+/// Adds to the schema that two probes exclude each other.
+fn at_most_one_probe(schema: &mut Schema) {
+    let pair = |one: &str, other: &str, is_own_check: bool| {
+        let set = if is_own_check { json!({ other: { "const": true } }) } else { json!({}) };
+        json!({ "required": [one, other], "properties": set })
+    };
+    let pairs = PROBES.iter().enumerate().flat_map(|(at, (one, _))| {
+        PROBES[at + 1..].iter().map(move |(other, is_own_check)| pair(one, other, *is_own_check))
+    });
+    schema.insert("not".to_owned(), json!({ "anyOf": pairs.collect::<Vec<Value>>() }));
+}
+
+/// Adds to the schema that `http` and `exec` exclude each other.
+fn not_both_calls(schema: &mut Schema) {
+    schema.insert("not".to_owned(), json!({ "required": ["http", "exec"] }));
+}
+
+/// Adds to the schema that a call is by `http` or by `exec`.
+pub(crate) fn one_call(schema: &mut Schema) {
+    schema.insert("oneOf".to_owned(), json!([{ "required": ["http"] }, { "required": ["exec"] }]));
+}
+
+/// Returns the schema of the calls and probes of a service that extends no template: what a template could add is
+/// required there.
+pub(super) fn complete_calls() -> Value {
+    let call = json!({ "anyOf": [{ "required": ["http"] }, { "required": ["exec"] }] });
+    let busy = json!({ "anyOf": [{ "required": ["http", "pointer"] }, { "required": ["exec"] }] });
+    json!({ "evict": call, "wake": call, "busy": busy })
+}
+
+/// Returns the pattern of the signals that stop a service.
+fn signal_pattern() -> String {
+    let names: Vec<&str> = signal::stopping().collect();
+    format!("^(SIG)?({})$|{VARIABLE_PATTERN}", names.join("|"))
+}
+
 /// Listener that may answer a health probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -104,10 +151,10 @@ pub(crate) enum Listener {
 /// Busy probe: by `http` with `pointer`, or by `exec`. A probe that fails counts as busy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Busy")]
+#[schemars(rename = "Busy", transform = not_both_calls)]
 pub(crate) struct BusyBlock {
     /// URL of the service itself, over plain HTTP (not https).
-    #[schemars(example = "http://localhost:8188/prompt")]
+    #[schemars(regex(pattern = URL_PATTERN), example = "http://localhost:8188/prompt")]
     pub http: Option<Located<String>>,
     /// With `http`: JSON pointer to a value in the body; the service is busy unless that is absent, false, 0, null or
     /// empty.
@@ -124,7 +171,7 @@ pub(crate) struct BusyBlock {
 /// Calls that make the service release its GPU memory: `http` or `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Evict")]
+#[schemars(rename = "Evict", transform = not_both_calls)]
 pub(crate) struct EvictBlock {
     /// Request, or a list of requests, sent one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8188/free", "json": { "unload_models": true } }"#))]
@@ -143,7 +190,7 @@ pub(crate) struct EvictBlock {
 /// Calls that make the service load into GPU memory again: `http` or `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Wake")]
+#[schemars(rename = "Wake", transform = not_both_calls)]
 pub(crate) struct WakeBlock {
     /// Request, or a list of requests, sent one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8000/wake_up" }"#))]
@@ -165,7 +212,7 @@ pub(crate) struct RequestBlock {
     #[schemars(extend("default" = "POST"), example = &"DELETE")]
     pub method: Option<Method>,
     /// URL to call, over plain HTTP (not https).
-    #[schemars(example = "http://localhost:11434/api/generate")]
+    #[schemars(regex(pattern = URL_PATTERN), example = "http://localhost:11434/api/generate")]
     pub url: Located<String>,
     /// JSON body.
     #[schemars(example = Example(r#"{ "model": "qwen2.5:32b", "keep_alive": 0 }"#))]
@@ -200,7 +247,7 @@ impl Method {
 #[schemars(rename = "Stop")]
 pub(crate) struct StopBlock {
     /// Signal to send. Unset: TERM for processes, the image's own for containers.
-    #[schemars(example = &"INT")]
+    #[schemars(extend("pattern" = signal_pattern()), example = &"INT")]
     pub signal: Option<Located<ScalarText>>,
     /// Time that the service has to end after the signal or command; it is then killed.
     #[schemars(extend("default" = "10s"), example = "30s")]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::hooks::{HooksBlock, RecoverBlock};
-use crate::manifest::wire::probes::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock};
+use crate::manifest::wire::probes::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock, complete_calls};
 use crate::manifest::wire::shape::{NamedMap, OneOrMany};
 use crate::runtime::list::runtimes;
 use crate::syntax::fault::{Fault, suggest};
@@ -162,7 +162,7 @@ impl JsonSchema for Runnable {
         schema.insert("then".to_owned(), true.into());
         let each = |(name, complete): &(&str, Value)| json!({ "required": [name], "properties": { *name: complete } });
         let one: Vec<Value> = blocks.iter().map(each).collect();
-        schema.insert("else".to_owned(), json!({ "oneOf": one }));
+        schema.insert("else".to_owned(), json!({ "oneOf": one, "properties": complete_calls() }));
         schema
     }
 }

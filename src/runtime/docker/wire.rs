@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneOrMany, Pairs};
 use crate::syntax::located::{Located, WORD};
+use crate::syntax::pattern::PUBLISHED_PORT_PATTERN;
 use crate::syntax::scalar::{ByteSize, DurationText, ScalarText, VARIABLE_PATTERN};
 
 /// Type of this runtime's key, under the name that the list of runtimes knows.
@@ -138,7 +139,7 @@ pub(crate) struct DockerBlock {
     /// Published ports: `HOST:CONTAINER`, `ADDRESS:HOST:CONTAINER`, with `/udp` for UDP; `CONTAINER` alone takes any
     /// free port of the host.
     #[serde(default)]
-    #[schemars(example = ["11434:11434"])]
+    #[schemars(inner(regex(pattern = PUBLISHED_PORT_PATTERN)), example = ["11434:11434"])]
     pub ports: Vec<Located<ScalarText>>,
     /// Mounts: `SOURCE:TARGET`, with `:ro` for read-only. The source is a volume's name or a path relative to this
     /// file.
