@@ -190,9 +190,17 @@ fn the_examples_of_the_schema_are_valid() {
 
 #[test]
 fn rendered_problems_read_well() {
-    for name in
-        ["unknown-keys", "duplicate-in-include", "cycle", "wrong-sizes", "wanted-and-stopped", "restart", "syntax"]
-    {
+    for name in [
+        "unknown-keys",
+        "duplicate-in-include",
+        "cycle",
+        "wrong-sizes",
+        "wanted-and-stopped",
+        "restart",
+        "syntax",
+        "what-people-write-first",
+        "indentation",
+    ] {
         let problems = load_by_directives(Path::new(&format!("tests/manifest/invalid/{name}.yaml"))).unwrap_err();
         golden(&format!("tests/manifest/golden/{name}.txt"), &problems.render(false, 100));
         // Colours add nothing but colour.

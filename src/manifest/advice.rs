@@ -2,7 +2,7 @@
 //!
 //! Compose users bring Compose's keys: each that has another place or another name here gets advice of its own.
 
-use crate::manifest::wire::service::{BLOCK_KEYS, BlockKeys};
+use crate::manifest::wire::service::{BLOCK_KEYS, BlockKeys, service_keys};
 use crate::syntax::fault::{Fault, suggest};
 
 /// Kind of map that holds the key, recognised by a key that only this kind has.
@@ -13,21 +13,6 @@ enum KeyScope {
     Other,
 }
 
-const IN_SERVICE: [&str; 13] = [
-    "vram",
-    "gpu",
-    "priority",
-    "phases",
-    "depends_on",
-    "health",
-    "busy",
-    "drain",
-    "evict",
-    "wake",
-    "stop",
-    "hooks",
-    "recover",
-];
 /// Keys of other tools, and lcm's key for the same setting.
 const SAME_AS: [(&[&str], &str); 13] = [
     (&["env", "envs"], "environment"),
@@ -85,7 +70,7 @@ fn elsewhere(field: &str, level: KeyScope) -> Option<String> {
     match level {
         KeyScope::Service if !takers.is_empty() => Some(format!("`{field}` belongs under {}", takers.join(" or "))),
         KeyScope::Service => owner.map(|runtime| format!("`{field}` belongs under `{runtime}:`")),
-        KeyScope::Runtime(BlockKeys { runtime: here, .. }) if IN_SERVICE.contains(&field) => {
+        KeyScope::Runtime(BlockKeys { runtime: here, .. }) if service_keys().iter().any(|key| key == field) => {
             Some(format!("`{field}` belongs one level up, next to `{here}:`"))
         }
         KeyScope::Runtime(BlockKeys { runtime: here, .. }) => {

@@ -9,19 +9,21 @@ use crate::files::named::{self, FileContent};
 use crate::manifest::advice::unknown_key;
 use crate::manifest::choice::ModeSelection;
 use crate::manifest::extend::Templates;
+use crate::manifest::indentation;
 use crate::manifest::ours::{is_manifest, looks_like_manifest};
 use crate::manifest::resolve::{DefinedNames, Input, ManifestFile, Root, resolve};
 use crate::manifest::search::{self, DEFAULT_FILE, ManifestSearch};
 use crate::manifest::secrets::{self, Origins};
 use crate::manifest::values::{self, NOT_THERE};
 use crate::manifest::wire::Manifest;
+use crate::manifest::wrong_value::wrong_value;
 use crate::model::desired::Desired;
 use crate::model::names::ProjectName;
 use crate::model::secret::Masker;
 use crate::syntax::interpolate::{self, Variables};
 use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::{Problem, Problems, Severity};
-use crate::syntax::read::read;
+use crate::syntax::read::{Advice, read};
 use crate::syntax::source::{Source, Sources, Span, tidy};
 use crate::syntax::tree::{Node, Value};
 use crate::syntax::{Environment, yaml};
@@ -64,8 +66,10 @@ pub fn check(entry: &Path, environment: &Environment, choice: &ModeSelection) ->
     let origins = Origins { roots: &roots, sources: &sources, variables: &variables, environment, files: &read_files };
     let (hidden, left_out) = (secrets::gather(&origins), secrets::outside_environments(&origins));
     let mut files = Vec::new();
+    let advice = Advice { unknown_key, wrong_value };
     for Root { file, keys, mut node } in roots {
-        match read::<Manifest>(&mut node, &sources, unknown_key, &mut problems) {
+        indentation::check(&mut node, &sources, &mut problems);
+        match read::<Manifest>(&mut node, &sources, advice, &mut problems) {
             Some(manifest) => files.push(ManifestFile { file, keys, manifest }),
             None => complete = false,
         }

@@ -12,6 +12,7 @@
 mod advice;
 mod choice;
 mod extend;
+mod indentation;
 mod load;
 mod ours;
 pub(crate) mod resolve;
@@ -20,6 +21,7 @@ mod search;
 mod secrets;
 mod values;
 pub(crate) mod wire;
+mod wrong_value;
 
 pub use choice::ModeSelection;
 pub use load::{CheckedManifest, check, files, load, project_name};

@@ -5,21 +5,28 @@ use serde::Deserialize;
 
 use crate::syntax::fault::Fault;
 use crate::syntax::problem::Problem;
+use crate::syntax::read_error::WRONG_TYPE;
 use crate::syntax::reader::NodeReader;
 use crate::syntax::source::Sources;
-use crate::syntax::tree::Node;
+use crate::syntax::tree::{Node, Value};
 
 /// Faults reported per file: the first ones suffice.
 const FAULTS_MAX: usize = 100;
 
-/// Returns the fault of a key that is not among the expected ones.
-pub(crate) type UnknownKey = fn(field: &str, expected: &[&str]) -> Fault;
+/// Advice that depends on the format that is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Advice {
+    /// Returns the fault of a key that is not among the expected ones.
+    pub unknown_key: fn(field: &str, expected: &[&str]) -> Fault,
+    /// Returns how to write a value of the wrong kind at a path of keys.
+    pub wrong_value: fn(path: &[&str], value: &Node) -> Option<String>,
+}
 
 /// Reads a tree; values that can't be read are missing in the result and are reported in `problems`.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     root: &mut Node,
     sources: &Sources,
-    unknown_key: UnknownKey,
+    advice: Advice,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
     for _ in 0..FAULTS_MAX {
@@ -28,11 +35,16 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(
             Err(error) => error,
         };
         let path: Vec<usize> = error.path.iter().rev().copied().collect();
-        // A key that is missing beside a removed value may be the removed one.
-        let consequence = error.absence && root.walk(&path).is_some_and(|node| node.damaged);
+        // A key that is missing beside a removed value may be the removed one, and a list may be empty without it.
+        let damaged = root.walk(&path).filter(|node| node.damaged);
+        let is_emptied = |node: &Node| matches!(&node.value, Value::List(items) if items.is_empty());
+        let consequence = damaged.is_some_and(|node| error.absence || is_emptied(node));
         if !consequence {
-            let fault = error.unknown.map(|(field, expected)| unknown_key(&field, expected));
+            let fault = error.unknown.map(|(field, expected)| (advice.unknown_key)(&field, expected));
             let Fault { code, message, label, help } = fault.unwrap_or(*error.fault);
+            let written = (code == WRONG_TYPE).then(|| root.walk(&path)).flatten();
+            let written = written.and_then(|node| (advice.wrong_value)(&root.keys(&path), node));
+            let help = written.or(help);
             let place = sources.place(error.span.unwrap_or(root.span));
             let problem = Problem::error(code, message).at(place, label);
             problems.push(Problem { help, ..problem });

@@ -7,6 +7,9 @@ use serde::de::{self, Expected, Unexpected};
 use crate::syntax::fault::{Fault, suggest};
 use crate::syntax::source::Span;
 
+/// Code of a value of the wrong kind.
+pub(crate) const WRONG_TYPE: &str = "lcm::manifest::type";
+
 /// Fault that gets its span and path as it propagates to the root.
 #[derive(Debug)]
 pub(crate) struct ReadError {
@@ -98,8 +101,7 @@ pub(crate) fn empty() -> Fault {
 }
 
 pub(crate) fn wrong_type(expected: &str, found: &str) -> Fault {
-    let fault =
-        Fault::new("lcm::manifest::type", format!("expected {expected}, found {found}"), format!("not {expected}"));
+    let fault = Fault::new(WRONG_TYPE, format!("expected {expected}, found {found}"), format!("not {expected}"));
     if expected == "a string" && found.contains('`') { fault.help("quote it to use it as a string") } else { fault }
 }
 

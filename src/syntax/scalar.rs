@@ -58,8 +58,7 @@ impl ByteSize {
             "GiB" => 1 << 30,
             "TiB" => 1 << 40,
             "" if !text.is_empty() => {
-                return Err(wrong(format!("`{text}` has no unit"))
-                    .help(format!("write `{text}GB` for 10⁹ bytes each, or `{text}GiB` for 2³⁰")));
+                return Err(wrong(format!("`{text}` has no unit")).help(with_unit(text)));
             }
             _ if digits.ends_with(|last: char| last.is_ascii_digit())
                 && let Some(letter) = sloppy_unit(unit) =>
@@ -87,6 +86,17 @@ impl ByteSize {
 /// Shortens a text for a message.
 fn short(text: &str) -> String {
     safe_text::short(text, 40)
+}
+
+/// Returns advice on a size without a unit: small numbers are meant in GB, and large ones in MiB, as `nvidia-smi` shows
+/// them.
+fn with_unit(number: &str) -> String {
+    const LARGEST_IN_GB: f64 = 1024.0;
+    let number = short(number);
+    if number.parse().is_ok_and(|amount: f64| amount < LARGEST_IN_GB) {
+        return format!("write `{number}GB` for 10⁹ bytes each, or `{number}GiB` for 2³⁰");
+    }
+    format!("write `{number}MiB` if it counts as `nvidia-smi` does, or a size such as `20GB`")
 }
 
 /// Returns the prefix of an ambiguous unit in another tool's spelling: `G` of `G`, `g`, `gb`, `Gi`.

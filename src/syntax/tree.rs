@@ -134,6 +134,25 @@ impl Node {
         }
     }
 
+    /// Returns the keys of maps along a path; positions in lists have none.
+    pub(crate) fn keys(&self, path: &[usize]) -> Vec<&str> {
+        let mut keys = Vec::new();
+        let mut node = self;
+        for position in path {
+            let next = match &node.value {
+                Value::List(items) => items.get(*position),
+                Value::Map(entries) => entries.get(*position).map(|entry| {
+                    keys.push(entry.key.as_str());
+                    &entry.value
+                }),
+                Value::Null | Value::Scalar(_) => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        keys
+    }
+
     /// Returns the value at a path.
     pub(crate) fn walk(&self, path: &[usize]) -> Option<&Node> {
         let Some((position, rest)) = path.split_first() else { return Some(self) };

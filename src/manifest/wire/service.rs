@@ -24,6 +24,8 @@ pub(crate) struct BlockKeys {
     pub runtime: &'static str,
     /// Key by which the runtime's map is recognised.
     pub mark: &'static str,
+    /// Key that a plain text in place of the block stands for.
+    pub main: &'static str,
     /// Keys that no other runtime has.
     pub own: &'static [&'static str],
     /// Keys that other runtimes have too, and a service has not.
@@ -127,6 +129,7 @@ macro_rules! define_service {
         pub(crate) const BLOCK_KEYS: &[BlockKeys] = &[$(BlockKeys {
             runtime: stringify!($runtime),
             mark: crate::runtime::$runtime::wire::MARK,
+            main: crate::runtime::$runtime::wire::MAIN_KEY,
             own: crate::runtime::$runtime::wire::KEYS,
             shared: crate::runtime::$runtime::wire::SHARED_KEYS,
             has_compose_keys: crate::runtime::$runtime::wire::HAS_COMPOSE_KEYS,
@@ -139,6 +142,13 @@ macro_rules! define_service {
     };
 }
 runtimes!(define_service);
+
+/// Returns the keys of a service. Made from the schema at each call: for advice on faults alone.
+pub(crate) fn service_keys() -> Vec<String> {
+    let schema = ServiceBlock::json_schema(&mut SchemaGenerator::default());
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(serde_json::Map::keys).cloned().collect()
+}
 
 /// Schema of a service that is complete, unless it extends a template.
 pub(crate) struct Runnable;
@@ -223,8 +233,11 @@ impl GpuIdValue {
     }
 
     fn unknown(text: &str) -> Fault {
-        Fault::new("lcm::manifest::gpu", format!("invalid GPU `{text}`"), "neither an index nor a UUID")
-            .help("write an index like `0`, or a UUID like `GPU-8f1e…`, as `nvidia-smi -L` shows them")
+        let fault = Fault::new("lcm::manifest::gpu", format!("invalid GPU `{text}`"), "neither an index nor a UUID");
+        if text.eq_ignore_ascii_case("all") {
+            return fault.help("write the number of GPUs, as `gpu: { count: 2 }`, or name them, as `gpu: [0, 1]`");
+        }
+        fault.help("write an index like `0`, or a UUID like `GPU-8f1e…`, as `nvidia-smi -L` shows them")
     }
 }
 

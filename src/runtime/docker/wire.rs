@@ -27,6 +27,8 @@ pub(crate) const HINT: &str = "`docker:` with an image or a container";
 
 /// Key that no other runtime has; it identifies a block of this runtime.
 pub(crate) const MARK: &str = "pull_policy";
+/// Key that a plain text in place of the block stands for.
+pub(crate) const MAIN_KEY: &str = "image";
 
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &[

@@ -20,6 +20,8 @@ pub(crate) const HINT: &str = "`process:` with a command";
 
 /// Key that no other runtime has, and that identifies the map.
 pub(crate) const MARK: &str = "inherit";
+/// Key that a plain text in place of the block stands for.
+pub(crate) const MAIN_KEY: &str = "command";
 
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &["shell", "cwd", "inherit", "log", "pid_file"];

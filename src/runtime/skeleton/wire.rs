@@ -17,6 +17,8 @@ pub(crate) const HINT: &str = "`skeleton:` with a name";
 
 /// Key that no other runtime has; it identifies a block of this runtime.
 pub(crate) const MARK: &str = "skeleton_name";
+/// Key that a plain text in place of the block stands for.
+pub(crate) const MAIN_KEY: &str = "skeleton_name";
 
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &["skeleton_name"];
