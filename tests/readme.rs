@@ -1,4 +1,5 @@
-//! The README is correct: every `console` block is run with the real binary, in order, and prints the shown output.
+//! The README and the topics of `lcm help` are correct: every `console` block is run with the real binary, in order, and
+//! prints the shown output; every command of lcm in an `sh` block is one that lcm takes.
 //!
 //! A block has lines of `$ command`, each followed by lines that its output must contain, in this order. Times, the
 //! host, the user and the engine differ from one machine to the next and are not compared. Blocks in other languages are
@@ -10,6 +11,8 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Failed, Trial};
 use regex_lite::Regex;
 
+#[path = "readme/documents.rs"]
+mod documents;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/gpus.rs"]
 mod gpus;
@@ -17,6 +20,8 @@ mod gpus;
 mod image;
 #[path = "readme/in_use.rs"]
 mod in_use;
+#[path = "readme/picture.rs"]
+mod picture;
 #[path = "support/require.rs"]
 mod require;
 #[expect(dead_code, reason = "each test program uses a part of it")]
@@ -31,10 +36,9 @@ mod studio;
 #[path = "../examples/simulated_gpu/world.rs"]
 mod world;
 
+use documents::{Block, blocks};
 use sandbox::{Ran, Sandbox, free_port, run};
 use studio::{Studio, engine_missing};
-
-const README: &str = include_str!("../README.md");
 
 fn main() -> ExitCode {
     let missing = engine_missing();
@@ -55,6 +59,9 @@ fn main() -> ExitCode {
         with_engine("blocks_that_need_an_engine", blocks_that_need_an_engine),
         with_engine("a_machine_that_is_in_use", || in_use::chapter(of_kind(Kind::InUse))),
         Trial::test("blocks_that_need_no_engine", || passed(blocks_that_need_no_engine)),
+        Trial::test("commands_of_shell_blocks_exist", || passed(commands_of_shell_blocks_exist)),
+        Trial::test("the_shown_manifest_is_the_quickstarts", || passed(the_shown_manifest_is_the_quickstarts)),
+        Trial::test("the_picture_is_current", || passed(picture::is_current)),
         Trial::test("manifests_are_valid", || passed(manifests_are_valid)),
         Trial::test("the_pipeline_runs_the_command_for_the_tests", || passed(the_pipeline_runs_the_tests)),
     ];
@@ -69,6 +76,14 @@ fn passed(test: fn()) -> Result<(), Failed> {
 
 fn blocks_that_need_no_engine() {
     let mut sandbox = Sandbox::new("readme");
+    quickstart(&mut sandbox);
+    for command in of_kind(Kind::Plain) {
+        command.run(&sandbox, "quickstart");
+    }
+}
+
+/// Prepares the quickstart under a name, a GPU and ports of this sandbox's own, and returns its manifest.
+fn quickstart(sandbox: &mut Sandbox) -> &'static str {
     let name = sandbox.name.clone();
     sandbox.set("QUICKSTART_GPU", format!("GPU-{name}"));
     sandbox.set("QUICKSTART_NAME", name);
@@ -77,13 +92,8 @@ fn blocks_that_need_no_engine() {
     for port in ["ENCODER_PORT", "PAINTER_PORT", "WRITER_PORT"] {
         sandbox.set(port, free_port().to_string());
     }
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/lcm.yaml");
-    sandbox.take_down(manifest);
-    // The first screen begins with the manifest's own mode.
-    in_repository(&sandbox, "lcm apply --yes examples/quickstart/lcm.yaml", "README.md").exits(0);
-    for command in of_kind(Kind::Plain) {
-        command.run(&sandbox, "quickstart");
-    }
+    sandbox.take_down(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/lcm.yaml"));
+    "examples/quickstart/lcm.yaml"
 }
 
 fn blocks_that_need_an_engine() {
@@ -98,8 +108,8 @@ fn blocks_that_need_an_engine() {
 fn manifests_are_valid() {
     let sandbox = Sandbox::new("readme");
     let manifests: Vec<String> =
-        blocks("yaml").into_iter().map(|(_, text)| text).filter(|text| text.starts_with("version:")).collect();
-    assert!(!manifests.is_empty(), "README.md shows a manifest");
+        blocks("yaml").into_iter().map(|block| block.text).filter(|text| text.starts_with("version:")).collect();
+    assert!(manifests.len() > 3, "the documents show manifests");
     for text in manifests {
         let path = sandbox.write("lcm.yaml", &text);
         sandbox.lcm(&[Path::new("validate"), &path]).exits(0);
@@ -108,12 +118,49 @@ fn manifests_are_valid() {
 
 fn the_pipeline_runs_the_tests() {
     let pipeline = include_str!("../.ci/run");
-    let (_, tests) = blocks("sh").into_iter().next().expect("README.md names the command for the tests");
+    let named = blocks("sh").into_iter().filter(|block| block.document == "README.md").map(|block| block.text);
+    let tests = named.filter(|text| text.starts_with("cargo test")).collect::<String>();
+    assert!(!tests.is_empty(), "README.md names the command for the tests");
     assert!(pipeline.lines().any(|line| line == tests.trim()), ".ci/run does not run `{}`", tests.trim());
+}
+
+/// Lines that begin with `lcm`, as far as clap checks them: their commands and options exist.
+fn commands_of_shell_blocks_exist() {
+    let sandbox = Sandbox::new("readme");
+    let mut checked = 0;
+    for Block { document, line, text } in blocks("sh") {
+        for (index, command) in text.lines().enumerate().filter(|(_, command)| command.starts_with("lcm ")) {
+            let command = command.split([';', '|', '#', '>']).next().unwrap_or_default();
+            let what = format!("{document}:{}: {command}", line + index);
+            in_repository(&sandbox, &format!("{command} --help"), &what).exits(0);
+            checked += 1;
+        }
+    }
+    assert!(checked > 5, "{checked}");
+}
+
+/// The manifest in README.md is the quickstart's, but for ports and health checks.
+fn the_shown_manifest_is_the_quickstarts() {
+    let shown = blocks("yaml").into_iter().find(|block| block.text.contains("name: quickstart"));
+    let shown = shown.expect("README.md shows the quickstart").text;
+    let sandbox = Sandbox::new("readme");
+    let path = sandbox.write("lcm.yaml", &shown);
+    let what = |manifest: &Path| {
+        let environment = std::collections::BTreeMap::new();
+        let desired = lcm::manifest::load(manifest, &environment, &lcm::manifest::ModeSelection::default());
+        let desired = desired.expect("a valid manifest");
+        let services = desired.services.values().map(|service| {
+            let bases: Vec<String> = service.depends_on.keys().map(ToString::to_string).collect();
+            format!("{} {} {} {bases:?}", service.name, service.vram_total(), service.priority)
+        });
+        (services.collect::<Vec<_>>(), desired.modes, desired.mode)
+    };
+    assert_eq!(what(&path), what(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/lcm.yaml"))));
 }
 
 /// One command of a `console` block, with its shown output.
 struct Shown {
+    document: &'static str,
     line: usize,
     command: String,
     output: Vec<String>,
@@ -132,7 +179,7 @@ enum Kind {
 
 impl Shown {
     fn run(&self, sandbox: &Sandbox, project: &str) {
-        let what = format!("README.md:{}: {}", self.line, self.command);
+        let what = format!("{}:{}: {}", self.document, self.line, self.command);
         let ran = in_repository(sandbox, &self.command.replace("target/debug/lcm", "lcm"), &what).exits(0);
         let said = ran.stdout.replace(&sandbox.name, project);
         let mut said = said.lines().map(redact);
@@ -169,7 +216,7 @@ fn of_kind(kind: Kind) -> Vec<Shown> {
 fn commands() -> impl Iterator<Item = Shown> {
     // A chapter begins with the command that makes its manifest.
     let mut in_use = false;
-    blocks("console").into_iter().flat_map(move |(first_line, text)| {
+    blocks("console").into_iter().flat_map(move |Block { document, line: first_line, text }| {
         in_use = text.contains("lcm init --only") || (in_use && !text.contains("examples/"));
         let kind = match text.contains("examples/studio") {
             _ if in_use => Kind::InUse,
@@ -181,38 +228,15 @@ fn commands() -> impl Iterator<Item = Shown> {
             match (line.strip_prefix("$ "), shown.last_mut()) {
                 (Some(command), _) => {
                     let (line, command) = (first_line + index, command.to_owned());
-                    shown.push(Shown { line, command, output: Vec::new(), kind });
+                    shown.push(Shown { document, line, command, output: Vec::new(), kind });
                 }
                 (None, Some(last)) if !line.trim().is_empty() => last.output.push(line.to_owned()),
                 (None, Some(_)) => {}
-                (None, None) => panic!("README.md:{}: output without a command", first_line + index),
+                (None, None) => panic!("{document}:{}: output without a command", first_line + index),
             }
         }
         shown
     })
-}
-
-/// Returns first line and text of each block in this language.
-fn blocks(language: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    let mut open: Option<(usize, bool, String)> = None;
-    for (index, line) in README.lines().enumerate() {
-        match (&mut open, line.strip_prefix("```")) {
-            (None, Some(opened)) => open = Some((index + 2, opened == language, String::new())),
-            (Some((first_line, wanted, text)), Some(_)) => {
-                if *wanted {
-                    found.push((*first_line, std::mem::take(text)));
-                }
-                open = None;
-            }
-            (Some((_, _, text)), None) => {
-                text.push_str(line);
-                text.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    found
 }
 
 /// Replaces the parts of a line that differ between machines and runs, and removes trailing space.

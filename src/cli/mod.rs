@@ -30,6 +30,7 @@ mod saved;
 mod status_look;
 mod stop;
 mod terminal;
+mod topics;
 mod version;
 mod watch;
 mod wire;

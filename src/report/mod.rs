@@ -11,6 +11,7 @@ pub mod github;
 pub mod history;
 pub mod html;
 pub mod json;
+pub mod manual;
 pub mod markdown;
 pub mod mermaid;
 pub mod metrics;

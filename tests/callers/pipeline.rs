@@ -1,11 +1,11 @@
-//! The pipeline script of README's recipes, unchanged, on real processes: a successful run, and each exit code of it.
+//! The pipeline script of the recipes, unchanged, on real processes: a successful run, and each exit code of it.
 
 use std::fs::{self, File};
 
 use super::sandbox::{Ran, Sandbox, answers, free_port, kill, wait_until};
 use super::shell;
 
-const README: &str = include_str!("../../README.md");
+const RECIPES: &str = include_str!("../../src/cli/topics/recipes.md");
 
 /// Checkout with the script beside its manifests.
 struct Checkout {
@@ -16,7 +16,7 @@ struct Checkout {
 impl Checkout {
     fn new() -> Self {
         let mut sandbox = Sandbox::new("pipeline");
-        let (_, after) = README.split_once("```sh\n#!/bin/sh\n# pipeline.sh ").expect("README.md has the script");
+        let (_, after) = RECIPES.split_once("```sh\n#!/bin/sh\n# pipeline.sh ").expect("the recipes have the script");
         let (script, _) = after.split_once("\n```\n").expect("its end");
         sandbox.write("pipeline.sh", &format!("# pipeline.sh {script}\n"));
         let bin = sandbox.path("bin");

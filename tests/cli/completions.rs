@@ -103,8 +103,12 @@ fn every_shell_has_its_script_and_every_command_its_page() {
         let is_heading = |line: &&str| line.trim_start_matches(".SH ").trim_matches('"') == heading;
         assert_eq!(page.lines().filter(is_heading).count(), 1, "{heading} in {page}");
     }
-    lcm(&["man", "--out-dir", "pages/man1"]).stderr_has("pages are in pages/man1");
+    lcm(&["man", "--out-dir", "pages"]).stderr_has("pages are in pages");
     let pages = folder.path().join("pages/man1");
+    for page in ["man5/lcm.yaml.5", "man7/lcm-planning.7", "man7/lcm-recipes.7"] {
+        let text = std::fs::read_to_string(folder.path().join("pages").join(page)).expect("a page");
+        assert!(text.starts_with(".TH \"LCM") && text.contains(".SH NAME\n"), "{page}");
+    }
     assert_eq!(std::fs::read_to_string(pages.join("lcm.1")).expect("a page"), page);
     let names = page.lines().filter_map(|line| line.strip_prefix("lcm\\-")?.split('(').next());
     let names: Vec<&str> = names.collect();

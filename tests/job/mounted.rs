@@ -8,7 +8,7 @@ use crate::job;
 use crate::runner::{Given, Runner};
 use crate::sandbox::{free_port, run, wait_until};
 
-const README: &str = include_str!("../../README.md");
+const RECIPES: &str = include_str!("../../src/cli/topics/recipes.md");
 
 /// A server with a folder of the checkout.
 const SERVED: &str = "\
@@ -96,7 +96,7 @@ pub(crate) fn the_recipe_of_the_readme_plans_in_one_container_and_applies_in_ano
     let served = served.replace("      volumes", &format!("      ports: [\"{port}:8000\"]\n      volumes"));
     let runner = Runner::new(&format!("{served}{}", probed.replace("PORT", &port)));
     runner.write("conf/settings", "one");
-    let recipe = README.split("```sh\n").find(|block| block.contains("registry.example/lcm")).expect("a recipe");
+    let recipe = RECIPES.split("```sh\n").find(|block| block.contains("registry.example/lcm")).expect("a recipe");
     let recipe = recipe.split("```").next().expect("its end");
     let at = |name: &str| runner.sandbox.path(name).display().to_string();
     let own = format!(

@@ -1,6 +1,7 @@
 //! Laws of language: the field's terms in comments, texts and names, and heads that say where data comes from and goes.
 
 use std::path::Path;
+use std::path::PathBuf;
 
 use crate::banned;
 use crate::source::{Prose, Source};
@@ -63,8 +64,15 @@ fn comments_and_texts_speak_the_language_of_the_field() {
             }
         }
     }
-    for (number, line) in outside_of_code(include_str!("../../README.md")) {
-        broken.extend(banned.find_iter(line).map(|found| format!("README.md:{number}: `{}`", found.as_str())));
+    let topics = std::fs::read_dir("src/cli/topics").expect("the topics").map(|entry| entry.expect("a topic").path());
+    let topics = topics.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    for path in topics.chain([PathBuf::from("README.md")]) {
+        let text = std::fs::read_to_string(&path).expect("a text");
+        for (number, line) in outside_of_code(&text) {
+            broken.extend(
+                banned.find_iter(line).map(|found| format!("{}:{number}: `{}`", path.display(), found.as_str())),
+            );
+        }
     }
     crate::hold("comments and texts have no word of `BANNED`", &broken);
 }

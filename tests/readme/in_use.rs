@@ -32,12 +32,19 @@ struct InUse {
 }
 
 pub(crate) fn chapter(commands: Vec<Shown>) {
-    assert!(!commands.is_empty(), "README.md has the chapter");
+    assert!(!commands.is_empty(), "the chapter has commands");
     let machine = InUse::new();
     let before = machine.state();
     for command in commands {
         machine.run(&command);
-        assert_eq!(machine.state(), before, "README.md:{}: `{}` changed something", command.line, command.command);
+        assert_eq!(
+            machine.state(),
+            before,
+            "{}:{}: `{}` changed something",
+            command.document,
+            command.line,
+            command.command
+        );
     }
     let draft = fs::read_to_string(machine.sandbox.path(FOLDER).join("lcm.yaml")).expect("a draft");
     assert!(!draft.contains("s3cr3t"), "a secret was copied:\n{draft}");

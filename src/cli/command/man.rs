@@ -11,13 +11,16 @@ use crate::cli::answer::data;
 use crate::cli::exit::{CODES, Exit};
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
+use crate::cli::topics::{self, TOPICS};
 use crate::files::output;
+use crate::report::manual;
 use crate::report::output::Output;
 
 /// Print the manual page, or write all pages to a folder
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder to write to: lcm.1, and a page for each command; created if missing
+    /// Folder to write to, such as ~/.local/share/man: pages of the commands in man1, of the manifest's keys in man5,
+    /// of the topics in man7
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
 }
@@ -73,16 +76,33 @@ pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit,
         EarlyExit::refused(Code::File, format!("can't write {}: {error}", path.display()))
     };
     output::create_folder(folder).map_err(|error| unwritten(folder, &error))?;
-    let mut pages = vec![("lcm.1".to_owned(), main_page(&root)?)];
+    let mut pages = vec![(1, "lcm".to_owned(), main_page(&root)?)];
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
-        pages.push((format!("lcm-{}.1", command.get_name()), page(command, &[see_also()])?));
+        pages.push((1, format!("lcm-{}", command.get_name()), page(command, &[see_also()])?));
     }
-    for (name, text) in &pages {
-        let path = folder.join(name);
+    pages.push((5, topics::KEYS.to_owned(), long_page(5, topics::KEYS, "every key of a manifest", &topics::keys())));
+    for topic in TOPICS {
+        let name = format!("lcm-{}", topic.name);
+        pages.push((7, name.clone(), long_page(7, &name, topic.about(), topic.body())));
+    }
+    for (number, name, text) in &pages {
+        let folder = folder.join(format!("man{number}"));
+        output::create_folder(&folder).map_err(|error| unwritten(&folder, &error))?;
+        let path = folder.join(format!("{name}.{number}"));
         output::publish(&path, text).map_err(|error| unwritten(&path, &error))?;
     }
     session.note(&format!("{} pages are in {}", pages.len(), folder.display()));
     Ok(Exit::Done)
+}
+
+/// Returns the page of a topic in this section of the manual.
+fn long_page(number: u8, name: &str, about: &str, markdown: &str) -> String {
+    let (version, name, about) = (env!("CARGO_PKG_VERSION"), manual::escaped(name), manual::escaped(about));
+    let title = format!(".TH \"{}\" {number} \"\" \"lcm {version}\" \"lcm manual\"\n", name.to_uppercase());
+    // A text begins with its description, unless it begins with a heading.
+    let text = manual::roff(markdown);
+    let heading = if text.starts_with(".SH") { "" } else { ".SH DESCRIPTION\n" };
+    format!("{title}.SH NAME\n{name} \\- {about}\n{heading}{text}{}", see_also())
 }
 
 fn main_page(root: &Command) -> Result<String, EarlyExit> {
@@ -120,31 +140,9 @@ fn see_also() -> String {
 fn section(title: &str, terms: &[(&str, &str)]) -> String {
     let mut text = format!(".SH \"{title}\"\n");
     for (term, meaning) in terms {
-        let _ = write!(text, ".TP\n\\fB{}\\fR\n{}\n", escaped(term), escaped(meaning));
+        let _ = write!(text, ".TP\n\\fB{}\\fR\n{}\n", manual::escaped(term), manual::escaped(meaning));
     }
     text
-}
-
-/// Escapes a text for roff: a backslash begins a request, a hyphen may become a dash, a letter beyond ASCII needs its
-/// number, and a point or a quote at a line's beginning is a request as well.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    if text.starts_with(['.', '\'']) {
-        escaped.push_str("\\&");
-    }
-    for letter in text.chars() {
-        match letter {
-            '\\' => escaped.push_str("\\e"),
-            '-' => escaped.push_str("\\-"),
-            '\'' => escaped.push_str("\\(aq"),
-            '~' => escaped.push_str("\\(ti"),
-            letter if letter.is_ascii() => escaped.push(letter),
-            letter => {
-                let _ = write!(escaped, "\\[u{:04X}]", u32::from(letter));
-            }
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

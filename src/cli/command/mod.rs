@@ -9,6 +9,7 @@ mod apply;
 pub(super) mod completions;
 mod down;
 mod explain;
+mod help;
 mod history;
 mod init;
 mod logs;
@@ -40,7 +41,7 @@ use crate::model::plan::Purpose;
 
 /// Decide which AI services run on your GPUs: plan, then apply
 #[derive(Debug, Parser)]
-#[command(name = "lcm", version = version::SHORT, long_version = version::long(), arg_required_else_help = true)]
+#[command(name = "lcm", disable_help_subcommand = true, version = version::SHORT, long_version = version::long(), arg_required_else_help = true)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -61,6 +62,7 @@ pub(super) enum Command {
     Validate(validate::Args),
     Schema(schema::Args),
     Explain(explain::Args),
+    Help(help::Args),
     Down(down::Args),
     /// Start services and their dependencies
     ///
@@ -96,6 +98,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
         Command::Explain(args) => return explain::run(session, &args),
+        Command::Help(args) => return help::run(session, &args, root()),
         Command::Completions(args) => return completions::run(&args),
         Command::Man(args) => return man::run(session, &args, root()),
         Command::Plan(_)
@@ -153,6 +156,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::History(args) => history::run(session, &args).await,
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(session, &args, root()),
+            Command::Help(args) => help::run(session, &args, root()),
         }
     });
     // An unanswered question occupies a thread; the process ends all the same.
