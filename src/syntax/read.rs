@@ -7,10 +7,14 @@ use crate::syntax::fault::Fault;
 use crate::syntax::problem::Problem;
 use crate::syntax::reader::NodeReader;
 use crate::syntax::source::Sources;
-use crate::syntax::tree::Node;
+use crate::syntax::tree::{Node, is_extension};
 
 /// Faults reported per file: the first ones suffice.
 const FAULTS_MAX: usize = 100;
+
+/// Extensions that are removed one by one, each by reading the file again: those of a map that may also be a scalar. In
+/// all other maps the reader skips them.
+const EXTENSIONS_MAX: usize = 100;
 
 /// Returns the fault of a key that is not among the expected ones.
 pub(crate) type UnknownKey = fn(field: &str, expected: &[&str]) -> Fault;
@@ -22,12 +26,20 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     unknown_key: UnknownKey,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
-    for _ in 0..FAULTS_MAX {
+    let (mut faults, mut extensions) = (0, 0);
+    while faults < FAULTS_MAX {
         let error = match T::deserialize(NodeReader { node: root }) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
         let path: Vec<usize> = error.path.iter().rev().copied().collect();
+        let is_skipped = error.unknown.as_ref().is_some_and(|(field, _)| is_extension(field));
+        if is_skipped && extensions < EXTENSIONS_MAX {
+            extensions += 1;
+            root.remove_extension(&path);
+            continue;
+        }
+        faults += 1;
         // A key that is missing beside a removed value may be the removed one.
         let consequence = error.absence && root.walk(&path).is_some_and(|node| node.damaged);
         if !consequence {

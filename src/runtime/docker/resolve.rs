@@ -16,11 +16,18 @@ use crate::model::spec::Spec;
 use crate::runtime::docker::intent::{
     ContainerSpec, ExistingContainer, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit,
 };
+use crate::runtime::docker::options::ContainerOptions;
+use crate::runtime::docker::resolve::mounts::{devices, volumes};
+use crate::runtime::docker::resolve::options::options;
 use crate::runtime::docker::wire::{DockerBlock, DockerSettings, GpuAccessValue, Healthcheck, PullPolicyValue};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{ScalarText, is_name};
 use crate::syntax::source::Span;
 use crate::syntax::{command_line, ports};
+
+mod mounts;
+mod options;
+mod tmpfs;
 
 /// Ports of a host, on one address and by one protocol.
 const PORTS_MAX: usize = 65_535;
@@ -92,6 +99,20 @@ fn others(written: &DockerBlock) -> Vec<&'static str> {
         devices,
         ulimits,
         labels,
+        hostname,
+        extra_hosts,
+        dns,
+        working_dir,
+        init,
+        tmpfs,
+        cap_add,
+        cap_drop,
+        security_opt,
+        privileged,
+        group_add,
+        mem_limit,
+        cpus,
+        logging,
         healthcheck,
         gpu_access,
     } = written;
@@ -114,6 +135,20 @@ fn others(written: &DockerBlock) -> Vec<&'static str> {
         ("devices", !devices.is_empty()),
         ("ulimits", ulimits.is_some()),
         ("labels", labels.is_some()),
+        ("hostname", hostname.is_some()),
+        ("extra_hosts", extra_hosts.is_some()),
+        ("dns", dns.is_some()),
+        ("working_dir", working_dir.is_some()),
+        ("init", init.is_some()),
+        ("tmpfs", tmpfs.is_some()),
+        ("cap_add", !cap_add.is_empty()),
+        ("cap_drop", !cap_drop.is_empty()),
+        ("security_opt", !security_opt.is_empty()),
+        ("privileged", privileged.is_some()),
+        ("group_add", !group_add.is_empty()),
+        ("mem_limit", mem_limit.is_some()),
+        ("cpus", cpus.is_some()),
+        ("logging", logging.is_some()),
         ("healthcheck", healthcheck.is_some()),
         ("gpu_access", gpu_access.is_some()),
     ]
@@ -165,7 +200,10 @@ fn created(
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
-    let container = container(context, (name, image), written, &published);
+    let container = ContainerSpec {
+        options: options(context, service, written),
+        ..container(context, (name, image), written, &published)
+    };
     let (volumes, spec_volumes) = volumes(context, &written.volumes);
     let mut config = hashed_config(written, &container, &spec_volumes);
     if let Some(masked) = environment.masked() {
@@ -184,7 +222,7 @@ fn created(
     })
 }
 
-/// Returns the container, with its environment and volumes left empty: the caller adds them.
+/// Returns the container, with its environment, volumes and options left empty: the caller adds them.
 fn container(
     context: &mut ResolveContext<'_>,
     (name, image): (ObjectName, &str),
@@ -207,6 +245,7 @@ fn container(
         devices: devices(context, &written.devices),
         ulimits: ulimits(written),
         labels: labels(context, written.labels.as_ref()),
+        options: ContainerOptions::default(),
         healthcheck: written.healthcheck.as_ref().map(|check| healthcheck(context, check)),
         gpu_access: written.gpu_access.map_or(GpuAccess::Request, GpuAccess::from),
     }
@@ -256,6 +295,7 @@ fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[St
         devices,
         ulimits,
         labels,
+        options,
         healthcheck,
         // In the hash only where the manifest states it.
         gpu_access: _,
@@ -269,7 +309,8 @@ fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[St
         GpuAccessValue::None => "none",
     });
     let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
-    set([
+    let mut config = options::hashed(options);
+    config.extend(set([
         ("image", Some(json!(image))),
         ("container_name", written.container_name.is_some().then(|| json!(container.name))),
         ("command", command.as_ref().map(|command| json!(command))),
@@ -285,7 +326,8 @@ fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[St
         ("labels", (!labels.is_empty()).then(|| json!(labels))),
         ("healthcheck", healthcheck.as_ref().map(hashed_healthcheck)),
         ("gpu_access", gpu_access.map(|access| json!(access))),
-    ])
+    ]));
+    config
 }
 
 fn hashed_healthcheck(check: &ImageHealthcheck) -> Value {
@@ -353,59 +395,6 @@ fn published(context: &mut ResolveContext<'_>, written: &DockerBlock) -> Vec<(Pu
         }
     }
     all
-}
-
-/// Returns the volumes for the engine, with absolute paths, and for the spec, with the paths that the manifest means.
-fn volumes(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> (Vec<String>, Vec<String>) {
-    let (mut volumes, mut spec) = (Vec::new(), Vec::new());
-    for volume in written {
-        let mut parts = volume.splitn(3, ':');
-        let (source, target, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-        let Some(target) = target.filter(|target| target.starts_with('/')) else {
-            let message = format!("invalid volume `{}`", volume.value);
-            let help = "write `SOURCE:TARGET` with an absolute target, and `:ro` to mount it read-only";
-            context.error_with_help("lcm::manifest::volume", volume.span, (message, "this volume"), help);
-            continue;
-        };
-        let options = options.map(|options| format!(":{options}")).unwrap_or_default();
-        if source.starts_with(['/', '.', '~']) {
-            let path = Located { value: source.to_owned(), ..volume.clone() };
-            let Some(absolute) = context.path(&path) else { continue };
-            spec.push(format!("{}:{target}{options}", context.spec_path(source, &absolute)));
-            volumes.push(format!("{}:{target}{options}", absolute.display()));
-        } else if is_name(source) {
-            spec.push(volume.value.clone());
-            volumes.push(volume.value.clone());
-        } else {
-            let message = format!("`{source}` is neither a volume's name nor a path");
-            let help = format!("for a folder beside this file write `./{source}`");
-            context.error_with_help("lcm::manifest::volume", volume.span, (message, "this volume"), help);
-        }
-    }
-    (volumes, spec)
-}
-
-fn devices(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> Vec<String> {
-    let mut devices = Vec::new();
-    for device in written {
-        let parts: Vec<&str> = device.split(':').collect();
-        let rights = |text: &str| !text.is_empty() && text.chars().all(|right| "rwm".contains(right));
-        let valid = match parts[..] {
-            [host] => host.starts_with('/'),
-            [host, inside] => host.starts_with('/') && inside.starts_with('/'),
-            [host, inside, last] => host.starts_with('/') && inside.starts_with('/') && rights(last),
-            _ => false,
-        };
-        if valid {
-            let whole = if parts.len() == 1 { format!("{0}:{0}", device.value) } else { device.value.clone() };
-            devices.push(whole);
-        } else {
-            let message = format!("invalid device `{}`", device.value);
-            let help = "write `/dev/dri` or `/dev/dri:/dev/dri:rw`; for NVIDIA GPUs write `gpu:` beside `docker:`";
-            context.error_with_help("lcm::manifest::device", device.span, (message, "this device"), help);
-        }
-    }
-    devices
 }
 
 fn ulimits(written: &DockerBlock) -> BTreeMap<String, Ulimit> {

@@ -3,5 +3,6 @@
 mod beside;
 mod files;
 mod gpus;
+mod options;
 mod resolved;
 mod secrets;
