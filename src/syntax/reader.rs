@@ -70,7 +70,7 @@ impl NodeReader<'_> {
     /// Reads a map. `is_open`: its keys are the user's own; else those that begin with `x-` are skipped.
     fn map<'de, V: Visitor<'de>>(self, is_open: bool, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::Map(entries) => visitor.visit_map(Entries { entries, next: 0, is_open }),
+            Value::Map(entries) => visitor.visit_map(Entries { all: entries, next: 0, is_open }),
             Value::Null | Value::Scalar(_) | Value::List(_) => return self.refuse("a map"),
         }
         .map_err(|error| error.at(self.node.span))
@@ -247,7 +247,7 @@ impl<'de> SeqAccess<'de> for SingleItem<'_> {
 }
 
 struct Entries<'a> {
-    entries: &'a [MapEntry],
+    all: &'a [MapEntry],
     next: usize,
     is_open: bool,
 }
@@ -256,9 +256,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
-        let rest = self.entries.iter().skip(self.next);
+        let rest = self.all.iter().skip(self.next);
         self.next += rest.take_while(|entry| !self.is_open && is_extension(&entry.key)).count();
-        let Some(entry) = self.entries.get(self.next) else { return Ok(None) };
+        let Some(entry) = self.all.get(self.next) else { return Ok(None) };
         self.next += 1;
         let scalar = Scalar { text: entry.key.clone(), kind: ScalarKind::String, interpolated: false };
         let node = Node::new(entry.key_span, Value::Scalar(scalar));
@@ -269,7 +269,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let position = self.next - 1;
-        let entry = &self.entries[position];
+        let entry = &self.all[position];
         // An empty value has no span of its own.
         let null_span = matches!(entry.value.value, Value::Null).then_some(entry.key_span);
         seed.deserialize(NodeReader { node: &entry.value }).map_err(|mut error| {
