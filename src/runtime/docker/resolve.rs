@@ -76,7 +76,6 @@ pub(crate) fn resolve(
 
 /// Returns the keys that are set and that only a container created by lcm can have.
 fn others(written: &DockerBlock) -> Vec<&'static str> {
-    // Every field by its name, so that a new one is not forgotten here.
     let DockerBlock {
         // The two keys of an existing container.
         container: _,
@@ -99,22 +98,10 @@ fn others(written: &DockerBlock) -> Vec<&'static str> {
         devices,
         ulimits,
         labels,
-        hostname,
-        extra_hosts,
-        dns,
-        working_dir,
-        init,
-        tmpfs,
-        cap_add,
-        cap_drop,
-        security_opt,
-        privileged,
-        group_add,
-        mem_limit,
-        cpus,
-        logging,
         healthcheck,
         gpu_access,
+        // In `options::stated`.
+        ..
     } = written;
     [
         ("image", image.is_some()),
@@ -135,24 +122,11 @@ fn others(written: &DockerBlock) -> Vec<&'static str> {
         ("devices", !devices.is_empty()),
         ("ulimits", ulimits.is_some()),
         ("labels", labels.is_some()),
-        ("hostname", hostname.is_some()),
-        ("extra_hosts", extra_hosts.is_some()),
-        ("dns", dns.is_some()),
-        ("working_dir", working_dir.is_some()),
-        ("init", init.is_some()),
-        ("tmpfs", tmpfs.is_some()),
-        ("cap_add", !cap_add.is_empty()),
-        ("cap_drop", !cap_drop.is_empty()),
-        ("security_opt", !security_opt.is_empty()),
-        ("privileged", privileged.is_some()),
-        ("group_add", !group_add.is_empty()),
-        ("mem_limit", mem_limit.is_some()),
-        ("cpus", cpus.is_some()),
-        ("logging", logging.is_some()),
         ("healthcheck", healthcheck.is_some()),
         ("gpu_access", gpu_access.is_some()),
     ]
     .into_iter()
+    .chain(options::stated(written))
     .filter_map(|(key, set)| set.then_some(key))
     .collect()
 }
@@ -241,7 +215,7 @@ fn container(
         networks: written.networks.iter().map(|network| network.value.clone()).collect(),
         user: written.user.as_ref().map(|ScalarText(user)| user.clone()),
         shm_size_bytes: written.shm_size.as_ref().map(|size| size.0),
-        ipc: written.ipc.clone(),
+        ipc: written.ipc.as_ref().map(|ipc| options::ipc(context, ipc)),
         devices: devices(context, &written.devices),
         ulimits: ulimits(written),
         labels: labels(context, written.labels.as_ref()),

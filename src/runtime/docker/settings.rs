@@ -10,7 +10,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::spec;
+use crate::model::{safe_text, spec};
 
 /// Version of the comparison, as lcm writes it on each container that it creates. Differences of a container with an
 /// older version are only warned about: a newer lcm recreates nothing for them. Raised when a setting is compared in
@@ -190,7 +190,8 @@ impl Difference {
             Some(if value.is_empty() {
                 format!("{sign}{}", self.setting)
             } else {
-                format!("{sign}{}: {value}", self.setting)
+                // A value of the engine can hold anything.
+                format!("{sign}{}: {}", self.setting, safe_text::line(value))
             })
         };
         match (&self.is, &self.should) {

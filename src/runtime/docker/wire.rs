@@ -172,9 +172,9 @@ pub(crate) struct DockerBlock {
     /// Size of `/dev/shm`.
     #[schemars(example = "8GiB")]
     pub shm_size: Option<Located<ByteSize>>,
-    /// IPC namespace: `host`, `private`, `shareable`, or another container's.
+    /// IPC namespace: `host`, `private`, `shareable`, `none`, or another container's by `container:NAME`.
     #[schemars(example = &"host")]
-    pub ipc: Option<String>,
+    pub ipc: Option<Located<String>>,
     /// Devices of the host: `HOST`, `HOST:CONTAINER` or `HOST:CONTAINER:RIGHTS`; the rights are letters of `rwm` (read,
     /// write, mknod), all three by default.
     #[serde(default)]
@@ -217,8 +217,8 @@ pub(crate) struct DockerBlock {
     #[serde(default)]
     #[schemars(example = ["no-new-privileges"])]
     pub security_opt: Vec<Located<String>>,
-    /// Gives the container all capabilities and devices of this machine. Its processes are then as powerful as root
-    /// outside of it.
+    /// Gives the container all capabilities and devices of this machine, the GPUs that it is not assigned included. Its
+    /// processes are then as powerful as root outside of it.
     #[schemars(extend("default" = false), example = true)]
     pub privileged: Option<bool>,
     /// Further groups of the container's user, by name or number.

@@ -115,8 +115,8 @@ fn faults_of_options_name_the_way_out() {
         ("hostname: -a", "invalid host name `-a`", "letters, digits"),
         ("extra_hosts: { db: here }", "invalid host `db` with address `here`", "host-gateway"),
         ("dns: one.one", "invalid DNS server `one.one`", "IP address"),
-        ("working_dir: app", "the working folder `app` is not absolute", "beginning with `/`"),
-        ("tmpfs: run", "the folder `run` is not absolute", "PATH:OPTIONS"),
+        ("working_dir: app", "the working folder `app` is not an absolute path", "beginning with `/`"),
+        ("tmpfs: run", "the folder `run` is not an absolute path", "PATH:OPTIONS"),
         ("tmpfs: '/tmp:size=64x'", "invalid mount option `size=64x`", "`size=64m`"),
         ("tmpfs: '/tmp:noexe'", "invalid mount option `noexe`", "did you mean `noexec`?"),
         ("tmpfs: [/tmp, /tmp/]", "`/tmp` is mounted twice", ""),
@@ -130,6 +130,13 @@ fn faults_of_options_name_the_way_out() {
         ("cpus: -1", "invalid number of CPUs `-1`", "`0.5`"),
         ("cpus: 0", "invalid number of CPUs `0`", "0.01"),
         ("logging: { driver: 'a b' }", "invalid log driver `a b`", "json-file"),
+        ("ipc: hots", "invalid IPC namespace `hots`", "`shareable`"),
+        ("ipc: 'service:b'", "invalid IPC namespace `service:b`", "`container:` and the name"),
+        (
+            "ports: [80], dns: 10.0.0.1, networks: ['container:b']",
+            "has that one's dns, ports too",
+            "that owns the network",
+        ),
         ("restart: always", "`restart` is not supported", "`recover:`"),
         ("ipc: private, hostnam: a", "unknown key `hostnam`", "did you mean `hostname`?"),
     ] {
@@ -140,6 +147,20 @@ fn faults_of_options_name_the_way_out() {
     let text = "services: { a: { docker: { container: a, privileged: true, cpus: 1 } } }\n";
     let problems = written(text).expect_err("an existing container");
     assert!(problems.contains("an existing container takes no other keys, found: privileged, cpus"), "{problems}");
+}
+
+/// Every key of the block, by its example in the schema.
+#[test]
+fn an_existing_container_takes_no_other_key() {
+    let schema = lcm::manifest::schema();
+    let keys = schema.pointer("/definitions/Docker/properties").and_then(|keys| keys.as_object()).expect("keys");
+    for (key, described) in keys.iter().filter(|(key, _)| !["container", "auto_remove"].contains(&key.as_str())) {
+        let example = &described["examples"][0];
+        let text = format!("services: {{ a: {{ docker: {{ container: a, {key}: {example} }} }} }}\n");
+        let problems = written(&text).expect_err(key);
+        assert!(problems.contains(&format!("an existing container takes no other keys, found: {key};")), "{problems}");
+    }
+    assert!(keys.len() > 30, "{}", keys.len());
 }
 
 /// More of them than the reader removes one by one.

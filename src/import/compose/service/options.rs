@@ -29,18 +29,12 @@ impl Compose<'_> {
         }
         for key in LISTS {
             let items: Vec<String> = listed(node, key).into_iter().map(|item| self.variables.adapt(item)).collect();
-            self.put_list(docker, key, items);
+            put_list(docker, key, items);
         }
         self.extra_hosts(docker, node);
         self.security(docker, name, node);
         self.resources(docker, name, node);
         self.logging(docker, name, node);
-    }
-
-    fn put_list(&self, docker: &mut YamlBlock, key: &str, items: Vec<String>) {
-        if !items.is_empty() {
-            docker.put(key, YamlValue::texts(items));
-        }
     }
 
     fn extra_hosts(&mut self, docker: &mut YamlBlock, node: &Node) {
@@ -56,7 +50,7 @@ impl Compose<'_> {
             Some(Read::Null | Read::Scalar(_)) | None => Vec::new(),
         };
         let hosts: Vec<String> = hosts.iter().map(|host| self.variables.adapt(host)).collect();
-        self.put_list(docker, "extra_hosts", hosts);
+        put_list(docker, "extra_hosts", hosts);
     }
 
     /// Translates security options, but for those that Compose itself reads from a file or turns into other settings.
@@ -74,7 +68,7 @@ impl Compose<'_> {
             };
             if known { options.push(adapted) } else { left.push(adapted) }
         }
-        self.put_list(docker, "security_opt", options);
+        put_list(docker, "security_opt", options);
         for option in left {
             let note = format!("the security option `{option}` is not supported: left out");
             docker.comment(self.notes.add(name, note));
@@ -134,5 +128,11 @@ impl Compose<'_> {
         if logging.holds_any() {
             docker.put("logging", YamlValue::Map(logging));
         }
+    }
+}
+
+fn put_list(docker: &mut YamlBlock, key: &str, items: Vec<String>) {
+    if !items.is_empty() {
+        docker.put(key, YamlValue::texts(items));
     }
 }

@@ -30,6 +30,12 @@ const MEMORY_BYTES_MIN: u64 = 6 << 20;
 /// Address that the engine replaces by that of its host.
 const HOST_GATEWAY: &str = "host-gateway";
 
+/// Options of a container's own network.
+const OF_THE_NETWORK: [&str; 3] = ["hostname", "extra_hosts", "dns"];
+
+/// IPC namespaces beside that of another container.
+const IPC_MODES: [&str; 4] = ["host", "private", "shareable", "none"];
+
 /// Driver whose output can't be read back.
 const NO_LOG: &str = "none";
 
@@ -107,6 +113,26 @@ pub(super) fn options(
     }
 }
 
+/// Returns the keys of options, each with whether the manifest states it.
+pub(super) fn stated(written: &DockerBlock) -> [(&'static str, bool); 14] {
+    [
+        ("hostname", written.hostname.is_some()),
+        ("extra_hosts", written.extra_hosts.is_some()),
+        ("dns", written.dns.is_some()),
+        ("working_dir", written.working_dir.is_some()),
+        ("init", written.init.is_some()),
+        ("tmpfs", written.tmpfs.is_some()),
+        ("cap_add", !written.cap_add.is_empty()),
+        ("cap_drop", !written.cap_drop.is_empty()),
+        ("security_opt", !written.security_opt.is_empty()),
+        ("privileged", written.privileged.is_some()),
+        ("group_add", !written.group_add.is_empty()),
+        ("mem_limit", written.mem_limit.is_some()),
+        ("cpus", written.cpus.is_some()),
+        ("logging", written.logging.is_some()),
+    ]
+}
+
 /// Returns the part of the options that the spec hash covers. Limits that engines change in place are left out: their
 /// real values are compared, so a change of them is found without a hash, and recreates nothing.
 pub(super) fn hashed(options: &ContainerOptions) -> Map<String, Value> {
@@ -155,17 +181,30 @@ fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Va
 /// Rejects names and addresses of a container that has another one's network, and with it its names and addresses.
 fn own_network(context: &mut ResolveContext<'_>, written: &DockerBlock) {
     let Some(shared) = written.networks.iter().find(|network| network.starts_with("container:")) else { return };
-    let stated = [
-        ("hostname", written.hostname.is_some()),
-        ("extra_hosts", written.extra_hosts.is_some()),
-        ("dns", written.dns.is_some()),
-    ];
-    let stated: Vec<&str> = stated.into_iter().filter_map(|(key, is_stated)| is_stated.then_some(key)).collect();
+    let stated = stated(written).into_iter().filter(|(key, is_stated)| *is_stated && OF_THE_NETWORK.contains(key));
+    let ports = ("ports", !written.ports.is_empty());
+    let stated: Vec<&str> =
+        stated.chain([ports].into_iter().filter(|(_, is_stated)| *is_stated)).map(|(key, _)| key).collect();
     if !stated.is_empty() {
         let message = format!("a container with another one's network has that one's {} too", stated.join(", "));
         let help = "remove these keys here, or set them on the container that owns the network";
         context.error_with_help("lcm::manifest::conflict", shared.span, (message, "this network"), help);
     }
+}
+
+/// Returns the mode of the IPC namespace.
+pub(super) fn ipc(context: &mut ResolveContext<'_>, ipc: &Located<String>) -> String {
+    let shares = ipc.strip_prefix("container:").is_some_and(|name| !name.is_empty());
+    if !shares && !IPC_MODES.contains(&ipc.as_str()) {
+        let help = if ipc.starts_with("service:") {
+            "write `container:` and the name of that service's container"
+        } else {
+            "write `host`, `private`, `shareable`, `none`, or `container:` and the name of a container"
+        };
+        let message = format!("invalid IPC namespace `{}`", ipc.value);
+        context.error_with_help(CODE, ipc.span, (message, "this namespace"), help);
+    }
+    ipc.value.clone()
 }
 
 fn hostname(context: &mut ResolveContext<'_>, name: &Located<String>) -> String {
@@ -237,8 +276,8 @@ fn servers(context: &mut ResolveContext<'_>, written: Option<&OneOrMany<Located<
 }
 
 fn working_dir(context: &mut ResolveContext<'_>, folder: &Located<String>) -> String {
-    if !folder.starts_with('/') {
-        let message = format!("the working folder `{}` is not absolute", folder.value);
+    if !folder.starts_with('/') || folder.contains(char::is_control) {
+        let message = format!("the working folder `{}` is not an absolute path", folder.value);
         let help = "write its path inside the container, beginning with `/`";
         context.error_with_help(CODE, folder.span, (message, "this path"), help);
     }
@@ -261,7 +300,7 @@ fn security(context: &mut ResolveContext<'_>, written: &Located<String>) -> Stri
     let is_profile = |text: &str| serde_json::from_str::<Map<String, Value>>(text).is_ok();
     let help = match (name, value) {
         ("no-new-privileges", None | Some("false")) | ("seccomp", Some("unconfined" | "builtin")) => return option,
-        ("apparmor" | "label", Some(value)) if !value.is_empty() => return option,
+        ("apparmor" | "label", Some(value)) if !value.is_empty() && !value.contains(char::is_control) => return option,
         ("seccomp", Some(profile)) if is_profile(profile) => return option,
         ("no-new-privileges", Some(_)) => "write `no-new-privileges`".to_owned(),
         ("seccomp", Some(_)) => "write `seccomp=unconfined`, or `seccomp=` and the profile itself, as JSON in one \

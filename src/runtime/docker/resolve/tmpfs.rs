@@ -44,8 +44,8 @@ pub(super) fn tmpfs(context: &mut ResolveContext<'_>, written: &DockerBlock) -> 
     let mut folders = BTreeMap::new();
     for folder in written.tmpfs.iter().flat_map(|folders| &folders.0) {
         let (path, options) = folder.split_once(':').unwrap_or((&folder.value, ""));
-        if !path.starts_with('/') {
-            let message = format!("the folder `{path}` is not absolute");
+        if !path.starts_with('/') || path.contains(char::is_control) {
+            let message = format!("the folder `{path}` is not an absolute path");
             let help = "write `PATH` or `PATH:OPTIONS`, with a path that begins with `/`";
             context.error_with_help("lcm::manifest::option", folder.span, (message, "this folder"), help);
             continue;
