@@ -7,6 +7,8 @@ mod bench;
 mod image;
 #[path = "docker/lifecycle.rs"]
 mod lifecycle;
+#[path = "docker/options.rs"]
+mod options;
 #[path = "docker/reading.rs"]
 mod reading;
 #[path = "docker/replacing.rs"]
@@ -77,6 +79,13 @@ fn main() -> std::process::ExitCode {
             a_link_that_leads_elsewhere_by_now_is_another_folder,
             a_container_whose_network_it_shares_is_known_by_its_id,
             another_container_under_its_name_and_with_its_labels_is_detected;
+        options:
+            each_option_has_its_effect_and_is_compared,
+            options_are_effective_inside,
+            limits_follow_the_manifest_while_it_runs,
+            limits_of_a_container_that_is_not_compared_are_changed_too,
+            limits_that_the_machine_is_too_small_for_are_refused_before_anything_starts,
+            rights_beyond_the_manifest_are_a_difference;
         states:
             without_a_container_it_is_registered,
             created_and_never_run_it_is_deployed,

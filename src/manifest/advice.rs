@@ -42,7 +42,7 @@ pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
         );
     }
     let fault = Fault::new("lcm::manifest::unknown_key", format!("unknown key `{field}`"), "this key");
-    let help = elsewhere(field, level).or_else(|| instead(field, level)).or_else(|| same(field, expected));
+    let help = same(field, expected).or_else(|| elsewhere(field, level)).or_else(|| instead(field, level));
     fault.help(help.unwrap_or_else(|| suggest(field, expected.iter().copied())))
 }
 

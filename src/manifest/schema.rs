@@ -49,6 +49,10 @@ fn adapt_to_reader(schema: &mut Schema) {
             }
         }
     }
+    // The reader skips such keys beside fixed ones.
+    if object.get("additionalProperties") == Some(&Value::Bool(false)) {
+        object.insert("patternProperties".to_owned(), json!({ "^x-": true }));
+    }
     // These formats give the size of a Rust type.
     object.remove("format");
     let number_or_boolean = match object.get("type") {

@@ -8,10 +8,14 @@ use crate::syntax::problem::Problem;
 use crate::syntax::read_error::WRONG_TYPE;
 use crate::syntax::reader::NodeReader;
 use crate::syntax::source::Sources;
-use crate::syntax::tree::{Node, Value};
+use crate::syntax::tree::{Node, Value, is_extension};
 
 /// Faults reported per file: the first ones suffice.
 const FAULTS_MAX: usize = 100;
+
+/// Extensions that are removed one by one, each by reading the file again: those of a map that may also be a scalar. In
+/// all other maps the reader skips them.
+const EXTENSIONS_MAX: usize = 100;
 
 /// Advice that depends on the format that is read.
 #[derive(Clone, Copy)]
@@ -29,12 +33,20 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     advice: Advice,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
-    for _ in 0..FAULTS_MAX {
+    let (mut faults, mut extensions) = (0, 0);
+    while faults < FAULTS_MAX {
         let error = match T::deserialize(NodeReader { node: root }) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
         let path: Vec<usize> = error.path.iter().rev().copied().collect();
+        let is_skipped = error.unknown.as_ref().is_some_and(|(field, _)| is_extension(field));
+        if is_skipped && extensions < EXTENSIONS_MAX {
+            extensions += 1;
+            root.remove_extension(&path);
+            continue;
+        }
+        faults += 1;
         // A key that is missing beside a removed value may be the removed one, and a list may be empty without it.
         let damaged = root.walk(&path).filter(|node| node.damaged);
         let is_emptied = |node: &Node| matches!(&node.value, Value::List(items) if items.is_empty());

@@ -8,7 +8,7 @@ use serde::de::{
 
 use crate::syntax::located::{LIST, LOCATED, WORD};
 use crate::syntax::read_error::{ReadError, empty, wrong_type};
-use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value};
+use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value, is_extension};
 
 /// Deserializer of a node.
 #[derive(Clone, Copy)]
@@ -67,9 +67,10 @@ impl NodeReader<'_> {
         .map_err(|error| error.at(self.node.span))
     }
 
-    fn map<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+    /// Reads a map. `is_open`: its keys are the user's own; else those that begin with `x-` are skipped.
+    fn map<'de, V: Visitor<'de>>(self, is_open: bool, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::Map(entries) => visitor.visit_map(Entries { entries, next: 0 }),
+            Value::Map(entries) => visitor.visit_map(Entries { all: entries, next: 0, is_open }),
             Value::Null | Value::Scalar(_) | Value::List(_) => return self.refuse("a map"),
         }
         .map_err(|error| error.at(self.node.span))
@@ -84,7 +85,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
             Value::Null => visitor.visit_unit().map_err(|error: ReadError| error.at(self.node.span)),
             Value::Scalar(scalar) => self.scalar(scalar, scalar.kind, visitor),
             Value::List(_) => self.list(visitor),
-            Value::Map(_) => self.map(visitor),
+            Value::Map(_) => self.map(true, visitor),
         }
     }
 
@@ -144,7 +145,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.map(visitor)
+        self.map(true, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -157,7 +158,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
             let fault = wrong_type("a map", &self.node.describe());
             return Err(ReadError::new(fault.help(format!("its keys are: {}", keys.join(", ")))).at(self.node.span));
         }
-        self.map(visitor)
+        self.map(false, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -246,15 +247,18 @@ impl<'de> SeqAccess<'de> for SingleItem<'_> {
 }
 
 struct Entries<'a> {
-    entries: &'a [MapEntry],
+    all: &'a [MapEntry],
     next: usize,
+    is_open: bool,
 }
 
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
-        let Some(entry) = self.entries.get(self.next) else { return Ok(None) };
+        let rest = self.all.iter().skip(self.next);
+        self.next += rest.take_while(|entry| !self.is_open && is_extension(&entry.key)).count();
+        let Some(entry) = self.all.get(self.next) else { return Ok(None) };
         self.next += 1;
         let scalar = Scalar { text: entry.key.clone(), kind: ScalarKind::String, interpolated: false };
         let node = Node::new(entry.key_span, Value::Scalar(scalar));
@@ -265,7 +269,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let position = self.next - 1;
-        let entry = &self.entries[position];
+        let entry = &self.all[position];
         // An empty value has no span of its own.
         let null_span = matches!(entry.value.value, Value::Null).then_some(entry.key_span);
         seed.deserialize(NodeReader { node: &entry.value }).map_err(|mut error| {

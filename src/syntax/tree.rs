@@ -45,6 +45,11 @@ pub(crate) enum ScalarKind {
     String,
 }
 
+/// Returns true for a key of the user's own beside fixed ones, as Compose has them: for notes, and for anchors.
+pub(crate) fn is_extension(key: &str) -> bool {
+    key.starts_with("x-")
+}
+
 impl Node {
     pub(crate) fn new(span: Span, value: Value) -> Self {
         Self { span, value, damaged: false }
@@ -105,16 +110,25 @@ impl Node {
 
     /// Removes one value, by the positions that lead to it, and marks all its ancestors as damaged.
     pub(crate) fn remove(&mut self, path: &[usize]) {
-        self.damaged = true;
+        self.cut(path, true);
+    }
+
+    /// Removes one value that nothing depends on.
+    pub(crate) fn remove_extension(&mut self, path: &[usize]) {
+        self.cut(path, false);
+    }
+
+    fn cut(&mut self, path: &[usize], damages: bool) {
+        self.damaged |= damages;
         let Some((position, rest)) = path.split_first() else { return };
         match &mut self.value {
             Value::List(items) if *position < items.len() => match rest {
                 [] => drop(items.remove(*position)),
-                rest => items[*position].remove(rest),
+                rest => items[*position].cut(rest, damages),
             },
             Value::Map(entries) if *position < entries.len() => match rest {
                 [] => drop(entries.remove(*position)),
-                rest => entries[*position].value.remove(rest),
+                rest => entries[*position].value.cut(rest, damages),
             },
             Value::Null | Value::Scalar(_) | Value::List(_) | Value::Map(_) => {}
         }

@@ -14,7 +14,7 @@ use lcm::runtime::docker::intent::GpuAccess;
 use lcm::runtime::docker::settings::{ContainerSettings, Difference};
 
 /// Returns the settings of a running service that differ from the manifest, by the engine.
-async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
+pub(crate) async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
     let desired = Desired::plain(bench.project.clone(), [service.clone()]);
     let fact: ContainerFact = bench.fact(service).await;
     let mut facts = Facts::empty("box", jiff::Timestamp::UNIX_EPOCH);

@@ -74,6 +74,7 @@ stacks! {
     speaches_and_kokoro: "compose", "speech";
     immich_with_its_variables: "compose", "immich";
     frigate: "compose", "frigate";
+    options_of_containers: "compose", "options";
     llama_swap: "swap", "simple";
     llama_swap_with_groups: "swap", "groups";
 }

@@ -18,6 +18,7 @@ mod measured;
 mod misplaced;
 mod modes;
 mod oneshots;
+mod options;
 mod orphans;
 mod ownership;
 mod recover;

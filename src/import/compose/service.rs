@@ -14,6 +14,7 @@ use crate::syntax::scalar::is_name;
 use crate::syntax::tree::{Node, Value as Read};
 
 mod mounts;
+mod options;
 mod probe;
 
 /// Keys that are translated; all others are reported as not translated. A key here needs a translation below; one
@@ -48,6 +49,20 @@ const KNOWN: &[&str] = &[
     "stop_grace_period",
     "stop_signal",
     "expose",
+    "hostname",
+    "extra_hosts",
+    "dns",
+    "working_dir",
+    "init",
+    "tmpfs",
+    "cap_add",
+    "cap_drop",
+    "security_opt",
+    "privileged",
+    "group_add",
+    "mem_limit",
+    "cpus",
+    "logging",
 ];
 
 /// Returns true if the service has an image to run.
@@ -84,6 +99,7 @@ impl Compose<'_> {
         self.user_and_ipc(&mut docker, node);
         self.limits(&mut docker, name, node);
         self.labels(&mut docker, name, node);
+        self.options(&mut docker, name, node);
         let checked = self.healthcheck(&mut docker, name, node);
         if requested == RequestedGpus::Amd {
             docker.put_with("gpu_access", YamlValue::word("none"), "it gets its devices by name");
@@ -115,7 +131,11 @@ impl Compose<'_> {
             .filter(|key| !KNOWN.contains(key) && !key.starts_with("x-"))
             .map(str::to_owned)
             .collect();
-        for (path, known) in [("deploy", vec!["resources"]), ("deploy.resources", vec!["reservations"])] {
+        for (path, known) in [
+            ("deploy", vec!["resources"]),
+            ("deploy.resources", vec!["reservations", "limits"]),
+            ("deploy.resources.limits", vec!["memory", "cpus"]),
+        ] {
             let inner = path.split('.').try_fold(node, |node, key| node.get(key));
             let keys = inner.into_iter().flat_map(Node::entries).map(|entry| entry.key.as_str());
             left.extend(keys.filter(|key| !known.contains(key)).map(|key| format!("{path}.{key}")));

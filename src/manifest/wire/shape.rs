@@ -318,6 +318,13 @@ inline_schema!(Pairs<ScalarText>: "Labels", |generator| json_schema!({
         { "type": "array", "items": { "type": "string", "pattern": "^[^=]" } },
     ]
 }));
+// Each entry is a name and its address.
+inline_schema!(Pairs<OneOrMany<Located<String>>>: "ExtraHosts", |generator| json_schema!({
+    "anyOf": [
+        { "type": "object", "additionalProperties": generator.subschema_for::<OneOrMany<String>>() },
+        { "type": "array", "items": { "type": "string", "pattern": r"^[^:=]+[:=].|\$" } },
+    ]
+}));
 inline_schema!(EnvironmentValue: "EnvironmentValue", |generator| json_schema!({
     "anyOf": [generator.subschema_for::<ScalarText>(), generator.subschema_for::<SecretReference>()]
 }));

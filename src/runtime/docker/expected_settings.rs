@@ -10,7 +10,9 @@ use crate::model::names::device_id;
 use crate::model::secret::Secret;
 use crate::runtime::docker::facts::{DockerReading as _, known_containers};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess};
-use crate::runtime::docker::settings::{self, ContainerSettings, DigestedSetting, mount_text, port_text, tidy};
+use crate::runtime::docker::settings::{
+    self, ContainerSettings, DigestedSetting, MEMORY, NANO_CPUS, mount_text, port_text, tidy,
+};
 
 /// Variables by which lcm gives a container its GPUs; they follow the placement, not the manifest.
 const PLACED: [&str; 3] = ["NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
@@ -31,7 +33,8 @@ impl ContainerSettings {
             network_of: shared.map(|name| container_id(name, facts)),
             ports: container.ports.iter().map(port).collect(),
             restart: "no".to_owned(),
-            limits: BTreeMap::new(),
+            options: container.options.compared(&container.options),
+            limits: limits(container),
             devices: container.devices.iter().map(|device| device_text(device)).collect(),
             gpus: match container.gpu_access {
                 GpuAccess::Request => marks.placed_on().map(|id| device_id(id).to_owned()).collect(),
@@ -39,6 +42,12 @@ impl ContainerSettings {
             },
         })
     }
+}
+
+/// Returns the limits that the manifest states, by the engine's names.
+fn limits(container: &ContainerSpec) -> BTreeMap<String, String> {
+    let limits = [(MEMORY, container.options.mem_limit_bytes), (NANO_CPUS, container.options.nano_cpus)];
+    limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.to_string()))).collect()
 }
 
 /// Returns a volume as an entry of [`ContainerSettings::mounts`]; a host path is resolved as of now.
@@ -110,6 +119,8 @@ fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
         ipc,
         ulimits,
         labels,
+        // Compared by their values, but for those of the log driver.
+        options,
         healthcheck,
         gpu_access,
     } = container;
@@ -130,6 +141,8 @@ fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
         stated.push((DigestedSetting::Ulimit(name), Some(vec![limit.soft.to_string(), limit.hard.to_string()])));
     }
     stated.extend(labels.iter().map(|(name, value)| (DigestedSetting::Label(name), one(value))));
+    let log_options = options.logging.options.iter();
+    stated.extend(log_options.map(|(name, value)| (DigestedSetting::LogOption(name), one(value))));
     let placed = |name: &str| *gpu_access == GpuAccess::Environment && PLACED.contains(&name);
     for (name, value) in environment.iter().filter(|(name, _)| !placed(name)) {
         // A secret that is missing here is not compared.

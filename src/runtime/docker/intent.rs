@@ -12,6 +12,7 @@ use crate::model::environment::EnvValue;
 use crate::model::names::ObjectName;
 use crate::model::workload::{Capabilities, Capability, Origin, RuntimeSpec, Workload};
 use crate::runtime::docker::NAME;
+use crate::runtime::docker::options::ContainerOptions;
 
 const CAPABILITIES: Capabilities = Capabilities(&[
     Capability::Pause,
@@ -54,6 +55,7 @@ pub struct ContainerSpec {
     pub devices: Vec<String>,
     pub ulimits: BTreeMap<String, Ulimit>,
     pub labels: BTreeMap<String, String>,
+    pub options: ContainerOptions,
     pub healthcheck: Option<ImageHealthcheck>,
     pub gpu_access: GpuAccess,
 }
@@ -128,6 +130,7 @@ impl ContainerSpec {
             devices: Vec::new(),
             ulimits: BTreeMap::new(),
             labels: BTreeMap::new(),
+            options: ContainerOptions::default(),
             healthcheck: None,
             gpu_access: GpuAccess::Request,
         }

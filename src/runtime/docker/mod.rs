@@ -16,6 +16,7 @@ mod expected_settings;
 pub mod facts;
 pub mod intent;
 pub mod observe;
+pub mod options;
 pub mod ownership;
 pub(crate) mod registration;
 pub(crate) mod resolve;

@@ -16,11 +16,18 @@ use crate::model::spec::Spec;
 use crate::runtime::docker::intent::{
     ContainerSpec, ExistingContainer, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit,
 };
+use crate::runtime::docker::options::ContainerOptions;
+use crate::runtime::docker::resolve::mounts::{devices, volumes};
+use crate::runtime::docker::resolve::options::options;
 use crate::runtime::docker::wire::{DockerBlock, DockerSettings, GpuAccessValue, Healthcheck, PullPolicyValue};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{ScalarText, is_name};
 use crate::syntax::source::Span;
 use crate::syntax::{command_line, ports};
+
+mod mounts;
+mod options;
+mod tmpfs;
 
 /// Ports of a host, on one address and by one protocol.
 const PORTS_MAX: usize = 65_535;
@@ -69,7 +76,6 @@ pub(crate) fn resolve(
 
 /// Returns the keys that are set and that only a container created by lcm can have.
 fn others(written: &DockerBlock) -> Vec<&'static str> {
-    // Every field by its name, so that a new one is not forgotten here.
     let DockerBlock {
         // The two keys of an existing container.
         container: _,
@@ -94,6 +100,8 @@ fn others(written: &DockerBlock) -> Vec<&'static str> {
         labels,
         healthcheck,
         gpu_access,
+        // In `options::stated`.
+        ..
     } = written;
     [
         ("image", image.is_some()),
@@ -118,6 +126,7 @@ fn others(written: &DockerBlock) -> Vec<&'static str> {
         ("gpu_access", gpu_access.is_some()),
     ]
     .into_iter()
+    .chain(options::stated(written))
     .filter_map(|(key, set)| set.then_some(key))
     .collect()
 }
@@ -165,7 +174,10 @@ fn created(
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
-    let container = container(context, (name, image), written, &published);
+    let container = ContainerSpec {
+        options: options(context, service, written),
+        ..container(context, (name, image), written, &published)
+    };
     let (volumes, spec_volumes) = volumes(context, &written.volumes);
     let mut config = hashed_config(written, &container, &spec_volumes);
     if let Some(masked) = environment.masked() {
@@ -184,7 +196,7 @@ fn created(
     })
 }
 
-/// Returns the container, with its environment and volumes left empty: the caller adds them.
+/// Returns the container, with its environment, volumes and options left empty: the caller adds them.
 fn container(
     context: &mut ResolveContext<'_>,
     (name, image): (ObjectName, &str),
@@ -203,10 +215,11 @@ fn container(
         networks: written.networks.iter().map(|network| network.value.clone()).collect(),
         user: written.user.as_ref().map(|ScalarText(user)| user.clone()),
         shm_size_bytes: written.shm_size.as_ref().map(|size| size.0),
-        ipc: written.ipc.clone(),
+        ipc: written.ipc.as_ref().map(|ipc| options::ipc(context, ipc)),
         devices: devices(context, &written.devices),
         ulimits: ulimits(written),
         labels: labels(context, written.labels.as_ref()),
+        options: ContainerOptions::default(),
         healthcheck: written.healthcheck.as_ref().map(|check| healthcheck(context, check)),
         gpu_access: written.gpu_access.map_or(GpuAccess::Request, GpuAccess::from),
     }
@@ -256,6 +269,7 @@ fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[St
         devices,
         ulimits,
         labels,
+        options,
         healthcheck,
         // In the hash only where the manifest states it.
         gpu_access: _,
@@ -269,7 +283,8 @@ fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[St
         GpuAccessValue::None => "none",
     });
     let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
-    set([
+    let mut config = options::hashed(options);
+    config.extend(set([
         ("image", Some(json!(image))),
         ("container_name", written.container_name.is_some().then(|| json!(container.name))),
         ("command", command.as_ref().map(|command| json!(command))),
@@ -285,7 +300,8 @@ fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[St
         ("labels", (!labels.is_empty()).then(|| json!(labels))),
         ("healthcheck", healthcheck.as_ref().map(hashed_healthcheck)),
         ("gpu_access", gpu_access.map(|access| json!(access))),
-    ])
+    ]));
+    config
 }
 
 fn hashed_healthcheck(check: &ImageHealthcheck) -> Value {
@@ -353,59 +369,6 @@ fn published(context: &mut ResolveContext<'_>, written: &DockerBlock) -> Vec<(Pu
         }
     }
     all
-}
-
-/// Returns the volumes for the engine, with absolute paths, and for the spec, with the paths that the manifest means.
-fn volumes(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> (Vec<String>, Vec<String>) {
-    let (mut volumes, mut spec) = (Vec::new(), Vec::new());
-    for volume in written {
-        let mut parts = volume.splitn(3, ':');
-        let (source, target, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-        let Some(target) = target.filter(|target| target.starts_with('/')) else {
-            let message = format!("invalid volume `{}`", volume.value);
-            let help = "write `SOURCE:TARGET` with an absolute target, and `:ro` to mount it read-only";
-            context.error_with_help("lcm::manifest::volume", volume.span, (message, "this volume"), help);
-            continue;
-        };
-        let options = options.map(|options| format!(":{options}")).unwrap_or_default();
-        if source.starts_with(['/', '.', '~']) {
-            let path = Located { value: source.to_owned(), ..volume.clone() };
-            let Some(absolute) = context.path(&path) else { continue };
-            spec.push(format!("{}:{target}{options}", context.spec_path(source, &absolute)));
-            volumes.push(format!("{}:{target}{options}", absolute.display()));
-        } else if is_name(source) {
-            spec.push(volume.value.clone());
-            volumes.push(volume.value.clone());
-        } else {
-            let message = format!("`{source}` is neither a volume's name nor a path");
-            let help = format!("for a folder beside this file write `./{source}`");
-            context.error_with_help("lcm::manifest::volume", volume.span, (message, "this volume"), help);
-        }
-    }
-    (volumes, spec)
-}
-
-fn devices(context: &mut ResolveContext<'_>, written: &[Located<String>]) -> Vec<String> {
-    let mut devices = Vec::new();
-    for device in written {
-        let parts: Vec<&str> = device.split(':').collect();
-        let rights = |text: &str| !text.is_empty() && text.chars().all(|right| "rwm".contains(right));
-        let valid = match parts[..] {
-            [host] => host.starts_with('/'),
-            [host, inside] => host.starts_with('/') && inside.starts_with('/'),
-            [host, inside, last] => host.starts_with('/') && inside.starts_with('/') && rights(last),
-            _ => false,
-        };
-        if valid {
-            let whole = if parts.len() == 1 { format!("{0}:{0}", device.value) } else { device.value.clone() };
-            devices.push(whole);
-        } else {
-            let message = format!("invalid device `{}`", device.value);
-            let help = "write `/dev/dri` or `/dev/dri:/dev/dri:rw`; for NVIDIA GPUs write `gpu:` beside `docker:`";
-            context.error_with_help("lcm::manifest::device", device.span, (message, "this device"), help);
-        }
-    }
-    devices
 }
 
 fn ulimits(written: &DockerBlock) -> BTreeMap<String, Ulimit> {

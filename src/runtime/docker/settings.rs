@@ -10,7 +10,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::spec;
+use crate::model::{safe_text, spec};
 
 /// Version of the comparison, as lcm writes it on each container that it creates. Differences of a container with an
 /// older version are only warned about: a newer lcm recreates nothing for them. Raised when a setting is compared in
@@ -46,6 +46,10 @@ pub struct ContainerSettings {
     pub ports: BTreeSet<String>,
     /// Restart policy: `no`, `always`, `unless-stopped`, `on-failure:3`.
     pub restart: String,
+    /// Options that the manifest states, keyed by its keys, such as `hostname`; and rights beyond it, such as
+    /// `privileged`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// Limits that are set, keyed by the engine's name for them, such as `Memory`.
     pub limits: BTreeMap<String, String>,
     /// Devices, such as `/dev/dri:/dev/dri:rwm`.
@@ -71,6 +75,8 @@ pub(crate) enum DigestedSetting<'a> {
     Label(&'a str),
     /// Variable, by its name.
     Environment(&'a str),
+    /// Option of the log driver, by its name; some drivers take a token there.
+    LogOption(&'a str),
 }
 
 /// Setting that differs.
@@ -93,6 +99,8 @@ pub enum ContainerSetting {
     NetworkOf,
     Port(String),
     Restart,
+    /// Option, by its key in the manifest: `hostname`.
+    Option(String),
     /// Limit, by the engine's name: `Memory`.
     Limit(String),
     Device(String),
@@ -100,6 +108,15 @@ pub enum ContainerSetting {
 }
 
 impl ContainerSettings {
+    /// Returns the differences that are acted on. Of a container that is excluded from the comparison, or that an earlier
+    /// lcm created, those are the stated limits alone: they are no part of the spec hash.
+    #[must_use]
+    pub fn drift(&self, expected: &Self, compared: u32) -> Vec<Difference> {
+        let mut differences = self.differences(expected);
+        differences.retain(|difference| compared >= COMPARED || difference.is_stated_limit());
+        differences
+    }
+
     /// Returns the settings in which these real ones differ from the expected; of digests only those that the manifest
     /// states.
     #[must_use]
@@ -121,6 +138,7 @@ impl ContainerSettings {
             let (is, should) = (Some(self.restart.clone()), Some(expected.restart.clone()));
             found.push(Difference { setting: ContainerSetting::Restart, is, should });
         }
+        compare(&mut found, &ContainerSetting::Option, &self.options, &expected.options);
         compare(&mut found, &ContainerSetting::Limit, &self.limits, &expected.limits);
         compare(&mut found, &ContainerSetting::Device, &keyed(&self.devices), &keyed(&expected.devices));
         compare(&mut found, &ContainerSetting::Gpu, &keyed(&self.gpus), &keyed(&expected.gpus));
@@ -129,7 +147,14 @@ impl ContainerSettings {
 }
 
 /// Limit that an engine can remove while a container runs; the others it can only set to new values.
-const PIDS_LIMIT: &str = "PidsLimit";
+pub(crate) const PIDS_LIMIT: &str = "PidsLimit";
+
+/// Limits that a manifest can state, by the engine's names.
+pub(crate) const MEMORY: &str = "Memory";
+pub(crate) const NANO_CPUS: &str = "NanoCpus";
+
+/// Limit of memory and swap together that an engine sets, as a multiple of the limit of memory.
+pub(crate) const SWAP_FACTOR: i64 = 2;
 
 impl Difference {
     /// Returns true if the engine can change the setting while the container runs.
@@ -138,14 +163,23 @@ impl Difference {
         match &self.setting {
             ContainerSetting::Network(name) => !matches!(name.as_str(), "host" | "none"),
             ContainerSetting::Restart => true,
-            ContainerSetting::Limit(name) => name == PIDS_LIMIT && self.should.is_none(),
+            ContainerSetting::Limit(name) if name == PIDS_LIMIT => self.should.is_none(),
+            ContainerSetting::Limit(_) => self.is_stated_limit(),
             ContainerSetting::Digest(_)
+            | ContainerSetting::Option(_)
             | ContainerSetting::Mount(_)
             | ContainerSetting::NetworkOf
             | ContainerSetting::Port(_)
             | ContainerSetting::Device(_)
             | ContainerSetting::Gpu(_) => false,
         }
+    }
+
+    /// Returns true for a limit that the manifest states, which engines can change to another value. They can't remove it
+    /// from a container that runs.
+    fn is_stated_limit(&self) -> bool {
+        let is_stated = |name: &String| matches!(name.as_str(), MEMORY | NANO_CPUS);
+        matches!(&self.setting, ContainerSetting::Limit(name) if is_stated(name)) && self.should.is_some()
     }
 
     /// Returns the lines of a unified diff.
@@ -156,7 +190,8 @@ impl Difference {
             Some(if value.is_empty() {
                 format!("{sign}{}", self.setting)
             } else {
-                format!("{sign}{}: {value}", self.setting)
+                // A value of the engine can hold anything.
+                format!("{sign}{}: {}", self.setting, safe_text::line(value))
             })
         };
         match (&self.is, &self.should) {
@@ -175,6 +210,7 @@ impl fmt::Display for ContainerSetting {
             Self::NetworkOf => formatter.write_str("network of container"),
             Self::Port(port) => write!(formatter, "port {port}"),
             Self::Restart => formatter.write_str("restart policy"),
+            Self::Option(key) => formatter.write_str(key),
             Self::Limit(name) => write!(formatter, "limit {name}"),
             Self::Device(device) => write!(formatter, "device {device}"),
             Self::Gpu(gpu) => write!(formatter, "GPU {gpu}"),
@@ -195,6 +231,7 @@ impl fmt::Display for DigestedSetting<'_> {
             Self::Ulimit(name) => write!(formatter, "ulimit {name}"),
             Self::Label(name) => write!(formatter, "label {name}"),
             Self::Environment(name) => write!(formatter, "environment {name}"),
+            Self::LogOption(name) => write!(formatter, "logging option {name}"),
         }
     }
 }

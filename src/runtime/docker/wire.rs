@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneOrMany, Pairs};
+use crate::runtime::docker::wire::values::{CpuCount, LoggingBlock};
 use crate::syntax::located::{Located, WORD};
 use crate::syntax::pattern::PUBLISHED_PORT_PATTERN;
 use crate::syntax::scalar::{ByteSize, DurationText, ScalarText, VARIABLE_PATTERN};
+
+pub(super) mod values;
 
 /// Type of this runtime's key, under the name that the list of runtimes knows.
 pub(crate) use self::DockerBlock as Block;
@@ -47,6 +50,20 @@ pub(crate) const KEYS: &[&str] = &[
     "devices",
     "ulimits",
     "labels",
+    "hostname",
+    "extra_hosts",
+    "dns",
+    "working_dir",
+    "init",
+    "tmpfs",
+    "cap_add",
+    "cap_drop",
+    "security_opt",
+    "privileged",
+    "group_add",
+    "mem_limit",
+    "cpus",
+    "logging",
     "healthcheck",
     "gpu_access",
 ];
@@ -97,7 +114,7 @@ pub(crate) fn complete() -> Value {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Docker", extend(
     "if" = { "required": ["container"] },
-    "then" = { "propertyNames": { "enum": ["container", "auto_remove"] } }
+    "then" = { "propertyNames": { "anyOf": [{ "enum": ["container", "auto_remove"] }, { "pattern": "^x-" }] } }
 ))]
 pub(crate) struct DockerBlock {
     /// Name of an existing container: started and stopped, never created or removed.
@@ -158,9 +175,9 @@ pub(crate) struct DockerBlock {
     /// Size of `/dev/shm`.
     #[schemars(example = "8GiB")]
     pub shm_size: Option<Located<ByteSize>>,
-    /// IPC namespace: `host`, `private`, `shareable`, or another container's.
+    /// IPC namespace: `host`, `private`, `shareable`, `none`, or another container's by `container:NAME`.
     #[schemars(example = &"host")]
-    pub ipc: Option<String>,
+    pub ipc: Option<Located<String>>,
     /// Devices of the host: `HOST`, `HOST:CONTAINER` or `HOST:CONTAINER:RIGHTS`; the rights are letters of `rwm` (read,
     /// write, mknod), all three by default.
     #[serde(default)]
@@ -172,6 +189,55 @@ pub(crate) struct DockerBlock {
     /// Labels of the container. Those that begin with `lcm.` are reserved.
     #[schemars(example = Example(r#"{ "team": "audio" }"#), example = ["team=audio"])]
     pub labels: Option<Located<Pairs<ScalarText>>>,
+    /// Host name inside the container. Unset: the beginning of the container's id.
+    #[schemars(example = &"comfyui")]
+    pub hostname: Option<Located<String>>,
+    /// Further names in the container's `/etc/hosts`, each with its address: `HOST:ADDRESS`, or a map. The address
+    /// `host-gateway` is this machine's.
+    #[schemars(example = ["host.docker.internal:host-gateway"], example = Example(r#"{ "models.lan": "10.0.0.7" }"#))]
+    pub extra_hosts: Option<Located<Pairs<OneOrMany<Located<String>>>>>,
+    /// DNS servers, by address, in the order in which they are queried.
+    #[schemars(example = "10.0.0.1", example = ["10.0.0.1", "1.1.1.1"])]
+    pub dns: Option<OneOrMany<Located<String>>>,
+    /// Working folder inside the container, absolute. Unset: the image's own.
+    #[schemars(example = "/app")]
+    pub working_dir: Option<Located<String>>,
+    /// Runs a small init as first process, which forwards signals and reaps orphaned processes.
+    #[schemars(extend("default" = false), example = true)]
+    pub init: Option<bool>,
+    /// Folders in memory: `PATH`, or `PATH:OPTIONS` with the mount options of the kernel.
+    #[schemars(example = "/run", example = ["/run", "/tmp:size=64m,mode=1777"])]
+    pub tmpfs: Option<OneOrMany<Located<String>>>,
+    /// Capabilities of the kernel that the container has beside the default ones; `ALL` for all of them.
+    #[serde(default)]
+    #[schemars(example = ["SYS_NICE", "IPC_LOCK"])]
+    pub cap_add: Vec<Located<String>>,
+    /// Default capabilities that the container does not have; `ALL` for none but those of `cap_add`.
+    #[serde(default)]
+    #[schemars(example = ["ALL"])]
+    pub cap_drop: Vec<Located<String>>,
+    /// Security options: `no-new-privileges`, `seccomp=unconfined`, `apparmor=PROFILE`, `label=VALUE`.
+    #[serde(default)]
+    #[schemars(example = ["no-new-privileges"])]
+    pub security_opt: Vec<Located<String>>,
+    /// Gives the container all capabilities and devices of this machine, the GPUs that it is not assigned included. Its
+    /// processes are then as powerful as root outside of it.
+    #[schemars(extend("default" = false), example = true)]
+    pub privileged: Option<bool>,
+    /// Further groups of the container's user, by name or number.
+    #[serde(default)]
+    #[schemars(example = ["video"], example = [44])]
+    pub group_add: Vec<Located<ScalarText>>,
+    /// Limit of the container's memory (RAM). Beyond it the kernel kills processes in the container. A change is applied
+    /// while the container runs.
+    #[schemars(example = "24GiB")]
+    pub mem_limit: Option<Located<ByteSize>>,
+    /// Limit of CPU time, as a number of CPUs. A change is applied while the container runs.
+    #[schemars(example = 4, example = 1.5)]
+    pub cpus: Option<Located<CpuCount>>,
+    /// Destination of the container's output. Unset: the engine's default.
+    #[schemars(example = Example(r#"{ "driver": "json-file", "options": { "max-size": "20m", "max-file": 3 } }"#))]
+    pub logging: Option<Located<LoggingBlock>>,
     /// Health check that the engine runs inside the container, instead of the image's own.
     #[schemars(example = Example(r#"{ "test": ["CMD", "curl", "-f", "http://localhost"], "interval": "10s" }"#))]
     pub healthcheck: Option<Located<Healthcheck>>,

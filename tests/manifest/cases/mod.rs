@@ -4,5 +4,6 @@ mod beside;
 mod editor;
 mod files;
 mod gpus;
+mod options;
 mod resolved;
 mod secrets;

@@ -13,7 +13,7 @@ use crate::model::desired::Service;
 use crate::model::endpoint::{Protocol, PublishedPort};
 use crate::model::environment::EnvValue;
 use crate::model::names::GpuId;
-use crate::runtime::docker::drive::marks;
+use crate::runtime::docker::drive::{marks, options};
 use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, ImageHealthcheck, Ulimit};
 use crate::runtime::{DriverError, Start};
 
@@ -44,6 +44,7 @@ pub(super) fn body(
         ipc,
         devices,
         ulimits,
+        options,
         healthcheck,
         gpu_access,
     } = container;
@@ -51,7 +52,7 @@ pub(super) fn body(
     let labels = marks::write(start, container, (&marks::new_salt()?, compared), host_id);
     let first = networks.first();
     let endpoint = first.and_then(|name| Some((name.clone(), endpoint(name, start.service)?)));
-    Ok(ContainerCreateBody {
+    let body = ContainerCreateBody {
         image: Some(image.clone()),
         cmd: command.clone(),
         entrypoint: entrypoint.clone(),
@@ -77,7 +78,8 @@ pub(super) fn body(
         networking_config: endpoint
             .map(|endpoint| NetworkingConfig { endpoints_config: Some(HashMap::from([endpoint])) }),
         ..ContainerCreateBody::default()
-    })
+    };
+    Ok(options::write(options, body))
 }
 
 /// Refuses labels with lcm's prefix: a copied mark would make two owners.

@@ -3,7 +3,7 @@
 //!
 //! In: services, instances, and answers of the engine. Out: facts, inspections, logs, and effects on containers.
 //!
-//! Changes: `prepare` (image, networks, devices), `create` (request), `start` (and restore), `stop`, `update` (in
+//! Changes: `prepare` (image, networks, devices), `create` and `options` (request), `start` (and restore), `stop`, `update` (in
 //! place). Readings: `list` (all containers), `inspect` (one), `real_settings`, `gpus` (given at creation), `output`
 //! (log, commands), `found` (discovery). Ownership: `marks` (labels), `ownership` (evidence), `scope` (the manifest's
 //! part). Connection: `connect`, `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and
@@ -22,6 +22,7 @@ mod inspect;
 mod lazy;
 mod list;
 mod marks;
+mod options;
 mod output;
 mod ownership;
 mod place;

@@ -16,6 +16,7 @@ use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::drive::real_settings::Details;
 use crate::runtime::docker::drive::{EngineLocation, create};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess, PullPolicy};
+use crate::runtime::docker::options::NANOS_PER_CPU;
 
 /// Deadline of a pull without progress: it may take hours, but reports several times a second unless it is stuck.
 const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
@@ -44,6 +45,7 @@ impl Engine {
                 self.prepare_volumes(service, container).await?;
                 self.prepare_networks(service, container).await?;
                 self.prepare_gpus(service, container).await?;
+                self.prepare_limits(service, container).await?;
                 self.prepare_image(service, container).await
             }
         }
@@ -167,6 +169,40 @@ impl Engine {
              GPU devices (install the NVIDIA Container Toolkit, or set `gpu_access: environment` or `none`)",
             service.name, self.endpoint
         )))
+    }
+
+    /// Checks that the engine can set the stated limits. It would create the container without one that its kernel does
+    /// not support, and refuse one that its machine is too small for.
+    async fn prepare_limits(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
+        let (memory, nano_cpus) = (container.options.mem_limit_bytes, container.options.nano_cpus);
+        if memory.is_none() && nano_cpus.is_none() {
+            return Ok(());
+        }
+        let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;
+        let service = &service.name;
+        let unsupported = |key: &str, what: &str| {
+            DriverError::Missing(format!(
+                "service {service} sets `{key}`, but the kernel of the engine at {} can't limit {what}: enable its \
+                 cgroup controller, or remove the key",
+                self.endpoint
+            ))
+        };
+        if memory.is_some() && info.memory_limit == Some(false) {
+            return Err(unsupported("mem_limit", "memory"));
+        }
+        let Some(nano_cpus) = nano_cpus else { return Ok(()) };
+        if info.cpu_cfs_quota == Some(false) {
+            return Err(unsupported("cpus", "CPU time"));
+        }
+        match info.ncpu.and_then(|cpus| u64::try_from(cpus).ok()) {
+            Some(cpus) if cpus > 0 && nano_cpus > cpus.saturating_mul(NANOS_PER_CPU) => {
+                Err(DriverError::Missing(format!(
+                    "service {service} sets `cpus` to more than the {cpus} CPUs of the engine's machine; the engine \
+                     refuses that"
+                )))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn prepare_image(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {

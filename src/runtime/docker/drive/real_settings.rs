@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{ContainerConfig, EndpointSettings, HostConfig, MountPoint, PortBinding, RestartPolicy};
 
+use crate::runtime::docker::drive::options;
 use crate::runtime::docker::intent::ContainerSpec;
-use crate::runtime::docker::settings::{self, ContainerSettings, DigestedSetting, mount_text, port_text, tidy};
+use crate::runtime::docker::options::ContainerOptions;
+use crate::runtime::docker::settings::{
+    self, ContainerSettings, DigestedSetting, MEMORY, NANO_CPUS, SWAP_FACTOR, mount_text, port_text, tidy,
+};
 
 /// Properties of a container beyond its state, as the engine reports them.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +47,15 @@ impl Details {
                 .flat_map(|(port, bindings)| ports(port, bindings.as_deref().unwrap_or_default()))
                 .collect(),
             restart: restart(host.restart_policy.as_ref()),
-            limits: limits(host),
+            options: self.options(container).compared(&container.options),
+            limits: limits(host, &container.options),
             devices: devices(host),
             gpus: gpus(host),
         }
+    }
+
+    fn options(&self, container: &ContainerSpec) -> ContainerOptions {
+        options::read(&self.config, &self.host, &container.options)
     }
 
     /// Returns a mount, with a note if its host folder was deleted.
@@ -81,6 +90,11 @@ impl Details {
         let lines = config.env.iter().flatten().filter_map(|line| line.split_once('='));
         for (name, text) in lines.filter(|(name, _)| container.environment.contains_key(*name)) {
             real.push((DigestedSetting::Environment(name), Some(vec![text.to_owned()])));
+        }
+        let log_options = &container.options.logging.options;
+        let logged = self.options(container).logging.options;
+        for (name, value) in logged.iter().filter(|(name, _)| log_options.contains_key(*name)) {
+            real.push((DigestedSetting::LogOption(name), one(Some(value))));
         }
         settings::digests(salt, real)
     }
@@ -122,12 +136,17 @@ fn restart(policy: Option<&RestartPolicy>) -> String {
 }
 
 /// Returns the limits that are set. Engines write 0 or -1 for none.
-fn limits(host: &HostConfig) -> BTreeMap<String, String> {
+fn limits(host: &HostConfig, stated: &ContainerOptions) -> BTreeMap<String, String> {
+    let memory = host.memory.filter(|memory| *memory > 0);
+    // Beside a limit of memory the engine sets one of memory and swap, which no manifest states.
+    let engines_own =
+        memory.filter(|_| stated.mem_limit_bytes.is_some()).and_then(|memory| memory.checked_mul(SWAP_FACTOR));
+    let swap = host.memory_swap.filter(|_| memory.is_some()).filter(|swap| Some(*swap) != engines_own);
     let numbers = [
-        ("Memory", host.memory),
-        ("MemorySwap", host.memory_swap.filter(|_| host.memory.is_some_and(|memory| memory > 0))),
+        (MEMORY, host.memory),
+        ("MemorySwap", swap),
         ("MemoryReservation", host.memory_reservation),
-        ("NanoCpus", host.nano_cpus),
+        (NANO_CPUS, host.nano_cpus),
         ("CpuShares", host.cpu_shares.filter(|shares| *shares != CPU_SHARES_DEFAULT)),
         ("CpuPeriod", host.cpu_period),
         ("CpuQuota", host.cpu_quota),
@@ -183,6 +202,7 @@ mod tests {
     use crate::runtime::docker::drive::{create, marks};
     use crate::runtime::docker::facts::DockerReading as _;
     use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit};
+    use crate::runtime::docker::options::{ContainerOptions, Logging};
     use crate::runtime::docker::settings::{COMPARED, ContainerSettings};
 
     /// Returns a container with every field set.
@@ -214,6 +234,7 @@ mod tests {
             devices: words(&["/dev/dri:/dev/dri", "/dev/kvm:/dev/vm:r"]),
             ulimits: [("nofile".to_owned(), Ulimit { soft: 512, hard: 1024 })].into(),
             labels: [("team".to_owned(), "audio".to_owned())].into(),
+            options: every_option(),
             healthcheck: Some(ImageHealthcheck {
                 test: words(&["CMD", "check"]),
                 interval: period,
@@ -222,6 +243,29 @@ mod tests {
                 start_period: period,
             }),
             gpu_access: GpuAccess::Request,
+        }
+    }
+
+    fn every_option() -> ContainerOptions {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        ContainerOptions {
+            hostname: Some("web.lan".to_owned()),
+            extra_hosts: words(&["db:10.0.0.7", "db:::1", "out:host-gateway"]),
+            dns: words(&["10.0.0.2", "10.0.0.1"]),
+            working_dir: Some("/srv/app".to_owned()),
+            init: Some(true),
+            tmpfs: [("/run".to_owned(), String::new()), ("/tmp".to_owned(), "size=64m".to_owned())].into(),
+            cap_add: ["NET_ADMIN".to_owned()].into(),
+            cap_drop: ["ALL".to_owned()].into(),
+            security_opt: words(&["no-new-privileges", "label=disable"]),
+            privileged: Some(true),
+            group_add: words(&["44", "video"]),
+            mem_limit_bytes: Some(64 << 20),
+            nano_cpus: Some(1_500_000_000),
+            logging: Logging {
+                driver: Some("json-file".to_owned()),
+                options: [("max-size".to_owned(), "1m".to_owned())].into(),
+            },
         }
     }
 
@@ -272,6 +316,8 @@ mod tests {
         // Digests first: their names show on which side a setting is missing.
         assert_eq!(real.digests, expected.digests);
         assert_eq!(real, expected);
-        assert_eq!(real.digests.len(), 11, "{:?}", real.digests.keys());
+        assert_eq!(real.digests.len(), 12, "{:?}", real.digests.keys());
+        assert_eq!(real.options.len(), 12, "{:?}", real.options);
+        assert_eq!(real.limits.len(), 2, "{:?}", real.limits);
     }
 }

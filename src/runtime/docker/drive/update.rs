@@ -17,7 +17,9 @@ use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
-use crate::runtime::docker::settings::{COMPARED, ContainerSetting, ContainerSettings, Difference};
+use crate::runtime::docker::settings::{
+    ContainerSetting, ContainerSettings, Difference, MEMORY, NANO_CPUS, PIDS_LIMIT, SWAP_FACTOR,
+};
 
 /// Value that removes the limit on processes.
 const PIDS_UNLIMITED: i64 = -1;
@@ -49,18 +51,18 @@ impl Engine {
         }
     }
 
-    /// Returns real settings that differ from those that lcm would create the container with now. Empty for a container
-    /// that an earlier lcm created: a setting that it was not created for is no reason to recreate it.
+    /// Returns real settings that differ from those that lcm would create the container with now. Of a container that an
+    /// earlier lcm created, limits alone: another setting that it was not created for is no reason to recreate it.
     pub(super) async fn differences(
         &self,
         seen: &Seen,
         service: &Service,
         container: &ContainerSpec,
     ) -> Result<Vec<Difference>, DriverError> {
-        let Some(marks) = seen.marks.as_ref().filter(|marks| marks.compared >= COMPARED) else { return Ok(Vec::new()) };
+        let Some(marks) = &seen.marks else { return Ok(Vec::new()) };
         let surroundings = self.surroundings(container).await?;
         let Some(expected) = ContainerSettings::expected(service, marks, &surroundings) else { return Ok(Vec::new()) };
-        Ok(seen.details.settings(container, &marks.salt).differences(&expected))
+        Ok(seen.details.settings(container, &marks.salt).drift(&expected, marks.compared))
     }
 
     /// Changes the differing settings that can be changed in place.
@@ -102,14 +104,24 @@ impl Engine {
 
     async fn change_limits(&self, seen: &Seen, differences: &[&Difference]) -> Result<(), DriverError> {
         let restart = differences.iter().any(|difference| difference.setting == ContainerSetting::Restart);
-        let limits = differences.iter().any(|difference| matches!(difference.setting, ContainerSetting::Limit(_)));
-        if !restart && !limits {
+        let limit = |name: &str| {
+            let is_it = |setting: &ContainerSetting| matches!(setting, ContainerSetting::Limit(limit) if limit == name);
+            differences.iter().find(|difference| is_it(&difference.setting)).map(|difference| &difference.should)
+        };
+        let number = |name: &str| limit(name)?.as_deref()?.parse::<i64>().ok();
+        let (memory, pids) = (number(MEMORY), limit(PIDS_LIMIT).is_some());
+        let nano_cpus = number(NANO_CPUS);
+        if !restart && !pids && memory.is_none() && nano_cpus.is_none() {
             return Ok(());
         }
         let none = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
         let body = ContainerUpdateBody {
             restart_policy: restart.then_some(none),
-            pids_limit: limits.then_some(PIDS_UNLIMITED),
+            pids_limit: pids.then_some(PIDS_UNLIMITED),
+            memory,
+            // As at creation; an engine refuses a limit of memory above that of memory and swap.
+            memory_swap: memory.and_then(|memory| memory.checked_mul(SWAP_FACTOR)),
+            nano_cpus,
             ..ContainerUpdateBody::default()
         };
         let what = format!("update container {}", seen.name);

@@ -4,7 +4,7 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
 use crate::model::observed::Changed;
 use crate::runtime::docker::facts::ContainerFact;
-use crate::runtime::docker::settings::{COMPARED, ContainerSettings, Difference};
+use crate::runtime::docker::settings::{ContainerSettings, Difference};
 
 /// Settings that a reason names, since it is one line; more are counted.
 const NAMED_MAX: usize = 4;
@@ -20,12 +20,13 @@ pub(super) struct Compared {
 pub(super) fn of_container(facts: &Facts, desired: &Desired, service: &Service, found: &ContainerFact) -> Compared {
     let (Some(marks), Some(settings)) = (&found.marks, &found.settings) else { return Compared::default() };
     let Some(expected) = ContainerSettings::expected(service, marks, facts) else { return Compared::default() };
-    let differences = settings.differences(&expected);
-    if differences.is_empty() || !service.spec.has_hash(&marks.spec) {
+    let all = settings.differences(&expected);
+    if all.is_empty() || !service.spec.has_hash(&marks.spec) {
         return Compared::default();
     }
-    let names = named(&differences);
-    if marks.compared < COMPARED {
+    let differences = settings.drift(&expected, marks.compared);
+    if differences.is_empty() {
+        let names = named(&all);
         let warning = format!(
             "{}: its container differs from the manifest in {names}: an earlier lcm created it, or the engine sets \
              that itself; it stays as it is until its spec changes",
@@ -33,6 +34,7 @@ pub(super) fn of_container(facts: &Facts, desired: &Desired, service: &Service, 
         );
         return Compared { changed: None, warning: Some(warning) };
     }
+    let names = named(&differences);
     let lines: Vec<String> = differences.iter().flat_map(Difference::lines).collect();
     let changed = Changed {
         message: format!("its container differs from the manifest in {names}"),
