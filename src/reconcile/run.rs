@@ -103,7 +103,7 @@ pub(crate) async fn carry_out(
     let plan = &approval.proposal().plan;
     keep_approved(run, plan).await?;
     project.driver().record(&project.desired.project).await;
-    let (outcome, took_ms) = if plan.steps.is_empty() && plan.settled().next().is_none() {
+    let (outcome, took_ms) = if plan.is_idle() && plan.settled().next().is_none() {
         forget_recovered(run, plan).await;
         (nothing_to_do(run, plan, listener), None)
     } else {
@@ -154,7 +154,7 @@ fn report_store(run: &ActiveRun<'_>, error: &StoreError) {
 /// Records the approved owner, mode and resumed services of the project, before the plan is applied.
 async fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
-    if !plan.steps.is_empty() || request.purpose != Purpose::Down {
+    if !plan.is_idle() || request.purpose != Purpose::Down {
         project.own(caller)?;
     }
     project.keep_mode(request.purpose).await?;
@@ -173,7 +173,7 @@ fn settle_owner(run: &ActiveRun<'_>, outcome: &RunResult) -> Result<(), Reconcil
 
 /// Returns true if, after a down, nothing is left to be stopped, removed or reported.
 fn is_all_gone(plan: &Plan) -> bool {
-    plan.steps.is_empty() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
+    plan.is_idle() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
 }
 
 /// Deletes attempts that do not count any more; where there are steps, applying them does that.

@@ -118,6 +118,7 @@ fn observed(case: &Case, desired: &Desired) -> Observed {
             .map(|(index, service)| (name(index), seen(index, service, &desired.services[&name(index)])))
             .collect(),
         orphans: Vec::new(),
+        networks: Vec::new(),
         claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,

@@ -318,7 +318,8 @@ async fn a_pid_file_that_can_not_be_written_fails_the_start() {
 #[tokio::test]
 async fn limits_hold_for_the_service_and_not_for_its_shim() {
     let bench = Bench::new();
-    let mut service = bench.service("web", "cat /proc/self/limits > limits; nice > nice; ulimit -n > done; exec sleep 600");
+    let mut service =
+        bench.service("web", "cat /proc/self/limits > limits; nice > nice; ulimit -n > done; exec sleep 600");
     let ulimit = |soft, hard| ProcessUlimit { soft: Some(soft), hard: Some(hard) };
     process_of(&mut service).limits = ProcessLimits {
         ulimits: [("nofile".to_owned(), ulimit(60, 70)), ("core".to_owned(), ulimit(0, 0))].into(),

@@ -1,5 +1,7 @@
 //! Block of a container as it is written. The keys are Compose's, with Compose's meaning.
 
+pub(crate) mod networks;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneOrMany, Pairs};
 use crate::manifest::wire::ulimit::UlimitBlock;
+use crate::runtime::docker::wire::networks::ServiceNetworks;
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{ByteSize, DurationText, ScalarText};
 
@@ -59,6 +62,18 @@ pub(crate) const HEALTH_DESCRIPTION: &str = "The health check of the image, or o
 pub(crate) fn settings_examples() -> Value {
     json!([{ "host": "tcp://10.0.0.5:2375" }])
 }
+
+/// Description in editors of the networks that a manifest defines.
+pub(crate) const NETWORKS_DESCRIPTION: &str = "Networks that services join: lcm makes them before the first start that \
+    needs them, and `lcm down` removes them. With `external: true`: existing ones.";
+
+/// Examples of networks for editors.
+pub(crate) fn networks_examples() -> Value {
+    json!([{ "front": {}, "back": { "internal": true } }, { "proxy": { "external": true, "name": "traefik" } }])
+}
+
+/// Type of the networks that a manifest defines.
+pub(crate) type Networks = NamedMap<networks::MaybeEmpty<networks::NetworkBlock>>;
 
 /// Type of this runtime's key at the top of a manifest.
 pub(crate) use self::DockerSettings as Settings;
@@ -140,10 +155,11 @@ pub(crate) struct DockerBlock {
     #[serde(default)]
     #[schemars(example = ["ollama:/root/.ollama", "./models:/models:ro"])]
     pub volumes: Vec<Located<String>>,
-    /// Networks to join; they must exist.
+    /// Networks to join: those of `networks` at the top, which lcm makes, or existing ones of the engine. A map gives
+    /// the service further names (`aliases`) or a fixed address there.
     #[serde(default)]
-    #[schemars(example = ["bridge"])]
-    pub networks: Vec<Located<String>>,
+    #[schemars(example = ["bridge"], example = Example(r#"{ "front": { "aliases": ["api"] } }"#))]
+    pub networks: ServiceNetworks,
     /// User, and optionally group, that the container runs as: `USER` or `USER:GROUP`.
     #[schemars(example = "1000:1000")]
     pub user: Option<ScalarText>,

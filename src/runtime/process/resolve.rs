@@ -12,9 +12,7 @@ use crate::manifest::wire::shape::CommandLine;
 use crate::manifest::wire::ulimit;
 use crate::model::reserved_variables::names_gpus;
 use crate::model::spec::Spec;
-use crate::runtime::process::intent::{
-    CommandSpec, LogPolicy, PidFile, ProcessLimits, ProcessSpec, ProcessUlimit,
-};
+use crate::runtime::process::intent::{CommandSpec, LogPolicy, PidFile, ProcessLimits, ProcessSpec, ProcessUlimit};
 use crate::runtime::process::wire::{self, ProcessBlock};
 use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;

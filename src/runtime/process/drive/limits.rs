@@ -87,8 +87,7 @@ fn raise_refusal(name: &str, hard: Option<u64>, own: Option<u64>) -> Option<Stri
 /// Reason for which a user other than root can't set a priority. `own`: the present one; `limit`: this user's
 /// `RLIMIT_NICE`.
 fn nice_refusal(nice: i32, own: i32, limit: Option<u64>) -> Option<String> {
-    let lowest =
-        limit.map_or(i32::MIN, |limit| NICE_BASE.saturating_sub(i32::try_from(limit).unwrap_or(i32::MAX)));
+    let lowest = limit.map_or(i32::MIN, |limit| NICE_BASE.saturating_sub(i32::try_from(limit).unwrap_or(i32::MAX)));
     (nice < own && nice < lowest).then(|| {
         format!(
             "its priority `nice: {nice}` is below lcm's own ({own}), and only root may lower it: write {own} or more, or \
