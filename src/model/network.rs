@@ -37,9 +37,11 @@ pub enum NetworkCondition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkLine {
+    /// Runtime that has the network.
     pub runtime: RuntimeName,
     /// Name of the network in the runtime.
     pub network: String,
+    /// Change that the plan makes.
     pub change: NetworkChange,
     /// Steps that must succeed before the network is removed; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

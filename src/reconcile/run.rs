@@ -14,6 +14,7 @@ use crate::apply::{self, Interrupt, Options, RecordedSnapshot, RunContext, RunRe
 use crate::model::converged::Converged;
 use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
+use crate::model::network::NetworkLine;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::snapshot::Proposal;
 use crate::reconcile::approval::Approval;
@@ -154,7 +155,7 @@ fn report_store(run: &ActiveRun<'_>, error: &StoreError) {
 /// Records the approved owner, mode and resumed services of the project, before the plan is applied.
 async fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
-    if !plan.is_idle() || request.purpose != Purpose::Down {
+    if !plan.steps.is_empty() || request.purpose != Purpose::Down {
         project.own(caller)?;
     }
     project.keep_mode(request.purpose).await?;
@@ -173,7 +174,12 @@ fn settle_owner(run: &ActiveRun<'_>, outcome: &RunResult) -> Result<(), Reconcil
 
 /// Returns true if, after a down, nothing is left to be stopped, removed or reported.
 fn is_all_gone(plan: &Plan) -> bool {
-    plan.is_idle() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
+    let keeps_network = plan.networks.iter().any(NetworkLine::is_removable);
+    plan.steps.is_empty()
+        && !keeps_network
+        && plan.blocked.is_empty()
+        && plan.held.is_empty()
+        && plan.orphans.is_empty()
 }
 
 /// Deletes attempts that do not count any more; where there are steps, applying them does that.

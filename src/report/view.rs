@@ -15,6 +15,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
 use crate::model::network::NetworkChange;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose};
+use crate::model::safe_text;
 use crate::report::table::{counted, joined};
 
 pub use inspected::InspectedCounts;
@@ -272,7 +273,7 @@ pub(super) fn networks(plan: &Plan) -> Vec<ServiceNote> {
             NetworkChange::Remove => ("-", "remove"),
             NetworkChange::Keep => ("=", "keep"),
         };
-        let service = format!("network {}", line.network);
+        let service = format!("network {}", safe_text::line(&line.network));
         ServiceNote { symbol, verb, service, state: None, why: line.message.clone() }
     });
     networks.collect()

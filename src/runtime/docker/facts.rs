@@ -45,8 +45,10 @@ pub struct DockerFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkFact {
+    /// Settings as the engine reports them.
     #[serde(default)]
     pub settings: NetworkSettings,
+    /// Marks that lcm writes on the networks that it makes; anyone may copy them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marks: Option<Marks>,
     /// Name of the Compose project, from Compose's label.

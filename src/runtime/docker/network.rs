@@ -30,9 +30,10 @@ pub struct NetworkSettings {
     /// True if the network has no way out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub internal: bool,
+    /// True if containers may join a swarm's network by hand.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub attachable: bool,
-    /// Absent in a manifest that leaves it to the engine.
+    /// True if the network has IPv6; absent in a manifest that leaves it to the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<bool>,
     /// Labels, without those of lcm.
@@ -50,9 +51,12 @@ pub struct NetworkSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AddressRange {
+    /// Addresses of the network, such as `172.28.0.0/16`.
     pub subnet: String,
+    /// Part of the subnet that containers get their addresses from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_range: Option<String>,
+    /// Address of the way out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
 }

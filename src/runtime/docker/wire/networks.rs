@@ -160,7 +160,7 @@ impl<T: JsonSchema> JsonSchema for MaybeEmpty<T> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [generator.subschema_for::<T>(), { "type": "null" }] })
+        json_schema!({ "anyOf": [generator.subschema_for::<T>(), { "const": null }] })
     }
 }
 
