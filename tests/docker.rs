@@ -7,10 +7,14 @@ mod bench;
 mod image;
 #[path = "docker/lifecycle.rs"]
 mod lifecycle;
+#[path = "docker/networks.rs"]
+mod networks;
 #[path = "docker/options.rs"]
 mod options;
 #[path = "docker/reading.rs"]
 mod reading;
+#[path = "docker/registry.rs"]
+mod registry;
 #[path = "docker/replacing.rs"]
 mod replacing;
 #[path = "support/require.rs"]
@@ -60,6 +64,16 @@ fn main() -> std::process::ExitCode {
             a_foreign_container_is_refused_and_untouched,
             another_placement_recreates,
             an_image_that_cannot_be_pulled_is_named_and_the_old_one_runs_on;
+        networks:
+            a_defined_network_is_made_once_and_removed_when_unused,
+            a_defined_network_that_was_removed_by_hand_is_made_again,
+            a_foreign_network_under_its_name_is_neither_used_nor_removed,
+            aliases_and_a_fixed_address_are_set_and_changed_in_place;
+        registry:
+            a_pull_without_a_login_names_the_registry_and_the_way,
+            a_stored_login_is_used_for_a_pull,
+            a_credential_helper_is_asked_for_the_login,
+            a_configuration_of_another_user_is_not_used;
         reading:
             a_moved_image_is_seen,
             exit_codes_and_published_ports_are_read_from_the_list,

@@ -11,6 +11,7 @@ mod admission;
 mod execute;
 mod gate;
 mod journal;
+mod networks;
 mod reconcile;
 mod rollback;
 mod run;

@@ -4,6 +4,7 @@
 use super::execute::execute;
 use super::journal::seen::{RecordedSnapshot, record_seen};
 use super::journal::{attempts, measure, notify, pending, result};
+use super::networks;
 use super::rollback;
 use super::run::{Cancelled, OnFailure, Run, RunContext, RunResult, StepError};
 use super::step::log::log_tail;
@@ -85,7 +86,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
             return Err(EarlyEnd::Interrupted);
         }
         if plan.steps.is_empty() {
-            return Ok(plan);
+            return without_networks(run, plan).await;
         }
         if run.context.request.purpose == Purpose::Restart {
             run.ledger().restarting.extend(restarting(&plan));
@@ -100,7 +101,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
         if progress.failed > 0 && on_failure == OnFailure::Rollback {
             roll_back(run, &plan, round).await;
         }
-        plan = replan(run).await?;
+        plan = without_networks(run, replan(run).await?).await?;
         if relapses(run, &plan).await {
             if on_failure == OnFailure::Rollback {
                 roll_back(run, &plan, round).await;
@@ -119,6 +120,11 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
     }
     run.warn(&format!("did not converge after {ROUNDS_MAX} rounds: another actor keeps changing these services"));
     Ok(plan)
+}
+
+/// Removes networks that nothing uses any more, and returns the plan for what is left.
+async fn without_networks(run: &Run<'_>, plan: Plan) -> Result<Plan, EarlyEnd> {
+    if networks::remove(run, &plan).await { replan(run).await } else { Ok(plan) }
 }
 
 /// Returns services with a stop and a start in one plan.

@@ -25,6 +25,7 @@ pub mod host;
 pub mod instance;
 pub mod lifecycle;
 pub mod names;
+pub mod network;
 pub mod observed;
 pub mod pending;
 pub mod plan;

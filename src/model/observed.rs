@@ -16,6 +16,7 @@ use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
+use crate::model::network::ObservedNetwork;
 use crate::model::pending::PendingCall;
 use crate::model::size::Mebibytes;
 
@@ -33,6 +34,8 @@ pub struct Observed {
     /// One entry for each service of the manifest.
     pub services: BTreeMap<ServiceName, ObservedService>,
     pub orphans: Vec<Orphan>,
+    /// Networks of this project.
+    pub networks: Vec<ObservedNetwork>,
     /// Claims on this project: reported, and nothing else.
     pub claimed: Vec<ClaimFact>,
     pub gpus: ObservedGpus,
@@ -224,20 +227,22 @@ pub struct Changed {
     pub can_update_in_place: bool,
 }
 
-/// Reason why a service can't be started from where lcm runs, as a sentence.
+/// Reason why a service can't be started, as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Barred {
     /// A process would end with the container that lcm runs in.
     InContainer(String),
     /// A container would get GPUs of another machine.
     RemoteEngine(String),
+    /// A container would join a foreign network.
+    ForeignNetwork(String),
 }
 
 impl Barred {
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
-            Self::InContainer(message) | Self::RemoteEngine(message) => message,
+            Self::InContainer(message) | Self::RemoteEngine(message) | Self::ForeignNetwork(message) => message,
         }
     }
 }

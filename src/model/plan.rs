@@ -13,6 +13,7 @@ use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
+use crate::model::network::NetworkLine;
 use crate::model::size::Mebibytes;
 
 pub use crate::model::reason::{Reason, ReasonCode};
@@ -159,6 +160,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingLine>,
     pub orphans: Vec<OrphanLine>,
+    /// Networks that the plan creates or removes, or that stay though no service needs them; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkLine>,
     /// Processes and containers that carry this project's marks without proof that they belong to it; absent if there
     /// are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -197,6 +201,7 @@ impl Plan {
             held: Vec::new(),
             pending: Vec::new(),
             orphans: Vec::new(),
+            networks: Vec::new(),
             claimed: Vec::new(),
             gpus: Vec::new(),
             given_back: Vec::new(),
@@ -213,7 +218,9 @@ impl Plan {
     /// Returns true if an apply of this plan changes nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.steps.is_empty() && self.pending.iter().all(|line| line.status != PendingStatus::Due)
+        self.steps.is_empty()
+            && self.pending.iter().all(|line| line.status != PendingStatus::Due)
+            && !self.networks.iter().any(NetworkLine::is_removable)
     }
 
     #[must_use]

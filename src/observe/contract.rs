@@ -10,6 +10,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Facts, Marks};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, RuntimeName, ServiceName};
+use crate::model::network::ObservedNetwork;
 use crate::model::observed::{ObservedGpus, ObservedService, Orphan, PortHolder};
 
 /// Facts, and the desired state that they are observed for.
@@ -74,6 +75,11 @@ pub trait Observer: Send + Sync {
 
     /// Returns the marks of instances that still carry a former name of this project.
     fn former_names<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks>;
+
+    /// Returns the networks that this runtime makes for the project's services.
+    fn networks(&self, _: ObserverInput<'_>) -> Vec<ObservedNetwork> {
+        Vec::new()
+    }
 
     /// Returns warnings for the operator.
     fn warnings(&self, _: ObserverInput<'_>) -> Vec<String> {

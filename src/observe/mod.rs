@@ -66,6 +66,7 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
         claimed: claim::claimed(view, observers, &services),
         services,
         orphans,
+        networks: observers.iter().flat_map(|observer| observer.networks(view)).collect(),
         gpus,
         gpus_unknown: gpus_unknown(facts),
         ports,

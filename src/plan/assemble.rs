@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::OrphanPolicy;
 use crate::model::names::GpuId;
+use crate::model::network::NetworkLine;
 use crate::model::observed::called;
 use crate::model::plan::{
     Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, SavedRequest, Step,
@@ -15,7 +16,7 @@ use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::protected::by_rule;
 use crate::plan::judge::{drift, given_back, left_running, orphans, recover};
-use crate::plan::{pending, selection};
+use crate::plan::{networks, pending, selection};
 
 const NOT_MEASURED: &str = "GPU memory is not measured: no GPU driver found; using the sizes in the manifest";
 
@@ -31,6 +32,7 @@ pub(super) fn assemble(
     let given_back = given_back::given_away(context, &decisions);
     let left = left_running::lines(input, &decisions);
     let pending = pending::lines(input, &steps);
+    let networks = networks::lines(input, &steps);
     let ServicesByOutcome { kept, blocked, held } = by_outcome(input, decisions);
     Plan {
         format: FORMAT.to_owned(),
@@ -43,13 +45,16 @@ pub(super) fn assemble(
         engine: input.observed.engine.clone(),
         observed_at: input.observed.observed_at,
         placement,
-        changes: !steps.is_empty() || pending.iter().any(|line| line.status == PendingStatus::Due),
+        changes: !steps.is_empty()
+            || pending.iter().any(|line| line.status == PendingStatus::Due)
+            || networks.iter().any(NetworkLine::is_removable),
         kept,
         blocked,
         left,
         held,
         pending,
         orphans: orphans(input),
+        networks,
         claimed: input.observed.claimed.clone(),
         given_back,
         recovered: recover::recovered(input),

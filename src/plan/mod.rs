@@ -7,7 +7,7 @@
 //! Helpers: of the input, `numbers` (services by number), `summary` (contiguous summaries), `places` (GPUs that a
 //! request allows) and `gpu_capacity` (memory of each GPU); of the decisions, `decision` and `reason`; of the steps,
 //! `steps`, `copies`, `ledger` (which stops free the memory of a start), `flow` (peak memory) and `diff`; of the
-//! report, `pending` and `selection`. `judge_commands` decides about `lcm start`, `stop` and holds.
+//! report, `networks`, `pending` and `selection`. `judge_commands` decides about `lcm start`, `stop` and holds.
 //! Not here: a clock or access to the machine (`observe`, `runtime`), and the execution of steps (`apply`).
 
 mod assemble;
@@ -22,6 +22,7 @@ mod input;
 mod judge;
 pub mod judge_commands;
 mod ledger;
+mod networks;
 mod numbers;
 mod order;
 mod pending;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::apply::{Interrupt, RunResult};
+use crate::model::network::NetworkLine;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::reconcile::approval::ApprovedBy;
 
@@ -101,7 +102,8 @@ impl RunStatus {
 
     /// Returns the obstacles after an apply, or after one that had nothing to do.
     fn of_what_is_left(plan: &Plan) -> impl Iterator<Item = Self> {
-        let not_converged = (!plan.steps.is_empty()).then_some(Self::Failed);
+        let keeps_network = plan.networks.iter().any(NetworkLine::is_removable);
+        let not_converged = (!plan.steps.is_empty() || keeps_network).then_some(Self::Failed);
         not_converged.into_iter().chain(Self::of_what_is_not_done(plan))
     }
 

@@ -14,6 +14,7 @@ use crate::apply::{self, Interrupt, Options, RecordedSnapshot, RunContext, RunRe
 use crate::model::converged::Converged;
 use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
+use crate::model::network::NetworkLine;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::snapshot::Proposal;
 use crate::reconcile::approval::Approval;
@@ -103,7 +104,7 @@ pub(crate) async fn carry_out(
     let plan = &approval.proposal().plan;
     keep_approved(run, plan).await?;
     project.driver().record(&project.desired.project).await;
-    let (outcome, took_ms) = if plan.steps.is_empty() && plan.settled().next().is_none() {
+    let (outcome, took_ms) = if plan.is_idle() && plan.settled().next().is_none() {
         forget_recovered(run, plan).await;
         (nothing_to_do(run, plan, listener), None)
     } else {
@@ -173,7 +174,12 @@ fn settle_owner(run: &ActiveRun<'_>, outcome: &RunResult) -> Result<(), Reconcil
 
 /// Returns true if, after a down, nothing is left to be stopped, removed or reported.
 fn is_all_gone(plan: &Plan) -> bool {
-    plan.steps.is_empty() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
+    let keeps_network = plan.networks.iter().any(NetworkLine::is_removable);
+    plan.steps.is_empty()
+        && !keeps_network
+        && plan.blocked.is_empty()
+        && plan.held.is_empty()
+        && plan.orphans.is_empty()
 }
 
 /// Deletes attempts that do not count any more; where there are steps, applying them does that.

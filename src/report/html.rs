@@ -158,6 +158,7 @@ fn steps(view: PlanView<'_>, line: &Timeline) -> Markup {
 fn not_done(view: PlanView<'_>) -> Markup {
     html! {
         (section("pending", "Pending calls", &view::pending(view.plan)))
+        (section("networks", "Networks", &view::networks(view.plan)))
         (section("left", "Left running", &view::left_running(view.plan)))
         (section("not-done", "Not done", &view::not_done(view.plan)))
     }

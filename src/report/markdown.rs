@@ -58,6 +58,8 @@ pub fn plan(view: PlanView<'_>) -> Output {
     }
     let pending = view::pending(plan);
     comment.section(NOT_DONE_BYTES_MAX, "\n**Pending calls**\n\n", pending.iter().map(note_line), "");
+    let networks = view::networks(plan);
+    comment.section(NOT_DONE_BYTES_MAX, "\n**Networks**\n\n", networks.iter().map(note_line), "");
     let left = view::left_running(plan);
     comment.section(NOT_DONE_BYTES_MAX, "\n**Left running**\n\n", left.iter().map(note_line), "");
     let not_done = view::not_done(plan);

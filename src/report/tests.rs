@@ -6,7 +6,8 @@ use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::names::{GpuId, StepId};
+use crate::model::names::{GpuId, RuntimeName, StepId};
+use crate::model::network::{NetworkChange, NetworkLine};
 use crate::model::plan::{
     Blocked, Expect, GpuLine, Held, Kept, Left, OrphanLine, Plan, Purpose, Reason, ReasonCode, Step,
 };
@@ -185,6 +186,13 @@ pub(crate) fn hostile() -> Plan {
     plan.held.iter_mut().for_each(|it| (it.service, it.by) = (HOSTILE.into(), Some(HOSTILE.to_owned())));
     plan.orphans.iter_mut().for_each(|it| (it.service, it.message) = (HOSTILE.into(), HOSTILE.to_owned()));
     let claimant = Claimant::Process { pid: 7, uid: 61_001, program: HOSTILE.to_owned() };
+    plan.networks = vec![NetworkLine {
+        runtime: RuntimeName::known("engine"),
+        network: HOSTILE.to_owned(),
+        change: NetworkChange::Keep,
+        needs: Vec::new(),
+        message: HOSTILE.to_owned(),
+    }];
     plan.claimed = vec![ClaimFact::new(HOSTILE, HOSTILE, claimant, HOSTILE)];
     plan.warnings = vec![HOSTILE.to_owned()];
     plan

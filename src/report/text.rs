@@ -110,7 +110,8 @@ fn rows(view: PlanView<'_>, setting: TextOptions) -> Vec<ServiceRow> {
     let left = view::left_running(plan).into_iter().map(|line| (Group::Left, Paint::Warn, line));
     let not_done = view::not_done(plan).into_iter().map(|line| (Group::NotDone, Paint::Warn, line));
     let pending = view::pending(plan).into_iter().map(|line| (Group::Pending, Paint::Warn, line));
-    for (group, paint, line) in pending.chain(kept).chain(left).chain(not_done) {
+    let networks = view::networks(plan).into_iter().map(|line| (Group::Networks, Paint::Dim, line));
+    for (group, paint, line) in pending.chain(networks).chain(kept).chain(left).chain(not_done) {
         let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
         rows.push(ServiceRow {
             group,

@@ -13,7 +13,9 @@ use crate::model::desired::ModeSource;
 use crate::model::holds::{ModeOverride, author};
 use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
+use crate::model::network::NetworkChange;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose};
+use crate::model::safe_text;
 use crate::report::table::{counted, joined};
 
 pub use inspected::InspectedCounts;
@@ -263,6 +265,20 @@ pub(super) fn pending(plan: &Plan) -> Vec<ServiceNote> {
     pending.collect()
 }
 
+/// Returns networks that this plan creates or removes, or that stay though no service needs them.
+pub(super) fn networks(plan: &Plan) -> Vec<ServiceNote> {
+    let networks = plan.networks.iter().map(|line| {
+        let (symbol, verb) = match line.change {
+            NetworkChange::Create => ("+", "create"),
+            NetworkChange::Remove => ("-", "remove"),
+            NetworkChange::Keep => ("=", "keep"),
+        };
+        let service = format!("network {}", safe_text::line(&line.network));
+        ServiceNote { symbol, verb, service, state: None, why: line.message.clone() }
+    });
+    networks.collect()
+}
+
 /// Returns blocked and held services, orphans and claims: an operator may want to act on them.
 pub(super) fn not_done(plan: &Plan) -> Vec<ServiceNote> {
     let blocked = plan.blocked.iter().map(|blocked| ServiceNote {
@@ -323,6 +339,12 @@ pub(super) fn summary(plan: &Plan) -> String {
     }
     if !plan.pending.is_empty() {
         parts.push(counted(plan.pending.len(), "pending call", "pending calls"));
+    }
+    for (change, verb) in [(NetworkChange::Create, "create"), (NetworkChange::Remove, "remove")] {
+        match plan.networks.iter().filter(|line| line.change == change).count() {
+            0 => {}
+            count => parts.push(format!("{} to {verb}", counted(count, "network", "networks"))),
+        }
     }
     match orphans_left(plan).count() {
         0 => {}

@@ -90,6 +90,11 @@ pub trait Runtime: Any + Send + Sync {
         Ok(())
     }
 
+    /// Removes a network that lcm made for this project and that no instance uses. Does nothing if it is gone.
+    async fn remove_network(&self, _: &ProjectName, _: &str) -> Result<(), DriverError> {
+        Err(self.unsupported("remove a network of"))
+    }
+
     /// Runs a command beside or inside an instance.
     async fn exec(&self, _: &Service, _: &Instance, _: &[String], _: Duration) -> Result<ExecOutcome, DriverError> {
         Err(self.unsupported("exec"))

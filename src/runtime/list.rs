@@ -23,6 +23,13 @@ macro_rules! runtimes_with_settings {
     };
 }
 
+/// Passes to a macro the runtime whose networks the key `networks` at the top of a manifest defines.
+macro_rules! runtime_with_networks {
+    ($make:ident) => {
+        $make! { docker }
+    };
+}
+
 /// Passes to a macro the runtimes with health checks of their own, whose key `health` accepts.
 macro_rules! runtimes_with_health_check {
     ($make:ident) => {
@@ -30,4 +37,4 @@ macro_rules! runtimes_with_health_check {
     };
 }
 
-pub(crate) use {runtimes, runtimes_with_health_check, runtimes_with_settings};
+pub(crate) use {runtime_with_networks, runtimes, runtimes_with_health_check, runtimes_with_settings};

@@ -306,6 +306,15 @@ impl Driver for Machine {
         self.runtime(&instance.runtime)?.remove(project, instance).await
     }
 
+    async fn remove_network(
+        &self,
+        project: &ProjectName,
+        runtime: &RuntimeName,
+        network: &str,
+    ) -> Result<(), DriverError> {
+        self.runtime(runtime)?.remove_network(project, network).await
+    }
+
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {
         self.evict_calls(service).await
     }

@@ -18,7 +18,7 @@ use crate::host::elapsed::elapsed_ms;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{BusyReading, Facts, GpuFact, HistoryFact, ProbeFacts, ProbeReading, Reading};
 use crate::model::instance::Instance;
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::secret::Masker;
 use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
@@ -235,6 +235,15 @@ impl<D: Driver> Driver for Masked<D> {
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
         self.logged("remove", None, self.driver.remove(project, instance)).await
+    }
+
+    async fn remove_network(
+        &self,
+        project: &ProjectName,
+        runtime: &RuntimeName,
+        network: &str,
+    ) -> Result<(), DriverError> {
+        self.logged("remove_network", None, self.driver.remove_network(project, runtime, network)).await
     }
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {

@@ -16,7 +16,7 @@ use crate::model::copies::Copies;
 use crate::model::desired::{Desired, Service, StopPolicy};
 use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
 use crate::model::instance::Instance;
-use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::names::{GpuId, ProjectName, RuntimeName, ServiceName};
 
 pub use crate::host::error::DriverError;
 
@@ -94,6 +94,14 @@ pub trait Driver: Send + Sync {
 
     /// Removes a stopped container that lcm created; its volumes stay.
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;
+
+    /// Removes a network that lcm made for the project and that no instance uses. Does nothing if it is gone.
+    async fn remove_network(
+        &self,
+        project: &ProjectName,
+        runtime: &RuntimeName,
+        network: &str,
+    ) -> Result<(), DriverError>;
 
     /// Makes the evict calls of a service, which release its GPU memory.
     async fn evict(&self, service: &Service) -> Result<(), DriverError>;

@@ -11,7 +11,7 @@ use crate::host::calls::{HookCall, HookResult};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{BusyReading, Facts, ProbeReading};
 use crate::model::instance::Instance;
-use crate::model::names::ProjectName;
+use crate::model::names::{ProjectName, RuntimeName};
 use crate::model::size::Mebibytes;
 use crate::runtime::masked::{Masked, mask_facts};
 use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
@@ -101,6 +101,16 @@ impl Driver for Sim {
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
         runtime_of(&instance.runtime)?.remove(&self.machine, project, instance).await
+    }
+
+    async fn remove_network(
+        &self,
+        project: &ProjectName,
+        runtime: &RuntimeName,
+        network: &str,
+    ) -> Result<(), DriverError> {
+        self.machine.lock().serve(project);
+        runtime_of(runtime)?.remove_network(&self.machine, project, network).await
     }
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {

@@ -37,6 +37,11 @@ pub(crate) trait SimulatedRuntime: SimulatedInstances {
         Err(DriverError::Refused(format!("the runtime `{}` can't update a service", self.name())))
     }
 
+    /// Removes a network that lcm made and that no instance uses.
+    async fn remove_network(&self, _: &SimulatedMachine, _: &ProjectName, _: &str) -> Result<(), DriverError> {
+        Err(DriverError::Refused(format!("the runtime `{}` has no networks", self.name())))
+    }
+
     /// Removes a stopped instance that lcm created.
     async fn remove(
         &self,

@@ -37,6 +37,8 @@ pub enum Deed {
     Unpause,
     Update,
     Scale,
+    CreateNetwork,
+    RemoveNetwork,
 }
 
 /// Side of an effect on which lcm crashes.

@@ -247,6 +247,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         observed_at: Timestamp::UNIX_EPOCH,
         services: seen,
         orphans: Vec::new(),
+        networks: Vec::new(),
         claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,

@@ -19,7 +19,7 @@ use lcm::model::instance::Instance;
 use lcm::model::names::{GpuId, ProjectName, ServiceName};
 use lcm::model::size::Mebibytes;
 use lcm::runtime::machine::Machine;
-use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, ProcessSpec};
 use lcm::runtime::{Driver as _, Start, StopRequest};
 
 /// Longer than any step takes on a loaded machine; only a failing test waits this long.
@@ -115,6 +115,7 @@ fn service(name: &str, words: Vec<String>) -> Service {
         log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
         pid_file: None,
         writes_pid: None,
+        limits: ProcessLimits::default(),
     };
     let service = Service::plain(ServiceName::new(name), runtime);
     Service { gpu: GpuRequest::Auto, stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() }, ..service }

@@ -12,7 +12,7 @@ use lcm::model::observed::{Observed, ObservedGpu, ObservedService, Ownership, Po
 use lcm::model::plan::Request;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
-use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, ProcessSpec};
 use serde_json::json;
 
 use crate::case::{self, Case, holds, members};
@@ -77,6 +77,7 @@ fn wanted(index: usize, service: &case::Service) -> Service {
         log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
         pid_file: None,
         writes_pid: None,
+        limits: ProcessLimits::default(),
     };
     let need = |need| (name(need), Dependency { condition: Condition::Healthy, restart: false });
     Service {
@@ -117,6 +118,7 @@ fn observed(case: &Case, desired: &Desired) -> Observed {
             .map(|(index, service)| (name(index), seen(index, service, &desired.services[&name(index)])))
             .collect(),
         orphans: Vec::new(),
+        networks: Vec::new(),
         claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,

@@ -113,6 +113,7 @@ impl Farm {
             observed_at: Timestamp::UNIX_EPOCH,
             services: seen,
             orphans: Vec::new(),
+            networks: Vec::new(),
             claimed: Vec::new(),
             gpus: BTreeMap::from([(GpuId::from("gpu-0"), gpu)]),
             gpus_unknown: None,

@@ -128,38 +128,51 @@ impl House {
         request: &Request,
         beside: impl Future<Output = ()>,
     ) -> RunResult {
-        let applied = async {
-            let first = audited_plan(desired, &self.facts(desired).await, request).expect("an audited plan");
-            let options = Options {
-                parallelism: 4,
-                on_failure: OnFailure::Continue,
-                timeout: Duration::from_hours(1),
-                force: false,
-                release_timeout: Duration::from_mins(2),
-            };
-            let (_keep, interrupt) = tokio::sync::watch::channel(None);
-            let earlier = self.store.pending(&desired.project).await.expect("it is in memory");
-            let context = RunContext {
-                driver: &self.sim,
-                store: &self.store,
-                store_failure_reported: &AtomicBool::new(false),
-                author: &Author::default(),
-                desired,
-                request,
-                approved: None,
-                planner: &Twice { desired },
-                earlier: &earlier,
-                orphans: &BTreeMap::new(),
-                options: &options,
-                events: &|event| fits(&event, "an event of this test"),
-                interrupt: &interrupt,
-                check_lock: &|| Ok(()),
-            };
-            apply(context, &first).await
-        };
+        let applied = self.applied(desired, request);
         let (outcome, ()) = block_on(async { tokio::join!(applied, beside) });
         assert_eq!(self.sim.violations(), Vec::<String>::new());
         outcome
+    }
+
+    /// Applies until the crash that the simulated machine has in store; returns false if there was none.
+    pub(crate) fn apply_until_crash(&self, desired: &Desired, request: &Request) -> bool {
+        block_on(async {
+            tokio::select! {
+                biased;
+                () = self.sim.crashed() => true,
+                _ = self.applied(desired, request) => false,
+            }
+        })
+    }
+
+    async fn applied(&self, desired: &Desired, request: &Request) -> RunResult {
+        let first = audited_plan(desired, &self.facts(desired).await, request).expect("an audited plan");
+        let options = Options {
+            parallelism: 4,
+            on_failure: OnFailure::Continue,
+            timeout: Duration::from_hours(1),
+            force: false,
+            release_timeout: Duration::from_mins(2),
+        };
+        let (_keep, interrupt) = tokio::sync::watch::channel(None);
+        let earlier = self.store.pending(&desired.project).await.expect("it is in memory");
+        let context = RunContext {
+            driver: &self.sim,
+            store: &self.store,
+            store_failure_reported: &AtomicBool::new(false),
+            author: &Author::default(),
+            desired,
+            request,
+            approved: None,
+            planner: &Twice { desired },
+            earlier: &earlier,
+            orphans: &BTreeMap::new(),
+            options: &options,
+            events: &|event| fits(&event, "an event of this test"),
+            interrupt: &interrupt,
+            check_lock: &|| Ok(()),
+        };
+        apply(context, &first).await
     }
 }
 

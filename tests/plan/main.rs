@@ -17,6 +17,7 @@ mod left;
 mod measured;
 mod misplaced;
 mod modes;
+mod networks;
 mod oneshots;
 mod options;
 mod orphans;

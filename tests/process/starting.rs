@@ -9,6 +9,7 @@ use lcm::model::names::GpuId;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
 use lcm::runtime::process::drive::Processes;
+use lcm::runtime::process::intent::{ProcessLimits, ProcessUlimit};
 use lcm::runtime::{DriverError, RunState, Start};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
@@ -312,4 +313,46 @@ async fn a_pid_file_that_can_not_be_written_fails_the_start() {
     // The shim ends a moment after its reply.
     wait_for("the end of the shim", || bench.marked().is_empty().then_some(())).await;
     assert_eq!(fs::read_to_string(bench.path("victim")).expect("read"), "1\n");
+}
+
+#[tokio::test]
+async fn limits_hold_for_the_service_and_not_for_its_shim() {
+    let bench = Bench::new();
+    let mut service =
+        bench.service("web", "cat /proc/self/limits > limits; nice > nice; ulimit -n > done; exec sleep 600");
+    let ulimit = |soft, hard| ProcessUlimit { soft: Some(soft), hard: Some(hard) };
+    process_of(&mut service).limits = ProcessLimits {
+        ulimits: [("nofile".to_owned(), ulimit(60, 70)), ("core".to_owned(), ulimit(0, 0))].into(),
+        nice: Some(7),
+    };
+    bench.processes.prepare(&service).await.expect("lower limits need no privilege");
+    let own = fs::read_to_string("/proc/self/limits").expect("this test's own");
+    let instance = bench.start(&service).await;
+    assert_eq!(bench.line_of("done").await, "60");
+    assert_eq!(bench.line_of("nice").await, "7");
+    let files = |text: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.starts_with("Max open files")).expect("its limit of files");
+        line.split_whitespace().skip(3).take(2).map(str::to_owned).collect()
+    };
+    assert_eq!(files(&fs::read_to_string(bench.path("limits")).expect("limits")), ["60", "70"]);
+    let tree = bench.tree(&service).await;
+    let shim = tree.shim.as_ref().expect("a shim").pid;
+    assert_eq!(files(&fs::read_to_string(format!("/proc/{shim}/limits")).expect("the shim's")), files(&own));
+    // The process became its program: lcm is not in between.
+    assert!(tree.members.iter().all(|member| member.program != "lcm"), "{:?}", tree.members);
+    bench.stop(&service, &instance).await;
+    bench.assert_empty();
+}
+
+#[tokio::test]
+async fn a_program_that_can_not_begin_under_its_limits_fails_the_start() {
+    let bench = Bench::new();
+    fs::write(bench.path("odd"), "#!/no/such/interpreter\n").expect("a file");
+    fs::set_permissions(bench.path("odd"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    let mut service = bench.exec("web", &["./odd"]);
+    process_of(&mut service).limits.nice = Some(19);
+    let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
+    let error = bench.processes.start(&start).await.expect_err("its interpreter is missing").to_string();
+    assert!(error.contains("can't run") && error.contains("odd"), "{error}");
+    bench.assert_empty();
 }

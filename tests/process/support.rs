@@ -14,7 +14,7 @@ use lcm::model::secret::Secret;
 use lcm::model::spec::Spec;
 use lcm::runtime::process::drive::Processes;
 use lcm::runtime::process::facts::TreeFact;
-use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, ProcessSpec};
 use lcm::runtime::{Inspection, RunState, Start, StopRequest};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -65,6 +65,7 @@ impl Bench {
             log: LogPolicy { max_size_bytes: 20 << 20, files: 3 },
             pid_file: None,
             writes_pid: None,
+            limits: ProcessLimits::default(),
         };
         Service {
             stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },

@@ -26,7 +26,8 @@ pub(crate) fn is_current() {
         session.push_str(&format!("\u{1b}[1m$ {command}\u{1b}[0m\n{}\n", ran.stdout.trim_end()));
     }
     let session = session.replace(&sandbox.name, "quickstart");
-    let redacted = [(r"\d+\.\d+ s", "0.7 s"), (r"host [^ \x1b]+", "host box"), (r"\d+ process trees", "3 process trees")];
+    let redacted =
+        [(r"\d+\.\d+ s", "0.7 s"), (r"host [^ \x1b]+", "host box"), (r"\d+ process trees", "3 process trees")];
     let session = redacted.iter().fold(session, |text, (pattern, shown)| {
         Regex::new(pattern).expect("a pattern").replace_all(&text, *shown).into_owned()
     });

@@ -16,7 +16,7 @@ use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
 use lcm::model::workload::Workload;
 use lcm::runtime::docker::intent::{ContainerSpec, DockerSpec, ExistingContainer, GpuAccess, PullPolicy};
-use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, ProcessSpec};
 use serde_json::json;
 
 use crate::draft::{Draft, GpuDraft, Kind, PORT_BASE, ServiceDraft};
@@ -161,6 +161,7 @@ fn workload(index: usize, kind: Kind, port: Option<u16>) -> Workload {
             log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
             pid_file: None,
             writes_pid: None,
+            limits: ProcessLimits::default(),
         }
         .into(),
         Kind::Container => ContainerSpec {

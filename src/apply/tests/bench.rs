@@ -32,7 +32,7 @@ use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, PullPolicy};
 use crate::runtime::process::facts::ProcessReading as _;
 use crate::runtime::process::facts::TreeFact;
-use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, ProcessSpec};
 use crate::sim::{Behaviour, Deed, Sim};
 use crate::store::memory::MemoryStore;
 use crate::store::{Author, Store};
@@ -320,6 +320,7 @@ pub(super) fn service(name: &str) -> Service {
         log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
         pid_file: None,
         writes_pid: None,
+        limits: ProcessLimits::default(),
     };
     Service {
         vram: Mebibytes(1),

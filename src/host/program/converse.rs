@@ -45,6 +45,47 @@ pub(crate) async fn converse(
     Ok((report, excerpt))
 }
 
+/// Runs a command like [`converse`], and returns its stdout and stderr apart.
+pub(crate) async fn query(
+    lcm: &Path,
+    invocation: &Invocation,
+    input: &str,
+    deadline: Duration,
+) -> io::Result<(CommandReport, OutputExcerpt, OutputExcerpt)> {
+    let (reader, writer) = io::pipe()?;
+    let (error_reader, error_writer) = io::pipe()?;
+    let output = Receiver::from_owned_fd(reader.into())?;
+    let errors = Receiver::from_owned_fd(error_reader.into())?;
+    let (mut said, mut complained) = (OutputExcerpt::default(), OutputExcerpt::default());
+    let guarded = Guarded { lcm, invocation, input, deadline };
+    let report = {
+        let (said, complained) = (&mut said, &mut complained);
+        let listen = async { tokio::join!(listen(&output, said), listen(&errors, complained)) };
+        tokio::select! {
+            report = guarded.run(writer.into(), error_writer.into()) => report?,
+            report = async { listen.await; std::future::pending().await } => report,
+        }
+    };
+    take_output(&output, &mut said);
+    take_output(&errors, &mut complained);
+    Ok((report, said, complained))
+}
+
+/// Reads a pipe until its end.
+async fn listen(pipe: &Receiver, excerpt: &mut OutputExcerpt) {
+    let mut bytes = vec![0; 8 << 10];
+    loop {
+        if pipe.readable().await.is_err() {
+            return;
+        }
+        match pipe.try_read(&mut bytes) {
+            Ok(count @ 1..) => excerpt.add(&bytes[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
 /// Adds the output that was written before the end and not read yet. A process that could not be killed may keep
 /// writing.
 fn take_output(output: &Receiver, excerpt: &mut OutputExcerpt) {

@@ -96,6 +96,7 @@ impl DefinedNames {
             names
         };
         collect("templates", "template");
+        collect("networks", "network");
         Self {
             services: collect("services", "service"),
             modes: collect("modes", "mode"),

@@ -7,7 +7,7 @@ use crate::manifest::wire::{self, Manifest};
 use crate::model::desired::{DeclaredGpu, OrphanPolicy};
 use crate::model::names::{ProjectName, RuntimeName};
 use crate::model::size::Mebibytes;
-use crate::runtime::list::runtimes_with_settings;
+use crate::runtime::list::{runtime_with_networks, runtimes_with_settings};
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 use crate::syntax::scalar::is_name;
@@ -116,6 +116,16 @@ macro_rules! resolve_settings {
     };
 }
 runtimes_with_settings!(resolve_settings);
+
+macro_rules! check_networks {
+    ($runtime:ident) => {
+        /// Checks the networks that the manifest defines.
+        pub(super) fn networks(context: &mut ResolveContext<'_>) {
+            crate::runtime::$runtime::resolve::networks::check(context);
+        }
+    };
+}
+runtime_with_networks!(check_networks);
 
 fn devices(context: &mut ResolveContext<'_>, written: &[Located<wire::Device>]) -> Vec<(DeclaredGpu, Span)> {
     let mut devices: Vec<(DeclaredGpu, Span)> = Vec::new();

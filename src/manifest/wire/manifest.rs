@@ -8,9 +8,16 @@ use crate::manifest::wire::hooks::NotifierBlock;
 use crate::manifest::wire::lifecycle::Lifecycle;
 use crate::manifest::wire::service::{Runnable, ServiceBlock};
 use crate::manifest::wire::shape::{NamedMap, OneOrMany};
-use crate::runtime::list::runtimes_with_settings;
+use crate::runtime::list::{runtime_with_networks, runtimes_with_settings};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::ByteSize;
+
+macro_rules! use_networks {
+    ($runtime:ident) => {
+        use crate::runtime::$runtime::wire::{NETWORKS_DESCRIPTION, Networks, networks_examples};
+    };
+}
+runtime_with_networks!(use_networks);
 
 macro_rules! define_manifest {
     ($($runtime:ident)*) => {
@@ -77,6 +84,9 @@ macro_rules! define_manifest {
             #[serde(default)]
             #[schemars(with = "NamedMap<Runnable>", example = Example(r#"{ "ollama": { "docker": { "image": "ollama/ollama:0.12" }, "vram": "18GB" } }"#))]
             pub services: NamedMap<Located<ServiceBlock>>,
+            #[serde(default)]
+            #[schemars(description = NETWORKS_DESCRIPTION, extend("examples" = networks_examples()))]
+            pub networks: Networks,
             /// Sets of services that run together; one mode is active. Without modes, all services run.
             #[serde(default)]
             #[schemars(example = Example(r#"{ "chat": { "services": ["ollama"], "others": "keep" } }"#))]

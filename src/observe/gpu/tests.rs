@@ -11,7 +11,7 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService};
 use crate::model::size::Mebibytes;
 use crate::runtime::docker::facts::DockerReading as _;
-use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, ProcessSpec};
 use crate::runtime::registry::observe;
 
 const GPU: &str = "GPU-aaaa";
@@ -26,6 +26,7 @@ fn desired() -> Desired {
         log: LogPolicy { max_size_bytes: 1, files: 1 },
         pid_file: None,
         writes_pid: None,
+        limits: ProcessLimits::default(),
     };
     let llm = Service { vram: Mebibytes(8_000), gpu: GpuRequest::Auto, ..Service::plain("llm".into(), process) };
     Desired::plain("studio".into(), [llm])

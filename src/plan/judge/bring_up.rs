@@ -38,6 +38,7 @@ pub(super) fn barred(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
     let code = match barred {
         Barred::InContainer(_) => ReasonCode::InContainer,
         Barred::RemoteEngine(_) => ReasonCode::RemoteEngine,
+        Barred::ForeignNetwork(_) => ReasonCode::NotOurs,
     };
     Some(reason(code, barred.message().to_owned(), None))
 }

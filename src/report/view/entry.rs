@@ -41,6 +41,7 @@ pub(in crate::report) enum Group {
     Goes,
     Changes,
     Comes,
+    Networks,
     Kept,
     Left,
     NotDone,

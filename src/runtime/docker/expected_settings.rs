@@ -10,6 +10,7 @@ use crate::model::names::device_id;
 use crate::model::secret::Secret;
 use crate::runtime::docker::facts::{DockerReading as _, known_containers};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess};
+use crate::runtime::docker::network::{endpoint_text, is_user_defined};
 use crate::runtime::docker::settings::{
     self, ContainerSettings, DigestedSetting, MEMORY, NANO_CPUS, mount_text, port_text, tidy,
 };
@@ -30,6 +31,7 @@ impl ContainerSettings {
             digests: digests(container, &marks.salt),
             mounts: container.volumes.iter().filter_map(|volume| mount(volume, facts)).collect(),
             networks: networks(container, facts),
+            endpoints: endpoints(container, service),
             network_of: shared.map(|name| container_id(name, facts)),
             ports: container.ports.iter().map(port).collect(),
             restart: "no".to_owned(),
@@ -78,6 +80,16 @@ fn networks(container: &ContainerSpec, facts: &Facts) -> BTreeMap<String, String
         .collect()
 }
 
+/// Returns the names and the fixed address that lcm gives the container on each network that has names.
+fn endpoints(container: &ContainerSpec, service: &Service) -> BTreeMap<String, String> {
+    let ContainerSpec { networks, attachments, .. } = container;
+    let named = networks.iter().filter(|network| is_user_defined(network));
+    let text = |network: &String| {
+        endpoint_text(&attachments.names(network, service.name.as_str()), attachments.address(network))
+    };
+    named.map(|network| (network.clone(), text(network))).collect()
+}
+
 /// Returns the id of a network; empty if unknown.
 fn network_id(name: &str, facts: &Facts) -> String {
     if BUILT_IN.contains(&name) {
@@ -109,10 +121,11 @@ fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
         command,
         entrypoint,
         environment,
-        // These four are compared by their values.
+        // These five are compared by their values.
         ports: _,
         volumes: _,
         networks: _,
+        attachments: _,
         devices: _,
         user,
         shm_size_bytes,

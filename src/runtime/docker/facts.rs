@@ -12,6 +12,7 @@ use crate::model::facts::{Attribution, EngineHealth, Facts, InstanceCount, Marks
 use crate::model::names::RuntimeName;
 use crate::model::secret::Masker;
 use crate::runtime::docker::NAME;
+use crate::runtime::docker::network::NetworkSettings;
 use crate::runtime::docker::settings::ContainerSettings;
 
 /// Version of [`DockerFacts`].
@@ -35,6 +36,27 @@ pub struct DockerFacts {
     /// Ids of the engine's networks, keyed by name; read only if the manifest names a network.
     #[serde(default, skip_serializing_if = "Reading::is_not_asked")]
     pub networks: Reading<BTreeMap<String, String>>,
+    /// Networks that the manifest defines, and those that lcm made for its project, keyed by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub network_details: BTreeMap<String, NetworkFact>,
+}
+
+/// Network as its engine reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkFact {
+    /// Settings as the engine reports them.
+    #[serde(default)]
+    pub settings: NetworkSettings,
+    /// Marks that lcm writes on the networks that it makes; anyone may copy them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marks: Option<Marks>,
+    /// Name of the Compose project, from Compose's label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose_project: Option<String>,
+    /// Containers on the network, running or not: names by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, String>,
 }
 
 impl RuntimeFacts for DockerFacts {
@@ -86,7 +108,7 @@ impl RuntimeFacts for DockerFacts {
 
     fn mask(&mut self, masker: &Masker) {
         // Every field by its name, so that a new one is not forgotten here.
-        let Self { engine, elsewhere, containers, networks } = self;
+        let Self { engine, elsewhere, containers, networks, network_details } = self;
         if let Some(reason) = elsewhere {
             masker.mask_in_place(reason);
         }
@@ -96,6 +118,10 @@ impl RuntimeFacts for DockerFacts {
         }
         containers.mask_reason(masker);
         networks.mask_reason(masker);
+        for network in network_details.values_mut() {
+            let NetworkSettings { options, labels, .. } = &mut network.settings;
+            options.values_mut().chain(labels.values_mut()).for_each(|text| masker.mask_in_place(text));
+        }
         for container in containers.known_mut().into_iter().flatten() {
             container.marks.iter_mut().for_each(|marks| marks.mask(masker));
             container.restart_policy.iter_mut().for_each(|policy| masker.mask_in_place(policy));
@@ -114,8 +140,13 @@ pub trait DockerReading {
 
 impl DockerReading for Facts {
     fn docker(&self) -> &DockerFacts {
-        static NOT_ASKED: DockerFacts =
-            DockerFacts { engine: None, elsewhere: None, containers: Reading::NotAsked, networks: Reading::NotAsked };
+        static NOT_ASKED: DockerFacts = DockerFacts {
+            engine: None,
+            elsewhere: None,
+            containers: Reading::NotAsked,
+            networks: Reading::NotAsked,
+            network_details: BTreeMap::new(),
+        };
         self.instances.get().unwrap_or(&NOT_ASKED)
     }
 

@@ -12,6 +12,7 @@ use crate::model::environment::EnvValue;
 use crate::model::names::ObjectName;
 use crate::model::workload::{Capabilities, Capability, Origin, RuntimeSpec, Workload};
 use crate::runtime::docker::NAME;
+use crate::runtime::docker::network::Attachments;
 use crate::runtime::docker::options::ContainerOptions;
 
 const CAPABILITIES: Capabilities = Capabilities(&[
@@ -47,7 +48,10 @@ pub struct ContainerSpec {
     pub ports: Vec<PublishedPort>,
     /// Volumes in the engine's form: `name-or-absolute-path:target[:ro]`.
     pub volumes: Vec<String>,
+    /// Networks by their names in the engine.
     pub networks: Vec<String>,
+    /// Definitions of those networks, and the container's settings on them.
+    pub attachments: Attachments,
     pub user: Option<String>,
     pub shm_size_bytes: Option<u64>,
     pub ipc: Option<String>,
@@ -124,6 +128,7 @@ impl ContainerSpec {
             ports: Vec::new(),
             volumes: Vec::new(),
             networks: Vec::new(),
+            attachments: Attachments::default(),
             user: None,
             shm_size_bytes: None,
             ipc: None,

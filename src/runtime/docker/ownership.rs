@@ -108,6 +108,19 @@ impl<'a> ProjectIdentity<'a> {
         if self.is_foreign_host(marks) { OwnershipProof::OtherHost } else { OwnershipProof::Ours }
     }
 
+    /// Judges a network. Networks can't be renamed, and no image brings their labels.
+    #[must_use]
+    pub fn network_standing(&self, name: &str, marks: Option<&Marks>) -> OwnershipProof {
+        let Some(marks) = marks else { return OwnershipProof::Unmarked };
+        if !self.is_own(&marks.project) {
+            return OwnershipProof::OtherProject;
+        }
+        if marks.name != name {
+            return OwnershipProof::Copied;
+        }
+        if self.is_foreign_host(marks) { OwnershipProof::OtherHost } else { OwnershipProof::Ours }
+    }
+
     fn is_named(&self, name: &str, marks: &Marks, expected: Option<&str>) -> bool {
         let name = base_name(name);
         if !marks.name.is_empty() && marks.name == name {

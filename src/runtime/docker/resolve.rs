@@ -1,5 +1,8 @@
 //! Resolution of a container: an existing one, or one that lcm creates, with Compose's keys.
 
+mod labels;
+pub(crate) mod networks;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::environment::{WrittenEnvironment, environment};
 use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
 use crate::manifest::wire::service::ServiceBlock;
-use crate::manifest::wire::shape::{CommandLine, Pairs};
+use crate::manifest::wire::shape::CommandLine;
 use crate::model::endpoint::PublishedPort;
 use crate::model::names::ObjectName;
 use crate::model::spec::Spec;
@@ -17,7 +20,9 @@ use crate::runtime::docker::intent::{
     ContainerSpec, ExistingContainer, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit,
 };
 use crate::runtime::docker::options::ContainerOptions;
+use crate::runtime::docker::resolve::labels::labels;
 use crate::runtime::docker::resolve::mounts::{devices, volumes};
+use crate::runtime::docker::resolve::networks::JoinedNetworks;
 use crate::runtime::docker::resolve::options::options;
 use crate::runtime::docker::wire::{DockerBlock, DockerSettings, GpuAccessValue, Healthcheck, PullPolicyValue};
 use crate::syntax::located::Located;
@@ -174,12 +179,13 @@ fn created(
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
+    let joined = networks::joined(context, &written.networks);
     let container = ContainerSpec {
         options: options(context, service, written),
-        ..container(context, (name, image), written, &published)
+        ..container(context, (name, image), written, (&published, &joined))
     };
     let (volumes, spec_volumes) = volumes(context, &written.volumes);
-    let mut config = hashed_config(written, &container, &spec_volumes);
+    let mut config = hashed_config(written, &container, (&spec_volumes, &joined.keys));
     if let Some(masked) = environment.masked() {
         config.insert("environment".to_owned(), masked);
     }
@@ -201,7 +207,7 @@ fn container(
     context: &mut ResolveContext<'_>,
     (name, image): (ObjectName, &str),
     written: &DockerBlock,
-    published: &[(PublishedPort, Span)],
+    (published, joined): (&[(PublishedPort, Span)], &JoinedNetworks),
 ) -> ContainerSpec {
     ContainerSpec {
         name,
@@ -212,7 +218,8 @@ fn container(
         environment: BTreeMap::new(),
         ports: published.iter().map(|(port, _)| port.clone()).collect(),
         volumes: Vec::new(),
-        networks: written.networks.iter().map(|network| network.value.clone()).collect(),
+        networks: joined.names.clone(),
+        attachments: joined.attachments.clone(),
         user: written.user.as_ref().map(|ScalarText(user)| user.clone()),
         shm_size_bytes: written.shm_size.as_ref().map(|size| size.0),
         ipc: written.ipc.as_ref().map(|ipc| options::ipc(context, ipc)),
@@ -247,7 +254,11 @@ impl From<GpuAccessValue> for GpuAccess {
 
 /// Returns the part of the definition that the spec hash covers: only keys that are set, so that a new default
 /// recreates nothing.
-fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[String]) -> Map<String, Value> {
+fn hashed_config(
+    written: &DockerBlock,
+    container: &ContainerSpec,
+    (volumes, networks): (&[String], &[String]),
+) -> Map<String, Value> {
     // Every field by its name, so that a new one is not forgotten here.
     let ContainerSpec {
         // In the hash only where the manifest states it.
@@ -262,7 +273,10 @@ fn hashed_config(written: &DockerBlock, container: &ContainerSpec, volumes: &[St
         ports,
         // Absolute here; the hash covers the paths that the manifest means.
         volumes: _,
-        networks,
+        // Under the project's name here; the hash covers the names that the manifest has.
+        networks: _,
+        // Compared as real settings, which the engine can change while the container runs.
+        attachments: _,
         user,
         shm_size_bytes,
         ipc,
@@ -374,36 +388,6 @@ fn published(context: &mut ResolveContext<'_>, written: &DockerBlock) -> Vec<(Pu
 fn ulimits(written: &DockerBlock) -> BTreeMap<String, Ulimit> {
     let limits = written.ulimits.iter().flat_map(|limits| &limits.0);
     limits.map(|(name, limit)| (name.value.clone(), Ulimit { soft: limit.soft, hard: limit.hard })).collect()
-}
-
-fn labels(context: &mut ResolveContext<'_>, written: Option<&Located<Pairs<ScalarText>>>) -> BTreeMap<String, String> {
-    let pairs: Vec<(String, String, Span)> = match written.map(|written| &written.value) {
-        Some(Pairs::Map(entries)) => {
-            entries.iter().map(|(name, value)| (name.value.clone(), value.0.clone(), name.span)).collect()
-        }
-        Some(Pairs::List(items)) => items
-            .iter()
-            .map(|item| {
-                // As in Compose, a label without a value is an empty one.
-                let (name, value) = item.split_once('=').unwrap_or((&item.value, ""));
-                (name.to_owned(), value.to_owned(), item.span)
-            })
-            .collect(),
-        None => Vec::new(),
-    };
-    let mut labels = BTreeMap::new();
-    for (name, value, span) in pairs {
-        if name.starts_with("lcm.") {
-            context.error(
-                "lcm::manifest::label",
-                span,
-                format!("the label `{name}` is reserved for lcm"),
-                "choose another name",
-            );
-        }
-        labels.insert(name, value);
-    }
-    labels
 }
 
 fn healthcheck(context: &mut ResolveContext<'_>, written: &Located<Healthcheck>) -> ImageHealthcheck {

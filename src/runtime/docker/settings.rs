@@ -39,6 +39,9 @@ pub struct ContainerSettings {
     pub mounts: BTreeMap<String, String>,
     /// Ids of the connected networks, keyed by name.
     pub networks: BTreeMap<String, String>,
+    /// Names of the container on each network, and its fixed address; a network on which they are unknown is left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<String, String>,
     /// Id of the container whose network this container shares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_of: Option<String>,
@@ -96,6 +99,8 @@ pub enum ContainerSetting {
     Digest(String),
     Mount(String),
     Network(String),
+    /// Names and fixed address on a network, by its name.
+    Endpoint(String),
     NetworkOf,
     Port(String),
     Restart,
@@ -129,6 +134,13 @@ impl ContainerSettings {
         }
         compare(&mut found, &ContainerSetting::Mount, &self.mounts, &expected.mounts);
         compare(&mut found, &ContainerSetting::Network, &self.networks, &expected.networks);
+        let networks: BTreeSet<String> = found.iter().filter_map(Difference::network).map(str::to_owned).collect();
+        for (network, should) in expected.endpoints.iter().filter(|(network, _)| !networks.contains(*network)) {
+            if let Some(is) = self.endpoints.get(network).filter(|is| *is != should) {
+                let (is, should) = (Some(is.clone()), Some(should.clone()));
+                found.push(Difference { setting: ContainerSetting::Endpoint(network.clone()), is, should });
+            }
+        }
         if self.network_of != expected.network_of {
             let (is, should) = (self.network_of.clone(), expected.network_of.clone());
             found.push(Difference { setting: ContainerSetting::NetworkOf, is, should });
@@ -162,7 +174,7 @@ impl Difference {
     pub fn can_update_in_place(&self) -> bool {
         match &self.setting {
             ContainerSetting::Network(name) => !matches!(name.as_str(), "host" | "none"),
-            ContainerSetting::Restart => true,
+            ContainerSetting::Endpoint(_) | ContainerSetting::Restart => true,
             ContainerSetting::Limit(name) if name == PIDS_LIMIT => self.should.is_none(),
             ContainerSetting::Limit(_) => self.is_stated_limit(),
             ContainerSetting::Digest(_)
@@ -180,6 +192,24 @@ impl Difference {
     fn is_stated_limit(&self) -> bool {
         let is_stated = |name: &String| matches!(name.as_str(), MEMORY | NANO_CPUS);
         matches!(&self.setting, ContainerSetting::Limit(name) if is_stated(name)) && self.should.is_some()
+    }
+
+    /// Returns the network that the container has to leave or join.
+    #[must_use]
+    pub fn network(&self) -> Option<&str> {
+        match &self.setting {
+            ContainerSetting::Network(name) => Some(name),
+            ContainerSetting::Digest(_)
+            | ContainerSetting::Mount(_)
+            | ContainerSetting::Endpoint(_)
+            | ContainerSetting::NetworkOf
+            | ContainerSetting::Port(_)
+            | ContainerSetting::Restart
+            | ContainerSetting::Limit(_)
+            | ContainerSetting::Option(_)
+            | ContainerSetting::Device(_)
+            | ContainerSetting::Gpu(_) => None,
+        }
     }
 
     /// Returns the lines of a unified diff.
@@ -207,6 +237,7 @@ impl fmt::Display for ContainerSetting {
             Self::Digest(name) => formatter.write_str(name),
             Self::Mount(target) => write!(formatter, "mount {target}"),
             Self::Network(name) => write!(formatter, "network {name}"),
+            Self::Endpoint(name) => write!(formatter, "names on network {name}"),
             Self::NetworkOf => formatter.write_str("network of container"),
             Self::Port(port) => write!(formatter, "port {port}"),
             Self::Restart => formatter.write_str("restart policy"),

@@ -1,20 +1,19 @@
 //! Block of a container as it is written. The keys are Compose's, with Compose's meaning.
 
-use std::borrow::Cow;
-use std::fmt;
+pub(crate) mod networks;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneOrMany, Pairs};
+use crate::manifest::wire::ulimit::UlimitBlock;
+use crate::runtime::docker::wire::networks::ServiceNetworks;
 use crate::runtime::docker::wire::values::{CpuCount, LoggingBlock};
-use crate::syntax::located::{Located, WORD};
+use crate::syntax::located::Located;
 use crate::syntax::pattern::PUBLISHED_PORT_PATTERN;
-use crate::syntax::scalar::{ByteSize, DurationText, ScalarText, VARIABLE_PATTERN};
+use crate::syntax::scalar::{ByteSize, DurationText, ScalarText};
 
 pub(super) mod values;
 
@@ -48,7 +47,6 @@ pub(crate) const KEYS: &[&str] = &[
     "shm_size",
     "ipc",
     "devices",
-    "ulimits",
     "labels",
     "hostname",
     "extra_hosts",
@@ -69,7 +67,7 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Keys that other runtimes have too, and a service does not.
-pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
+pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file", "ulimits"];
 
 /// True if the keys are Compose's, so that users may write other keys of Compose's beside them.
 pub(crate) const HAS_COMPOSE_KEYS: bool = true;
@@ -84,6 +82,18 @@ pub(crate) const HEALTH_DESCRIPTION: &str = "The health check of the image, or o
 pub(crate) fn settings_examples() -> Value {
     json!([{ "host": "tcp://10.0.0.5:2375" }])
 }
+
+/// Description in editors of the networks that a manifest defines.
+pub(crate) const NETWORKS_DESCRIPTION: &str = "Networks that services join: lcm makes them before the first start that \
+    needs them, and `lcm down` removes them. With `external: true`: existing ones.";
+
+/// Examples of networks for editors.
+pub(crate) fn networks_examples() -> Value {
+    json!([{ "front": {}, "back": { "internal": true } }, { "proxy": { "external": true, "name": "traefik" } }])
+}
+
+/// Type of the networks that a manifest defines.
+pub(crate) type Networks = NamedMap<networks::MaybeEmpty<networks::NetworkBlock>>;
 
 /// Type of this runtime's key at the top of a manifest.
 pub(crate) use self::DockerSettings as Settings;
@@ -165,10 +175,11 @@ pub(crate) struct DockerBlock {
     #[serde(default)]
     #[schemars(example = ["ollama:/root/.ollama", "./models:/models:ro"])]
     pub volumes: Vec<Located<String>>,
-    /// Networks to join; they must exist.
+    /// Networks to join: those of `networks` at the top, which lcm makes, or existing ones of the engine. A map gives
+    /// the service further names (`aliases`) or a fixed address there.
     #[serde(default)]
-    #[schemars(example = ["bridge"])]
-    pub networks: Vec<Located<String>>,
+    #[schemars(example = ["bridge"], example = Example(r#"{ "front": { "aliases": ["api"] } }"#))]
+    pub networks: ServiceNetworks,
     /// User, and optionally group, that the container runs as: `USER` or `USER:GROUP`.
     #[schemars(example = "1000:1000")]
     pub user: Option<ScalarText>,
@@ -300,82 +311,6 @@ pub(crate) struct Healthcheck {
     /// Turns off the image's own check.
     #[schemars(extend("default" = false), example = true)]
     pub disable: Option<bool>,
-}
-
-/// Limit of the kernel; -1 is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UlimitBlock {
-    pub soft: i64,
-    pub hard: i64,
-}
-
-/// Soft and hard limit.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct UlimitPair {
-    /// Soft limit: the one in effect.
-    #[schemars(range(min = -1), example = 1024)]
-    soft: i64,
-    /// Hard limit: the one up to which a process may raise its soft limit.
-    #[schemars(range(min = -1), example = 4096)]
-    hard: i64,
-}
-
-impl<'de> Deserialize<'de> for UlimitBlock {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(WORD, UlimitVisitor)
-    }
-}
-
-struct UlimitVisitor;
-
-impl UlimitVisitor {
-    fn check<E: Error>(soft: i64, hard: i64) -> Result<UlimitBlock, E> {
-        // -1 is no limit, so it is above every other.
-        let soft_is_higher = hard != -1 && (soft == -1 || soft > hard);
-        if soft < -1 || hard < -1 || soft_is_higher {
-            return Err(E::custom("expected a soft limit of -1 or more, and a hard limit not below it"));
-        }
-        Ok(UlimitBlock { soft, hard })
-    }
-}
-
-impl<'de> Visitor<'de> for UlimitVisitor {
-    type Value = UlimitBlock;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a whole number, or `{ soft: 1024, hard: 4096 }`")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<UlimitBlock, E> {
-        let limit = text.parse().map_err(|_| E::custom(format!("expected a whole number, found `{text}`")))?;
-        Self::check(limit, limit)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UlimitBlock, A::Error> {
-        let UlimitPair { soft, hard } = UlimitPair::deserialize(MapAccessDeserializer::new(map))?;
-        Self::check(soft, hard)
-    }
-}
-
-impl JsonSchema for UlimitBlock {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Ulimit".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [
-                { "type": "integer", "minimum": -1 },
-                { "type": "string", "pattern": VARIABLE_PATTERN },
-                generator.subschema_for::<UlimitPair>(),
-            ]
-        })
-    }
 }
 
 #[cfg(test)]

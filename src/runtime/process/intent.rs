@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::environment::EnvValue;
 use crate::model::workload::{Capabilities, Capability, Origin, RuntimeSpec, Workload};
 use crate::runtime::process::NAME;
@@ -29,6 +31,31 @@ pub struct ProcessSpec {
     pub pid_file: Option<PidFile>,
     /// Absolute path of a file that holds the pid of the first process while that runs.
     pub writes_pid: Option<PathBuf>,
+    pub limits: ProcessLimits,
+}
+
+/// Limits of a process that the manifest sets; all others are those that lcm has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessLimits {
+    /// Limits of the kernel, by Docker's names.
+    pub ulimits: BTreeMap<String, ProcessUlimit>,
+    /// Scheduling priority, from -20 (first) to 19 (last).
+    pub nice: Option<i32>,
+}
+
+/// Soft and hard limit of the kernel; `None`: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessUlimit {
+    pub soft: Option<u64>,
+    pub hard: Option<u64>,
+}
+
+impl ProcessLimits {
+    /// Returns true if the manifest sets no limit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ulimits.is_empty() && self.nice.is_none()
+    }
 }
 
 /// Command line of a process.

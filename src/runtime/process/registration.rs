@@ -3,6 +3,7 @@
 use crate::host::helper::HelperProgram;
 use crate::runtime::process::NAME;
 use crate::runtime::process::drive::Processes;
+use crate::runtime::process::drive::limits;
 use crate::runtime::process::drive::shim::{self, standby};
 use crate::runtime::process::facts::{self, ProcessFacts};
 use crate::runtime::process::observe::ProcessObserver;
@@ -18,6 +19,7 @@ pub(crate) const REGISTRATION: Registration = Registration {
     }),
     helpers: &[
         HelperProgram { subcommand: shim::SUBCOMMAND, run: |_| shim::shim_main() },
+        HelperProgram { subcommand: limits::SUBCOMMAND, run: |words| limits::limits_main(words) },
         HelperProgram { subcommand: standby::SUBCOMMAND, run: |words| standby::standby_main(words) },
     ],
     connect: |connection| Box::new(Processes::of(connection)),

@@ -9,10 +9,12 @@ use crate::manifest::resolve::environment::{WrittenEnvironment, chosen_by_lcm, e
 use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
 use crate::manifest::wire::service::ServiceBlock;
 use crate::manifest::wire::shape::CommandLine;
+use crate::manifest::wire::ulimit;
 use crate::model::reserved_variables::names_gpus;
 use crate::model::spec::Spec;
-use crate::runtime::process::intent::{CommandSpec, LogPolicy, PidFile, ProcessSpec};
+use crate::runtime::process::intent::{CommandSpec, LogPolicy, PidFile, ProcessLimits, ProcessSpec, ProcessUlimit};
 use crate::runtime::process::wire::{self, ProcessBlock};
+use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
 
 /// Default size of a log: three full days of a chatty model server, and too little to fill a disk.
@@ -20,6 +22,9 @@ const LOG_BYTES_DEFAULT: u64 = 20 << 20;
 const LOG_FILES_DEFAULT: u32 = 3;
 /// Bound for copies of a log: each rotation renames all of them while the log waits.
 const LOG_FILES_MAX: u32 = 100;
+/// Range of the kernel's scheduling priorities.
+const NICE_MIN: i32 = -20;
+const NICE_MAX: i32 = 19;
 const SHELL_DEFAULT: &str = "sh";
 
 /// Resolves the `process` key. The default of `cwd` is the folder of the file that declares the service.
@@ -60,14 +65,23 @@ pub(crate) fn resolve(
     if !written.inherit.is_empty() {
         config.insert("inherit".to_owned(), json!(inherit));
     }
+    let limits = limits(context, written, &mut config);
     // Not in the spec: a change of the log's bounds or of a pid file is no reason to restart the service.
     let log = log(context, written);
     let (pid_file, writes_pid) = match &written.pid_file {
         Some(file) => pid_file(context, file)?,
         None => (None, None),
     };
-    let process =
-        ProcessSpec { command: command?, cwd, environment: environment.values, inherit, log, pid_file, writes_pid };
+    let process = ProcessSpec {
+        command: command?,
+        cwd,
+        environment: environment.values,
+        inherit,
+        log,
+        pid_file,
+        writes_pid,
+        limits,
+    };
     Some(ResolvedRuntime {
         workload: process.into(),
         spec: Spec::new(Value::Object(config), environment.secrets),
@@ -133,6 +147,40 @@ fn command(
             Some(CommandSpec::Shell { shell: shell.to_owned(), line: line.clone() })
         }
     }
+}
+
+/// Returns the limits, and adds those that are set to the spec.
+fn limits(
+    context: &mut ResolveContext<'_>,
+    written: &Located<ProcessBlock>,
+    config: &mut Map<String, Value>,
+) -> ProcessLimits {
+    let mut limits = ProcessLimits::default();
+    for (name, limit) in written.ulimits.iter().flat_map(|limits| &limits.0) {
+        if !ulimit::NAMES.contains(&name.value.as_str()) {
+            let message = format!("unknown ulimit `{}`", name.value);
+            let help = suggest(name, ulimit::NAMES);
+            context.error_with_help("lcm::manifest::unknown_key", name.span, (message, "this name"), help);
+        }
+        // The reader takes -1 as the only negative number: no limit.
+        let ulimit = ProcessUlimit { soft: u64::try_from(limit.soft).ok(), hard: u64::try_from(limit.hard).ok() };
+        limits.ulimits.insert(name.value.clone(), ulimit);
+    }
+    if !limits.ulimits.is_empty() {
+        let written = written.ulimits.iter().flat_map(|limits| &limits.0);
+        let pair = |limit: &ulimit::UlimitBlock| json!({ "soft": limit.soft, "hard": limit.hard });
+        let hashed = written.map(|(name, limit)| (name.value.clone(), pair(limit))).collect();
+        config.insert("ulimits".to_owned(), Value::Object(hashed));
+    }
+    if let Some(nice) = &written.nice {
+        if !(NICE_MIN..=NICE_MAX).contains(&nice.value) {
+            let message = format!("`nice` must be from {NICE_MIN} to {NICE_MAX}");
+            context.error("lcm::manifest::type", nice.span, message, "outside that range");
+        }
+        config.insert("nice".to_owned(), nice.value.into());
+        limits.nice = Some(nice.value);
+    }
+    limits
 }
 
 fn log(context: &mut ResolveContext<'_>, written: &Located<ProcessBlock>) -> LogPolicy {

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
-use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, OneOrMany, Pairs};
+use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneOrMany, Pairs};
+use crate::manifest::wire::ulimit::{self, UlimitBlock};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::ByteSize;
 
@@ -24,10 +25,10 @@ pub(crate) const MARK: &str = "inherit";
 pub(crate) const MAIN_KEY: &str = "command";
 
 /// Keys that only this runtime has.
-pub(crate) const KEYS: &[&str] = &["shell", "cwd", "inherit", "log", "pid_file"];
+pub(crate) const KEYS: &[&str] = &["shell", "cwd", "inherit", "log", "nice", "pid_file"];
 
 /// Keys that other runtimes have too, and a service does not.
-pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
+pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file", "ulimits"];
 
 /// False: the keys are lcm's own, not those of Compose.
 pub(crate) const HAS_COMPOSE_KEYS: bool = false;
@@ -87,6 +88,17 @@ pub(crate) struct ProcessBlock {
         example = Example(r#"{ "path": "/run/comfy.pid", "write": true }"#)
     )]
     pub pid_file: Option<Located<PidFileBlock>>,
+    /// Ulimits of the process, by name: one number for both the soft and the hard limit, or each separately; -1 is no
+    /// limit. Unset: the limits that lcm itself has. A limit above lcm's own hard limit needs root.
+    #[schemars(
+        extend("propertyNames" = ulimit::names()),
+        example = Example(r#"{ "nofile": 65536, "memlock": { "soft": -1, "hard": -1 } }"#)
+    )]
+    pub ulimits: Option<NamedMap<Located<UlimitBlock>>>,
+    /// Scheduling priority of the process, from -20 (runs first) to 19 (runs last). Unset: lcm's own, usually 0. A
+    /// value below lcm's own needs root.
+    #[schemars(range(min = -20, max = 19), example = 10)]
+    pub nice: Option<Located<i32>>,
 }
 
 /// Limits of a log file.

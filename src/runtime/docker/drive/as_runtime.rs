@@ -71,6 +71,10 @@ impl Runtime for Docker {
         self.engine()?.remove(project, instance).await
     }
 
+    async fn remove_network(&self, project: &ProjectName, network: &str) -> Result<(), DriverError> {
+        self.engine()?.remove_network(project, network).await
+    }
+
     async fn exec(
         &self,
         _: &Service,

@@ -48,7 +48,9 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
     // A socket that the environment names may be forwarded from another machine.
     let is_shared = host.is_some() || !default_sockets(environment).contains(&endpoint);
     let (scope, images) = (OwnershipScope::default(), Arc::default());
-    Ok(Engine { docker, endpoint: Arc::from(endpoint), scope, home: Arc::new(home), host_id, is_shared, images })
+    let (logins, networks_made) = (Arc::default(), Arc::default());
+    let (endpoint, home) = (Arc::from(endpoint), Arc::new(home));
+    Ok(Engine { docker, endpoint, scope, home, host_id, is_shared, images, logins, networks_made })
 }
 
 impl Engine {

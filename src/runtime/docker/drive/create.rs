@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HealthConfig, HostConfig, NetworkingConfig,
-    PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
+    NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use crate::host::gpu::visible;
@@ -15,6 +15,7 @@ use crate::model::environment::EnvValue;
 use crate::model::names::GpuId;
 use crate::runtime::docker::drive::{marks, options};
 use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, ImageHealthcheck, Ulimit};
+use crate::runtime::docker::network::is_user_defined;
 use crate::runtime::{DriverError, Start};
 
 /// Returns the body of the request that creates a container.
@@ -39,6 +40,8 @@ pub(super) fn body(
         ports,
         volumes,
         networks,
+        // Read below, from the whole container.
+        attachments: _,
         user,
         shm_size_bytes,
         ipc,
@@ -51,7 +54,7 @@ pub(super) fn body(
     check_labels(start.service, container)?;
     let labels = marks::write(start, container, (&marks::new_salt()?, compared), host_id);
     let first = networks.first();
-    let endpoint = first.and_then(|name| Some((name.clone(), endpoint(name, start.service)?)));
+    let endpoint = first.and_then(|name| Some((name.clone(), endpoint(name, start.service, container)?)));
     let body = ContainerCreateBody {
         image: Some(image.clone()),
         cmd: command.clone(),
@@ -93,15 +96,18 @@ pub(super) fn check_labels(service: &Service, container: &ContainerSpec) -> Resu
     }
 }
 
-/// Returns the names by which others on the network find the service; `None`: that network has no names.
-pub(super) fn endpoint(network: &str, service: &Service) -> Option<EndpointSettings> {
-    is_user_defined(network)
-        .then(|| EndpointSettings { aliases: Some(vec![service.name.to_string()]), ..EndpointSettings::default() })
-}
-
-/// Returns true if the network is not one of the engine's own modes.
-pub(super) fn is_user_defined(network: &str) -> bool {
-    !matches!(network, "bridge" | "host" | "none" | "default") && !network.starts_with("container:")
+/// Returns the names by which others on the network find the service, and its fixed address; `None`: that network has
+/// no names.
+pub(super) fn endpoint(network: &str, service: &Service, container: &ContainerSpec) -> Option<EndpointSettings> {
+    if !is_user_defined(network) {
+        return None;
+    }
+    let attachments = &container.attachments;
+    let address = attachments.address(network);
+    let ipam_config =
+        address.map(|address| EndpointIpamConfig { ipv4_address: Some(address.to_owned()), ..Default::default() });
+    let aliases = attachments.names(network, service.name.as_str()).into_iter().collect();
+    Some(EndpointSettings { aliases: Some(aliases), ipam_config, ..EndpointSettings::default() })
 }
 
 /// Returns the path of a device on this machine.

@@ -16,6 +16,7 @@ use tracing::debug;
 use crate::host::elapsed::elapsed_ms;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::home::Home;
+use crate::runtime::docker::drive::login::Logins;
 use crate::runtime::docker::drive::scope::{ImageMarks, OwnershipScope};
 
 /// Deadline of a reading of the engine's own state. It takes milliseconds as a rule, seconds on a loaded machine.
@@ -37,6 +38,9 @@ pub struct Engine {
     pub(super) is_shared: bool,
     /// Marks of images by id; each image is read once, also when many containers are read at one time.
     pub(super) images: Arc<Mutex<BTreeMap<String, Arc<OnceCell<ImageMarks>>>>>,
+    pub(super) logins: Arc<Logins>,
+    /// Held while networks are made.
+    pub(super) networks_made: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Engine {

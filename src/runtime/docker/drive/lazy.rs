@@ -12,6 +12,8 @@ use crate::runtime::DriverError;
 use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::connect::connect;
 use crate::runtime::docker::drive::engine::Engine;
+use crate::runtime::docker::drive::login::Logins;
+use crate::runtime::docker::drive::networks::NetworkReading;
 use crate::runtime::docker::drive::scope::OwnershipScope;
 use crate::runtime::docker::facts::{ContainerFact, DockerFacts, EngineFact};
 use crate::runtime::registration::DriverContext;
@@ -25,6 +27,7 @@ pub(crate) const MARKED_WAIT: Duration = Duration::from_secs(2);
 pub struct Docker {
     host: Option<String>,
     environment: BTreeMap<String, String>,
+    logins: Logins,
     /// True if the manifest has a use for an engine, or everything is read.
     is_asked: bool,
     engine: OnceLock<Engine>,
@@ -34,10 +37,12 @@ pub struct Docker {
 impl Docker {
     /// Creates the driver of one manifest. Sends no request yet.
     #[must_use]
-    pub fn new(DriverContext { desired, environment, discovers, .. }: &DriverContext<'_>) -> Self {
+    pub fn new(context: &DriverContext<'_>) -> Self {
+        let DriverContext { desired, environment, shim_program, discovers } = context;
         Self {
             host: desired.endpoints.get(&NAME).cloned(),
             environment: (*environment).clone(),
+            logins: Logins::new(environment, shim_program),
             is_asked: *discovers || desired.services.values().any(|service| service.workload.is_of(&NAME)),
             engine: OnceLock::new(),
             scope: OwnershipScope::of(desired),
@@ -49,7 +54,8 @@ impl Docker {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
-        let engine = connect(self.host.as_deref(), &self.environment)?.scoped(self.scope.clone());
+        let engine = connect(self.host.as_deref(), &self.environment)?;
+        let engine = engine.scoped(self.scope.clone()).with_logins(self.logins.clone());
         Ok(self.engine.get_or_init(|| engine))
     }
 
@@ -66,8 +72,9 @@ impl Docker {
     /// Reads every container that this manifest can touch, and every other holder of capacity.
     pub(super) async fn facts(&self, desired: &Desired) -> DockerFacts {
         let ((engine, containers), networks) = tokio::join!(self.containers(desired), self.networks(desired));
+        let NetworkReading { ids: networks, details: network_details } = networks;
         let elsewhere = self.connected().and_then(Engine::elsewhere).map(str::to_owned);
-        DockerFacts { engine, elsewhere, containers, networks }
+        DockerFacts { engine, elsewhere, containers, networks, network_details }
     }
 
     async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
@@ -100,10 +107,10 @@ impl Docker {
         timeout(MARKED_WAIT, reading).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
     }
 
-    async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
+    async fn networks(&self, desired: &Desired) -> NetworkReading {
         match self.wanted() {
-            Some(engine) => engine.networks(desired).await,
-            None => Reading::NotAsked,
+            Some(engine) => engine.read_networks(desired).await,
+            None => NetworkReading { ids: Reading::NotAsked, details: BTreeMap::new() },
         }
     }
 }

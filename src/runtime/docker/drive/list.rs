@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummary, PortSummaryTypeEnum};
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptions};
+use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
@@ -14,8 +14,8 @@ use crate::model::facts::{EngineHealth, Reading};
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE};
 use crate::runtime::docker::drive::inspect::{ContainerActivity, Seen};
+use crate::runtime::docker::drive::marks;
 use crate::runtime::docker::drive::scope::ImageMarks;
-use crate::runtime::docker::drive::{create, marks};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 
@@ -159,25 +159,6 @@ impl Engine {
             },
         };
         Ok(Some(inspected_fact(fact, seen, service)))
-    }
-
-    /// Reads the ids of all networks by name; not read if no service names one.
-    pub async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
-        let named =
-            |container: &ContainerSpec| container.networks.iter().any(|network| create::is_user_defined(network));
-        if !desired.services.values().filter_map(own).any(named) {
-            return Reading::NotAsked;
-        }
-        match self.network_ids().await {
-            Ok(ids) => Reading::Known(ids),
-            Err(error) => Reading::Unknown(error.to_string()),
-        }
-    }
-
-    pub(super) async fn network_ids(&self) -> Result<BTreeMap<String, String>, DriverError> {
-        let call = self.docker.list_networks(None::<ListNetworksOptions>);
-        let networks = self.call("list networks", READ_DEADLINE, call).await?;
-        Ok(networks.into_iter().filter_map(|network| Some((network.name?, network.id?))).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::files::kernel;
 use crate::model::desired::Service;
 use crate::model::facts::Marks;
-use crate::model::names::GpuId;
+use crate::model::names::{GpuId, ProjectName};
 use crate::model::spec::canonical;
 use crate::runtime::docker::intent::ContainerSpec;
 use crate::runtime::{DriverError, Start};
@@ -28,6 +28,8 @@ const GPUS: &str = "lcm.gpus";
 const VRAM_MIB: &str = "lcm.vram_mib";
 /// Name of the container at its creation: marks under another name are a copy's, or a renamed container's.
 const NAME: &str = "lcm.name";
+/// Name of a network in the manifest.
+const NETWORK: &str = "lcm.network";
 const HOST: &str = "lcm.host";
 const UID: &str = "lcm.uid";
 /// Version of the settings that are compared with the real ones.
@@ -83,6 +85,22 @@ pub(super) fn write(
     let theirs = container.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
     let host = host_id.map(|host_id| (HOST, host_id.to_owned()));
     theirs.chain(ours.into_iter().chain(host).map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// Returns lcm's labels of a new network, by its name in the engine and in the manifest.
+pub(super) fn of_network(
+    project: &ProjectName,
+    (name, key): (&str, &str),
+    host_id: Option<&str>,
+) -> impl Iterator<Item = (String, String)> {
+    let ours = [
+        (PROJECT, project.to_string()),
+        (NETWORK, key.to_owned()),
+        (NAME, name.to_owned()),
+        (UID, rustix::process::getuid().as_raw().to_string()),
+    ];
+    let host = host_id.map(|host_id| (HOST, host_id.to_owned()));
+    ours.into_iter().chain(host).map(|(name, value)| (name.to_owned(), value))
 }
 
 /// Returns the spec and the stop policy of a container, for a diff, and for the day when no manifest names the

@@ -3,13 +3,14 @@
 //!
 //! In: services, instances, and answers of the engine. Out: facts, inspections, logs, and effects on containers.
 //!
-//! Changes: `prepare` (image, networks, devices), `create` and `options` (request), `start` (and restore), `stop`, `update` (in
-//! place). Readings: `list` (all containers), `inspect` (one), `real_settings`, `gpus` (given at creation), `output`
-//! (log, commands), `found` (discovery). Ownership: `marks` (labels), `ownership` (evidence), `scope` (the manifest's
-//! part). Connection: `connect`, `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and
-//! `place` (the engine's machine), `as_runtime` (the contract that all runtimes share).
+//! Changes: `prepare` (image, networks, devices), `networks` (made and removed), `create` and `options` (request),
+//! `start` (and restore), `stop`, `update` (in place). Readings: `list` (all containers), `inspect` (one),
+//! `real_settings`, `gpus` (given at creation), `output` (log, commands), `found` (discovery). Ownership: `marks`
+//! (labels), `ownership` (evidence), `scope` (the manifest's part). Registries: `login`. Connection: `connect`,
+//! `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and `place` (the engine's machine),
+//! `as_runtime` (the contract that all runtimes share).
 //!
-//! Not here: when to start or stop, waiting for health, passwords of registries, creating networks, removing volumes.
+//! Not here: when to start or stop, waiting for health, removing volumes.
 
 mod as_runtime;
 mod connect;
@@ -21,7 +22,9 @@ mod home;
 mod inspect;
 mod lazy;
 mod list;
+mod login;
 mod marks;
+mod networks;
 mod options;
 mod output;
 mod ownership;
@@ -38,4 +41,5 @@ pub use self::connect::connect;
 pub use self::engine::Engine;
 pub use self::home::{EngineLocation, Outside};
 pub use self::lazy::Docker;
+pub use self::login::Logins;
 pub use self::scope::OwnershipScope;

@@ -10,6 +10,7 @@ use crate::model::observed::ASIDE_SUFFIX;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, short};
 use crate::runtime::docker::drive::inspect::Seen;
+use crate::runtime::docker::drive::login::Logins;
 use crate::runtime::docker::drive::marks;
 use crate::runtime::docker::drive::scope::{ImageMarks, OwnershipScope};
 use crate::runtime::docker::intent::ContainerSpec;
@@ -23,6 +24,12 @@ impl Engine {
     #[must_use]
     pub fn scoped(self, scope: OwnershipScope) -> Self {
         Self { scope, ..self }
+    }
+
+    /// Returns the same engine, which pulls images with these logins.
+    #[must_use]
+    pub fn with_logins(self, logins: Logins) -> Self {
+        Self { logins: Arc::new(logins), ..self }
     }
 
     /// Returns the id of this machine, if the engine may hold other machines' containers too.

@@ -1,10 +1,10 @@
 //! Preparation of a start, for all that can fail beforehand: image and disk space for it, networks, devices, mounted
-//! paths, GPU access. No running container is touched. Networks are not created: they are not one service's alone.
+//! paths, GPU access. No running container is touched.
 
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListNetworksOptions};
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt as _;
 
 use crate::host::disk;
@@ -43,7 +43,7 @@ impl Engine {
                 self.prepare_names(project, service, container).await?;
                 self.prepare_devices(service, container).await?;
                 self.prepare_volumes(service, container).await?;
-                self.prepare_networks(service, container).await?;
+                self.provide_networks(project, service, container).await?;
                 self.prepare_gpus(service, container).await?;
                 self.prepare_limits(service, container).await?;
                 self.prepare_image(service, container).await
@@ -125,26 +125,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    async fn prepare_networks(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
-        let wanted: Vec<&String> =
-            container.networks.iter().filter(|network| create::is_user_defined(network)).collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let call = self.docker.list_networks(None::<ListNetworksOptions>);
-        let networks = self.call("list networks", READ_DEADLINE, call).await?;
-        let is_there = |wanted: &String| {
-            networks.iter().any(|network| network.name.as_ref() == Some(wanted) || network.id.as_ref() == Some(wanted))
-        };
-        match wanted.into_iter().find(|network| !is_there(network)) {
-            Some(network) => Err(DriverError::Missing(format!(
-                "service {} needs network {network}, which does not exist: run `docker network create {network}`",
-                service.name
-            ))),
-            None => Ok(()),
-        }
     }
 
     async fn prepare_gpus(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
@@ -238,14 +218,15 @@ impl Engine {
 
     async fn pull(&self, image: &str) -> Result<(), DriverError> {
         let what = || format!("pull image {image}");
+        let login = self.logins.for_image(image).await;
         // Without a tag the engine would pull all of them.
         let options = CreateImageOptionsBuilder::new().from_image(&with_tag(image)).build();
-        let mut progress = std::pin::pin!(self.docker.create_image(Some(options), None, None));
+        let mut progress = std::pin::pin!(self.docker.create_image(Some(options), None, login.credentials()));
         loop {
             match tokio::time::timeout(PULL_SILENCE_MAX, progress.next()).await {
                 Ok(None) => break,
                 Ok(Some(Ok(_))) => {}
-                Ok(Some(Err(error))) => return Err(failure(&self.endpoint, what(), &error)),
+                Ok(Some(Err(error))) => return Err(login.explain(failure(&self.endpoint, what(), &error))),
                 Err(_elapsed) => {
                     let reason = format!("no progress for {} s", PULL_SILENCE_MAX.as_secs());
                     return Err(DriverError::Engine { what: what(), reason });

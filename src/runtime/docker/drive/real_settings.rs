@@ -7,6 +7,7 @@ use bollard::models::{ContainerConfig, EndpointSettings, HostConfig, MountPoint,
 
 use crate::runtime::docker::drive::options;
 use crate::runtime::docker::intent::ContainerSpec;
+use crate::runtime::docker::network::endpoint_text;
 use crate::runtime::docker::options::ContainerOptions;
 use crate::runtime::docker::settings::{
     self, ContainerSettings, DigestedSetting, MEMORY, NANO_CPUS, SWAP_FACTOR, mount_text, port_text, tidy,
@@ -27,6 +28,9 @@ pub(super) struct Details {
 /// one.
 const ANONYMOUS_LENGTH: usize = 64;
 
+/// Length of a container's short id, in hexadecimal digits.
+const SHORT_ID_LENGTH: usize = 12;
+
 /// CPU shares of a container for which none are set.
 const CPU_SHARES_DEFAULT: i64 = 1024;
 
@@ -39,6 +43,7 @@ impl Details {
             digests: self.digests(container, salt),
             mounts: self.mounts.iter().filter_map(mount).map(|mount| self.marked(mount)).collect(),
             networks: self.networks.iter().map(|(name, endpoint)| (name.clone(), network_id(endpoint))).collect(),
+            endpoints: self.endpoints(container),
             network_of: mode.strip_prefix("container:").map(str::to_owned),
             ports: host
                 .port_bindings
@@ -56,6 +61,19 @@ impl Details {
 
     fn options(&self, container: &ContainerSpec) -> ContainerOptions {
         options::read(&self.config, &self.host, &container.options)
+    }
+
+    /// Returns the names and the fixed address of the container on each network. Engines add the short id to the names.
+    fn endpoints(&self, container: &ContainerSpec) -> BTreeMap<String, String> {
+        let known = self.networks.iter().filter_map(|(network, endpoint)| {
+            let stated = container.attachments.endpoints.get(network);
+            let is_stated = |alias: &String| stated.is_some_and(|stated| stated.aliases.contains(alias));
+            let names = endpoint.aliases.as_ref()?.iter().filter(|alias| is_stated(alias) || !is_short_id(alias));
+            let names: BTreeSet<String> = names.cloned().collect();
+            let address = endpoint.ipam_config.as_ref().and_then(|ipam| ipam.ipv4_address.as_deref());
+            (!names.is_empty()).then(|| (network.clone(), endpoint_text(&names, address)))
+        });
+        known.collect()
     }
 
     /// Returns a mount, with a note if its host folder was deleted.
@@ -98,6 +116,11 @@ impl Details {
         }
         settings::digests(salt, real)
     }
+}
+
+/// Returns true for the beginning of an id, as engines show it.
+fn is_short_id(text: &str) -> bool {
+    text.len() == SHORT_ID_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns a mount by its target; `None`: an anonymous volume.
@@ -202,6 +225,7 @@ mod tests {
     use crate::runtime::docker::drive::{create, marks};
     use crate::runtime::docker::facts::DockerReading as _;
     use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit};
+    use crate::runtime::docker::network::{Attachments, NetworkEndpoint};
     use crate::runtime::docker::options::{ContainerOptions, Logging};
     use crate::runtime::docker::settings::{COMPARED, ContainerSettings};
 
@@ -209,6 +233,7 @@ mod tests {
     fn everything() -> ContainerSpec {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let period = Some(Duration::from_secs(5));
+        let front = NetworkEndpoint { aliases: ["api".to_owned()].into(), ipv4_address: Some("172.28.0.9".to_owned()) };
         ContainerSpec {
             name: ObjectName::new("shop-web"),
             image: "web:1".to_owned(),
@@ -228,6 +253,7 @@ mod tests {
             }],
             volumes: words(&["/srv/conf:/conf/:ro", "data:/data"]),
             networks: words(&["front"]),
+            attachments: Attachments { endpoints: [("front".to_owned(), front)].into(), ..Attachments::default() },
             user: Some("1000:1000".to_owned()),
             shm_size_bytes: Some(32 << 20),
             ipc: Some("shareable".to_owned()),
@@ -288,6 +314,7 @@ mod tests {
             body.networking_config.clone().and_then(|config| config.endpoints_config).expect("networks");
         for (name, endpoint) in &mut networks {
             endpoint.network_id = Some(format!("id-of-{name}"));
+            endpoint.aliases.get_or_insert_default().push("0123456789ab".to_owned());
         }
         Details {
             // Both have the engine's names for the same fields, so that a new one needs no line here.

@@ -79,7 +79,7 @@ impl Engine {
         }
         if let Some(current) = &current {
             if let Some(mendable) = self.fits(current, start, container).await? {
-                self.mend(current, start.service, &mendable).await?;
+                self.mend(current, (start.service, container), &mendable).await?;
                 self.join_networks(current, start.service, container).await?;
                 return self.run(&current.id, &current.name).await;
             }
@@ -111,7 +111,7 @@ impl Engine {
                     return self.create_and_run(start, container, Some(&aside)).await;
                 };
                 self.rename(&aside, container.name.as_str()).await?;
-                self.mend(&aside, start.service, &mendable).await?;
+                self.mend(&aside, (start.service, container), &mendable).await?;
                 return self.run(&aside.id, container.name.as_str()).await;
             }
         };
@@ -191,7 +191,7 @@ impl Engine {
     ) -> Result<(), DriverError> {
         let missing = container.networks.iter().skip(1).filter(|network| !seen.details.networks.contains_key(*network));
         for network in missing {
-            self.join(seen, service, network).await?;
+            self.join(seen, (service, container), network).await?;
         }
         Ok(())
     }

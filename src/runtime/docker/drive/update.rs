@@ -17,6 +17,7 @@ use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
+use crate::runtime::docker::network::is_user_defined;
 use crate::runtime::docker::settings::{
     ContainerSetting, ContainerSettings, Difference, MEMORY, NANO_CPUS, PIDS_LIMIT, SWAP_FACTOR,
 };
@@ -39,7 +40,8 @@ impl Engine {
         let seen = self.instance(instance).await?.ok_or_else(gone)?;
         self.may_act(&seen, (project, &service.name), instance, "update")?;
         let differences = self.differences(&seen, service, container).await?;
-        self.mend(&seen, service, &differences).await?;
+        self.provide_networks(project, service, container).await?;
+        self.mend(&seen, (service, container), &differences).await?;
         let now = self.instance(instance).await?.ok_or_else(gone)?;
         let left = self.differences(&now, service, container).await?;
         match left.iter().find(|difference| difference.can_update_in_place()) {
@@ -69,28 +71,46 @@ impl Engine {
     pub(super) async fn mend(
         &self,
         seen: &Seen,
-        service: &Service,
+        (service, container): (&Service, &ContainerSpec),
         differences: &[Difference],
     ) -> Result<(), DriverError> {
         let mendable: Vec<&Difference> =
             differences.iter().filter(|difference| difference.can_update_in_place()).collect();
         self.change_limits(seen, &mendable).await?;
-        // A recreated network has the name of the one before, which must be disconnected first.
-        for difference in &mendable {
-            if let (ContainerSetting::Network(name), true) = (&difference.setting, difference.is.is_some()) {
-                self.disconnect(seen, name).await?;
+        // A recreated network has the name of the one before, which must be disconnected first. The names on a network
+        // are set when it is joined.
+        let on_network = |difference: &Difference| match &difference.setting {
+            ContainerSetting::Network(name) | ContainerSetting::Endpoint(name) => Some(name.clone()),
+            ContainerSetting::Digest(_)
+            | ContainerSetting::Mount(_)
+            | ContainerSetting::NetworkOf
+            | ContainerSetting::Port(_)
+            | ContainerSetting::Restart
+            | ContainerSetting::Limit(_)
+            | ContainerSetting::Option(_)
+            | ContainerSetting::Device(_)
+            | ContainerSetting::Gpu(_) => None,
+        };
+        for difference in mendable.iter().filter(|difference| difference.is.is_some()) {
+            if let Some(name) = on_network(difference) {
+                self.disconnect(seen, &name).await?;
             }
         }
-        for difference in &mendable {
-            if let (ContainerSetting::Network(name), true) = (&difference.setting, difference.should.is_some()) {
-                self.join(seen, service, name).await?;
+        for difference in mendable.iter().filter(|difference| difference.should.is_some()) {
+            if let Some(name) = on_network(difference) {
+                self.join(seen, (service, container), &name).await?;
             }
         }
         Ok(())
     }
 
-    pub(super) async fn join(&self, seen: &Seen, service: &Service, network: &str) -> Result<(), DriverError> {
-        let endpoint_config = create::endpoint(network, service);
+    pub(super) async fn join(
+        &self,
+        seen: &Seen,
+        (service, container): (&Service, &ContainerSpec),
+        network: &str,
+    ) -> Result<(), DriverError> {
+        let endpoint_config = create::endpoint(network, service, container);
         let request = NetworkConnectRequest { container: seen.id.clone(), endpoint_config };
         let call = self.docker.connect_network(network, request);
         self.call(format!("connect container {} to network {network}", seen.name), CHANGE_DEADLINE, call).await
@@ -131,7 +151,7 @@ impl Engine {
     /// Reads the facts that the expected settings of one container depend on beside the manifest.
     async fn surroundings(&self, container: &ContainerSpec) -> Result<Facts, DriverError> {
         let mut facts = Facts::empty("", jiff::Timestamp::UNIX_EPOCH);
-        if container.networks.iter().any(|network| create::is_user_defined(network)) {
+        if container.networks.iter().any(|network| is_user_defined(network)) {
             facts.docker_mut().networks = Reading::Known(self.network_ids().await?);
         }
         self.place().await?;

@@ -7,6 +7,7 @@ mod claims;
 pub(crate) mod container;
 mod drift;
 mod gpus;
+mod networks;
 mod orphans;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use crate::model::desired::Service;
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Facts, Marks};
 use crate::model::names::{GpuId, ObjectName, ProjectName, RuntimeName, ServiceName};
+use crate::model::network::ObservedNetwork;
 use crate::model::observed::{Barred, ObservedGpus, ObservedService, Orphan, PortHolder};
 use crate::model::workload::Origin;
 use crate::observe::blank::unknown;
@@ -70,8 +72,12 @@ impl Observer for DockerObserver {
         runs.then(|| RunningInstance { instance: container::instance(found), started_at: found.started_at })
     }
 
-    /// Bars a service with a GPU from a remote engine, where it would get GPUs of another machine.
+    /// Bars a service with a GPU from a remote engine, where it would get GPUs of another machine; and one whose network
+    /// has the name of a foreign one.
     fn bar(&self, view: ObserverInput<'_>, service: &Service, seen: &mut ObservedService) {
+        if let Some(message) = networks::foreign(view.facts, view.desired, service) {
+            seen.barred = Some(Box::new(Barred::ForeignNetwork(message)));
+        }
         let Some(why) = view.facts.docker().elsewhere.as_ref().filter(|_| service.needs_gpu_memory()) else { return };
         let message = format!(
             "it needs a GPU, but its engine is another machine's ({why}), whose GPUs can't be read from here: run lcm \
@@ -114,6 +120,14 @@ impl Observer for DockerObserver {
         let ours = known_containers(view.facts).filter(|found| standing(found, view) == OwnershipProof::Ours);
         let is_former = |marks: &&Marks| view.desired.aliases.contains(&ProjectName::from(marks.project.as_str()));
         ours.filter_map(|found| found.marks.as_ref()).filter(is_former).collect()
+    }
+
+    fn networks(&self, view: ObserverInput<'_>) -> Vec<ObservedNetwork> {
+        networks::networks(view)
+    }
+
+    fn warnings(&self, view: ObserverInput<'_>) -> Vec<String> {
+        networks::warnings(view)
     }
 
     fn published<'a>(&self, view: ObserverInput<'a>) -> Vec<(Endpoint, &'a str)> {

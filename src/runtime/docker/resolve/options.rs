@@ -180,7 +180,8 @@ fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Va
 
 /// Rejects names and addresses of a container that has another one's network, and with it its names and addresses.
 fn own_network(context: &mut ResolveContext<'_>, written: &DockerBlock) {
-    let Some(shared) = written.networks.iter().find(|network| network.starts_with("container:")) else { return };
+    let joined = written.networks.entries();
+    let Some((shared, _)) = joined.into_iter().find(|(network, _)| network.starts_with("container:")) else { return };
     let stated = stated(written).into_iter().filter(|(key, is_stated)| *is_stated && OF_THE_NETWORK.contains(key));
     let ports = ("ports", !written.ports.is_empty());
     let stated: Vec<&str> =

@@ -11,6 +11,7 @@ use crate::runtime::docker::facts::ContainerFact;
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, spec_of};
 use crate::runtime::docker::sim::containers::{self, by_id, is_taken_over, is_up, may_touch, named, pair};
 use crate::runtime::docker::sim::mend::{can_be_mended, mend};
+use crate::runtime::docker::sim::networks;
 use crate::runtime::docker::sim::state::SimulatedDocker;
 use crate::runtime::{DriverError, Start};
 use crate::sim::contract::SimulatedRuntime;
@@ -94,6 +95,9 @@ impl SimulatedRuntime for SimulatedDocker {
         service: &Service,
         instance: &Instance,
     ) -> Result<(), DriverError> {
+        if let Some(DockerSpec::Created(container)) = spec_of(service) {
+            networks::provide(machine, (project, service), container).await?;
+        }
         machine
             .effect(Deed::Update, &service.name, |world, _| {
                 world.serve(project);
@@ -104,9 +108,19 @@ impl SimulatedRuntime for SimulatedDocker {
                     return Err(DriverError::Refused(error));
                 }
                 mend(&mut world.facts, service, &found.id);
+                networks::refresh(&mut world.facts);
                 Ok(())
             })
             .await
+    }
+
+    async fn remove_network(
+        &self,
+        machine: &SimulatedMachine,
+        project: &ProjectName,
+        network: &str,
+    ) -> Result<(), DriverError> {
+        networks::remove(machine, project, network).await
     }
 
     async fn remove(
@@ -132,6 +146,7 @@ async fn start_created(
     start: &Start<'_>,
     container: &ContainerSpec,
 ) -> Result<Instance, DriverError> {
+    networks::provide(machine, (start.project, start.service), container).await?;
     let (name, owner) = (&start.service.name, (start.project, &start.service.name));
     let taken = named(&machine.lock().facts, container.name.as_str()).cloned();
     let (found, aside) = both(machine, start.project, start.service);
@@ -153,7 +168,12 @@ async fn start_created(
         (Some(old), aside) => make_way(machine, (owner, container.name.as_str()), &old, aside).await?,
         (None, aside) => aside,
     };
-    let id = machine.effect(Deed::Create, name, |world, _| Ok(containers::create(world, start, container))).await?;
+    let id = machine.effect(Deed::Create, name, |world, _| {
+        let id = containers::create(world, start, container);
+        networks::refresh(&mut world.facts);
+        Ok(id)
+    });
+    let id = id.await?;
     let error = match run(machine, start, &id).await {
         Ok(instance) => return Ok(instance),
         Err(error) => error,
@@ -233,6 +253,7 @@ async fn run(machine: &SimulatedMachine, start: &Start<'_>, id: &str) -> Result<
             }
             world.may_start(start)?;
             mend(&mut world.facts, start.service, id);
+            networks::refresh(&mut world.facts);
             world.begin(id, start, at);
             Ok(instance)
         })
@@ -245,6 +266,7 @@ async fn discard(machine: &SimulatedMachine, owner: ServiceKey<'_>, old: &Contai
             may_touch(world, owner, old, "removed")?;
             world.remove_instance(&old.id);
             containers::remove(&mut world.facts, &old.id);
+            networks::refresh(&mut world.facts);
             Ok(())
         })
         .await

@@ -7,6 +7,7 @@
 mod containers;
 mod effects;
 mod mend;
+mod networks;
 mod state;
 
 pub(crate) use self::state::SimulatedDocker;

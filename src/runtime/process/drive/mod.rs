@@ -27,6 +27,7 @@ pub(crate) mod found;
 pub(crate) mod held;
 mod helper;
 mod invocation;
+pub(crate) mod limits;
 mod log;
 mod members;
 mod members_note;

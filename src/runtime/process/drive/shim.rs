@@ -26,8 +26,9 @@ use crate::host::program::ignored;
 use crate::model::facts::{ExitFact, Marks};
 use crate::runtime::process::drive::folder::{ExitNote, Folder, OutputNote, StartNote};
 use crate::runtime::process::drive::held::HeldPaths;
-use crate::runtime::process::drive::log;
 use crate::runtime::process::drive::recorder::Recorder;
+use crate::runtime::process::drive::{limits, log};
+use crate::runtime::process::intent::ProcessLimits;
 
 pub(crate) mod relay;
 pub(crate) mod standby;
@@ -62,6 +63,8 @@ pub(crate) struct ShimSpec {
     /// File for the pid of the first process.
     #[serde(default)]
     pub(crate) pid_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) limits: ProcessLimits,
 }
 
 impl ShimSpec {
@@ -79,6 +82,7 @@ impl ShimSpec {
             log_files: 0,
             awaited: None,
             pid_file: None,
+            limits: ProcessLimits::default(),
         }
     }
 }
@@ -247,19 +251,29 @@ fn write_pid_file(spec: &ShimSpec, pid: i32) {
 /// Its output goes into the pipe, of which this process keeps no end open for writing.
 fn spawn(spec: &ShimSpec, output: File) -> Result<i32, String> {
     let failed = |error: io::Error| format!("can't run {}: {error}", spec.program.display());
-    let child = Command::new(&spec.program)
-        .arg0(spec.argv.first().map_or("", String::as_str))
-        .args(spec.argv.iter().skip(1))
+    let (mut command, socket) = if spec.limits.is_empty() {
+        let mut command = Command::new(&spec.program);
+        command.arg0(spec.argv.first().map_or("", String::as_str)).args(spec.argv.iter().skip(1)).stdin(Stdio::null());
+        (command, None)
+    } else {
+        let (command, socket) = limits::limited(&spec.program, &spec.argv, &spec.limits).map_err(failed)?;
+        (command, Some(socket))
+    };
+    command
         .current_dir(&spec.cwd)
         .env_clear()
         .envs(&spec.environment)
         .envs(proc::environment_of(&spec.marks, spec.started_at))
         .process_group(0)
-        .stdin(Stdio::null())
         .stdout(output.try_clone().map_err(failed)?)
-        .stderr(output)
-        .spawn()
-        .map_err(failed)?;
+        .stderr(output);
+    let mut child = command.spawn().map_err(failed)?;
+    // The command holds the other end of the socket.
+    drop(command);
+    if let Some(Err(reason)) = socket.map(limits::begun) {
+        let _ = child.wait();
+        return Err(reason);
+    }
     i32::try_from(child.id()).map_err(|_| "its pid is out of range".to_owned())
 }
 

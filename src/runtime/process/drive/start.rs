@@ -24,10 +24,10 @@ use crate::model::facts::Marks;
 use crate::model::names::GpuId;
 use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::helper::helper;
-use crate::runtime::process::drive::invocation;
 use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::shim::relay::Awaited;
 use crate::runtime::process::drive::shim::{SUBCOMMAND, ShimReply, ShimSpec, pid_file_refused};
+use crate::runtime::process::drive::{invocation, limits};
 use crate::runtime::process::intent::ProcessSpec;
 use crate::runtime::{DriverError, Start};
 
@@ -62,6 +62,7 @@ pub(crate) async fn start(
     spec.log_files = process.log.files;
     spec.awaited = awaited(service, &salt);
     spec.pid_file.clone_from(&process.writes_pid);
+    spec.limits.clone_from(&process.limits);
 
     let mut shim = spawn(processes, &folder, &spec)?;
     // Before the shim has its spec: from here on the service may outlive this lcm.
@@ -110,6 +111,9 @@ pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Proces
     let Invocation { .. } = invocation::invocation(service, process, &processes.environment)?;
     if let scope::Launch::Refuse(reason) = scope::launch(&processes.environment) {
         return Err(DriverError::Refused(reason));
+    }
+    if let Some(reason) = limits::refusal(&process.limits) {
+        return Err(DriverError::Missing(format!("`{}` can't run: {reason}", service.name)));
     }
     if let Some(path) = &process.writes_pid {
         pid_file::prove(path).map_err(|error| {
