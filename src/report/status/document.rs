@@ -14,6 +14,7 @@ use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
 use crate::model::holds::{HoldRecord, ModeOverride, author};
 use crate::model::lifecycle::State;
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
 use crate::model::rules::Case;
@@ -29,7 +30,12 @@ pub struct Status {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub project: ProjectName,
-    pub mode: Option<ModeName>,
+    /// Active mode; the names of several modes are sorted and joined by `+`. `null` if the manifest has no modes, or
+    /// none is chosen.
+    pub mode: Option<ModeSet>,
+    /// Names of the active modes.
+    #[serde(default)]
+    pub modes: Vec<ModeName>,
     /// Mode override (`lcm switch`) that is in force; absent if the manifest or the command line sets the mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched: Option<HoldLine>,
@@ -257,6 +263,7 @@ impl Status {
             format: FORMAT.to_owned(),
             project: desired.project.clone(),
             mode: desired.mode.clone(),
+            modes: ModeSet::names(desired.mode.as_ref()),
             switched: None,
             host: observed.host.clone(),
             engine: observed.engine.clone(),

@@ -292,6 +292,7 @@ mod tests {
             format: FORMAT.to_owned(),
             project: "studio".into(),
             mode: None,
+            modes: Vec::new(),
             switched: None,
             host: "box".to_owned(),
             engine: None,
