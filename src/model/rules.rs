@@ -213,6 +213,7 @@ mod tests {
     use super::{Case, Hours, Legality, Rule, Rules};
     use crate::model::lifecycle::State;
     use crate::model::lifecycle::State::{Busy, Offline, Online, Starting, Stopping, Suspended, Terminated};
+    use crate::model::mode_set::ModeSet;
     use crate::model::names::{ModeName, ServiceName};
 
     fn rule(source: &str, from: &[State], to: &[State]) -> Rule {

@@ -14,6 +14,7 @@ pub mod json;
 pub mod markdown;
 pub mod mermaid;
 pub mod metrics;
+pub mod modes;
 pub mod output;
 pub mod print;
 pub mod problems;

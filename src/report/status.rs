@@ -5,6 +5,7 @@ mod gpus;
 mod next;
 mod text;
 
+pub(super) use document::needed;
 pub use document::{
     BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuStatus, HoldLine, LastRun, OrphanStatus, ServiceLine, Status,
 };

@@ -14,6 +14,7 @@ mod init;
 mod logs;
 mod maintain;
 mod man;
+mod modes;
 mod observe;
 pub(super) mod oneshot;
 mod plan;
@@ -57,6 +58,7 @@ pub(super) enum Command {
     Switch(switch::Args),
     Rollback(rollback::Args),
     Status(StatusArgs),
+    Modes(modes::Args),
     Wait(wait::Args),
     Validate(validate::Args),
     Schema(schema::Args),
@@ -102,6 +104,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         | Command::Show(_)
         | Command::Apply(_)
         | Command::Status(_)
+        | Command::Modes(_)
         | Command::Wait(_)
         | Command::Switch(_)
         | Command::Rollback(_)
@@ -130,6 +133,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::Plan(args) => plan::run(session, &args).await,
             Command::Show(args) => show::run(session, &args).await,
             Command::Apply(args) => apply::run(session, args).await,
+            Command::Modes(args) => modes::run(session, args).await,
             Command::Status(args) => status::run(session, &args).await,
             Command::Wait(args) => wait::run(session, &args).await,
             Command::Switch(args) => switch::run(session, args).await,

@@ -81,7 +81,7 @@ pub(super) fn check_together(
     }
     let names: Vec<String> = chosen.iter().map(|(name, _)| format!("`{name}`")).collect();
     let services_of_all = wanted.into_iter().flat_map(|(_, wanted)| wanted).collect();
-    let title = format!("the modes {} together", names.join(", "));
+    let title = format!("the combination of modes {}", names.join(", "));
     let set = Together { title, place: combination.place, services: services_of_all };
     set.check(context, services, settings);
 }

@@ -161,6 +161,11 @@ impl HoldLine {
         author(&self.by, self.since, self.reason.as_deref())
     }
 
+    pub(in crate::report) fn of_switch(switched: &ModeOverride) -> Self {
+        let ModeOverride { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
+        Self { kind: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
+    }
+
     fn of(said: &HoldRecord) -> Self {
         let HoldRecord { kind: word, by, since, reason, metadata: _ } = said;
         Self { kind: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
@@ -291,10 +296,7 @@ impl Status {
     /// Sets the mode override that is in force.
     #[must_use]
     pub fn switched_by(mut self, switched: Option<&ModeOverride>) -> Self {
-        self.switched = switched.map(|switched| {
-            let ModeOverride { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
-            HoldLine { kind: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
-        });
+        self.switched = switched.map(HoldLine::of_switch);
         self
     }
 
@@ -423,7 +425,7 @@ fn goals(desired: &Desired, observed: &Observed) -> Vec<GoalLine> {
 }
 
 /// Returns the services that the goal names, or that have one of its phases.
-fn needed(desired: &Desired, goal: &Goal) -> BTreeSet<ServiceName> {
+pub(in crate::report) fn needed(desired: &Desired, goal: &Goal) -> BTreeSet<ServiceName> {
     let of_phase = desired.services.values().filter(|service| !service.phases.is_disjoint(&goal.phases));
     goal.services.iter().cloned().chain(of_phase.map(|service| service.name.clone())).collect()
 }
