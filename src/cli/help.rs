@@ -21,7 +21,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Everyday commands", &["plan", "apply", "switch", "modes", "rollback", "status", "wait", "logs", "history"]),
     ("Single services, until the next apply", &["start", "stop", "restart", "report"]),
     ("Holds on single services, until `lcm resume`", &["maintain", "suspend", "terminate", "resume"]),
-    ("Setup and removal", &["init", "validate", "adopt", "down"]),
+    ("Setup and removal", &["init", "validate", "adopt", "disown", "down"]),
     ("Inspection", &["explain", "observe", "show", "schema"]),
     ("Shell integration", &["completions", "man"]),
 ];

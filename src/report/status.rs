@@ -1,5 +1,6 @@
 //! Current status: services, GPUs and goals in one document, `lcm.status/2`, and as a table.
 
+mod address;
 mod document;
 mod gpus;
 mod next;

@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 pub(super) mod completions;
+mod disown;
 mod down;
 mod explain;
 mod history;
@@ -83,6 +84,7 @@ pub(super) enum Command {
     History(history::Args),
     Observe(observe::Args),
     Adopt(adopt::Args),
+    Disown(disown::Args),
     Init(init::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -120,6 +122,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         | Command::Logs(_)
         | Command::Observe(_)
         | Command::Adopt(_)
+        | Command::Disown(_)
         | Command::Init(_)
         | Command::History(_) => {}
     }
@@ -150,6 +153,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::Logs(args) => logs::run(session, &args).await,
             Command::Observe(args) => observe::run(session, &args).await,
             Command::Adopt(args) => adopt::run(session, &args).await,
+            Command::Disown(args) => disown::run(session, &args).await,
             Command::Init(args) => init::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),

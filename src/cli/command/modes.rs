@@ -9,7 +9,6 @@ use crate::cli::terminal::session::Session;
 use crate::model::mode_set::ModeSet;
 use crate::report::json;
 use crate::report::modes::{self, Modes};
-use crate::store::HoldStore as _;
 
 /// List the modes with their services, and mark the active ones
 #[derive(Debug, clap::Args)]

@@ -20,6 +20,7 @@ use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
 use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
 use crate::report::history::OpenRun;
+use crate::report::status::address;
 
 /// Version of the status's JSON.
 pub const FORMAT: &str = "lcm.status/2";
@@ -86,6 +87,16 @@ pub struct ServiceLine {
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
+    /// First process of a running service; `null` for a container and for a service that does not run.
+    #[serde(default)]
+    pub pid: Option<i32>,
+    /// Short id of the container of a running service; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Local URL of a running service, without a path: of its health probe, or of its first port. A port whose protocol
+    /// is not known has the scheme `tcp`. `null` if no port is known, or the service does not run.
+    #[serde(default)]
+    pub url: Option<String>,
     /// Copies (replicas) of the service; absent if there is one copy, ready and up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Copies>,
@@ -117,6 +128,9 @@ impl ServiceLine {
             vram_measured_mib: None,
             since: None,
             reason: String::new(),
+            pid: None,
+            container: None,
+            url: None,
             copies: None,
             hold: None,
             budget: None,
@@ -361,6 +375,9 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         vram_measured_mib: seen.measured_most(),
         since: seen.since,
         reason,
+        pid: seen.pid,
+        container: address::short_id(seen),
+        url: address::url(service, seen),
         copies: seen.copies_shown(),
         budget: budget_line(service, seen, now),
         hold: seen.hold.as_deref().map(HoldLine::of),

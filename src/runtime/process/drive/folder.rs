@@ -175,6 +175,11 @@ impl Folder {
         let _ = own::remove(&self.path.join("adopted.json"));
     }
 
+    /// Removes the note on an adoption, which ends the adoption.
+    pub(crate) fn end_adoption(&self) -> io::Result<()> {
+        own::remove(&self.path.join("adopted.json"))
+    }
+
     /// Returns the members of the last start, if they were recorded in this boot.
     pub(crate) fn members(&self) -> Option<MembersNote> {
         let bytes = own::read(&self.path.join(MEMBERS), members_note::BYTES_MAX).ok()?;

@@ -21,7 +21,7 @@ pub(super) fn observed(facts: &Facts, desired: &Desired, service: &Service) -> O
     // A living tree before an ended one.
     trees.sort_by_key(|tree| (tree.members.is_empty(), tree.adopted, tree.marks.salt.clone()));
     let Some(tree) = trees.first() else {
-        return nothing(State::Registered, "it was never started", Ownership::Absent);
+        return not_running(facts, service);
     };
     if tree.members.is_empty() {
         return ended(facts, service, tree);
@@ -70,6 +70,7 @@ fn judged(tree: &TreeFact, judgement: Assessment) -> ObservedService {
     ObservedService {
         unknown: judgement.unknown,
         instance: Some(tree.instance()),
+        pid: tree.members.first().map(|first| first.pid),
         holds_capacity: true,
         marks: (!tree.adopted).then(|| Box::new(tree.marks.clone())),
         exit: tree.exit.clone().map(Box::new),
@@ -112,9 +113,20 @@ fn degraded(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Assessment {
     }
 }
 
+/// Returns a service without a trace of processes. It may have run all the same: as a process that was given back.
+fn not_running(facts: &Facts, service: &Service) -> ObservedService {
+    let has_run = facts.history.get(&service.name).is_some_and(|past| past.last().is_some());
+    let detail = if has_run { "it is not running" } else { "it was never started" };
+    nothing(State::Registered, detail, Ownership::Absent)
+}
+
 fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     let Some(exit) = &tree.exit else {
-        return nothing(State::Registered, "it was never started", Ownership::Absent);
+        if tree.adopted {
+            let detail = "its adopted process has ended, with unknown exit status";
+            return nothing(State::Offline, detail, Ownership::Absent);
+        }
+        return not_running(facts, service);
     };
     let (state, detail) = judge::ended(exit, service.stop.signal.as_deref());
     ObservedService {
