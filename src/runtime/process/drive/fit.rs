@@ -99,17 +99,28 @@ fn runs(running: &Running, process: &ProcessSpec) -> bool {
 /// Returns the command lines that a process of this command may have: without the shell, and without wrappers.
 fn candidates(command: &CommandSpec) -> Vec<Vec<String>> {
     let commands: Vec<Vec<String>> = match command {
-        CommandSpec::Exec(words) => vec![words.clone()],
-        // Only the names matter: a quoted separator makes one more candidate, which nothing runs.
-        CommandSpec::Shell { line, .. } => line
-            .split([';', '&', '|', '\n', '(', ')', '{', '}'])
-            .map(|part| part.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect())
-            .collect(),
+        CommandSpec::Exec(words) => {
+            let line = match words.as_slice() {
+                [shell, option, line, ..] if option == "-c" && INTERPRETERS.contains(&plain_name(shell)) => {
+                    commands_of_line(line)
+                }
+                _ => Vec::new(),
+            };
+            std::iter::once(words.clone()).chain(line).collect()
+        }
+        CommandSpec::Shell { line, .. } => commands_of_line(line),
     };
     let unwrapped = commands.iter().map(|words| unwrapped(words).to_vec());
     let mut all: Vec<Vec<String>> = unwrapped.chain(commands.iter().cloned()).collect();
     all.retain(|words| !words.is_empty());
     all
+}
+
+/// Splits a line for a shell into its commands. Only names matter: a quoted separator makes one more command, which
+/// nothing runs.
+fn commands_of_line(line: &str) -> Vec<Vec<String>> {
+    let words = |part: &str| part.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect();
+    line.split([';', '&', '|', '\n', '(', ')', '{', '}']).map(words).collect()
 }
 
 /// Returns a command without the wrappers before it, and without their options and variables.
