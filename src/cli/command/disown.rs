@@ -16,7 +16,7 @@ use crate::model::plan::Purpose;
 use crate::reconcile::lock;
 use crate::runtime::DriverError;
 
-/// Give back a process that was adopted with `lcm adopt`; it keeps running
+/// Give back a process adopted with `lcm adopt`; it keeps running
 ///
 /// The process is foreign from then on: lcm counts its memory, and never stops it.
 #[derive(Debug, clap::Args)]

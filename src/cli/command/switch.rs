@@ -17,7 +17,7 @@ use crate::model::names::GoalName;
 use crate::model::plan::Purpose;
 use crate::report::sheet::Sheet;
 
-/// Switch to one mode, or to several together, from now on, and apply it
+/// Switch to one or several modes from now on, and apply them
 ///
 /// The switch lasts until `--clear`, or until the `mode:` of the manifest changes.
 #[derive(Debug, clap::Args)]

@@ -21,7 +21,7 @@ pub(crate) fn adopt(processes: &Processes, adoption: &Adoption<'_>) -> Result<Pr
     let Adoption { desired, service, pid, .. } = *adoption;
     let folder = processes.folder(desired.project.as_str(), service.as_str());
     folder.ensure()?;
-    let note = AdoptNote { pid, start_ticks: process.start_ticks, boot: proc::boot_id() };
+    let note = AdoptNote { pid, start_ticks: process.start_ticks, boot: proc::boot_id(), given_back: false };
     folder.write_adopted(&note).map_err(|source| DriverError::Io {
         what: format!("can't record the adoption in {}", folder.path().display()),
         source,

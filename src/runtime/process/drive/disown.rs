@@ -3,11 +3,13 @@
 //! Only what `lcm adopt` adopted is given back. A service that lcm started has a shim above it and marks in its
 //! environment, which nothing can take away while it runs; a pid file adopts for as long as the manifest names it.
 
+use crate::host::proc;
 use crate::model::desired::Desired;
 use crate::model::facts::ProcessFact;
 use crate::model::names::ServiceName;
 use crate::runtime::DriverError;
 use crate::runtime::process::drive::adopted::{by_pid_file, noted};
+use crate::runtime::process::drive::folder::AdoptNote;
 use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::survey;
 use crate::runtime::process::facts::TreeFact;
@@ -21,8 +23,11 @@ pub(crate) fn disown(
 ) -> Result<ProcessFact, DriverError> {
     let process = disownable(processes, desired, service)?;
     let folder = processes.folder(desired.project.as_str(), service.as_str());
-    folder.end_adoption().map_err(|source| DriverError::Io {
-        what: format!("can't remove the record of the adoption in {}", folder.path().display()),
+    // The note stays: the service has run, and its process did not end.
+    let note =
+        AdoptNote { pid: process.pid, start_ticks: process.start_ticks, boot: proc::boot_id(), given_back: true };
+    folder.write_adopted(&note).map_err(|source| DriverError::Io {
+        what: format!("can't record the end of the adoption in {}", folder.path().display()),
         source,
     })?;
     Ok(process)

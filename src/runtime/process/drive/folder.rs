@@ -95,6 +95,9 @@ pub(crate) struct AdoptNote {
     /// Id of the boot in which pid and start time are valid; `None`: an lcm that did not record it wrote the note.
     #[serde(default)]
     pub(crate) boot: Option<String>,
+    /// True since `lcm disown`: the adoption is over, whether the process lives or not.
+    #[serde(default)]
+    pub(crate) given_back: bool,
 }
 
 impl Folder {
@@ -173,11 +176,6 @@ impl Folder {
     /// Removes the note on an adoption: a start by lcm replaces it.
     pub(crate) fn forget_adopted(&self) {
         let _ = own::remove(&self.path.join("adopted.json"));
-    }
-
-    /// Removes the note on an adoption, which ends the adoption.
-    pub(crate) fn end_adoption(&self) -> io::Result<()> {
-        own::remove(&self.path.join("adopted.json"))
     }
 
     /// Returns the members of the last start, if they were recorded in this boot.

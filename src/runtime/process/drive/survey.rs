@@ -157,7 +157,9 @@ fn fact(
     if let Some(note) = folder.adopted() {
         let salt = format!("{}:{}", note.pid, note.start_ticks);
         let marks = Marks { project: key.0.clone(), service: key.1.clone(), salt, ..Marks::default() };
-        return Ok(Some(TreeFact { adopted: true, ..ended(marks, None, None) }));
+        // Nothing of lcm's waited for the process. One that was given back did not end.
+        let exit = (!note.given_back).then_some(ExitFact { code: None, signal: None, at: None });
+        return Ok(Some(TreeFact { adopted: true, ..ended(marks, None, exit) }));
     }
     let note = folder.start_note();
     Ok(note.map(|note| ended(note.marks.clone(), Some(note.started_at), folder.exit(&note.marks.salt))))

@@ -21,7 +21,7 @@ pub(super) fn observed(facts: &Facts, desired: &Desired, service: &Service) -> O
     // A living tree before an ended one.
     trees.sort_by_key(|tree| (tree.members.is_empty(), tree.adopted, tree.marks.salt.clone()));
     let Some(tree) = trees.first() else {
-        return not_running(facts, service);
+        return nothing(State::Registered, "it was never started", Ownership::Absent);
     };
     if tree.members.is_empty() {
         return ended(facts, service, tree);
@@ -113,20 +113,13 @@ fn degraded(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Assessment {
     }
 }
 
-/// Returns a service without a trace of processes. It may have run all the same: as a process that was given back.
-fn not_running(facts: &Facts, service: &Service) -> ObservedService {
-    let has_run = facts.history.get(&service.name).is_some_and(|past| past.last().is_some());
-    let detail = if has_run { "it is not running" } else { "it was never started" };
-    nothing(State::Registered, detail, Ownership::Absent)
-}
-
 fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     let Some(exit) = &tree.exit else {
         if tree.adopted {
-            let detail = "its adopted process has ended, with unknown exit status";
+            let detail = "its adopted process was given back with `lcm disown`";
             return nothing(State::Offline, detail, Ownership::Absent);
         }
-        return not_running(facts, service);
+        return nothing(State::Registered, "it was never started", Ownership::Absent);
     };
     let (state, detail) = judge::ended(exit, service.stop.signal.as_deref());
     ObservedService {
