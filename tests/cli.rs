@@ -38,6 +38,8 @@ mod locks;
 mod log;
 #[path = "cli/missing.rs"]
 mod missing;
+#[path = "cli/modes.rs"]
+mod modes;
 #[path = "cli/pid_files.rs"]
 mod pid_files;
 #[path = "cli/piped.rs"]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use lcm::manifest::{ModeSelection, load, schema};
 use lcm::model::desired::Desired;
-use lcm::model::names::ModeName;
+use lcm::model::mode_set::ModeSet;
 use lcm::syntax::Environment;
 use lcm::syntax::problem::Problems;
 
@@ -51,7 +51,7 @@ fn load_by_directives(path: &Path) -> Result<Desired, Problems> {
         .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let mode = directives.get("mode").map(|mode| ModeName::new(mode.clone()));
+    let mode = directives.get("mode").map(|mode| ModeSet::parse(mode));
     load(path, &environment, &ModeSelection { mode, ..ModeSelection::default() })
 }
 

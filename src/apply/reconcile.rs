@@ -11,6 +11,7 @@ use super::step::log::log_tail;
 use super::step::prepare;
 use crate::model::event::EventKind;
 use crate::model::lifecycle::Action;
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::snapshot::Snapshot;
@@ -24,7 +25,7 @@ const ROUNDS_MAX: u32 = 5;
 pub async fn apply(context: RunContext<'_>, first: &Plan) -> RunResult {
     let run = Run::new(context);
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
-    run.emit(EventKind::Run { project, mode });
+    run.emit(EventKind::Run { project, modes: ModeSet::names(mode.as_ref()), mode });
     let work = async {
         // Boxed: the future is as large as everything that its steps wait for.
         let end = run.with_heartbeat(Box::pin(rounds(&run, first))).await;

@@ -14,7 +14,8 @@ use clap::{Args, ValueEnum};
 
 use crate::apply::{OnFailure, Options};
 use crate::manifest::ModeSelection;
-use crate::model::names::{GoalName, ModeName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{GoalName, ServiceName};
 
 /// Help of `--world` for commands that change nothing.
 pub(super) const READ_WORLD: &str = "Use this snapshot, made by `lcm observe`, instead of the machine";
@@ -67,9 +68,10 @@ impl FileArgs {
 /// Mode, goals and snapshot of one run.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ChooseArgs {
-    /// Use this mode instead of the active one, for this command only
+    /// Use this mode instead of the active one, for this command only; given several times, the modes are active
+    /// together
     #[arg(long, value_name = "MODE")]
-    pub(super) mode: Option<ModeName>,
+    pub(super) mode: Vec<ModeSet>,
     /// Also activate this goal, for this command only; may be given several times
     #[arg(long = "goal", value_name = "GOAL")]
     pub(super) goals: Vec<GoalName>,
@@ -82,7 +84,7 @@ impl ChooseArgs {
     /// Returns the selection for a run that starts services.
     pub(super) fn choice(&self) -> ModeSelection {
         let goals = self.goals.iter().cloned().collect();
-        ModeSelection { mode: self.mode.clone(), goals, ..ModeSelection::default() }
+        ModeSelection { mode: ModeSet::union(self.mode.iter().cloned()), goals, ..ModeSelection::default() }
     }
 
     /// Returns the selection for a run that only reads, or stops everything: it needs no mode.

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::model::{event, facts, hooks, plan};
-use crate::report::{history, problems, status};
+use crate::report::{history, modes, problems, status};
 
 /// Format that has a JSON schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -14,6 +14,8 @@ pub(crate) enum SchemaFormat {
     Plan,
     /// Output of `lcm status --format json`
     Status,
+    /// Output of `lcm modes --format json`
+    Modes,
     /// Output of `lcm history --format json`
     History,
     /// One line of `lcm apply --format json`
@@ -33,6 +35,7 @@ impl SchemaFormat {
             Self::Manifest => None,
             Self::Plan => Some(plan::FORMAT),
             Self::Status => Some(status::FORMAT),
+            Self::Modes => Some(modes::FORMAT),
             Self::History => Some(history::FORMAT),
             Self::Event => Some(event::FORMAT),
             Self::Hook => Some(hooks::FORMAT),

@@ -18,10 +18,10 @@ const NAME_COLUMNS: usize = 12;
 
 /// Groups of commands, in the order in which a user meets them. Commands of no group follow below.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Everyday commands", &["plan", "apply", "switch", "rollback", "status", "wait", "logs", "history"]),
+    ("Everyday commands", &["plan", "apply", "switch", "modes", "rollback", "status", "wait", "logs", "history"]),
     ("Single services, until the next apply", &["start", "stop", "restart", "report"]),
     ("Holds on single services, until `lcm resume`", &["maintain", "suspend", "terminate", "resume"]),
-    ("Setup and removal", &["init", "validate", "adopt", "down"]),
+    ("Setup and removal", &["init", "validate", "adopt", "disown", "down"]),
     ("Inspection", &["explain", "help", "observe", "show", "schema"]),
     ("Shell integration", &["completions", "man"]),
 ];

@@ -5,6 +5,7 @@
 //! Out: output through `report`, calls of `reconcile`, and an exit code; [`exit`] has the meanings.
 //! Not here: the cycle itself, which is `reconcile`'s, and layout, which is `report`'s.
 
+mod adoption;
 mod answer;
 mod args;
 mod command;

@@ -5,23 +5,25 @@ use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::model::desired::Desired;
 use crate::model::holds::ModeOverride;
-use crate::model::names::ModeName;
+use crate::model::mode_set::ModeSet;
 use crate::reconcile::Project;
 
 /// Refuses a switch where the entry file chooses its mode: such a file ignores a mode override.
-pub(crate) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), EarlyExit> {
+pub(crate) fn refuse_choice(desired: &Desired, mode: &ModeSet) -> Result<(), EarlyExit> {
     let (Some(own), true) = (&desired.own_mode, desired.entry_is_choice) else { return Ok(()) };
     let message = format!(
-        "{} only includes other files and sets `mode: {own}`, which a switch would not change; switch the included \
-         manifest instead: `lcm switch {mode} -m {}`",
+        "{} only includes other files and sets `mode: {}`, which a switch would not change; switch the included \
+         manifest instead: `lcm switch {} -m {}`",
         desired.entry.display(),
+        own.yaml(),
+        mode.words(),
         desired.named_in.display()
     );
     Err(EarlyExit::refused(Code::Usage, message))
 }
 
 /// Returns the mode override to store.
-pub(crate) fn switched(session: &Session, opened: &Project, operator: &OperatorArgs, mode: ModeName) -> ModeOverride {
+pub(crate) fn switched(session: &Session, opened: &Project, operator: &OperatorArgs, mode: ModeSet) -> ModeOverride {
     ModeOverride {
         mode,
         entry: opened.entry(),

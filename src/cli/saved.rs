@@ -8,6 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::manifest::ModeSelection;
 
+use crate::model::mode_set::ModeSet;
 use crate::model::names::ServiceName;
 use crate::model::plan::{FORMAT, FORMAT_1, Plan, SavedRequest};
 use crate::reconcile::comparison;
@@ -26,7 +27,7 @@ pub(super) fn read(path: &Path) -> Result<Plan, EarlyExit> {
         return Err(wrong(format!("its format is {format}; this lcm reads {FORMAT} and {FORMAT_1}")));
     }
     let plan: Plan = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
-    Ok(Plan { format: FORMAT.to_owned(), ..plan })
+    Ok(Plan { format: FORMAT.to_owned(), modes: ModeSet::names(plan.mode.as_ref()), ..plan })
 }
 
 /// Takes the mode and goals of a saved plan. Errors: another mode on the command line.

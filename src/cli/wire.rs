@@ -17,6 +17,7 @@ use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::runtime::DriverError;
+use crate::runtime::contract::Adoption;
 use crate::runtime::machine::Machine;
 use crate::syntax::Environment;
 use crate::syntax::problem::Problems;
@@ -52,23 +53,33 @@ pub(super) fn dotenv(text: &str, environment: &Environment) -> Environment {
 }
 
 /// Returns the process if [`adopt`] would accept it.
-pub(super) fn adoptable(
-    desired: &Desired,
-    environment: &Environment,
-    service: &ServiceName,
-    pid: i32,
-) -> Result<ProcessFact, DriverError> {
-    let machine = Machine::new(desired, environment, Path::new(SHIM));
-    machine.adoptable(desired, service, pid)
+pub(super) fn adoptable(environment: &Environment, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+    machine(adoption.desired, environment).adoptable(adoption)
 }
 
-/// Adopts a foreign process as this service, and returns it. The caller holds the host's lock.
-pub(super) fn adopt(
-    desired: &Desired,
+/// Adopts a foreign process, and returns it. The caller holds the host's lock.
+pub(super) fn adopt(environment: &Environment, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+    machine(adoption.desired, environment).adopt(adoption)
+}
+
+/// Returns the process if [`disown`] would give it back.
+pub(super) fn disownable(
     environment: &Environment,
+    desired: &Desired,
     service: &ServiceName,
-    pid: i32,
 ) -> Result<ProcessFact, DriverError> {
-    let machine = Machine::new(desired, environment, Path::new(SHIM));
-    machine.adopt(desired, service, pid)
+    machine(desired, environment).disownable(desired, service)
+}
+
+/// Ends the adoption of a process, and returns it. The caller holds the host's lock.
+pub(super) fn disown(
+    environment: &Environment,
+    desired: &Desired,
+    service: &ServiceName,
+) -> Result<ProcessFact, DriverError> {
+    machine(desired, environment).disown(desired, service)
+}
+
+fn machine(desired: &Desired, environment: &Environment) -> Machine {
+    Machine::new(desired, environment, Path::new(SHIM))
 }

@@ -130,6 +130,12 @@ pub(crate) fn words(pid: i32) -> Vec<String> {
     if text.is_empty() { Vec::new() } else { text.split('\0').map(str::to_owned).collect() }
 }
 
+/// Returns the path of the program that a process runs, also if another file is there by now.
+pub(crate) fn executable(pid: i32) -> Option<PathBuf> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map_or(path.clone(), PathBuf::from))
+}
+
 /// Returns the systemd unit that a process belongs to.
 pub(crate) fn unit(pid: i32) -> Option<String> {
     unit_of(&kernel::table(format!("/proc/{pid}/cgroup")).ok()?)

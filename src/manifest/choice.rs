@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::names::{GoalName, ModeName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::GoalName;
 
 /// Mode and goals chosen by the command line and by the store.
 #[derive(Clone, Debug, Default)]
 pub struct ModeSelection {
-    /// `--mode`, for this run.
-    pub mode: Option<ModeName>,
+    /// Modes given with `--mode`, for this run.
+    pub mode: Option<ModeSet>,
     /// Mode override by an operator's `lcm switch`, where it is still in force.
-    pub mode_override: Option<ModeName>,
+    pub mode_override: Option<ModeSet>,
     /// `--goal`.
     pub goals: BTreeSet<GoalName>,
     /// True for a caller that only reads, or stops everything: no mode is then needed, though the manifest has some.

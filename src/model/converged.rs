@@ -9,7 +9,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::names::{GoalName, ModeName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::GoalName;
 
 /// One file of a manifest, as read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +33,9 @@ pub struct Converged {
     /// Id of the run.
     pub run: String,
     pub at: Timestamp,
-    pub mode: Option<ModeName>,
+    pub mode: Option<ModeSet>,
     /// The mode that the entry file itself names.
-    pub own_mode: Option<ModeName>,
+    pub own_mode: Option<ModeSet>,
     /// Goals requested beside the mode's.
     pub goals: BTreeSet<GoalName>,
     /// The entry file, absolute.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::model::converged::FileText;
 use crate::model::endpoint::Endpoint;
 use crate::model::hooks::{Hooks, Notifier};
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, GpuId, ModeName, ObjectName, ProjectName, RuntimeName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::secret::{Masker, Secret};
@@ -46,11 +47,11 @@ pub struct Desired {
     pub take_over: bool,
     /// Uid of the previous owner, whose process trees the present owner takes over.
     pub previous_owner: Option<u32>,
-    /// `None` where the manifest has no modes: then all services are wanted.
-    pub mode: Option<ModeName>,
+    /// The active modes. `None` where the manifest has no modes: then all services are wanted.
+    pub mode: Option<ModeSet>,
     pub mode_source: ModeSource,
     /// The mode that the entry file itself names, whichever mode is in force.
-    pub own_mode: Option<ModeName>,
+    pub own_mode: Option<ModeSet>,
     /// The entry file only includes others and names a mode: it is an explicit choice, as `--mode` is.
     pub entry_is_choice: bool,
     /// The entry file, absolute.
@@ -89,15 +90,15 @@ impl Desired {
         self.project.as_str() == project || self.aliases.iter().any(|alias| alias.as_str() == project)
     }
 
-    /// Returns the goals in force: the mode's, and the requested ones.
+    /// Returns the active modes with their definitions, sorted; none where the manifest has no modes.
+    pub fn active_modes(&self) -> impl Iterator<Item = (&ModeName, &Mode)> {
+        self.mode.iter().flat_map(ModeSet::iter).filter_map(|name| self.modes.get_key_value(name))
+    }
+
+    /// Returns the goals in force: those of the active modes, and the requested ones.
     #[must_use]
     pub fn active_goals(&self) -> BTreeSet<GoalName> {
-        let mode = self.mode.as_ref().and_then(|name| self.modes.get(name));
-        mode.map(|mode| mode.goals.clone())
-            .unwrap_or_default()
-            .into_iter()
-            .chain(self.goals_requested.clone())
-            .collect()
+        self.active_modes().flat_map(|(_, mode)| &mode.goals).chain(&self.goals_requested).cloned().collect()
     }
 
     /// Returns a masker of [`Desired::secrets`]. Each call builds it anew: keep it.

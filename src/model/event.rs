@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::hooks::Point;
 use crate::model::lifecycle::{Action, State};
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{ModeName, ProjectName, ServiceName, StepId};
 
 /// Version of an event's JSON.
@@ -35,7 +36,13 @@ impl Event {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventKind {
     /// A run begins.
-    Run { project: ProjectName, mode: Option<ModeName> },
+    Run {
+        project: ProjectName,
+        mode: Option<ModeSet>,
+        /// Names of the active modes, which `mode` joins by `+`.
+        #[serde(default)]
+        modes: Vec<ModeName>,
+    },
     /// Ids of the steps planned for one round. A run plans again after each round, until nothing is left to do. A
     /// rollback is reported with the number of the round that failed.
     Planned { round: u32, steps: Vec<StepId> },

@@ -13,7 +13,8 @@ use crate::model::lifecycle::State::{
     Busy, Deleted, Deploying, Error, Idle, Maintenance, Offline, Online, Scaling, Starting, Stopping, Suspended,
     Terminated, Timeout, Updating,
 };
-use crate::model::names::{ModeName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::ServiceName;
 
 /// Hold that an operator sets on one service; it overrides the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -152,11 +153,11 @@ fn because(reason: Option<&str>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModeOverride {
-    pub mode: ModeName,
+    pub mode: ModeSet,
     /// Entry file (the manifest file given on the command line) that the override was set with, as an absolute path.
     pub entry: String,
     /// The `mode:` of that entry file at the time of the switch; `null` if it had none.
-    pub own_mode: Option<ModeName>,
+    pub own_mode: Option<ModeSet>,
     pub by: String,
     #[schemars(with = "String")]
     pub since: Timestamp,

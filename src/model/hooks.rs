@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::call::Call;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Class, State};
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::plan::ReasonCode;
 
@@ -188,10 +189,13 @@ pub struct RunPayload {
     pub at: Timestamp,
     pub hook: RunEvent,
     pub project: ProjectName,
-    /// Mode of the run; `null` if the manifest has no modes.
-    pub mode: Option<ModeName>,
+    /// Mode of the run; the names of several modes are sorted and joined by `+`. `null` if the manifest has no modes.
+    pub mode: Option<ModeSet>,
+    /// Names of the modes of the run.
+    #[serde(default)]
+    pub modes: Vec<ModeName>,
     /// For `mode_changed`: the previous mode; `null` if unknown.
-    pub from_mode: Option<ModeName>,
+    pub from_mode: Option<ModeSet>,
     /// The command that ran, such as `lcm apply`.
     pub command: String,
     pub by: String,

@@ -24,6 +24,7 @@ pub mod hooks;
 pub mod host;
 pub mod instance;
 pub mod lifecycle;
+pub mod mode_set;
 pub mod names;
 pub mod network;
 pub mod observed;

@@ -68,6 +68,8 @@ pub struct ObservedService {
     pub ownership: Ownership,
     /// The instance that runs or is left; `None`: there is none.
     pub instance: Option<Instance>,
+    /// First process of the service, while it lives; `None` for a service without processes of this host.
+    pub pid: Option<i32>,
     /// True if the service holds its memory, ports and name.
     pub holds_capacity: bool,
     /// Copies, where the runtime reports several; `None`: there is one.
@@ -124,6 +126,7 @@ impl ObservedService {
             barred: None,
             ownership,
             instance: None,
+            pid: None,
             holds_capacity: false,
             copies: None,
             previous: None,

@@ -12,6 +12,7 @@ use crate::model::copies::CopiesChange;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State};
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
 use crate::model::network::NetworkLine;
 use crate::model::size::Mebibytes;
@@ -132,7 +133,11 @@ pub struct Plan {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub project: ProjectName,
-    pub mode: Option<ModeName>,
+    /// Active mode; the names of several modes are sorted and joined by `+`. `null` if the manifest has no modes.
+    pub mode: Option<ModeSet>,
+    /// Names of the active modes.
+    #[serde(default)]
+    pub modes: Vec<ModeName>,
     pub goals: Vec<GoalName>,
     /// Command-line options that restricted or extended the plan; absent if there were none.
     #[serde(default, skip_serializing_if = "SavedRequest::is_nothing")]
@@ -186,6 +191,7 @@ impl Plan {
             format: FORMAT.to_owned(),
             project,
             mode: None,
+            modes: Vec::new(),
             goals: Vec::new(),
             request: SavedRequest::default(),
             host: host.into(),

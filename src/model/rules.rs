@@ -14,6 +14,7 @@ use std::fmt;
 use jiff::{Timestamp, Zoned};
 
 use crate::model::lifecycle::State;
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{ModeName, ServiceName};
 
 pub use hours::{Day, Hours};
@@ -45,7 +46,7 @@ pub struct Rule {
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
     pub service: &'a ServiceName,
-    pub mode: Option<&'a ModeName>,
+    pub mode: Option<&'a ModeSet>,
     pub at: Timestamp,
 }
 
@@ -136,7 +137,8 @@ impl Rule {
     /// Returns the end of the rule in this case; `None`: the rule is for other services, modes or hours.
     fn holds(&self, case: &Case<'_>) -> Option<ActiveUntil> {
         let of_service = self.services.is_empty() || self.services.contains(case.service);
-        let in_mode = self.modes.is_empty() || case.mode.is_some_and(|mode| self.modes.contains(mode));
+        let in_mode = self.modes.is_empty()
+            || case.mode.is_some_and(|active| active.iter().any(|mode| self.modes.contains(mode)));
         if !(of_service && in_mode) {
             return None;
         }
@@ -211,6 +213,7 @@ mod tests {
     use super::{Case, Hours, Legality, Rule, Rules};
     use crate::model::lifecycle::State;
     use crate::model::lifecycle::State::{Busy, Offline, Online, Starting, Stopping, Suspended, Terminated};
+    use crate::model::mode_set::ModeSet;
     use crate::model::names::{ModeName, ServiceName};
 
     fn rule(source: &str, from: &[State], to: &[State]) -> Rule {
@@ -219,7 +222,7 @@ mod tests {
 
     /// Returns the judgement for `comfyui` in mode `video`, on a Saturday at 12:00 in Berlin.
     fn judged(rules: &Rules, from: State, to: State) -> String {
-        let (service, mode) = (ServiceName::from("comfyui"), ModeName::from("video"));
+        let (service, mode) = (ServiceName::from("comfyui"), ModeSet::from("video"));
         let at: Timestamp = "2026-11-21T11:00:00Z".parse().expect("a time");
         match rules.judge(&Case { service: &service, mode: Some(&mode), at }, from, to) {
             Legality::Legal => "legal".to_owned(),

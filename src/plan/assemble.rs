@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::OrphanPolicy;
+use crate::model::mode_set::ModeSet;
 use crate::model::names::GpuId;
 use crate::model::network::NetworkLine;
 use crate::model::observed::called;
@@ -38,6 +39,7 @@ pub(super) fn assemble(
         format: FORMAT.to_owned(),
         project: input.desired.project.clone(),
         mode: input.desired.mode.clone(),
+        modes: ModeSet::names(input.desired.mode.as_ref()),
         goals: input.desired.active_goals().into_iter().collect(),
         request: SavedRequest::of(input.request),
         host: input.observed.host.clone(),

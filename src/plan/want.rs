@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::model::desired::{Desired, Mode, Others};
-use crate::model::names::{GoalName, ModeName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{GoalName, ModeName, ServiceName};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::plan::numbers::{Number, Numbers};
 
@@ -83,26 +84,49 @@ fn on_request(request: &Request, numbers: &Numbers<'_>) -> Vec<Want> {
     wanted.into_iter().map(|why| why.map_or(Want::Kept, Want::Wanted)).collect()
 }
 
-fn mode_of(desired: &Desired) -> Option<(&ModeName, &Mode)> {
-    desired.mode.as_ref().and_then(|name| Some((name, desired.modes.get(name)?)))
+/// Returns the services that the modes list, each with a reason that ends with the modes that list it. Services of the
+/// same modes share the reason.
+fn listed_by_modes(
+    modes: &[(&ModeName, &Mode)],
+    numbers: &Numbers<'_>,
+    list: impl Fn(&Mode) -> &BTreeSet<ServiceName>,
+    (code, because_of): (ReasonCode, &str),
+) -> Vec<(Number, Rc<Reason>)> {
+    let mut listed: BTreeMap<Number, Vec<&ModeName>> = BTreeMap::new();
+    for (name, mode) in modes {
+        for number in numbers.find_all(list(mode)) {
+            listed.entry(number).or_default().push(name);
+        }
+    }
+    let mut reasons: BTreeMap<Vec<&ModeName>, Rc<Reason>> = BTreeMap::new();
+    let shared = listed.into_iter().map(|(number, names)| {
+        let why = reasons.entry(names).or_insert_with_key(|names| {
+            let names = names.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
+            because(code, format!("{because_of} {names}"), Some(names))
+        });
+        (number, Rc::clone(why))
+    });
+    shared.collect()
 }
 
 fn by_mode(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Want> {
     let mut wanted = wanted_by_name(desired, numbers);
     add_dependencies(numbers, &mut wanted);
-    let Some((name, mode)) = mode_of(desired) else {
+    let modes: Vec<_> = desired.active_modes().collect();
+    let Some(all) = ModeSet::of(modes.iter().map(|(name, _)| (*name).clone())) else {
         // Without modes all services are wanted.
         return wanted.into_iter().map(|why| why.map_or(Want::Kept, Want::Wanted)).collect();
     };
-    let by = || Some(name.to_string());
-    let stopped = Want::Off(because(ReasonCode::StoppedByMode, format!("listed under `stop` in mode {name}"), by()));
-    let other = match mode.others {
-        Others::Keep => Want::Kept,
-        Others::Stop => Want::Off(because(ReasonCode::NotInMode, format!("not part of mode {name}"), by())),
+    // Others may keep running only where all modes allow it.
+    let other = if modes.iter().all(|(_, mode)| mode.others == Others::Keep) {
+        Want::Kept
+    } else {
+        Want::Off(because(ReasonCode::NotInMode, format!("not part of mode {all}"), Some(all.to_string())))
     };
     let mut wants: Vec<Want> = wanted.into_iter().map(|why| why.map_or_else(|| other.clone(), Want::Wanted)).collect();
-    for number in numbers.find_all(&mode.stop) {
-        wants[number] = stopped.clone();
+    let stopped = (ReasonCode::StoppedByMode, "listed under `stop` in mode");
+    for (number, why) in listed_by_modes(&modes, numbers, |mode| &mode.stop, stopped) {
+        wants[number] = Want::Off(why);
     }
     wants
 }
@@ -110,16 +134,16 @@ fn by_mode(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Want> {
 /// Services that the mode or a goal names, each with its reason.
 fn wanted_by_name(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Option<Rc<Reason>>> {
     let code = ReasonCode::WantedByMode;
-    let mut wanted = if let Some((name, mode)) = mode_of(desired) {
-        let mut wanted = vec![None; numbers.all().len()];
-        let why = because(code, format!("wanted by mode {name}"), Some(name.to_string()));
-        for number in numbers.find_all(&mode.services) {
-            wanted[number] = Some(why.clone());
-        }
-        wanted
-    } else {
+    let modes: Vec<_> = desired.active_modes().collect();
+    let mut wanted = if modes.is_empty() {
         let message = "the manifest has no modes, so every service is wanted".to_owned();
         vec![Some(because(code, message, None)); numbers.all().len()]
+    } else {
+        let mut wanted = vec![None; numbers.all().len()];
+        for (number, why) in listed_by_modes(&modes, numbers, |mode| &mode.services, (code, "wanted by mode")) {
+            wanted[number] = Some(why);
+        }
+        wanted
     };
     for goal in desired.active_goals() {
         let why = because(ReasonCode::WantedByGoal, format!("wanted by goal {goal}"), Some(goal.to_string()));

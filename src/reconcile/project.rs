@@ -11,7 +11,8 @@ use crate::manifest::ModeSelection;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::Facts;
 use crate::model::holds::{Holds, ModeOverride};
-use crate::model::names::{ModeName, ProjectName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::ProjectName;
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::model::snapshot::{Planner as _, Snapshot};
 use crate::observe::contract::ObserverInput;
@@ -30,6 +31,7 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{
     AttemptStore as _, HoldStore as _, Journal as _, JournalEntry, PendingChange, Recalled, Store, StoreError, recall,
 };
+use crate::syntax::problem::Severity;
 
 /// Project that a cycle works on.
 pub(crate) struct Project {
@@ -171,10 +173,14 @@ impl Project {
                 (self.desired, self.switched) = (desired, switched);
             }
             // Reads and a stop of everything work in any mode.
-            (Err(_), Some(switched)) if choice.mode_optional => caller.warn(&format!(
-                "the mode override {} is ignored: the manifest has no such mode; clear it with `lcm switch --clear`",
-                switched.mode
-            )),
+            (Err(problems), Some(switched)) if choice.mode_optional => {
+                let first = problems.0.iter().find(|problem| problem.severity == Severity::Error);
+                let why = first.map_or_else(String::new, |problem| format!(": {}", problem.message));
+                caller.warn(&format!(
+                    "the mode override {} is ignored{why}; clear it with `lcm switch --clear`",
+                    switched.mode
+                ));
+            }
             (Err(problems), _) => return Err(problems.into()),
         }
         Ok(())
@@ -423,8 +429,9 @@ impl Project {
 }
 
 /// Returns the note on a mode override that no longer applies.
-fn outlived(switched: &ModeOverride, own_mode: Option<&ModeName>) -> String {
-    let named = |mode: Option<&ModeName>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {mode}`"));
+fn outlived(switched: &ModeOverride, own_mode: Option<&ModeSet>) -> String {
+    let named =
+        |mode: Option<&ModeSet>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {}`", mode.yaml()));
     format!(
         "the mode override {} ({}) no longer applies: the manifest had {} then, and has {} now; \
          the next apply clears it",

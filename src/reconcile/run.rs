@@ -193,8 +193,8 @@ async fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
 }
 
 fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -> RunResult {
-    let (project, mode) = (plan.project.clone(), plan.mode.clone());
-    listener.event(Event::new(run.cycle.project.driver().now(), EventKind::Run { project, mode }));
+    let (project, mode, modes) = (plan.project.clone(), plan.mode.clone(), plan.modes.clone());
+    listener.event(Event::new(run.cycle.project.driver().now(), EventKind::Run { project, mode, modes }));
     RunResult {
         changed: false,
         done: 0,

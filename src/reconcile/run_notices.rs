@@ -3,6 +3,7 @@
 
 use crate::host::calls::HookCall;
 use crate::model::hooks::{FORMAT, Notifier, Payload, Point, RunEvent, RunPayload};
+use crate::model::mode_set::ModeSet;
 use crate::model::pending::{self, TRIES_MAX};
 use crate::model::plan::{Purpose, Request};
 use crate::reconcile::project::Project;
@@ -22,6 +23,7 @@ pub(crate) async fn of_end(
         hook,
         project: run.project.clone(),
         mode: project.desired.mode.clone(),
+        modes: ModeSet::names(project.desired.mode.as_ref()),
         from_mode: None,
         command: run.command.clone(),
         by: run.by.clone(),
@@ -73,6 +75,7 @@ pub(crate) fn of_killed(project: &Project, killed: &RunBegun) -> Vec<RunNotice> 
             hook: RunEvent::RunFailed,
             project: killed.project.clone(),
             mode: killed.mode.clone(),
+            modes: ModeSet::names(killed.mode.as_ref()),
             from_mode: None,
             command: killed.command.clone(),
             by: killed.by.clone(),

@@ -9,10 +9,10 @@ use crate::model::plan::{Purpose, Request};
 /// Returns the mode's services, those that active goals need, and all that they depend on; for a down, every service.
 pub(crate) fn wanted(desired: &Desired, request: &Request) -> BTreeSet<ServiceName> {
     let all = || desired.services.keys().cloned().collect::<BTreeSet<_>>();
-    let mode = desired.mode.as_ref().and_then(|name| desired.modes.get(name));
-    let mut wanted = match (request.purpose, mode) {
-        (Purpose::Down, _) | (Purpose::Apply, None) => all(),
-        (Purpose::Apply, Some(mode)) => mode.services.clone(),
+    let has_mode = desired.active_modes().next().is_some();
+    let mut wanted = match (request.purpose, has_mode) {
+        (Purpose::Down, _) | (Purpose::Apply, false) => all(),
+        (Purpose::Apply, true) => desired.active_modes().flat_map(|(_, mode)| &mode.services).cloned().collect(),
         (Purpose::Start | Purpose::Stop | Purpose::Restart, _) => request.targets.clone(),
     };
     if request.purpose.is_one_shot() {

@@ -13,6 +13,7 @@ use crate::model::hooks::{HookPayload, RunPayload};
 use crate::model::plan::Plan;
 use crate::model::safe_text::is_unseen;
 use crate::report::history::History;
+use crate::report::modes::Modes;
 use crate::report::output::Output;
 use crate::report::problems::CheckedManifests;
 use crate::report::status::Status;
@@ -75,6 +76,12 @@ pub fn plan_schema() -> Value {
 #[must_use]
 pub fn status_schema() -> Value {
     schema::<Status>("lcm.status/2", &[("word", "hold")])
+}
+
+/// Returns the schema of `lcm modes --format json`.
+#[must_use]
+pub fn modes_schema() -> Value {
+    schema::<Modes>("lcm.modes/1", &[])
 }
 
 /// Returns the schema of `lcm history --format json`.

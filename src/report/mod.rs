@@ -15,6 +15,7 @@ pub mod manual;
 pub mod markdown;
 pub mod mermaid;
 pub mod metrics;
+pub mod modes;
 pub mod output;
 pub mod print;
 pub mod problems;

@@ -44,6 +44,7 @@ fn looked_at() -> Status {
         format: FORMAT.to_owned(),
         project: "studio".into(),
         mode: None,
+        modes: Vec::new(),
         switched: None,
         host: "box".to_owned(),
         engine: None,

@@ -72,6 +72,7 @@ pub(crate) fn empty() -> Plan {
     let observed_at = "2026-11-20T10:00:00Z".parse().expect("a timestamp");
     Plan {
         mode: Some("video".into()),
+        modes: vec!["video".into()],
         engine: Some("unix:///var/run/docker.sock 20.10.24".to_owned()),
         gpus: vec![gpu("GPU-aaaa", 0)],
         ..Plan::empty("studio".into(), "box", observed_at)
@@ -167,6 +168,7 @@ pub(crate) const HOSTILE: &str =
 pub(crate) fn hostile() -> Plan {
     let mut plan = switch();
     (plan.project, plan.mode, plan.host) = (HOSTILE.into(), Some(HOSTILE.into()), HOSTILE.to_owned());
+    plan.modes = vec![HOSTILE.into()];
     plan.engine = Some(HOSTILE.to_owned());
     plan.goals = vec![HOSTILE.into()];
     for (position, step) in plan.steps.iter_mut().enumerate() {

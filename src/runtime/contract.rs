@@ -164,20 +164,41 @@ pub trait Runtime: Any + Send + Sync {
         Discovered::default()
     }
 
-    /// Returns the process if [`Runtime::adopt`] would accept it for this service.
-    fn adoptable(&self, _: &Desired, _: &ServiceName, _: i32) -> Result<ProcessFact, DriverError> {
+    /// Returns the process if [`Runtime::adopt`] would accept it.
+    fn adoptable(&self, _: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
         Err(self.unsupported("adopt a process for"))
     }
 
-    /// Adopts a foreign process as this service, until the process ends. The caller holds the host's lock.
-    fn adopt(&self, _: &Desired, _: &ServiceName, _: i32) -> Result<ProcessFact, DriverError> {
+    /// Adopts a foreign process, until the process ends. The caller holds the host's lock.
+    fn adopt(&self, _: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
         Err(self.unsupported("adopt a process for"))
+    }
+
+    /// Returns the process if [`Runtime::disown`] would give it back.
+    fn disownable(&self, _: &Desired, _: &ServiceName) -> Result<ProcessFact, DriverError> {
+        Err(self.unsupported("give back"))
+    }
+
+    /// Ends the adoption of a process, which keeps running and is foreign from then on. The caller holds the host's
+    /// lock.
+    fn disown(&self, _: &Desired, _: &ServiceName) -> Result<ProcessFact, DriverError> {
+        Err(self.unsupported("give back"))
     }
 
     /// Returns the error of an effect that the runtime does not support.
     fn unsupported(&self, what: &str) -> DriverError {
         DriverError::Refused(format!("the runtime `{}` can't {what} a service", self.name()))
     }
+}
+
+/// Request to adopt a process as a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Adoption<'a> {
+    pub desired: &'a Desired,
+    pub service: &'a ServiceName,
+    pub pid: i32,
+    /// The operator accepts a process that does not look like the service.
+    pub is_forced: bool,
 }
 
 /// Reader of the running processes of services; reads when it is called. Blocking.

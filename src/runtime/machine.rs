@@ -28,7 +28,7 @@ use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::reservation::ReservationFact;
 use crate::observe::contract::{ObserverInput, RunningInstance as Observed};
-use crate::runtime::contract::{ProcessReader, Runtime, RuntimeReading};
+use crate::runtime::contract::{Adoption, ProcessReader, Runtime, RuntimeReading};
 use crate::runtime::registration::DriverContext;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES};
 use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
@@ -102,14 +102,24 @@ impl Machine {
         }
     }
 
-    /// Returns the process if [`Machine::adopt`] would accept it for this service.
-    pub fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
-        self.runtime_of(desired, service)?.adoptable(desired, service, pid)
+    /// Returns the process if [`Machine::adopt`] would accept it.
+    pub fn adoptable(&self, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+        self.runtime_of(adoption.desired, adoption.service)?.adoptable(adoption)
     }
 
-    /// Adopts a foreign process as this service, until the process ends. The caller holds the host's lock.
-    pub fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
-        self.runtime_of(desired, service)?.adopt(desired, service, pid)
+    /// Adopts a foreign process, until the process ends. The caller holds the host's lock.
+    pub fn adopt(&self, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+        self.runtime_of(adoption.desired, adoption.service)?.adopt(adoption)
+    }
+
+    /// Returns the process if [`Machine::disown`] would give it back.
+    pub fn disownable(&self, desired: &Desired, service: &ServiceName) -> Result<ProcessFact, DriverError> {
+        self.runtime_of(desired, service)?.disownable(desired, service)
+    }
+
+    /// Ends the adoption of a process, which keeps running. The caller holds the host's lock.
+    pub fn disown(&self, desired: &Desired, service: &ServiceName) -> Result<ProcessFact, DriverError> {
+        self.runtime_of(desired, service)?.disown(desired, service)
     }
 
     fn runtime_of(&self, desired: &Desired, service: &ServiceName) -> Result<&dyn Runtime, DriverError> {

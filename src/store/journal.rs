@@ -13,7 +13,8 @@ use super::lease::FencingToken;
 use super::record::{Called, Measure, NotifiedMode, RunBegun, RunNotice, RunRecord, Transition};
 use crate::model::converged::Converged;
 use crate::model::facts::HistoryFact;
-use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 
 /// Pending calls kept of one project; the oldest are dropped first. A switch of a whole machine adds some hundred at
@@ -90,7 +91,7 @@ pub trait Journal: Send + Sync {
         &self,
         project: &ProjectName,
         notifier: &str,
-        mode: Option<&ModeName>,
+        mode: Option<&ModeSet>,
     ) -> Result<(), StoreError>;
 
     /// Records a measurement; of each service and kind, only the newest are kept.

@@ -22,7 +22,8 @@ use crate::model::converged::Converged;
 use crate::model::facts::{self, FailureReport, HistoryFact};
 use crate::model::holds::{HoldRecord, Holds, ModeOverride};
 use crate::model::hooks::RunEvent;
-use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
 
 /// Records of one command.
@@ -247,7 +248,7 @@ impl Journal for MemoryStore {
         &self,
         _project: &ProjectName,
         notifier: &str,
-        mode: Option<&ModeName>,
+        mode: Option<&ModeSet>,
     ) -> Result<(), StoreError> {
         lock(&self.told_modes).insert(notifier.to_owned(), NotifiedMode(mode.cloned()));
         Ok(())

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::model::hooks::RunPayload;
 use crate::model::lifecycle::State;
-use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
 
 /// Exit code recorded of a run that was killed: the one that a shell reports of a program that KILL ended.
@@ -90,7 +91,7 @@ pub struct RunBegun {
     pub command: String,
     pub by: String,
     pub began: Timestamp,
-    pub mode: Option<ModeName>,
+    pub mode: Option<ModeSet>,
 }
 
 /// One run of an apply or a down.
@@ -157,4 +158,4 @@ pub struct RunNotice {
 
 /// Mode that a notifier was informed of; `None`: the manifest had none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotifiedMode(pub Option<ModeName>);
+pub struct NotifiedMode(pub Option<ModeSet>);

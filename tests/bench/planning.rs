@@ -172,7 +172,7 @@ impl Fleet {
         };
         let all = services.iter().map(|(_, _, service)| service.clone());
         let desired = Desired {
-            mode: Some(mode.clone()),
+            mode: Some(mode.clone().into()),
             modes: BTreeMap::from([(mode, wanted)]),
             reserve: Mebibytes(512),
             ..Desired::plain(ProjectName::from(PROJECT), all)

@@ -230,6 +230,80 @@ fn an_adopted_process_is_the_service_until_it_is_stopped() {
 }
 
 #[test]
+fn an_adoption_fits_is_recorded_and_is_undone() {
+    let live = Live::new("{ process: { command: [sleep, '300'] }, stop: { grace: 1s } }");
+    let lcm = |words: &[&str]| live.lcm(words).run();
+    let sleeping = Ended(Command::new("sleep").arg("300").spawn().expect("sleep runs"));
+    let other = Ended(Command::new("tail").args(["-f", "/dev/null"]).spawn().expect("tail runs"));
+    let (pid, wrong) = (sleeping.0.id().to_string(), other.0.id().to_string());
+    lcm(&["adopt", "one", "--pid", &wrong])
+        .code(1)
+        .stderr_has("it runs `tail -f /dev/null`, not the command of `one`, which is `sleep 300`")
+        .stderr_has("--force");
+    lcm(&["adopt", "one", "--pid", &wrong, "--force", "--dry-run"]).code(0).stderr_has("can be adopted as one");
+    lcm(&["terminate", "one", "--as", "kim"]).code(0);
+    for words in [&["adopt", "one", "--pid", &pid][..], &["disown", "one"]] {
+        lcm(words).code(1).stderr_has("held by `lcm terminate` (kim").stderr_has("`lcm resume one`");
+    }
+    lcm(&["resume", "one"]).code(0);
+
+    let seen = || lcm(&["status", "--format", "json"]).code(0).json()["services"][0].clone();
+    lcm(&["adopt", "one", "--pid", &pid, "--as", "kim", "--reason", "night shift"]).code(0).stderr_has(&pid);
+    let adopted = seen();
+    assert_eq!((&adopted["state"], &adopted["owned"]), (&"online".into(), &true.into()), "{adopted:#}");
+    assert_eq!(adopted["pid"].to_string(), pid);
+    lcm(&["status"]).code(0).stdout_has(&pid);
+    lcm(&["disown", "one", "--dry-run"]).code(0);
+    assert_eq!(seen()["owned"], true);
+    lcm(&["disown", "one"]).code(0).stderr_has(&format!("gave back process {pid} (sleep); it keeps running"));
+    let given_back = seen();
+    assert_eq!((&given_back["owned"], &given_back["pid"]), (&false.into(), &serde_json::Value::Null));
+    assert_eq!(given_back["reason"], "its adopted process was given back with `lcm disown`");
+    lcm(&["disown", "one"]).code(1).stderr_has("nothing is adopted");
+    let history = lcm(&["history", "one", "--format", "json"]).code(0).json();
+    let transitions = history["transitions"].as_array().expect("transitions");
+    let recorded = |reason: &str| transitions.iter().find(|row| row["reason"].as_str() == Some(reason));
+    let row = recorded(&format!("adopted process {pid} (sleep) by `lcm adopt`: night shift")).expect("recorded");
+    assert_eq!((&row["to"], &row["by"]), (&"online".into(), &"kim".into()), "{row:#}");
+    recorded(&format!("gave back process {pid} (sleep) by `lcm disown`")).expect("recorded");
+
+    lcm(&["adopt", "one", "--pid", &pid]).code(0);
+    drop(sleeping);
+    assert_eq!(seen()["reason"], "it ended with unknown exit status");
+    lcm(&["apply"]).code(0).stdout_has("1 started");
+    lcm(&["disown", "one"]).code(1).stderr_has("lcm started it, as process ").stderr_has("`lcm stop one`");
+    drop(other);
+}
+
+#[test]
+fn logs_of_all_services_are_shown_with_their_names() {
+    let live = Live::new(
+        "{ process: { command: 'echo a; echo b; exec sleep 600' }, health: { log: b }, stop: { grace: 1s } }
+  second: { process: { command: 'echo up; printf half; exec sleep 600' }, health: { log: half }, stop: { grace: 1s } }",
+    );
+    let lcm = |words: &[&str]| live.lcm(words).run().code(0);
+    let none = lcm(&["logs"]);
+    assert_eq!(none.stdout, "");
+    none.stderr_has("no service of project live-").stderr_has("has output yet");
+    lcm(&["apply"]);
+    assert_eq!(lcm(&["logs"]).stdout, "one    | a\none    | b\nsecond | up\nsecond | half\n");
+    assert_eq!(lcm(&["logs", "-n", "1"]).stdout, "one    | b\nsecond | half\n");
+    assert_eq!(lcm(&["logs", "-n", "0"]).stdout, "");
+    assert_eq!(lcm(&["logs", "--no-prefix", "-n", "1"]).stdout, "b\nhalf\n");
+
+    let mut command = live.lcm(&["logs", "-f", "-n", "0"]).command();
+    let mut follower = Ended(command.stdout(Stdio::piped()).spawn().expect("lcm runs"));
+    let mut lines = BufReader::new(follower.0.stdout.take().expect("piped")).lines();
+    lcm(&["restart", "one"]);
+    let mut next = || lines.next().expect("a line").expect("UTF-8");
+    // A restart before the first read would show nothing old, and the new lines all the same.
+    assert_eq!((next(), next()), ("one    | a".to_owned(), "one    | b".to_owned()));
+    let interrupt = Command::new("kill").args(["-INT", &follower.0.id().to_string()]).status();
+    assert!(interrupt.expect("kill runs").success());
+    follower.0.wait().expect("it ends");
+}
+
+#[test]
 fn a_service_that_can_not_be_probed_is_still_stopped() {
     let live =
         Live::new("{ process: { command: 'echo up; exec sleep 600' }, health: { log: up }, stop: { grace: 1s } }");

@@ -12,7 +12,9 @@ fn a_wrong_command_line_is_64() {
         &["apply", "--parallelism", "0"],
         &["apply", "--timeout", "30"],
         &["status", "--state", "well"],
-        &["logs"],
+        &["switch"],
+        &["switch", "lcm.yaml"],
+        &["switch", "--clear", "write", "paint"],
         &["adopt", "painter"],
         &["plan", "-q", "-v"],
     ] {

@@ -213,6 +213,7 @@ fn notice(number: usize, run: &str, how: u8) -> RunNotice {
         hook: if how.is_multiple_of(4) { RunEvent::ModeChanged } else { RunEvent::RunFailed },
         project: PROJECT.into(),
         mode: Some("voice".into()),
+        modes: vec!["voice".into()],
         from_mode: None,
         command: "lcm apply".to_owned(),
         by: "kim".to_owned(),

@@ -51,7 +51,7 @@ fn desired(case: &Case) -> Desired {
         priority,
     });
     Desired {
-        mode: Some(mode.clone()),
+        mode: Some(mode.clone().into()),
         modes: BTreeMap::from([(
             mode,
             Mode {

@@ -71,6 +71,77 @@ fn round_and_round_each_apply_converges() {
     }
 }
 
+const SEVERAL: &str = r#"
+version: 1
+name: several
+gpus: { devices: [{ index: 0, vram: 24GiB }] }
+lifecycle: { deny: [{ to: starting, services: guarded, mode: [night, chat] }] }
+services:
+  comfyui: { process: { command: [comfy] }, vram: 8GiB }
+  tts: { process: { command: [tts] }, vram: 2GiB }
+  ollama: { process: { command: [ollama] }, vram: 8GiB }
+  extra: { process: { command: [extra] } }
+  old: { process: { command: [old] } }
+  guarded: { process: { command: [guarded] } }
+modes:
+  video: { services: [comfyui, tts], stop: [old] }
+  chat: { services: [ollama, tts], others: keep }
+  voice: { goals: [narrate], others: keep, stop: [old] }
+  free: { services: [extra, old], others: keep }
+  watched: { services: [guarded] }
+goals:
+  narrate: { services: [tts] }
+"#;
+
+#[test]
+fn several_modes_unite_their_services_goals_and_stops() {
+    let house = House::new(SEVERAL);
+    let plan = house.plan("video+chat");
+    assert_lines(
+        &plan,
+        "start:comfyui [wanted_by_mode] 8192 on gpu-0
+         start:ollama [wanted_by_mode] 8192 on gpu-0
+         start:tts [wanted_by_mode] 2048 on gpu-0",
+    );
+    assert_eq!(plan, house.plan("chat+video"), "the order does not matter");
+    let desired = house.desired(Some("chat+video"));
+    let plan = house.plan_for(&desired, &lcm::model::plan::Request::default());
+    let reasons: Vec<&str> = plan.steps.iter().map(|step| step.reason.message.as_str()).collect();
+    assert_eq!(reasons, ["wanted by mode video", "wanted by mode chat", "wanted by mode chat+video"]);
+    assert_eq!(plan.modes, ["chat".into(), "video".into()]);
+    assert_lines(&house.plan("voice"), "start:tts [wanted_by_goal] 2048 on gpu-0");
+}
+
+#[test]
+fn others_keep_running_only_where_all_modes_keep_them() {
+    let house = House::new(SEVERAL);
+    house.apply("free");
+    assert_lines(
+        &house.plan("chat+voice"),
+        "stop:old [stopped_by_mode]
+         start:ollama [wanted_by_mode] 8192 on gpu-0
+         start:tts [wanted_by_mode] 2048 on gpu-0",
+    );
+    assert_lines(
+        &house.plan("chat+video"),
+        "stop:extra [not_in_mode]
+         stop:old [stopped_by_mode]
+         start:comfyui [wanted_by_mode] 8192 on gpu-0
+         start:ollama [wanted_by_mode] 8192 on gpu-0
+         start:tts [wanted_by_mode] 2048 on gpu-0",
+    );
+    house.apply("chat+voice");
+    house.apply("video+chat");
+}
+
+#[test]
+fn a_rule_of_one_active_mode_applies() {
+    let house = House::new(SEVERAL);
+    assert_lines(&house.plan("watched"), "start:guarded [wanted_by_mode]");
+    let text = house.plan("watched+chat");
+    assert!(text.contains("blocked guarded [rule]") && !text.contains("start:guarded"), "{text}");
+}
+
 const CHAIN: &str = r"
 version: 1
 name: chain

@@ -10,7 +10,7 @@ use lcm::model::facts::{BusyReading, ProbeReading};
 use lcm::model::instance::Instance;
 use lcm::model::size::Mebibytes;
 use lcm::runtime::Driver as _;
-use lcm::runtime::contract::Runtime as _;
+use lcm::runtime::contract::{Adoption, Runtime as _};
 use lcm::runtime::machine::Machine;
 use serde_json::{Value, json};
 
@@ -248,7 +248,9 @@ async fn the_answer_of_an_adopted_service_counts() {
     command.args(["--ignored", "--exact", "server::serve", "--nocapture"]).env("LCM_TEST_SERVE", bench.path("port"));
     let foreign = Foreign(command.stdout(std::process::Stdio::null()).spawn().expect("it runs"));
     let port = bench.line_of("port").await.parse().expect("a port");
-    bench.processes.adopt(&bench.desired(&[&service]), &service.name, foreign.pid()).expect("adopted");
+    let desired = bench.desired(&[&service]);
+    let adoption = Adoption { desired: &desired, service: &service.name, pid: foreign.pid(), is_forced: true };
+    bench.processes.adopt(&adoption).expect("adopted");
     let instance = bench.inspect_service(&service).await.instance.expect("it is there");
     let answer = reading(&bench, &service, &instance, Probe::Http(get(port, "/ok"))).await;
     assert_eq!(answer, ProbeReading::Passed);

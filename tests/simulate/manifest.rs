@@ -50,7 +50,7 @@ pub(crate) fn desired(draft: &Draft) -> Desired {
         priority,
     });
     let mut desired = Desired {
-        mode: mode.as_ref().map(|_| mode_name.clone()),
+        mode: mode.as_ref().map(|_| mode_name.clone().into()),
         orphans: if draft.orphans_go { OrphanPolicy::Stop } else { OrphanPolicy::Report },
         reserve: Mebibytes(draft.reserve),
         declared_gpus: (0_u32..)

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use crate::model::converged::Converged;
 use crate::model::facts::{self, FailureReport, HistoryFact};
 use crate::model::holds::{HoldRecord, Holds, ModeOverride};
-use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::store::{
     AttemptStore, FencingToken, HoldStore, Journal, JournalEntry, Measure, NotifiedMode, RunBegun, RunNotice,
@@ -80,7 +81,7 @@ impl Journal for Forgetful {
         Self::full()
     }
 
-    async fn set_notified_mode(&self, _: &ProjectName, _: &str, _: Option<&ModeName>) -> Result<(), StoreError> {
+    async fn set_notified_mode(&self, _: &ProjectName, _: &str, _: Option<&ModeSet>) -> Result<(), StoreError> {
         Self::full()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 
 use crate::cli::answer::unwritten;
 use crate::cli::args::{ChooseArgs, READ_WORLD, names};
@@ -22,12 +22,15 @@ use crate::runtime::{DriverError, LogMark, Logged};
 /// Time between two reads: short enough to look live.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 
+/// Logs that are read at once: each may have some megabytes to show.
+const READ_AT_ONCE: usize = 8;
+
 /// Show the logs of services since their last start
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("world", |arg| arg.help(READ_WORLD)))]
 pub(crate) struct Args {
-    /// Services to show
-    #[arg(required = true, value_name = "SERVICE")]
+    /// Services to show [default: all services of the manifest]
+    #[arg(value_name = "SERVICE")]
     services: Vec<ServiceName>,
     /// Manifest to read
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
@@ -37,10 +40,10 @@ pub(crate) struct Args {
     /// Follow the logs, across restarts, until interrupted
     #[arg(short, long)]
     follow: bool,
-    /// Number of most recent lines to show of each service
+    /// Number of most recent lines to show of each service; with 0 and `-f`, only new lines
     #[arg(short = 'n', long, alias = "lines", default_value_t = 100, value_name = "N")]
     tail: u16,
-    /// Don't begin lines with the service's name when several services are shown
+    /// Don't begin lines with the service's name when several services, or all, are shown
     #[arg(long)]
     no_prefix: bool,
 }
@@ -55,6 +58,8 @@ struct Followed<'a> {
     noted: Option<String>,
     /// Error of the last read.
     unread: Option<String>,
+    /// True if an operator named the service: then it is reported that it has no output.
+    is_named: bool,
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
@@ -63,8 +68,10 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     let all: Vec<&ServiceName> = opened.desired.services.keys().collect();
     // In the order in which they are named; a service named twice is shown once.
     let mut named = BTreeSet::new();
-    let services: Vec<ServiceName> = args.services.iter().filter(|name| named.insert(*name)).cloned().collect();
-    let is_prefixed = services.len() > 1 && !args.no_prefix;
+    let is_named = !args.services.is_empty();
+    let of = if is_named { args.services.iter().collect() } else { all.clone() };
+    let services: Vec<ServiceName> = of.into_iter().filter(|name| named.insert(*name)).cloned().collect();
+    let is_prefixed = (services.len() > 1 || !is_named) && !args.no_prefix;
     let prefix = |name| if is_prefixed { prefix(name, &services, &all, session.stdout) } else { String::new() };
     let masker = opened.desired.masker();
     let followed = services.iter().map(|name| Followed {
@@ -74,13 +81,15 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
         mark: None,
         noted: None,
         unread: None,
+        is_named,
     });
     let mut followed: Vec<Followed<'_>> = followed.collect();
     let mut interrupts = Interrupts::of_a_run()?;
     // The first read is shown whole, before any signal is handled: with `-f` or without, the beginning is the same.
     let mut tail = Some(usize::from(args.tail));
     loop {
-        let turn = turn(session, &opened, &mut followed, tail.take());
+        let show = LinesShown { tail: tail.take(), is_last: !args.follow };
+        let turn = turn(session, &opened, &mut followed, show);
         let reader = tokio::select! {
             reader = turn => reader?,
             exit = interrupts.exit() => return ended(session, &mut followed, exit),
@@ -89,6 +98,9 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
             return Ok(Exit::Done);
         }
         if !args.follow {
+            if !is_named && followed.iter().all(|one| one.mark.is_none() && one.unread.is_none()) {
+                session.note(&format!("no service of project {} has output yet", opened.desired.project));
+            }
             let exit = ended(session, &mut followed, Exit::Done)?;
             return all_read(&followed).map(|()| exit);
         }
@@ -102,29 +114,43 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     }
 }
 
-/// Reads all logs at once, and shows the new lines of each in turn. `tail`: maximum number of lines, at the first read.
+/// Lines of one read to show of each service.
+#[derive(Clone, Copy)]
+struct LinesShown {
+    /// Maximum number of lines, at the first read.
+    tail: Option<usize>,
+    /// True if no read follows: then a line without an end is a line, too.
+    is_last: bool,
+}
+
+/// Reads all logs, and shows the new lines of each in turn.
 async fn turn(
     session: &Session,
     opened: &Project,
     followed: &mut [Followed<'_>],
-    tail: Option<usize>,
+    show: LinesShown,
 ) -> Result<ReaderState, EarlyExit> {
-    let read = join_all(followed.iter().map(|one| read(opened, one))).await;
-    let mut text = Output::default();
-    for (one, read) in followed.iter_mut().zip(read) {
-        let lines = one.update(session, read);
-        let from = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
-        text.extend(lines[from..].iter().map(|line| one.line(session, line)));
+    let from: Vec<_> = followed.iter().map(|one| (one.name, one.mark.clone())).collect();
+    let reads = from.into_iter().map(|(name, mark)| read(opened, name, mark));
+    let mut reads = stream::iter(reads).buffered(READ_AT_ONCE);
+    for one in followed.iter_mut() {
+        let Some(read) = reads.next().await else { break };
+        let mut lines = one.update(session, read);
+        if show.is_last {
+            lines.extend(one.feed.end());
+        }
+        let from = show.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+        let text: Output = lines[from..].iter().map(|line| one.line(session, line)).collect();
+        if !text.is_empty() && print::stream(&text).map_err(|error| unwritten(&error))? == ReaderState::Gone {
+            return Ok(ReaderState::Gone);
+        }
     }
-    if text.is_empty() {
-        return Ok(ReaderState::There);
-    }
-    print::stream(&text).map_err(|error| unwritten(&error))
+    Ok(ReaderState::There)
 }
 
-async fn read(opened: &Project, one: &Followed<'_>) -> Result<Option<Logged>, DriverError> {
-    let Some(service) = opened.desired.services.get(one.name) else { return Ok(None) };
-    opened.driver().log_from(&opened.desired.project, service, one.mark.as_ref()).await
+async fn read(opened: &Project, name: &ServiceName, mark: Option<LogMark>) -> Result<Option<Logged>, DriverError> {
+    let Some(service) = opened.desired.services.get(name) else { return Ok(None) };
+    opened.driver().log_from(&opened.desired.project, service, mark.as_ref()).await
 }
 
 /// Prints the unfinished last lines.
@@ -157,7 +183,7 @@ impl Followed<'_> {
                 (lines, (!is_gapless).then(|| "some lines were lost before they could be shown".to_owned()))
             }
             Ok(None) if self.mark.is_some() => (Vec::new(), Some("removed, together with its log".to_owned())),
-            Ok(None) => (Vec::new(), Some("no output yet".to_owned())),
+            Ok(None) => (Vec::new(), self.is_named.then(|| "no output yet".to_owned())),
             Err(error) => {
                 self.unread = Some(error.to_string());
                 return Vec::new();

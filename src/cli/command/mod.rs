@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 pub(super) mod completions;
+mod disown;
 mod down;
 mod explain;
 mod help;
@@ -15,6 +16,7 @@ mod init;
 mod logs;
 mod maintain;
 mod man;
+mod modes;
 mod observe;
 pub(super) mod oneshot;
 mod plan;
@@ -58,6 +60,7 @@ pub(super) enum Command {
     Switch(switch::Args),
     Rollback(rollback::Args),
     Status(StatusArgs),
+    Modes(modes::Args),
     Wait(wait::Args),
     Validate(validate::Args),
     Schema(schema::Args),
@@ -83,6 +86,7 @@ pub(super) enum Command {
     History(history::Args),
     Observe(observe::Args),
     Adopt(adopt::Args),
+    Disown(disown::Args),
     Init(init::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -105,6 +109,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         | Command::Show(_)
         | Command::Apply(_)
         | Command::Status(_)
+        | Command::Modes(_)
         | Command::Wait(_)
         | Command::Switch(_)
         | Command::Rollback(_)
@@ -120,6 +125,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         | Command::Logs(_)
         | Command::Observe(_)
         | Command::Adopt(_)
+        | Command::Disown(_)
         | Command::Init(_)
         | Command::History(_) => {}
     }
@@ -133,6 +139,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::Plan(args) => plan::run(session, &args).await,
             Command::Show(args) => show::run(session, &args).await,
             Command::Apply(args) => apply::run(session, args).await,
+            Command::Modes(args) => modes::run(session, args).await,
             Command::Status(args) => status::run(session, &args).await,
             Command::Wait(args) => wait::run(session, &args).await,
             Command::Switch(args) => switch::run(session, args).await,
@@ -149,6 +156,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::Logs(args) => logs::run(session, &args).await,
             Command::Observe(args) => observe::run(session, &args).await,
             Command::Adopt(args) => adopt::run(session, &args).await,
+            Command::Disown(args) => disown::run(session, &args).await,
             Command::Init(args) => init::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),

@@ -12,7 +12,8 @@ use crate::cli::{execute, opened};
 use crate::manifest::ModeSelection;
 use crate::model::converged::Converged;
 use crate::model::holds::ModeOverride;
-use crate::model::names::{ModeName, ProjectName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::ProjectName;
 use crate::model::plan::Purpose;
 use crate::reconcile::files;
 use crate::reconcile::owner::{self, OwnerAccess};
@@ -97,7 +98,7 @@ fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, EarlyEx
 }
 
 /// Returns the active mode; `None`: none, or the manifest can't be read.
-fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>) -> Option<ModeName> {
+fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>) -> Option<ModeSet> {
     let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let desired = opened::load(&session.aside(), manifest, &choice).ok()?;
     let holds = |switched: &&ModeOverride| !desired.entry_is_choice && switched.own_mode == desired.own_mode;
@@ -105,7 +106,7 @@ fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>)
 }
 
 /// Returns true if the manifest or the mode of a run differs from the present one.
-fn differs(converged: &Converged, mode: Option<&ModeName>) -> bool {
+fn differs(converged: &Converged, mode: Option<&ModeSet>) -> bool {
     let is_as_read = |path: &Path, text: &str| files::read(path).is_ok_and(|found| found == text);
     converged.mode.as_ref() != mode || !converged.files.iter().all(|file| is_as_read(&file.path, &file.text))
 }

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, EarlyExit> {
         SchemaFormat::Manifest => wire::manifest_schema(),
         SchemaFormat::Plan => json::plan_schema(),
         SchemaFormat::Status => json::status_schema(),
+        SchemaFormat::Modes => json::modes_schema(),
         SchemaFormat::History => json::history_schema(),
         SchemaFormat::Event => json::event_schema(),
         SchemaFormat::Hook => json::hook_schema(),

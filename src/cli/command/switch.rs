@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::answer::data;
 use crate::cli::args::operator::{DRY_RUN, OperatorArgs};
-use crate::cli::args::{ExecutionArgs, FileArgs, PlanningArgs};
+use crate::cli::args::{ExecutionArgs, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::job::ApplyJob;
 use crate::cli::stop::{Code, EarlyExit};
@@ -12,20 +12,22 @@ use crate::cli::terminal::session::Session;
 use crate::cli::{execute, opened};
 use crate::files::named;
 use crate::manifest::ModeSelection;
-use crate::model::names::{GoalName, ModeName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::GoalName;
 use crate::model::plan::Purpose;
 use crate::report::sheet::Sheet;
 
-/// Switch to a mode from now on, and apply it
+/// Switch to one or several modes from now on, and apply them
 ///
 /// The switch lasts until `--clear`, or until the `mode:` of the manifest changes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Mode to use
+    /// Mode to use; several are active together
     #[arg(required_unless_present = "clear", value_name = "MODE")]
-    mode: Option<String>,
-    #[command(flatten)]
-    file: FileArgs,
+    modes: Vec<String>,
+    /// Manifest to read; `-` is standard input [default: lcm.yaml]
+    #[arg(short, long, value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
     /// Clear the switch, and return to the manifest's own mode; applies nothing
     #[arg(long)]
     clear: bool,
@@ -44,22 +46,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
-    let Args { mode, file, clear, operator, goals, world, planning, execution } = args;
-    let manifest = file.given();
-    let default = || PathBuf::from("lcm.yaml");
-    let mode = match (mode, clear) {
-        // With `--clear`, the first argument is the manifest.
-        (mode, true) if mode.is_none() || manifest.is_none() => {
-            let manifest = mode.map(PathBuf::from).or(manifest).unwrap_or_else(default);
-            return clear_switch(session, &manifest, world.as_deref(), execution.dry_run).await;
-        }
-        (Some(mode), false) => ModeName::new(mode),
-        (_, _) => {
-            return Err(EarlyExit::new(Exit::Usage, Code::Usage, "--clear removes the switch, and takes no mode"));
-        }
-    };
-    let manifest = manifest.unwrap_or_else(default);
-    let choice = ModeSelection { mode: Some(mode), goals: goals.into_iter().collect(), ..ModeSelection::default() };
+    let Args { mut modes, manifest, clear, operator, goals, world, planning, execution } = args;
+    // With `--clear`, an argument can only be the manifest.
+    let is_manifest = |last: &mut String| clear || is_path(last);
+    let manifest = manifest.or_else(|| modes.pop_if(is_manifest).map(PathBuf::from));
+    let manifest = manifest.unwrap_or_else(|| PathBuf::from("lcm.yaml"));
+    let mode = ModeSet::union(modes.iter().map(|mode| ModeSet::parse(mode)));
+    let usage = |message| EarlyExit::new(Exit::Usage, Code::Usage, message);
+    match (&mode, clear) {
+        (None, true) => return clear_switch(session, &manifest, world.as_deref(), execution.dry_run).await,
+        (Some(_), true) => return Err(usage("--clear removes the switch, and takes no mode")),
+        (None, false) => return Err(usage("name the mode to switch to, or clear the switch with `--clear`")),
+        (Some(_), false) => {}
+    }
+    let choice = ModeSelection { mode, goals: goals.into_iter().collect(), ..ModeSelection::default() };
     let job = ApplyJob {
         world,
         planning,
@@ -67,6 +67,12 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit
         ..ApplyJob::new("lcm switch", Purpose::Apply, manifest, choice, execution)
     };
     execute::run(session, job).await
+}
+
+/// Returns true if an argument names a manifest rather than a mode.
+fn is_path(argument: &str) -> bool {
+    let is_yaml = Path::new(argument).extension().is_some_and(|end| end == "yaml" || end == "yml");
+    argument == "-" || argument.contains('/') || is_yaml
 }
 
 async fn clear_switch(

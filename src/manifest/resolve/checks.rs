@@ -7,12 +7,16 @@ use crate::manifest::resolve::graph::{Graph, closure, cycles};
 use crate::manifest::resolve::modes::ResolvedMode;
 use crate::manifest::resolve::project::ProjectSettings;
 use crate::manifest::resolve::resolved::ResolvedService;
-use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
+use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode, ModeSource};
 use crate::model::endpoint::Endpoint;
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, ModeName, ObjectName, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
+
+/// Code of two services that claim one port.
+const PORT_TWICE: &str = "lcm::manifest::port_twice";
 
 type ResolvedServices = BTreeMap<ServiceName, ResolvedService>;
 
@@ -23,27 +27,106 @@ pub(super) fn check(
     goals: &BTreeMap<GoalName, Goal>,
     settings: &ProjectSettings,
 ) {
-    let graph: Graph<'_> =
-        services.iter().map(|(name, resolved)| (name, resolved.service.depends_on.keys().collect())).collect();
+    let graph = graph_of(services);
     dependency_cycles(context, services, &graph);
     containers(context, services);
     too_large(context, services, settings);
     // Without modes, all services are wanted together.
     if modes.is_empty() && context.input.names.modes.is_empty() {
-        let set = Together { name: None, services: services.keys().map(|name| (name, None)).collect() };
+        let all = services.keys().map(|name| (name, None)).collect();
+        let set = Together { title: "this manifest".to_owned(), place: None, services: all };
         set.check(context, services, settings);
     }
-    for (name, ResolvedMode { mode, name: span, stop }) in modes {
-        let by_goals = mode.goals.iter().filter_map(|goal| goals.get(goal));
-        let needed = by_goals.flat_map(|goal| {
-            let by_phase = services.values().filter(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
-            goal.services.iter().chain(by_phase.map(|resolved| &resolved.service.name))
-        });
-        let wanted = closure(mode.services.iter().chain(needed), &graph);
-        let set = Together { name: Some((name, *span)), services: wanted };
-        set.stopped(context, mode, stop);
+    for (name, resolved) in modes {
+        let wanted = wanted_by(&resolved.mode, services, goals, &graph);
+        let set = Together { title: format!("the mode `{name}`"), place: Some(resolved.name), services: wanted };
+        set.stopped(context, &resolved.mode, &resolved.stop);
         set.check(context, services, settings);
     }
+}
+
+/// Modes that are active together, and the reason for it.
+pub(super) struct Combination<'a> {
+    pub modes: &'a ModeSet,
+    /// Place of the key that names them; `None`: the manifest does not.
+    pub place: Option<Span>,
+    pub source: ModeSource,
+}
+
+/// Checks modes that are active together: what one wants, no other may stop, and their services share the machine.
+pub(super) fn check_together(
+    context: &mut ResolveContext<'_>,
+    (services, modes, goals): (&ResolvedServices, &BTreeMap<ModeName, ResolvedMode>, &BTreeMap<GoalName, Goal>),
+    settings: &ProjectSettings,
+    combination: &Combination<'_>,
+) {
+    let chosen: Vec<_> = combination.modes.iter().filter_map(|name| modes.get_key_value(name)).collect();
+    if chosen.len() < 2 {
+        return;
+    }
+    let graph = graph_of(services);
+    let wanted = chosen.iter().map(|(name, resolved)| (*name, wanted_by(&resolved.mode, services, goals, &graph)));
+    let wanted: Vec<_> = wanted.collect();
+    for (stopping, resolved) in &chosen {
+        for (stopped, span) in &resolved.stop {
+            let other = wanted.iter().find(|(name, wanted)| name != stopping && wanted.contains_key(stopped));
+            if let Some((running, _)) = other {
+                contradiction(context, (running, stopping), (stopped, *span), combination);
+            }
+        }
+    }
+    // A collision within one mode is reported for that mode.
+    if context.problems.iter().any(|problem| problem.code == PORT_TWICE) {
+        return;
+    }
+    let names: Vec<String> = chosen.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let services_of_all = wanted.into_iter().flat_map(|(_, wanted)| wanted).collect();
+    let title = format!("the combination of modes {}", names.join(", "));
+    let set = Together { title, place: combination.place, services: services_of_all };
+    set.check(context, services, settings);
+}
+
+/// Reports a service that one mode runs and another stops.
+fn contradiction(
+    context: &mut ResolveContext<'_>,
+    (running, stopping): (&ModeName, &ModeName),
+    (stopped, span): (&ServiceName, Span),
+    combination: &Combination<'_>,
+) {
+    let message = format!(
+        "the modes `{running}` and `{stopping}` can't be active together: `{running}` runs `{stopped}`, and \
+         `{stopping}` stops it"
+    );
+    let clear = match combination.source {
+        ModeSource::Override => "; `lcm switch --clear` removes the mode override",
+        ModeSource::CommandLine | ModeSource::Manifest => "",
+    };
+    let problem = Problem::error("lcm::manifest::wanted_and_stopped", message)
+        .help(format!("select one of them, or remove `{stopped}` from `stop` of mode `{stopping}`{clear}"));
+    let stop = context.place(span);
+    context.problems.push(match combination.place {
+        Some(place) => problem.at(context.place(place), "these modes").also(stop, "stopped here"),
+        None => problem.at(stop, "stopped here"),
+    });
+}
+
+fn graph_of(services: &ResolvedServices) -> Graph<'_> {
+    services.iter().map(|(name, resolved)| (name, resolved.service.depends_on.keys().collect())).collect()
+}
+
+/// Returns the services that a mode wants, with all their dependencies, each with the service that needs it.
+fn wanted_by<'a>(
+    mode: &'a Mode,
+    services: &'a ResolvedServices,
+    goals: &'a BTreeMap<GoalName, Goal>,
+    graph: &Graph<'a>,
+) -> BTreeMap<&'a ServiceName, Option<&'a ServiceName>> {
+    let by_goals = mode.goals.iter().filter_map(|goal| goals.get(goal));
+    let needed = by_goals.flat_map(|goal| {
+        let by_phase = services.values().filter(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
+        goal.services.iter().chain(by_phase.map(|resolved| &resolved.service.name))
+    });
+    closure(mode.services.iter().chain(needed), graph)
 }
 
 fn dependency_cycles(context: &mut ResolveContext<'_>, services: &ResolvedServices, graph: &Graph<'_>) {
@@ -132,15 +215,13 @@ fn is(device: &DeclaredGpu, id: &GpuRef) -> bool {
 
 /// Services that run at the same time, each with the service that needs it.
 struct Together<'a> {
-    name: Option<(&'a ModeName, Span)>,
+    title: String,
+    /// Place of the mode, or of the key that names several.
+    place: Option<Span>,
     services: BTreeMap<&'a ServiceName, Option<&'a ServiceName>>,
 }
 
 impl Together<'_> {
-    fn title(&self) -> String {
-        self.name.map_or_else(|| "this manifest".to_owned(), |(name, _)| format!("the mode `{name}`"))
-    }
-
     fn members<'s>(&self, services: &'s ResolvedServices) -> impl Iterator<Item = &'s ResolvedService> {
         self.services.keys().filter_map(|name| services.get(*name))
     }
@@ -151,7 +232,6 @@ impl Together<'_> {
     }
 
     fn stopped(&self, context: &mut ResolveContext<'_>, mode: &Mode, stop: &BTreeMap<ServiceName, Span>) {
-        let Some((name, _)) = self.name else { return };
         for (stopped, span) in stop {
             let Some(needed_by) = self.services.get(stopped) else { continue };
             let why = match needed_by {
@@ -159,7 +239,7 @@ impl Together<'_> {
                 None if mode.services.contains(stopped) => "it is in `services`".to_owned(),
                 None => "a goal of the mode needs it".to_owned(),
             };
-            let message = format!("the mode `{name}` both runs and stops `{stopped}`: {why}");
+            let message = format!("{} both runs and stops `{stopped}`: {why}", self.title);
             context.error("lcm::manifest::wanted_and_stopped", *span, message, "stopped here");
         }
     }
@@ -179,8 +259,8 @@ impl Together<'_> {
                 if !told.insert((one, other)) {
                     continue;
                 }
-                let message = format!("in {}, `{one}` and `{other}` both claim port {port}", self.title());
-                let problem = Problem::error("lcm::manifest::port_twice", message)
+                let message = format!("in {}, `{one}` and `{other}` both claim port {port}", self.title);
+                let problem = Problem::error(PORT_TWICE, message)
                     .at(context.place(*span), format!("`{other}` here"))
                     .also(context.place(first.ports[claim]), format!("`{one}` here"));
                 context.problems.push(problem);
@@ -196,11 +276,11 @@ impl Together<'_> {
         let headroom: Mebibytes = settings.devices.iter().map(|(device, _)| device.capacity - settings.reserve).sum();
         let needed: Mebibytes = self.members(services).map(|resolved| total(&resolved.service)).sum();
         if needed > headroom {
-            let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {headroom}", self.title());
+            let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {headroom}", self.title);
             let problem = Problem::warning("lcm::manifest::mode_too_large", message)
                 .help("the services with the lowest `priority` will be blocked");
-            let problem = match self.name {
-                Some((_, span)) => problem.at(context.place(span), "in this mode"),
+            let problem = match self.place {
+                Some(span) => problem.at(context.place(span), "in this mode"),
                 None => problem,
             };
             context.problems.push(problem);

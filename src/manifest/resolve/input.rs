@@ -11,6 +11,9 @@ use crate::syntax::scalar::is_name;
 use crate::syntax::source::{Sources, Span};
 use crate::syntax::tree::Node;
 
+/// Names that no mode has.
+pub(crate) const RESERVED_MODES: [&str; 2] = ["auto", "off"];
+
 /// Input of a resolution.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
@@ -73,6 +76,13 @@ impl DefinedNames {
             let entries = roots.iter().filter_map(|root| root.node.get(section)).flat_map(Node::entries);
             for entry in entries {
                 let place = sources.place(entry.key_span);
+                if section == "modes" && RESERVED_MODES.contains(&entry.key.as_str()) {
+                    let message = format!("the mode name `{}` is reserved", entry.key);
+                    let help =
+                        "rename the mode: `auto` and `off` are kept for settings of lcm, so no mode has these names";
+                    problems
+                        .push(Problem::error("lcm::manifest::name", message).at(place.clone(), "this name").help(help));
+                }
                 if !is_name(&entry.key) {
                     let message = format!("invalid {what} name `{}`", entry.key);
                     let help = "use letters, digits, `_`, `.` and `-`, and begin with a letter or digit";

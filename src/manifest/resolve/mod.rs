@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::manifest::choice::ModeSelection;
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, ModeSource};
 use crate::model::names::ServiceName;
 use crate::syntax::problem::{Problem, Severity};
 
@@ -30,6 +30,7 @@ mod shared;
 use context::ResolveContext;
 pub(super) use context::absolute;
 pub(super) use input::{DefinedNames, EnvFile, Input, ManifestFile, Root, SecretFile};
+use modes::ChosenModes;
 
 /// Returns the desired state, or `None` where too much is missing; adds problems and warnings to `problems`.
 pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut Vec<Problem>) -> Option<Desired> {
@@ -50,9 +51,16 @@ pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut 
     shared::depend(&mut services);
     let goals = modes::goals(&mut context, &services);
     let modes = modes::modes(&mut context);
-    let (mode, mode_source) = modes::choose(&mut context, choice);
+    let ChosenModes { active: mode, source: mode_source, own } = modes::choose(&mut context, choice);
     modes::check_goals(&mut context, choice);
     checks::check(&mut context, &services, &modes, &goals, &settings);
+    let own_mode = own.as_ref().map(|(own, _)| own.clone());
+    let own = own.map(|(own, place)| (own, Some(place), ModeSource::Manifest));
+    let selected = mode.clone().filter(|mode| own_mode.as_ref() != Some(mode)).map(|mode| (mode, None, mode_source));
+    for (modes_of, place, source) in own.into_iter().chain(selected) {
+        let combination = checks::Combination { modes: &modes_of, place, source };
+        checks::check_together(&mut context, (&services, &modes, &goals), &settings, &combination);
+    }
     let rules = rules::rules(&mut context);
     let notify = hooks::notifiers(&mut context);
 
@@ -67,7 +75,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut 
         previous_owner: None,
         mode,
         mode_source,
-        own_mode: modes::own(&context),
+        own_mode,
         entry_is_choice: modes::entry_is_choice(&context),
         entry: input.files.first().map(|entry| path_of(input, entry)).unwrap_or_default(),
         is_streamed: input.files.first().is_some_and(|entry| input.sources.get(entry.file).is_streamed),

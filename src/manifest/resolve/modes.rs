@@ -7,6 +7,7 @@ use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::resolved::ResolvedService;
 use crate::manifest::wire;
 use crate::model::desired::{Goal, Mode, ModeSource, Others};
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, ModeName, ServiceName};
 use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
@@ -80,30 +81,37 @@ pub(super) fn named(context: &mut ResolveContext<'_>, written: &[Located<String>
         .collect()
 }
 
-/// Returns the mode of this run: the command line's, else an operator's override, else the entry file's own.
-pub(super) fn choose(context: &mut ResolveContext<'_>, choice: &ModeSelection) -> (Option<ModeName>, ModeSource) {
+/// Modes of this run, and the places of those that the entry file names.
+#[derive(Debug)]
+pub(super) struct ChosenModes {
+    pub active: Option<ModeSet>,
+    pub source: ModeSource,
+    /// The modes that the entry file itself names, with the place of its key.
+    pub own: Option<(ModeSet, Span)>,
+}
+
+/// Returns the modes of this run: the command line's, else an operator's override, else the entry file's own.
+pub(super) fn choose(context: &mut ResolveContext<'_>, choice: &ModeSelection) -> ChosenModes {
     let names = &context.input.names.modes;
     let entry = context.input.files.first().filter(|_| context.input.complete);
-    let own = entry.and_then(|entry| entry.manifest.mode.as_ref());
-    if let Some(own) = own {
-        context.known("mode", own, names);
-    }
+    let own = own(context);
     let (chosen, source) = match (&choice.mode, &choice.mode_override) {
         (Some(mode), _) => (Some(mode), ModeSource::CommandLine),
         (None, Some(word)) => (Some(word), ModeSource::Override),
         (None, None) => (None, ModeSource::Manifest),
     };
     if let Some(chosen) = chosen {
-        if !names.contains_key(chosen.as_str()) && context.input.complete {
-            let near = suggest(chosen.as_str(), names.keys().map(String::as_str));
+        let unknown = chosen.iter().filter(|mode| !names.contains_key(mode.as_str()) && context.input.complete);
+        for mode in unknown {
+            let near = suggest(mode.as_str(), names.keys().map(String::as_str));
             let help = match source {
                 ModeSource::Override => format!("{near}; `lcm switch --clear` removes the mode override"),
                 ModeSource::CommandLine | ModeSource::Manifest => near,
             };
-            let message = format!("there is no mode `{chosen}`");
+            let message = format!("there is no mode `{mode}`");
             context.problems.push(Problem::error("lcm::manifest::unknown_mode", message).help(help));
         }
-        return (Some(chosen.clone()), source);
+        return ChosenModes { active: Some(chosen.clone()), source, own };
     }
     if own.is_none()
         && !names.is_empty()
@@ -115,13 +123,25 @@ pub(super) fn choose(context: &mut ResolveContext<'_>, choice: &ModeSelection) -
         let help = "select one with `--mode`, or set `mode:` in the manifest";
         context.problems.push(Problem::error("lcm::manifest::no_mode", message).help(help));
     }
-    (own.map(|own| ModeName::new(own.value.clone())), source)
+    ChosenModes { active: own.as_ref().map(|(own, _)| own.clone()), source, own }
 }
 
-/// Returns the mode that the entry file itself names.
-pub(super) fn own(context: &ResolveContext<'_>) -> Option<ModeName> {
-    let own = context.input.files.first()?.manifest.mode.as_ref()?;
-    Some(ModeName::new(own.value.clone()))
+/// Returns the modes that the entry file itself names, with the place of its key; reports unknown ones and an empty
+/// list.
+fn own(context: &mut ResolveContext<'_>) -> Option<(ModeSet, Span)> {
+    let input = context.input;
+    let written = input.files.first()?.manifest.mode.as_ref()?;
+    if written.0.is_empty() && !written.damaged {
+        let help = "name at least one mode, or remove the key";
+        context.error_with_help("lcm::manifest::empty", written.span, ("this list is empty", "no entries"), help);
+    }
+    if input.complete {
+        for mode in &written.0 {
+            context.known("mode", mode, &input.names.modes);
+        }
+    }
+    let modes = ModeSet::of(written.0.iter().map(|mode| ModeName::new(mode.value.clone())))?;
+    Some((modes, written.span))
 }
 
 /// Returns true if the entry file includes others and names a mode, and has no other key.

@@ -44,7 +44,7 @@ pub(crate) struct RuleBlock {
     /// Service, or list of services, whose changes the rule covers.
     #[schemars(example = &"comfyui", example = ["comfyui", "ollama"])]
     pub services: Option<Located<OneOrMany<Located<String>>>>,
-    /// Mode, or list of modes, during which the rule applies.
+    /// Mode, or list of modes, during which the rule applies. One of them being active is enough.
     #[schemars(example = &"video", example = ["video", "voice"])]
     pub mode: Option<Located<OneOrMany<Located<String>>>>,
     /// Hours during which the rule applies. The start is included, the end is not; if the end is earlier than the

@@ -43,10 +43,11 @@ macro_rules! define_manifest {
             #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]
             #[expect(dead_code, reason = "followed by the loader, before types are known; here for the schema")]
             pub include: Option<OneOrMany<String>>,
-            /// Default mode, used unless the command line or `lcm switch` selects a different one. It is read from the
-            /// entry file only (the file given on the command line), not from included files.
-            #[schemars(example = &"voice")]
-            pub mode: Option<Located<String>>,
+            /// Default mode, used unless the command line or `lcm switch` selects a different one. A list activates
+            /// several modes together: their services and goals are united. It is read from the entry file only (the
+            /// file given on the command line), not from included files.
+            #[schemars(example = &"voice", example = ["voice", "chat"])]
+            pub mode: Option<Located<OneOrMany<Located<String>>>>,
             /// Handling of orphans: containers and processes that lcm started for this project, but whose services are
             /// no longer in the manifest.
             #[schemars(extend("default" = "report"), example = &"stop")]
@@ -87,7 +88,8 @@ macro_rules! define_manifest {
             #[serde(default)]
             #[schemars(description = NETWORKS_DESCRIPTION, extend("examples" = networks_examples()))]
             pub networks: Networks,
-            /// Sets of services that run together; one mode is active. Without modes, all services run.
+            /// Sets of services that run together; one mode is active, or several together. Without modes, all services
+            /// run. `auto` and `off` are reserved names.
             #[serde(default)]
             #[schemars(example = Example(r#"{ "chat": { "services": ["ollama"], "others": "keep" } }"#))]
             pub modes: NamedMap<Located<ModeBlock>>,

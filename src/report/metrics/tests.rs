@@ -47,6 +47,7 @@ fn status() -> Status {
         format: FORMAT.to_owned(),
         project: "studio".into(),
         mode: Some("paint".into()),
+        modes: Vec::new(),
         switched: None,
         host: "box".to_owned(),
         engine: None,

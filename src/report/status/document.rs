@@ -14,11 +14,13 @@ use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
 use crate::model::holds::{HoldRecord, ModeOverride, author};
 use crate::model::lifecycle::State;
+use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
 use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
 use crate::report::history::OpenRun;
+use crate::report::status::address;
 
 /// Version of the status's JSON.
 pub const FORMAT: &str = "lcm.status/2";
@@ -29,7 +31,12 @@ pub struct Status {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub project: ProjectName,
-    pub mode: Option<ModeName>,
+    /// Active mode; the names of several modes are sorted and joined by `+`. `null` if the manifest has no modes, or
+    /// none is chosen.
+    pub mode: Option<ModeSet>,
+    /// Names of the active modes.
+    #[serde(default)]
+    pub modes: Vec<ModeName>,
     /// Mode override (`lcm switch`) that is in force; absent if the manifest or the command line sets the mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched: Option<HoldLine>,
@@ -80,6 +87,16 @@ pub struct ServiceLine {
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
+    /// First process of a running service; `null` for a container and for a service that does not run.
+    #[serde(default)]
+    pub pid: Option<i32>,
+    /// Short id of the container of a running service; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Local URL of a running service, without a path: of its health probe, or of its first port. A port whose protocol
+    /// is not known has the scheme `tcp`. `null` if no port is known, or the service does not run.
+    #[serde(default)]
+    pub url: Option<String>,
     /// Copies (replicas) of the service; absent if there is one copy, ready and up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Copies>,
@@ -111,6 +128,9 @@ impl ServiceLine {
             vram_measured_mib: None,
             since: None,
             reason: String::new(),
+            pid: None,
+            container: None,
+            url: None,
             copies: None,
             hold: None,
             budget: None,
@@ -153,6 +173,11 @@ impl HoldLine {
     /// Returns `kim at 2026-11-21T14:02:05Z, reason: rendering`.
     pub(super) fn author(&self) -> String {
         author(&self.by, self.since, self.reason.as_deref())
+    }
+
+    pub(in crate::report) fn of_switch(switched: &ModeOverride) -> Self {
+        let ModeOverride { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
+        Self { kind: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
     }
 
     fn of(said: &HoldRecord) -> Self {
@@ -257,6 +282,7 @@ impl Status {
             format: FORMAT.to_owned(),
             project: desired.project.clone(),
             mode: desired.mode.clone(),
+            modes: ModeSet::names(desired.mode.as_ref()),
             switched: None,
             host: observed.host.clone(),
             engine: observed.engine.clone(),
@@ -284,10 +310,7 @@ impl Status {
     /// Sets the mode override that is in force.
     #[must_use]
     pub fn switched_by(mut self, switched: Option<&ModeOverride>) -> Self {
-        self.switched = switched.map(|switched| {
-            let ModeOverride { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
-            HoldLine { kind: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
-        });
+        self.switched = switched.map(HoldLine::of_switch);
         self
     }
 
@@ -352,6 +375,9 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         vram_measured_mib: seen.measured_most(),
         since: seen.since,
         reason,
+        pid: seen.pid,
+        container: address::short_id(seen),
+        url: address::url(service, seen),
         copies: seen.copies_shown(),
         budget: budget_line(service, seen, now),
         hold: seen.hold.as_deref().map(HoldLine::of),
@@ -416,7 +442,7 @@ fn goals(desired: &Desired, observed: &Observed) -> Vec<GoalLine> {
 }
 
 /// Returns the services that the goal names, or that have one of its phases.
-fn needed(desired: &Desired, goal: &Goal) -> BTreeSet<ServiceName> {
+pub(in crate::report) fn needed(desired: &Desired, goal: &Goal) -> BTreeSet<ServiceName> {
     let of_phase = desired.services.values().filter(|service| !service.phases.is_disjoint(&goal.phases));
     goal.services.iter().cloned().chain(of_phase.map(|service| service.name.clone())).collect()
 }

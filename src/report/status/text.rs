@@ -130,12 +130,15 @@ fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Line
     let in_error = status.services.iter().map(|line| !line.known || line.state.is_in_error());
     let others = std::iter::repeat_n(false, status.orphans.len() + status.claimed.len());
     let matters = std::iter::once(true).chain(in_error).chain(others.clone());
-    let rows = services(status, outlooks);
-    let lines = table::lines(&rows, style);
-    if table::fit(&lines, BLOCK_INDENT, style) {
-        let lines = lines.into_iter().zip(matters);
-        return lines.map(|(line, matters)| LineGroup { lines: vec![line], matters }).collect();
+    // Processes and addresses are shown only where they take no line from the reasons.
+    for columns in [Columns::All, Columns::Usual] {
+        let lines = table::lines(&services(status, outlooks, columns), style);
+        if table::fit(&lines, BLOCK_INDENT, style) {
+            let lines = lines.into_iter().zip(matters.clone());
+            return lines.map(|(line, matters)| LineGroup { lines: vec![line], matters }).collect();
+        }
     }
+    let rows = services(status, outlooks, Columns::Usual);
     let up = status.services.iter().map(|line| line.known && line.state.is_operational());
     let dull = std::iter::once(true).chain(up).chain(others.clone());
     let (short, reasons): (Vec<Vec<Cell>>, Vec<Cell>) =
@@ -150,11 +153,26 @@ fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Line
     .collect()
 }
 
-fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
+/// Columns of the table of services.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    /// With processes and addresses, where a service has them.
+    All,
+    Usual,
+}
+
+fn services(status: &Status, outlooks: &Outlooks, columns: Columns) -> Vec<Vec<Cell>> {
     if status.services.is_empty() && status.orphans.is_empty() && status.claimed.is_empty() {
         return Vec::new();
     }
-    let titles = ["SERVICE", "STATE", "FOR", "RUNTIME", "PRIORITY", "GPU", "DECLARED", "MEASURED", ""];
+    let all = columns == Columns::All;
+    let has_ids = all && status.services.iter().any(|line| line.pid.is_some() || line.container.is_some());
+    let has_urls = all && status.services.iter().any(|line| line.url.is_some());
+    let mut titles = vec!["SERVICE", "STATE", "FOR", "RUNTIME", "PRIORITY", "GPU", "DECLARED", "MEASURED"];
+    titles.extend(has_ids.then_some("PID/ID"));
+    titles.extend(has_urls.then_some("URL"));
+    titles.push("");
+    let between = titles.len() - 3;
     let right = ["PRIORITY", "DECLARED", "MEASURED"];
     let title = |word: &&str| {
         let cell = Cell::new(*word).paint(Paint::Dim);
@@ -164,18 +182,23 @@ fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
     rows.extend(status.services.iter().map(|line| {
         // The service's block has the reason.
         let reason = if outlooks.contains_key(&line.name) { "" } else { &line.reason };
-        service(line, reason, status)
+        let mut row = service(line, reason, status);
+        let why = row.pop();
+        row.extend(has_ids.then(|| Cell::new(id(line))));
+        row.extend(has_urls.then(|| Cell::new(line.url.as_deref().unwrap_or_default())));
+        row.extend(why);
+        row
     }));
     rows.extend(status.orphans.iter().map(|orphan| {
         let mut row = vec![Cell::new(orphan.name.to_string()), Cell::new(orphan.state.as_str())];
-        row.extend([""; 6].map(Cell::new));
+        row.extend(std::iter::repeat_with(|| Cell::new("")).take(between));
         let carrier = orphan.carrier.as_ref().map(|carrier| format!(" ({carrier})")).unwrap_or_default();
         row.push(Cell::new(format!("orphan{carrier}: not in the manifest")).paint(Paint::Warn));
         row
     }));
     rows.extend(status.claimed.iter().map(|claim| {
         let mut row = vec![Cell::new(claim.service.to_string()), Cell::new("claimed")];
-        row.extend([""; 6].map(Cell::new));
+        row.extend(std::iter::repeat_with(|| Cell::new("")).take(between));
         row.push(Cell::new(claim.sentence()).paint(Paint::Warn));
         row
     }));
@@ -211,6 +234,11 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
         Cell::new(measured).right(),
         Cell::new(why).paint(Paint::Dim),
     ]
+}
+
+/// Returns the pid of a process, or the short id of a container.
+fn id(line: &ServiceLine) -> String {
+    line.pid.map(|pid| pid.to_string()).or_else(|| line.container.clone()).unwrap_or_default()
 }
 
 /// Returns `comfyui  in earlier runs: ready in about 95 s, stopped in about 5 s, used up to 18 400 MiB`; no row for a
@@ -292,6 +320,7 @@ mod tests {
             format: FORMAT.to_owned(),
             project: "studio".into(),
             mode: None,
+            modes: Vec::new(),
             switched: None,
             host: "box".to_owned(),
             engine: None,
@@ -323,6 +352,28 @@ mod tests {
                 text(&status, &Outlooks::new(), false, style)
             };
             assert_eq!(with(&dirty), with(&clean));
+        }
+    }
+
+    #[test]
+    fn processes_containers_and_addresses_are_shown_where_they_fit() {
+        let mut status = status();
+        status.services[0].pid = Some(4711);
+        status.services[0].url = Some("http://localhost:8188".to_owned());
+        status.services[1].container = Some("0123456789ab".to_owned());
+        let wide = "\
+lcm status · studio · host box
+
+  SERVICE  STATE   FOR  RUNTIME  PRIORITY  GPU    DECLARED  MEASURED  PID/ID        URL
+  web      online       process         0       19 074 MiB         –  4711          http://localhost:8188  its health probe passes
+  tts      failed       process         0       19 074 MiB         –  0123456789ab                         it exited with 3
+";
+        for width in [None, Some(130)] {
+            assert_eq!(text(&status, &Outlooks::new(), false, Style { width, ..Style::PLAIN }), wide);
+        }
+        for width in [100, 80] {
+            let narrow = text(&status, &Outlooks::new(), false, Style { width: Some(width), ..Style::PLAIN });
+            assert!(!narrow.contains("4711") && narrow.contains("it exited with 3"), "{narrow}");
         }
     }
 

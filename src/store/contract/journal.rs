@@ -54,6 +54,7 @@ fn notice(hook: RunEvent, second: i64) -> RunNotice {
         hook,
         project: "studio".into(),
         mode: Some("voice".into()),
+        modes: vec!["voice".into()],
         from_mode: None,
         command: "lcm apply".to_owned(),
         by: "kim".to_owned(),

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::row::{text_error, timestamp};
 use crate::model::converged::Converged;
-use crate::model::names::{ModeName, ProjectName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::ProjectName;
 use crate::store::journal::CONVERGED_MAX;
 
 /// Inserts a converged run, and drops those beyond the bound. The caller holds a transaction.
@@ -18,13 +19,13 @@ pub(super) fn keep(connection: &Connection, project: &ProjectName, converged: &C
     else {
         return Ok(());
     };
-    let mode = mode.as_ref().map(ModeName::as_str);
+    let mode = mode.as_ref().map(ModeSet::text);
     let like = "DELETE FROM converged
                 WHERE project = ?1 AND mode IS ?2 AND goals = ?3 AND entry = ?4 AND files = ?5";
     connection.execute(like, params![project.as_str(), mode, goals, entry, files])?;
     let keep = "INSERT INTO converged (project, run, at_us, mode, own_mode, goals, entry, files)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let own_mode = own_mode.as_ref().map(ModeName::as_str);
+    let own_mode = own_mode.as_ref().map(ModeSet::text);
     connection
         .execute(keep, params![project.as_str(), run, at.as_microsecond(), mode, own_mode, goals, entry, files])?;
     let bound = "DELETE FROM converged WHERE project = ?1 AND id NOT IN
@@ -43,8 +44,8 @@ pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::
         Ok(Converged {
             run: row.get(0)?,
             at: timestamp(row, 1)?,
-            mode: mode.map(ModeName::new),
-            own_mode: own_mode.map(ModeName::new),
+            mode: mode.map(|text| ModeSet::parse(&text)),
+            own_mode: own_mode.map(|text| ModeSet::parse(&text)),
             goals: parsed(4, &goals)?,
             entry: PathBuf::from(entry),
             files: parsed::<Vec<_>>(6, &files)?.into(),

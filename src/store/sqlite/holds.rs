@@ -7,7 +7,8 @@ use super::format::WITH_HOLDS;
 use super::row::{from_json, text_error, timestamp, to_json};
 use super::store::Sqlite;
 use crate::model::holds::{Hold, HoldRecord, Holds, ModeOverride};
-use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::store::error::StoreError;
 use crate::store::holds::HoldStore;
 
@@ -56,9 +57,9 @@ fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Re
     let read = |row: &Row<'_>| {
         let (mode, own_mode): (String, Option<String>) = (row.get(1)?, row.get(2)?);
         Ok(ModeOverride {
-            mode: ModeName::new(mode),
+            mode: ModeSet::parse(&mode),
             entry: row.get(0)?,
-            own_mode: own_mode.map(ModeName::new),
+            own_mode: own_mode.map(|text| ModeSet::parse(&text)),
             by: row.get(3)?,
             since: timestamp(row, 4)?,
             reason: row.get(5)?,
@@ -108,9 +109,7 @@ fn set_mode_override(
     let keep = "INSERT INTO switches (project, entry, mode, own_mode, by_whom, since_us, reason)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let ModeOverride { mode, entry, own_mode, by, since, reason } = switched;
-    let own_mode = own_mode.as_ref().map(ModeName::as_str);
+    let own_mode = own_mode.as_ref().map(ModeSet::text);
     let since_us = since.as_microsecond();
-    connection
-        .execute(keep, params![project.as_str(), entry, mode.as_str(), own_mode, by, since_us, reason])
-        .map(|_| ())
+    connection.execute(keep, params![project.as_str(), entry, mode.text(), own_mode, by, since_us, reason]).map(|_| ())
 }

@@ -11,7 +11,8 @@ use super::store::Sqlite;
 use super::{attempts, converged, history, measures, notices, pending, runs};
 use crate::model::converged::Converged;
 use crate::model::facts::HistoryFact;
-use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::store::error::StoreError;
 use crate::store::journal::{Journal, JournalEntry, PendingChange};
@@ -133,7 +134,7 @@ impl Journal for Sqlite {
         &self,
         project: &ProjectName,
         notifier: &str,
-        mode: Option<&ModeName>,
+        mode: Option<&ModeSet>,
     ) -> Result<(), StoreError> {
         let (project, notifier, mode) = (project.clone(), notifier.to_owned(), mode.cloned());
         self.change(move |connection| notices::set_notified_mode(connection, &project, &notifier, mode.as_ref())).await

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row::text_error;
 use crate::model::hooks::RunEvent;
-use crate::model::names::{ModeName, ProjectName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::ProjectName;
 use crate::model::pending::TRIES_MAX;
 use crate::store::record::{NotifiedMode, RunNotice};
 
@@ -70,7 +71,7 @@ pub(super) fn notified_mode(
     notifier: &str,
 ) -> rusqlite::Result<Option<NotifiedMode>> {
     let newest = "SELECT mode FROM told_modes WHERE project = ?1 AND notifier = ?2";
-    let mode = |row: &Row<'_>| Ok(NotifiedMode(row.get::<_, Option<String>>(0)?.map(ModeName::new)));
+    let mode = |row: &Row<'_>| Ok(NotifiedMode(row.get::<_, Option<String>>(0)?.map(|text| ModeSet::parse(&text))));
     connection.query_row(newest, [project.as_str(), notifier], mode).optional()
 }
 
@@ -78,8 +79,8 @@ pub(super) fn set_notified_mode(
     connection: &Connection,
     project: &ProjectName,
     notifier: &str,
-    mode: Option<&ModeName>,
+    mode: Option<&ModeSet>,
 ) -> rusqlite::Result<()> {
     let keep = "INSERT OR REPLACE INTO told_modes (project, notifier, mode) VALUES (?1, ?2, ?3)";
-    connection.execute(keep, params![project.as_str(), notifier, mode.map(ModeName::as_str)]).map(|_| ())
+    connection.execute(keep, params![project.as_str(), notifier, mode.map(ModeSet::text)]).map(|_| ())
 }

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use super::format::{WITH_HOLDS, WITH_PENDING};
 use super::history::Filter;
 use super::row::{text_error, timestamp};
-use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::mode_set::ModeSet;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::store::query::HistoryQuery;
 use crate::store::record::{Called, KILLED_EXIT_CODE, RunBegun, RunEnd, RunRecord};
 
@@ -22,7 +23,7 @@ pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Resu
     let RunBegun { id, manifest, project, command, by, began, mode } = begun;
     let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, by_whom, began_us, manifest, mode)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let mode = mode.as_ref().map(ModeName::as_str);
+    let mode = mode.as_ref().map(ModeSet::text);
     let values = params![project.as_str(), id, command, by, began.as_microsecond(), manifest, mode];
     connection.execute(begin, values).map(|_| ())
 }
@@ -40,7 +41,7 @@ pub(super) fn begun(connection: &Connection, project: &ProjectName) -> rusqlite:
             by: row.get(2)?,
             began: timestamp(row, 3)?,
             manifest: row.get(4)?,
-            mode: row.get::<_, Option<String>>(5)?.map(ModeName::new),
+            mode: row.get::<_, Option<String>>(5)?.map(|text| ModeSet::parse(&text)),
         })
     })?;
     runs.collect()

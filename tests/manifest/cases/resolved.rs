@@ -8,7 +8,7 @@ use std::time::Duration;
 use lcm::manifest::{ModeSelection, load};
 use lcm::model::call::Call;
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service};
-use lcm::model::names::ModeName;
+use lcm::model::mode_set::ModeSet;
 use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::intent::DockerSpec;
 use lcm::runtime::process::intent::{CommandSpec, ProcessSpec};
@@ -52,7 +52,7 @@ fn the_example_of_the_design() {
     let desired = corpus("design");
     assert_eq!(desired.project.as_str(), "studio");
     assert_eq!(
-        (desired.mode.as_ref().map(ModeName::as_str), desired.mode_source),
+        (desired.mode.as_ref().map(ModeSet::text).as_deref(), desired.mode_source),
         (Some("voice"), ModeSource::Manifest)
     );
     assert_eq!(desired.reserve, Mebibytes(512));
@@ -97,7 +97,7 @@ fn the_example_of_the_design() {
 #[test]
 fn specs_are_the_same_whichever_file_is_the_entry() {
     let (whole, mode_file) = (corpus("design"), corpus("design-mode-file"));
-    assert_eq!(mode_file.mode.as_ref().map(ModeName::as_str), Some("video"));
+    assert_eq!(mode_file.mode.as_ref().map(ModeSet::text).as_deref(), Some("video"));
     for (name, service) in &whole.services {
         assert_eq!(service.spec, mode_file.services[name].spec, "{name}");
     }
@@ -159,7 +159,7 @@ fn templates_merge_maps_and_replace_the_rest() {
 #[test]
 fn variables_reach_every_kind_of_value() {
     let desired = corpus("variables");
-    assert_eq!(desired.mode.as_ref().map(ModeName::as_str), Some("day"));
+    assert_eq!(desired.mode.as_ref().map(ModeSet::text).as_deref(), Some("day"));
     let web = service(&desired, "web");
     assert_eq!(
         (web.vram, web.priority, web.drain),
@@ -221,11 +221,11 @@ fn the_newest_choice_of_the_mode_wins() {
     let text = "mode: one\nservices:\n  a: { process: { command: ./a } }\nmodes: { one: {}, two: {}, three: {} }\n";
     let chosen = |mode: Option<&str>, override_to: Option<&str>| {
         let choice = ModeSelection {
-            mode: mode.map(ModeName::from),
-            mode_override: override_to.map(ModeName::from),
+            mode: mode.map(ModeSet::from),
+            mode_override: override_to.map(ModeSet::from),
             ..ModeSelection::default()
         };
-        written(text, &choice).map(|desired| (desired.mode.unwrap().as_str().to_owned(), desired.mode_source))
+        written(text, &choice).map(|desired| (desired.mode.unwrap().text(), desired.mode_source))
     };
     assert_eq!(chosen(None, None).unwrap(), ("one".to_owned(), ModeSource::Manifest));
     assert_eq!(chosen(None, Some("two")).unwrap(), ("two".to_owned(), ModeSource::Override));
@@ -234,8 +234,60 @@ fn the_newest_choice_of_the_mode_wins() {
     assert!(chosen(Some("tow"), None).unwrap_err().to_string().contains("did you mean `two`?"));
     let goal = ModeSelection { goals: ["gaol".into()].into(), mode: Some("one".into()), ..ModeSelection::default() };
     assert!(written(text, &goal).unwrap_err().to_string().contains("there is no goal `gaol`; none are defined"));
+    let several = chosen(None, Some("two+gone+away")).unwrap_err().to_string();
+    assert!(several.contains("`gone`") && several.contains("`away`"), "{several}");
     let none = ModeSelection { mode: Some("one".into()), ..ModeSelection::default() };
     assert!(written("services: {}\n", &none).unwrap_err().to_string().contains("there is no mode `one`"));
+}
+
+#[test]
+fn several_modes_are_active_together_in_any_order() {
+    let text = |mode: &str| {
+        format!(
+            "mode: {mode}\nservices:\n  a: {{ process: {{ command: ./a }} }}\n  b: {{ process: {{ command: ./b }} }}\n\
+             modes: {{ one: {{ services: [a] }}, two: {{ services: [b], goals: [g] }}, not: {{ stop: [a] }} }}\n\
+             goals: {{ g: {{ services: [a] }} }}\n"
+        )
+    };
+    let own = |mode: &str| written(&text(mode), &ModeSelection::default());
+    let both = own("[two, one, two]").unwrap();
+    assert_eq!(both.mode, Some("one+two".into()));
+    assert_eq!((both.own_mode.clone(), both.mode.unwrap().text().as_str()), (Some("two+one".into()), "one+two"));
+    assert_eq!(own("[one]").unwrap().mode, own("one").unwrap().mode);
+    let said = |mode: &str| own(mode).unwrap_err().to_string();
+    assert!(said("[one, tow]").contains("did you mean `two`?"));
+    assert!(said("[]").contains("this list is empty; name at least one mode"), "{}", said("[]"));
+    let clash = "the modes `one` and `not` can't be active together: `one` runs `a`, and `not` stops it";
+    assert!(said("[not, one]").contains(clash), "{}", said("[not, one]"));
+    assert!(said("[not, two]").contains("`two` runs `a`, and `not` stops it"), "by a goal");
+    // The same at the command line, and by an override.
+    let select = |mode: Option<&str>, switched: Option<&str>| {
+        let (mode, mode_override) = (mode.map(ModeSet::from), switched.map(ModeSet::from));
+        written(&text("one"), &ModeSelection { mode, mode_override, ..ModeSelection::default() })
+    };
+    assert!(select(Some("one+not"), None).unwrap_err().to_string().contains(clash));
+    let switched = select(None, Some("one+not")).unwrap_err().to_string();
+    assert!(switched.contains(clash) && switched.contains("lcm switch --clear"), "{switched}");
+    assert_eq!(select(Some("two+one"), None).unwrap().active_goals(), ["g".into()].into());
+}
+
+#[test]
+fn modes_that_are_active_together_share_ports_and_memory() {
+    let text = |mode: &str| {
+        format!(
+            "gpus: {{ devices: [{{ index: 0, vram: 24GiB }}] }}\nmode: {mode}\nservices:\n  \
+             a: {{ process: {{ command: ./a }}, vram: 20GiB, health: {{ tcp: 8000 }} }}\n  \
+             b: {{ process: {{ command: ./b }}, vram: 20GiB, health: {{ tcp: 8001 }} }}\n  \
+             c: {{ process: {{ command: ./c }}, health: {{ tcp: 8000 }} }}\n\
+             modes: {{ one: {{ services: [a] }}, two: {{ services: [b] }}, three: {{ services: [c] }} }}\n"
+        )
+    };
+    let own = |mode: &str| written(&text(mode), &ModeSelection::default());
+    assert_eq!(own("one").unwrap().warnings, [""; 0]);
+    let sum = "the combination of modes `one`, `two` needs 40 960 MiB of GPU memory; the declared GPUs have 24 576 MiB";
+    assert!(own("[one, two]").unwrap().warnings.iter().any(|warning| warning.contains(sum)));
+    let clash = own("[one, three]").unwrap_err().to_string();
+    assert!(clash.contains("in the combination of modes `one`, `three`, `a` and `c` both claim port 8000"), "{clash}");
 }
 
 #[test]

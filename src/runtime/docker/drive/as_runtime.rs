@@ -12,10 +12,11 @@ use crate::host::{paths, probes};
 use crate::model::desired::{Desired, Service};
 use crate::model::enclosure::MountFact;
 use crate::model::endpoint::Endpoint;
-use crate::model::facts::{Attribution, EngineHealth, Facts, PathFact, ProbeReading};
+use crate::model::facts::{Attribution, EngineHealth, Facts, PathFact, ProbeReading, ProcessFact};
 use crate::model::found::Discovered;
 use crate::model::instance::Instance;
-use crate::model::names::{ProjectName, RuntimeName};
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
+use crate::model::workload::Origin;
 use crate::runtime::contract::{ExecOutcome, LogSearch, OuterHost, Runtime, RuntimeReading};
 use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::lazy::{Docker, MARKED_WAIT};
@@ -173,4 +174,29 @@ impl Runtime for Docker {
     async fn discover(&self, facts: &Facts) -> Discovered {
         Discovered { containers: self.found_containers(facts).await, programs: Vec::new() }
     }
+
+    fn disownable(&self, desired: &Desired, service: &ServiceName) -> Result<ProcessFact, DriverError> {
+        Err(kept_by_manifest(desired, service))
+    }
+
+    fn disown(&self, desired: &Desired, service: &ServiceName) -> Result<ProcessFact, DriverError> {
+        Err(kept_by_manifest(desired, service))
+    }
+}
+
+/// Returns the refusal to give a container back: the manifest alone decides on containers.
+fn kept_by_manifest(desired: &Desired, service: &ServiceName) -> DriverError {
+    let workload = desired.services.get(service).map(|service| &service.workload);
+    let container = workload.and_then(|workload| workload.object.as_ref()).map(ToString::to_string);
+    let container = container.map(|name| format!("container {name}")).unwrap_or_else(|| "a container".to_owned());
+    DriverError::Refused(match workload.map(|workload| workload.origin) {
+        Some(Origin::Existing) => format!(
+            "can't give back `{service}`: the manifest adopts {container} by `docker: {{ container: .. }}`; remove the \
+             service from the manifest, and lcm leaves the container as it is"
+        ),
+        Some(Origin::Created) | None => format!(
+            "can't give back `{service}`: lcm creates its {container}; stop it with `lcm stop {service}`, or leave it \
+             alone with `lcm maintain {service}`"
+        ),
+    })
 }

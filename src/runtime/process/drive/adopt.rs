@@ -2,29 +2,26 @@
 //! can't have been reused since.
 
 use crate::host::proc;
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Marks, ProcessFact};
 use crate::model::names::ServiceName;
 use crate::runtime::DriverError;
+use crate::runtime::contract::Adoption;
 use crate::runtime::process::drive::adopted::{by_pid_file, noted, of_this_user};
 use crate::runtime::process::drive::folder::{AdoptNote, Folder};
 use crate::runtime::process::drive::processes::Processes;
-use crate::runtime::process::drive::survey;
 use crate::runtime::process::drive::trees::Census;
+use crate::runtime::process::drive::{fit, survey};
 use crate::runtime::process::intent::ProcessSpec;
 
 /// Adopts a running process as this service. A process that is part of another service is refused: a stop of one
 /// service would end both.
-pub(crate) fn adopt(
-    processes: &Processes,
-    desired: &Desired,
-    service: &ServiceName,
-    pid: i32,
-) -> Result<ProcessFact, DriverError> {
-    let process = adoptable(processes, desired, service, pid)?;
+pub(crate) fn adopt(processes: &Processes, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+    let process = adoptable(processes, adoption)?;
+    let Adoption { desired, service, pid, .. } = *adoption;
     let folder = processes.folder(desired.project.as_str(), service.as_str());
     folder.ensure()?;
-    let note = AdoptNote { pid, start_ticks: process.start_ticks, boot: proc::boot_id() };
+    let note = AdoptNote { pid, start_ticks: process.start_ticks, boot: proc::boot_id(), given_back: false };
     folder.write_adopted(&note).map_err(|source| DriverError::Io {
         what: format!("can't record the adoption in {}", folder.path().display()),
         source,
@@ -33,12 +30,8 @@ pub(crate) fn adopt(
 }
 
 /// Returns the process if it can be adopted as this service; else an error with the reason.
-pub(crate) fn adoptable(
-    processes: &Processes,
-    desired: &Desired,
-    service: &ServiceName,
-    pid: i32,
-) -> Result<ProcessFact, DriverError> {
+pub(crate) fn adoptable(processes: &Processes, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+    let Adoption { desired, service, pid, is_forced } = *adoption;
     let refused = |reason: String| DriverError::Refused(format!("can't adopt process {pid} as `{service}`: {reason}"));
     let unreadable = |source| DriverError::Io { what: "can't read the processes of this host".to_owned(), source };
     if pid <= 1 || u32::try_from(pid) == Ok(std::process::id()) {
@@ -64,7 +57,17 @@ pub(crate) fn adoptable(
     for claim in claims(processes, desired, service, &census) {
         claim.refuse(&census, &process).map_err(refused)?;
     }
+    if let Some(reason) = misfit_reason(&census, wanted, &process).filter(|_| !is_forced) {
+        return Err(refused(format!("{reason}; check the pid, or adopt it all the same with `--force`")));
+    }
     Ok(process)
+}
+
+/// Returns the reason why a process and those below it don't look like the service.
+fn misfit_reason(census: &Census, wanted: &Service, process: &ProcessFact) -> Option<String> {
+    let spec = wanted.workload.spec::<ProcessSpec>()?;
+    let members: Vec<i32> = census.below(process).iter().map(|member| member.pid).collect();
+    fit::misfit(&members, wanted, spec)
 }
 
 /// Process that already belongs to another service.

@@ -41,9 +41,10 @@ pub(crate) fn root(folder: &Folder, pid_file: Option<&PidFile>) -> Option<Proces
     noted(folder).or_else(|| by_pid_file(pid_file?).ok())
 }
 
-/// Returns the process that `lcm adopt` noted, if it still lives, in the boot in which it was adopted.
+/// Returns the process that `lcm adopt` noted, if it still lives, in the boot in which it was adopted, and was not given
+/// back.
 pub(crate) fn noted(folder: &Folder) -> Option<ProcessFact> {
-    let note = folder.adopted()?;
+    let note = folder.adopted().filter(|note| !note.given_back)?;
     let same_boot = note.boot.is_none() || note.boot == proc::boot_id();
     living(note.pid, note.start_ticks).filter(|_| same_boot)
 }

@@ -16,10 +16,10 @@ use crate::model::facts::{Attribution, Facts, ProbeReading, ProcessFact};
 use crate::model::found::Discovered;
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
-use crate::runtime::contract::{ExecOutcome, LogSearch, ProcessReader, Runtime, RuntimeReading};
+use crate::runtime::contract::{Adoption, ExecOutcome, LogSearch, ProcessReader, Runtime, RuntimeReading};
 use crate::runtime::process::drive::processes::{Processes, process_of};
 use crate::runtime::process::drive::survey::Survey;
-use crate::runtime::process::drive::{adopt, found, inspection_of, invocation};
+use crate::runtime::process::drive::{adopt, disown, found, inspection_of, invocation};
 use crate::runtime::process::facts::ProcessFacts;
 use crate::runtime::process::{NAME, facts};
 use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest, not_alive};
@@ -148,11 +148,19 @@ impl Runtime for Processes {
         Discovered { containers: BTreeMap::new(), programs }
     }
 
-    fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
-        adopt::adoptable(self, desired, service, pid)
+    fn adoptable(&self, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+        adopt::adoptable(self, adoption)
     }
 
-    fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
-        adopt::adopt(self, desired, service, pid)
+    fn adopt(&self, adoption: &Adoption<'_>) -> Result<ProcessFact, DriverError> {
+        adopt::adopt(self, adoption)
+    }
+
+    fn disownable(&self, desired: &Desired, service: &ServiceName) -> Result<ProcessFact, DriverError> {
+        disown::disownable(self, desired, service)
+    }
+
+    fn disown(&self, desired: &Desired, service: &ServiceName) -> Result<ProcessFact, DriverError> {
+        disown::disown(self, desired, service)
     }
 }

@@ -95,6 +95,9 @@ pub(crate) struct AdoptNote {
     /// Id of the boot in which pid and start time are valid; `None`: an lcm that did not record it wrote the note.
     #[serde(default)]
     pub(crate) boot: Option<String>,
+    /// True since `lcm disown`: the adoption is over, whether the process lives or not.
+    #[serde(default)]
+    pub(crate) given_back: bool,
 }
 
 impl Folder {

@@ -21,7 +21,9 @@ use crate::runtime::{DriverError, Inspection, LogMark, Logged, RunState, Start, 
 mod adopt;
 mod adopted;
 pub(crate) mod as_runtime;
+mod disown;
 mod ending;
+mod fit;
 pub(crate) mod folder;
 pub(crate) mod found;
 pub(crate) mod held;
@@ -231,6 +233,8 @@ pub(crate) fn inspection_of(tree: Option<TreeFact>) -> Inspection {
         return Inspection { instance: None, run_state: RunState::Absent, previous: false, spec: None, copies: None };
     };
     let run_state = match tree.exit {
+        // An adoption lasts until the process ends.
+        _ if tree.adopted && tree.members.is_empty() => RunState::Absent,
         exit if tree.members.is_empty() => RunState::Ended(exit),
         // The first process of a daemon exits on purpose, with 0.
         Some(exit) if is_bad(Some(&exit)) => RunState::Degraded(exit),

@@ -153,6 +153,14 @@ fn fact(
             return Ok(Some(TreeFact { adopted: true, members, suspended, uid, ..ended }));
         }
     }
+    // A start removes the note on an adoption: a note means that the adopted process was the last one.
+    if let Some(note) = folder.adopted() {
+        let salt = format!("{}:{}", note.pid, note.start_ticks);
+        let marks = Marks { project: key.0.clone(), service: key.1.clone(), salt, ..Marks::default() };
+        // Nothing of lcm's waited for the process. One that was given back did not end.
+        let exit = (!note.given_back).then_some(ExitFact { code: None, signal: None, at: None });
+        return Ok(Some(TreeFact { adopted: true, ..ended(marks, None, exit) }));
+    }
     let note = folder.start_note();
     Ok(note.map(|note| ended(note.marks.clone(), Some(note.started_at), folder.exit(&note.marks.salt))))
 }

@@ -70,6 +70,7 @@ fn judged(tree: &TreeFact, judgement: Assessment) -> ObservedService {
     ObservedService {
         unknown: judgement.unknown,
         instance: Some(tree.instance()),
+        pid: tree.members.first().map(|first| first.pid),
         holds_capacity: true,
         marks: (!tree.adopted).then(|| Box::new(tree.marks.clone())),
         exit: tree.exit.clone().map(Box::new),
@@ -114,6 +115,10 @@ fn degraded(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Assessment {
 
 fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     let Some(exit) = &tree.exit else {
+        if tree.adopted {
+            let detail = "its adopted process was given back with `lcm disown`";
+            return nothing(State::Offline, detail, Ownership::Absent);
+        }
         return nothing(State::Registered, "it was never started", Ownership::Absent);
     };
     let (state, detail) = judge::ended(exit, service.stop.signal.as_deref());
