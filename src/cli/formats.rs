@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::model::{event, facts, hooks, plan};
-use crate::report::{history, problems, status};
+use crate::report::{doctor, history, problems, status};
 
 /// Format that has a JSON schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,6 +22,8 @@ pub(crate) enum SchemaFormat {
     Hook,
     /// Output of `lcm validate --format json`
     Problems,
+    /// Output of `lcm doctor --format json`
+    Doctor,
     /// Output of `lcm observe`, and input of `--world`
     World,
 }
@@ -37,6 +39,7 @@ impl SchemaFormat {
             Self::Event => Some(event::FORMAT),
             Self::Hook => Some(hooks::FORMAT),
             Self::Problems => Some(problems::FORMAT),
+            Self::Doctor => Some(doctor::FORMAT),
             Self::World => Some(facts::FORMAT),
         }
     }

@@ -22,7 +22,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Single services, until the next apply", &["start", "stop", "restart", "report"]),
     ("Holds on single services, until `lcm resume`", &["maintain", "suspend", "terminate", "resume"]),
     ("Setup and removal", &["init", "validate", "adopt", "down"]),
-    ("Inspection", &["explain", "observe", "show", "schema"]),
+    ("Inspection", &["doctor", "explain", "observe", "show", "schema"]),
     ("Shell integration", &["completions", "man"]),
 ];
 

@@ -24,4 +24,5 @@ pub(crate) mod wire;
 pub use choice::ModeSelection;
 pub use load::{CheckedManifest, check, files, load, project_name};
 pub use schema::schema;
+pub use search::nearest_file;
 pub use values::dotenv;

@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 pub(super) mod completions;
+mod doctor;
 mod down;
 mod explain;
 mod history;
@@ -61,6 +62,7 @@ pub(super) enum Command {
     Validate(validate::Args),
     Schema(schema::Args),
     Explain(explain::Args),
+    Doctor(doctor::Args),
     Down(down::Args),
     /// Start services and their dependencies
     ///
@@ -100,6 +102,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         Command::Man(args) => return man::run(session, &args, root()),
         Command::Plan(_)
         | Command::Show(_)
+        | Command::Doctor(_)
         | Command::Apply(_)
         | Command::Status(_)
         | Command::Wait(_)
@@ -150,6 +153,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
             Command::Explain(args) => explain::run(session, &args),
+            Command::Doctor(args) => doctor::run(session, &args).await,
             Command::History(args) => history::run(session, &args).await,
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(session, &args, root()),

@@ -37,10 +37,7 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Finds the engine; sends no request yet. `host`: the manifest's `docker: { host }`; without it, the local engine:
 /// `DOCKER_HOST` or the current context where they name a unix socket, the default socket, the rootless one.
 pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Engine, DriverError> {
-    let endpoint = match host {
-        Some(host) => host.to_owned(),
-        None => local(environment)?,
-    };
+    let endpoint = endpoint(host, environment)?;
     let enclosed = enclosure::read(environment);
     let host_id = host_id(&enclosed).map(Arc::from);
     let home = Home::new(enclosed, host.is_some());
@@ -49,6 +46,14 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
     let is_shared = host.is_some() || !default_sockets(environment).contains(&endpoint);
     let (scope, images) = (OwnershipScope::default(), Arc::default());
     Ok(Engine { docker, endpoint: Arc::from(endpoint), scope, home: Arc::new(home), host_id, is_shared, images })
+}
+
+/// Returns the address of the engine that [`connect`] finds.
+pub(super) fn endpoint(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<String, DriverError> {
+    match host {
+        Some(host) => Ok(host.to_owned()),
+        None => local(environment),
+    }
 }
 
 impl Engine {

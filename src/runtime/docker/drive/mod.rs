@@ -5,7 +5,7 @@
 //!
 //! Changes: `prepare` (image, networks, devices), `create` (request), `start` (and restore), `stop`, `update` (in
 //! place). Readings: `list` (all containers), `inspect` (one), `real_settings`, `gpus` (given at creation), `output`
-//! (log, commands), `found` (discovery). Ownership: `marks` (labels), `ownership` (evidence), `scope` (the manifest's
+//! (log, commands), `found` (discovery), `examine` (`lcm doctor`). Ownership: `marks` (labels), `ownership` (evidence), `scope` (the manifest's
 //! part). Connection: `connect`, `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and
 //! `place` (the engine's machine), `as_runtime` (the contract that all runtimes share).
 //!
@@ -15,6 +15,7 @@ mod as_runtime;
 mod connect;
 mod create;
 mod engine;
+mod examine;
 mod found;
 mod gpus;
 mod home;
