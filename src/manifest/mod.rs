@@ -10,6 +10,7 @@
 //! `resolve` (wire to [`Desired`](crate::model::desired::Desired)).
 
 mod advice;
+mod beside;
 mod choice;
 mod extend;
 mod load;
