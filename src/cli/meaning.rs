@@ -59,7 +59,7 @@ const DISTANCE_MAX: usize = 2;
 /// Length of a word in a message.
 const SHOWN_MAX: usize = 60;
 
-/// Returns lcm's own answer to an error of the command line; `None`: clap's says enough.
+/// Returns lcm's own answer to an error of the command line; `None`: the answer of clap is enough.
 pub(super) fn answer(error: &Error, command: &Command) -> Option<EarlyExit> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;

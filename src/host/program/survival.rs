@@ -1,7 +1,7 @@
 //! Reading of how a process that lcm starts outlives lcm, by what [`scope`] would do now. Starts nothing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
@@ -43,9 +43,23 @@ fn survival(own: &BTreeMap<String, String>) -> Survival {
             let kill_mode = scope::kill_mode(&unit).unwrap_or_else(|| "process".to_owned());
             Survival::Spared { unit: unit.name, kill_mode }
         }
-        scope::Launch::Scope { program, user } => Survival::Scope { unit: unit.name, program, of_user: user },
+        scope::Launch::Scope { program, user } => {
+            Survival::Scope { unit: unit.name, program, of_user: user, is_reachable: is_reachable(own, user) }
+        }
         scope::Launch::Refuse(_) => Survival::Killed { unit: unit.name },
     }
+}
+
+/// Returns true if the systemd that a scope is requested of has a socket: its own, or that of its bus.
+fn is_reachable(own: &BTreeMap<String, String>, of_user: bool) -> bool {
+    let runtime = own.get("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let sockets = if of_user {
+        let folder = runtime.unwrap_or_else(|| PathBuf::from(format!("/run/user/{}", geteuid().as_raw())));
+        [folder.join("systemd/private"), folder.join("bus")]
+    } else {
+        ["/run/systemd/private", "/run/dbus/system_bus_socket"].map(PathBuf::from)
+    };
+    sockets.iter().any(|socket| socket.exists())
 }
 
 /// Returns logind's settings, of which the last of several lines counts.
@@ -66,7 +80,18 @@ fn kills_processes(settings: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::kills_processes;
+    use std::collections::BTreeMap;
+
+    use super::{is_reachable, kills_processes};
+
+    #[test]
+    fn a_systemd_without_a_socket_is_not_reachable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), folder.path().display().to_string())]);
+        assert!(!is_reachable(&own, true));
+        std::fs::write(folder.path().join("bus"), "").expect("written");
+        assert!(is_reachable(&own, true));
+    }
 
     #[test]
     fn the_last_setting_of_logind_counts() {

@@ -177,6 +177,8 @@ pub enum Survival {
         program: PathBuf,
         /// True if the scope belongs to the user's own systemd, which ends with the user's last session.
         of_user: bool,
+        /// False if that systemd has no socket, so that systemd-run fails.
+        is_reachable: bool,
     },
     /// The unit ends its processes, and systemd-run is missing.
     Killed { unit: String },

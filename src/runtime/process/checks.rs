@@ -1,5 +1,7 @@
 //! Check of `lcm doctor` for process services: they must outlive the lcm that starts them. Pure.
 
+use std::path::Path;
+
 use crate::model::doctor::readings::{Survival, SurvivalReading};
 use crate::model::doctor::{Demand, MachineCheck};
 
@@ -23,17 +25,9 @@ pub(crate) fn survival(SurvivalReading { survival, user, lingers }: &SurvivalRea
         Survival::Spared { unit, kill_mode } => {
             MachineCheck::ok(CHECK, format!("processes outlive the unit {unit}, which has KillMode={kill_mode}"))
         }
-        Survival::Scope { unit, program, of_user } if *of_user && !lingers => {
-            let found = format!(
-                "{} moves processes out of the unit {unit} into the systemd of {user}, which ends with the user's last \
-                 session",
-                program.display()
-            );
-            MachineCheck::warn(CHECK, found).help(format!("sudo loginctl enable-linger {user}"))
-        }
-        Survival::Scope { unit, program, .. } => {
-            let found = format!("{} moves processes out of the unit {unit}, which would end them", program.display());
-            MachineCheck::ok(CHECK, found)
+        Survival::Scope { unit, program, of_user, is_reachable } => {
+            let needs_linger = *of_user && !lingers;
+            scope(&Scope { unit, program, user, needs_linger, is_reachable: *is_reachable }, demand)
         }
         Survival::Killed { unit } => {
             let found = format!(
@@ -49,6 +43,37 @@ pub(crate) fn survival(SurvivalReading { survival, user, lingers }: &SurvivalRea
                 .help("run lcm on the host for these services; containers can be managed from here")
         }
     }
+}
+
+/// Scope that processes are moved into.
+struct Scope<'a> {
+    unit: &'a str,
+    program: &'a Path,
+    user: &'a str,
+    /// True if its systemd ends with the user's last session.
+    needs_linger: bool,
+    is_reachable: bool,
+}
+
+fn scope(Scope { unit, program, user, needs_linger, is_reachable }: &Scope<'_>, demand: Demand) -> MachineCheck {
+    let (program, linger) = (program.display(), format!("sudo loginctl enable-linger {user}"));
+    if !is_reachable {
+        let found = format!(
+            "the unit {unit} ends all its processes when it ends, and {program} reaches no systemd of {user} that would \
+             take them over"
+        );
+        return MachineCheck::new(CHECK, demand.broken(), found)
+            .help(linger)
+            .help(format!("or sudo systemctl edit {unit}, with the lines `[Service]` and `KillMode=process`"));
+    }
+    if *needs_linger {
+        let found = format!(
+            "{program} moves processes out of the unit {unit} into the systemd of {user}, which ends with the user's last \
+             session"
+        );
+        return MachineCheck::warn(CHECK, found).help(linger);
+    }
+    MachineCheck::ok(CHECK, format!("{program} moves processes out of the unit {unit}, which would end them"))
 }
 
 /// Returns the check of a systemd that does not answer.
@@ -79,14 +104,33 @@ mod tests {
             ),
             (Survival::Spared { unit: unit(), kill_mode: "process".to_owned() }, false, Ok, "KillMode=process", ""),
             (
-                Survival::Scope { unit: unit(), program: program(), of_user: true },
+                Survival::Scope { unit: unit(), program: program(), of_user: true, is_reachable: true },
                 false,
                 Warn,
                 "the systemd of kim",
                 "sudo loginctl enable-linger kim",
             ),
-            (Survival::Scope { unit: unit(), program: program(), of_user: true }, true, Ok, "runner.service", ""),
-            (Survival::Scope { unit: unit(), program: program(), of_user: false }, false, Ok, "runner.service", ""),
+            (
+                Survival::Scope { unit: unit(), program: program(), of_user: true, is_reachable: true },
+                true,
+                Ok,
+                "runner.service",
+                "",
+            ),
+            (
+                Survival::Scope { unit: unit(), program: program(), of_user: false, is_reachable: true },
+                false,
+                Ok,
+                "runner.service",
+                "",
+            ),
+            (
+                Survival::Scope { unit: unit(), program: program(), of_user: true, is_reachable: false },
+                true,
+                Fail,
+                "reaches no systemd of kim",
+                "enable-linger kim",
+            ),
             (Survival::Killed { unit: unit() }, false, Fail, "systemd-run", "systemctl edit runner.service"),
             (Survival::Enclosed, false, Skip, "runs in a container", "on the host"),
         ] {
