@@ -126,7 +126,7 @@ fn a_page_is_found_by_its_name_or_its_words() {
     let message = |sought: &str| find(sought).expect_err(sought).message();
     assert!(message("no_capacty").contains("did you mean no_capacity?"), "{}", message("no_capacty"));
     assert!(message("zzz").contains("`lcm explain` lists all"), "{}", message("zzz"));
-    assert!(message("service").contains("several pages"), "{}", message("service"));
+    assert!(message("the service").contains("several pages"), "{}", message("the service"));
     assert!(find("").is_err() && find("?").is_err());
 }
 

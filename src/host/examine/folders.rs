@@ -15,9 +15,10 @@ const WRITE_OF_OTHERS: u32 = 0o022;
 
 /// Reads a folder of lcm's own.
 pub(super) fn own(path: &Path) -> FolderReading {
-    let state = match fs::symlink_metadata(path) {
+    // A link to a folder is that folder; the links on the way are proven with it.
+    let state = match fs::metadata(path) {
         Ok(found) => own_state(path, &found),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => {
             reach::not_creatable(path).map_or(FolderState::Absent, FolderState::Uncreatable)
         }
         Err(error) => FolderState::Unusable(error.to_string()),
@@ -90,7 +91,10 @@ mod tests {
         assert!(own(&path).free_mib.is_some());
         let link = root.path().join("link");
         symlink(&path, &link).expect("linked");
-        assert!(matches!(own(&link).state, FolderState::Unusable(why) if why.contains("link")));
+        assert_eq!(own(&link).state, FolderState::Open { mode: 0o777 });
+        let broken = root.path().join("broken");
+        symlink("nowhere", &broken).expect("linked");
+        assert!(matches!(own(&broken).state, FolderState::Unusable(_)), "nothing is created through a link");
         assert_eq!(temp(&path).state, FolderState::Open { mode: 0o777 });
         assert_eq!(temp(&root.path().join("none")).state, FolderState::Absent);
     }
