@@ -124,6 +124,7 @@ fn a_held_lock_is_named_and_left_alone() {
     assert_eq!(fs::read_to_string(&path).expect("there"), holder);
     drop(lock);
     assert_eq!(line(&doctor(folder.path(), &["--format", "json"]).run().code(0), "lock").0, "ok");
-    let nowhere = doctor(folder.path(), &["--format", "json"]).env("LCM_LOCK", "/proc/nowhere/lock").run().code(1);
+    let below_a_file = path.join("lock").display().to_string();
+    let nowhere = doctor(folder.path(), &["--format", "json"]).env("LCM_LOCK", &below_a_file).run().code(1);
     assert_eq!(line(&nowhere, "lock").0, "fail");
 }

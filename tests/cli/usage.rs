@@ -47,7 +47,7 @@ fn a_manifest_above_is_used_and_named_once_and_one_of_others_is_not() {
     let ran = with_mode(0o644).code(0);
     assert_eq!(ran.stderr.matches("using ../../lcm.yaml: this folder has no lcm.yaml").count(), 1, "{ran}");
     let quiet = Lcm::new(&deep).args(&["plan", "-q", "--world", "../../world.json"]).run().code(0);
-    assert_eq!(quiet.stderr, "", "{quiet}");
+    assert!(!quiet.stderr.contains("using"), "{quiet}");
     Lcm::new(&deep).args(&["validate"]).run().code(0).stderr_has("using ../../lcm.yaml");
     with_mode(0o666).code(1).stderr_has("is skipped because others can write").stderr_has("mode 0666");
     let beside = Lcm::new(folder.path()).args(&["plan", "--world", "world.json"]).run();
