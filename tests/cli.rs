@@ -14,6 +14,8 @@ mod terminal;
 mod asked;
 #[path = "cli/completions.rs"]
 mod completions;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/drawn.rs"]
 mod drawn;
 #[path = "cli/ends.rs"]

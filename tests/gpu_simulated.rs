@@ -53,7 +53,8 @@ fn main() -> std::process::ExitCode {
             a_library_that_cannot_be_shut_down_is_no_panic,
             an_unloaded_driver_is_unknown,
             a_call_that_hangs_costs_its_deadline_once,
-            lcm_ends_while_a_call_hangs;
+            lcm_ends_while_a_call_hangs,
+            doctor_names_the_driver_and_each_gpu;
         holding:
             leaked_memory_is_never_freed,
             a_model_unloads_and_loads_again,

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::model::{event, facts, hooks, plan};
-use crate::report::{history, modes, problems, status};
+use crate::report::{doctor, history, modes, problems, status};
 
 /// Format that has a JSON schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,6 +24,8 @@ pub(crate) enum SchemaFormat {
     Hook,
     /// Output of `lcm validate --format json`
     Problems,
+    /// Output of `lcm doctor --format json`
+    Doctor,
     /// Output of `lcm observe`, and input of `--world`
     World,
 }
@@ -40,6 +42,7 @@ impl SchemaFormat {
             Self::Event => Some(event::FORMAT),
             Self::Hook => Some(hooks::FORMAT),
             Self::Problems => Some(problems::FORMAT),
+            Self::Doctor => Some(doctor::FORMAT),
             Self::World => Some(facts::FORMAT),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::builder::styling::Styles;
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _};
 
 use crate::cli::command::Cli;
 use crate::cli::exit::CODES;
@@ -22,19 +22,31 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Single services, until the next apply", &["start", "stop", "restart", "report"]),
     ("Holds on single services, until `lcm resume`", &["maintain", "suspend", "terminate", "resume"]),
     ("Setup and removal", &["init", "validate", "adopt", "disown", "down"]),
-    ("Inspection", &["explain", "help", "observe", "show", "schema"]),
+    ("Inspection", &["doctor", "explain", "help", "observe", "show", "schema"]),
     ("Shell integration", &["completions", "man"]),
 ];
 
 /// Returns the whole command line.
 pub(super) fn command() -> Command {
     let command = Cli::command().max_term_width(COLUMNS).after_help(exit_codes());
+    let command = command.mut_subcommands(with_compose_option);
     let header = *Styles::styled().get_header();
     let commands = commands(&command, |title| format!("{header}{title}:{header:#}"));
     command.help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{commands}\
          {header}Options:{header:#}\n{{options}}{{after-help}}"
     ))
+}
+
+/// Adds `-f` to the option that names a manifest, as Compose has it; not where `-f` follows a log.
+fn with_compose_option(command: Command) -> Command {
+    const SHORT: char = 'f';
+    let names_manifest = |arg: &Arg| arg.get_long() == Some("manifest");
+    let is_taken = command.get_arguments().any(|arg| arg.get_short() == Some(SHORT));
+    if is_taken || !command.get_arguments().any(names_manifest) {
+        return command;
+    }
+    command.mut_args(|arg| if names_manifest(&arg) { arg.short_alias(SHORT) } else { arg })
 }
 
 fn commands(command: &Command, heading: impl Fn(&str) -> String) -> String {
@@ -98,6 +110,26 @@ mod tests {
             let page = command.render_long_help().to_string();
             let wide: Vec<&str> = page.lines().filter(|line| columns(line) > COLUMNS).collect();
             assert!(wide.is_empty(), "{}: {wide:#?}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn every_command_takes_a_manifest_by_both_letters_except_where_one_follows() {
+        let command = command();
+        let takes = |name: &str, letter: char| {
+            let command = command.find_subcommand(name).expect("a command");
+            command.get_arguments().any(|arg| {
+                let is_it = arg.get_short() == Some(letter);
+                arg.get_long() == Some("manifest")
+                    && (is_it || arg.get_all_short_aliases().is_some_and(|all| all.contains(&letter)))
+            })
+        };
+        // These read no manifest, or write one.
+        let without = ["schema", "explain", "completions", "man", "init"];
+        for command in command.get_subcommands().filter(|command| !without.contains(&command.get_name())) {
+            let name = command.get_name();
+            assert!(takes(name, 'm'), "{name} -m");
+            assert_eq!(takes(name, 'f'), name != "logs", "{name} -f");
         }
     }
 

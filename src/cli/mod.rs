@@ -19,6 +19,7 @@ mod help;
 mod holds;
 mod identity;
 mod job;
+mod meaning;
 mod mode_override;
 mod open_runs;
 mod opened;
@@ -60,7 +61,15 @@ pub fn main() -> Exit {
     let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(answer) => return show_clap(&answer),
+        Err(error) => {
+            return match meaning::answer(&error, &help::command()) {
+                Some(stop) => {
+                    print::note(&stop.text(style_of_clap(io::stderr().is_terminal())));
+                    stop.exit
+                }
+                None => show_clap(&error),
+            };
+        }
     };
     let session = Session::new(&cli.output);
     log::start().and_then(|()| command::run(&session, cli.command, help::command)).unwrap_or_else(|stop| {
@@ -81,11 +90,16 @@ fn as_an_error(text: &str) -> String {
     text.split_inclusive('\n').map(renamed).collect()
 }
 
+/// Returns the style of output before the command line is known.
+fn style_of_clap(is_terminal: bool) -> Style {
+    let is_painted = color::is_colored(color::requested(std::env::args_os()), &session::environment(), is_terminal);
+    Style { colored: is_painted, ..Style::PLAIN }
+}
+
 /// Shows clap's output in place of a command: help on stdout, an error of the command line on stderr.
 fn show_clap(answer: &clap::Error) -> Exit {
     let is_terminal = if answer.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-    let is_painted = color::is_colored(color::requested(std::env::args_os()), &session::environment(), is_terminal);
-    let style = Style { colored: is_painted, ..Style::PLAIN };
+    let style = style_of_clap(is_terminal);
     // clap quotes words of the command line, which may come from a file name or from another program.
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let quoted = words.filter(|word| !safe_text::is_plain(word));

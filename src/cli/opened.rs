@@ -1,8 +1,10 @@
 //! Opening of projects for commands; problems of a manifest are shown in its file.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::args::ChooseArgs;
+use crate::cli::args::manifest::MANIFEST;
 use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::wire;
@@ -15,7 +17,19 @@ use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// Reads a manifest. Errors: its problems, which end the command.
 pub(super) fn load(session: &Session, manifest: &Path, choice: &ModeSelection) -> Result<Desired, EarlyExit> {
+    report_search(session, manifest);
     crate::reconcile::wire::load(manifest, &session.environment, choice).map_err(|problems| refusal(session, &problems))
+}
+
+/// Reports once which manifest is used, where none was named and the nearest one is in a folder above.
+pub(super) fn report_search(session: &Session, manifest: &Path) {
+    static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+    if manifest != Path::new(MANIFEST) || IS_REPORTED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    if let Some(found) = crate::reconcile::wire::nearest_manifest().filter(|found| found != manifest) {
+        session.note(&format!("using {}: this folder has no {MANIFEST}", found.display()));
+    }
 }
 
 /// Returns the refusal of a manifest: all its problems, underlined in the file, or its first error as one sentence.
@@ -47,6 +61,7 @@ pub(super) async fn open_to(
     world: Option<&Path>,
     claim: OwnerAccess,
 ) -> Result<Project, EarlyExit> {
+    report_search(session, manifest);
     project::open(session, manifest, choice, world, claim).await.map_err(|error| stop(session, error))
 }
 
@@ -56,6 +71,7 @@ pub(super) async fn open_without_mode(
     manifest: &Path,
     world: Option<&Path>,
 ) -> Result<Project, EarlyExit> {
+    report_search(session, manifest);
     let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let opened = project::open_in_own_mode(session, manifest, &choice, world, OwnerAccess::AsOwner).await;
     opened.map_err(|error| stop(session, error))

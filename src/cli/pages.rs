@@ -1,70 +1,111 @@
-//! Pages of `lcm explain` for the codes of lcm's messages. Their texts are beside this file; tests compare them with
-//! the codes in the source.
+//! Pages of `lcm explain`: codes of lcm's messages, lifecycle states, exit codes, warnings, and topics. Their texts are
+//! beside this file; tests compare them with the codes, states and messages in the source.
 
-use crate::cli::args::names;
-use crate::cli::stop::EarlyExit;
+mod search;
+
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
 
-/// Texts on manifests, plans and commands.
-const PAGES: [&str; 3] =
-    [include_str!("pages/manifest.md"), include_str!("pages/plan.md"), include_str!("pages/command.md")];
+pub(crate) use search::find;
 
-/// One code and its explanation.
+/// Kind of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PageKind {
+    Topic,
+    State,
+    Exit,
+    Warning,
+    Code,
+}
+
+/// Texts of each kind, in the order of the list.
+const PAGES: [(PageKind, &str); 7] = [
+    (PageKind::Topic, include_str!("pages/topics.md")),
+    (PageKind::State, include_str!("pages/states.md")),
+    (PageKind::Exit, include_str!("pages/exits.md")),
+    (PageKind::Warning, include_str!("pages/warnings.md")),
+    (PageKind::Code, include_str!("pages/manifest.md")),
+    (PageKind::Code, include_str!("pages/plan.md")),
+    (PageKind::Code, include_str!("pages/command.md")),
+];
+
+/// Headings of the list.
+const HEADINGS: [(PageKind, &str); 5] = [
+    (PageKind::Topic, "Topics"),
+    (PageKind::State, "States of a service"),
+    (PageKind::Exit, "Exit codes"),
+    (PageKind::Warning, "Warnings, by a part of their text"),
+    (PageKind::Code, "Codes of messages"),
+];
+
+/// One code, state, exit code, warning or topic, and its explanation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
-    code: &'static str,
+    kind: PageKind,
+    title: &'static str,
     text: &'static str,
 }
 
-/// Returns every page, in the order of the texts.
-pub(crate) fn pages() -> impl Iterator<Item = Page> {
-    PAGES.into_iter().flat_map(|file| file.split("# ").skip(1)).filter_map(|page| {
-        let (code, text) = page.split_once('\n')?;
-        Some(Page { code: code.trim(), text: text.trim() })
+impl Page {
+    /// Returns the last word of a code, the number of an exit code, the phrase of a warning, else the title.
+    fn name(self) -> &'static str {
+        match self.kind {
+            PageKind::Code => self.title.rsplit("::").next().unwrap_or(self.title),
+            PageKind::Exit => self.title.trim_start_matches("exit "),
+            PageKind::Warning => self.title.trim_start_matches("warning: "),
+            PageKind::Topic | PageKind::State => self.title,
+        }
+    }
+}
+
+/// Returns every page, in the order of the list.
+fn pages() -> impl Iterator<Item = Page> {
+    PAGES.into_iter().flat_map(|(kind, file)| {
+        file.split("# ").skip(1).filter_map(move |page| {
+            let (title, text) = page.split_once('\n')?;
+            Some(Page { kind, title: title.trim(), text: text.trim() })
+        })
     })
 }
 
-/// Codes of earlier versions, and what they are called now.
-const FORMER: [(&str, &str); 1] = [("no_room", "no_capacity")];
-
-/// Returns the pages of a code, or of the last word of one, which several codes may share. Errors: an unknown code.
-pub(crate) fn find(code: &str) -> Result<Vec<Page>, EarlyExit> {
-    let former = |(former, _): &&(&str, &str)| last_word(code) == *former;
-    let present = FORMER.iter().find(former).map_or_else(|| code.to_owned(), |(old, new)| code.replace(old, new));
-    let found: Vec<Page> = pages().filter(|page| page.code == present || last_word(page.code) == present).collect();
-    if found.is_empty() {
-        let words = pages().map(|page| if code.contains(':') { page.code } else { last_word(page.code) });
-        return Err(names::unknown_code(code, words));
-    }
-    Ok(found)
-}
-
-/// Returns the last word of each code.
-pub(crate) fn last_words() -> impl Iterator<Item = &'static str> {
-    pages().map(|page| last_word(page.code))
-}
-
-fn last_word(code: &str) -> &str {
-    code.rsplit("::").next().unwrap_or(code)
+/// Returns the names that can be completed: one word each.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    pages().filter(|page| page.kind != PageKind::Warning).map(Page::name)
 }
 
 pub(crate) fn shown(page: Page, style: Style) -> Output {
-    Sheet::new().line(style.paint(Paint::Strong, page.code)).gap().own(page.text).output(style)
+    let title = match page.kind {
+        PageKind::State => format!("{} (state of a service)", page.title),
+        PageKind::Exit => format!("exit code {}", page.name()),
+        PageKind::Topic | PageKind::Warning | PageKind::Code => page.title.to_owned(),
+    };
+    Sheet::new().line(style.paint(Paint::Strong, &title)).gap().own(page.text).output(style)
 }
 
-/// Lists each code with its first sentence.
+/// Lists each page by kind, with its first sentence.
 pub(crate) fn list(style: Style) -> Output {
-    let first = |text: &'static str| {
-        let end = [". ", ".\n"].iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
-        text.get(..end).unwrap_or(text)
-    };
-    let rows: Vec<Vec<Cell>> = pages()
-        .map(|page| vec![Cell::new(page.code).paint(Paint::Strong), Cell::new(first(page.text)).paint(Paint::Dim)])
-        .collect();
-    Sheet::new().block(0, table::lines(&rows, style)).output(style)
+    let mut sheet = Sheet::new();
+    for (number, (kind, heading)) in HEADINGS.into_iter().enumerate() {
+        if number > 0 {
+            sheet.gap();
+        }
+        let of_kind = pages().filter(|page| page.kind == kind);
+        let rows: Vec<Vec<Cell>> = of_kind
+            .map(|page| {
+                let name = if kind == PageKind::Code { page.title } else { page.name() };
+                vec![Cell::new(name).paint(Paint::Strong), Cell::new(first_sentence(page.text)).paint(Paint::Dim)]
+            })
+            .collect();
+        sheet.line(style.paint(Paint::Strong, &format!("{heading}:"))).block(0, table::lines(&rows, style));
+    }
+    sheet.output(style)
+}
+
+fn first_sentence(text: &'static str) -> &'static str {
+    let end = [". ", ".\n"].iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+    text.get(..end).unwrap_or(text).trim_end_matches('.')
 }
 
 #[cfg(test)]

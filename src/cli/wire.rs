@@ -6,19 +6,25 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::host::identity::{self, UserIdentity};
-use crate::host::proc;
+use crate::host::{examine, proc};
 use crate::manifest;
 use crate::model::desired::Desired;
+use crate::model::doctor::MachineCheck;
+use crate::model::doctor::readings::{LockReading, MachineReadings, StateReading};
 use crate::model::facts::ProcessFact;
 use crate::model::found::MachineSurvey;
 use crate::model::names::ServiceName;
+use crate::observe;
 use crate::reconcile::wire::SHIM;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::runtime::DriverError;
 use crate::runtime::contract::Adoption;
-use crate::runtime::machine::Machine;
+use crate::runtime::machine::{Machine, MachineExamination};
+use crate::shared;
+use crate::store::lock::HostLock;
+use crate::store::sqlite;
 use crate::syntax::Environment;
 use crate::syntax::problem::Problems;
 
@@ -45,6 +51,26 @@ pub(super) fn manifest_schema() -> serde_json::Value {
 /// Discovers what runs on this machine, without a manifest.
 pub(super) async fn found(environment: &Environment) -> MachineSurvey {
     Machine::discover(environment, Path::new(SHIM)).await
+}
+
+/// Examines this machine for a manifest, or for any where there is none.
+pub(super) async fn examined(desired: Option<&Desired>, environment: &Environment) -> Vec<MachineCheck> {
+    let (lock, state, system) = (shared::lock(environment), environment.clone(), environment.clone());
+    let look_at_state = move || {
+        let (path, folder) = examine::state_folder(&state);
+        let (store, format) = sqlite::look(&path);
+        StateReading { folder, store, format }
+    };
+    let look_at_lock = move || LockReading { state: HostLock::at(&lock).look(), path: lock };
+    let (machine, lock, state, system) = tokio::join!(
+        Machine::examine(desired, environment, Path::new(SHIM)),
+        examine::within(look_at_lock),
+        examine::within(look_at_state),
+        examine::within(move || examine::system(&system)),
+    );
+    let MachineExamination { gpus, enclosure, mut checks } = machine;
+    checks.extend(observe::doctor::judge(&MachineReadings { gpus, lock, state, system, enclosure }));
+    checks
 }
 
 /// Returns the variables of an env file; none where it can't be parsed.

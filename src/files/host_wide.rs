@@ -37,6 +37,14 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_regular_file()) }
 }
 
+/// Opens an existing lock file for reading, to look at it.
+pub fn open_existing(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| why_not_opened(path, error))?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_regular_file()) }
+}
+
 /// Returns true if the file has a single hard link, so that a write to it changes no file of another name. Any user may
 /// have placed it, and root may truncate it. A lock needs no such proof.
 #[must_use]

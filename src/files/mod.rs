@@ -1,6 +1,7 @@
 //! File access, by owner and trust: lcm's own files ([`own`]), files that the caller names ([`named`], [`output`]), pid
 //! files for other programs ([`pid_file`]), files shared by the host's users ([`shared`], [`host_wide`]) and /proc
-//! ([`kernel`]); [`trust`] finds files that other users can write.
+//! ([`kernel`]); [`trust`] finds files that other users can write, and [`reach`]
+//! looks at folders without a change.
 //!
 //! In: a path, and a bound in bytes for each read. Out: bytes or an open file, after checks of kind, owner, mode and
 //! links; else an error, which names the reason ([`Refused`]). No open waits for the other end of a pipe.
@@ -13,6 +14,7 @@ pub mod named;
 pub mod output;
 pub mod own;
 pub mod pid_file;
+pub mod reach;
 pub mod shared;
 pub mod trust;
 mod way;

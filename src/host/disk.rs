@@ -21,6 +21,11 @@ pub(crate) fn require(path: &Path, least_bytes: u64, what: &str) -> Result<(), D
     }
 }
 
+/// Returns the free space of a file system in MiB; `None`: unknown.
+pub(crate) fn free_mib(path: &Path) -> Option<u64> {
+    free_bytes(path).map(|bytes| bytes / MIB)
+}
+
 /// Bytes that an unprivileged user could still write; `None`: unknown.
 fn free_bytes(path: &Path) -> Option<u64> {
     let stats = rustix::fs::statvfs(path).ok()?;

@@ -9,6 +9,7 @@ pub(crate) mod disk;
 pub(crate) mod elapsed;
 pub(crate) mod enclosure;
 pub mod error;
+pub(crate) mod examine;
 pub mod gpu;
 pub(crate) mod helper;
 pub(crate) mod host_id;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use crate::files::named::{self, FileContent};
 use crate::manifest::advice::unknown_key;
+use crate::manifest::beside;
 use crate::manifest::choice::ModeSelection;
 use crate::manifest::extend::Templates;
 use crate::manifest::indentation;
@@ -372,12 +373,13 @@ fn unreadable(path: &Path, reason: &str, is_entry: bool) -> Problem {
     if !is_entry || reason != NOT_THERE {
         return problem;
     }
-    problem.help(if path == Path::new(DEFAULT_FILE) {
-        "name a manifest (`lcm plan path/to/lcm.yaml`), or change to its folder; a manifest needs at least \
-         `version: 1`, `name: …` and `services:`"
-    } else {
-        "name an existing manifest"
-    })
+    if path == Path::new(DEFAULT_FILE) {
+        let first_step = beside::first_step(Path::new("."));
+        return problem.help(format!(
+            "{first_step}; a manifest elsewhere: name it (`lcm plan path/to/lcm.yaml`), or change to its folder"
+        ));
+    }
+    problem.help("name an existing manifest")
 }
 
 /// Returns a path relative to its neighbour's folder.

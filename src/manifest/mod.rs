@@ -10,6 +10,7 @@
 //! `resolve` (wire to [`Desired`](crate::model::desired::Desired)).
 
 mod advice;
+mod beside;
 mod choice;
 mod extend;
 mod indentation;
@@ -26,4 +27,5 @@ mod wrong_value;
 pub use choice::ModeSelection;
 pub use load::{CheckedManifest, check, files, load, project_name};
 pub use schema::schema;
+pub use search::nearest_file;
 pub use values::dotenv;

@@ -30,6 +30,17 @@ pub(super) fn nearest() -> ManifestSearch {
     nearest_from(&here).unwrap_or(ManifestSearch::Nowhere)
 }
 
+/// Returns the path of the manifest that is read where none is named; `None`: there is none. A file that is skipped is
+/// returned by its default name, which fails with the reason.
+#[must_use]
+pub fn nearest_file() -> Option<PathBuf> {
+    match nearest() {
+        ManifestSearch::At(path) => Some(path),
+        ManifestSearch::Skipped(_) => Some(PathBuf::from(DEFAULT_FILE)),
+        ManifestSearch::Nowhere => None,
+    }
+}
+
 fn nearest_from(here: &Path) -> io::Result<ManifestSearch> {
     let device = here.metadata()?.dev();
     let mut shown = PathBuf::new();

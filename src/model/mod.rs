@@ -13,6 +13,7 @@ pub mod claim;
 pub mod converged;
 pub mod copies;
 pub mod desired;
+pub mod doctor;
 pub mod enclosure;
 pub mod endpoint;
 pub mod environment;

@@ -10,6 +10,7 @@ mod advice;
 pub(crate) mod blank;
 mod claim;
 pub mod contract;
+pub mod doctor;
 mod gpu;
 pub(crate) mod gpu_refs;
 mod hold;

@@ -65,6 +65,11 @@ pub(crate) fn load(entry: &Path, environment: &Environment, choice: &ModeSelecti
     manifest::load(entry, environment, choice)
 }
 
+/// Returns the manifest that is read where none is named; `None`: there is none.
+pub(crate) fn nearest_manifest() -> Option<PathBuf> {
+    manifest::nearest_file()
+}
+
 /// Reads a manifest, and returns its warnings with their places.
 pub(crate) fn check(entry: &Path, environment: &Environment, choice: &ModeSelection) -> CheckedManifest {
     manifest::check(entry, environment, choice)

@@ -12,6 +12,7 @@ use crate::model::facts::Facts;
 use crate::model::hooks::{HookPayload, RunPayload};
 use crate::model::plan::Plan;
 use crate::model::safe_text::is_unseen;
+use crate::report::doctor::DoctorReport;
 use crate::report::history::History;
 use crate::report::modes::Modes;
 use crate::report::output::Output;
@@ -127,6 +128,12 @@ pub fn world_schema(instances: impl FnOnce(&mut SchemaGenerator) -> Map<String, 
 #[must_use]
 pub fn problems_schema() -> Value {
     schema::<CheckedManifests>("lcm.problems/1", &[])
+}
+
+/// Returns the schema of `lcm doctor --format json`.
+#[must_use]
+pub fn doctor_schema() -> Value {
+    schema::<DoctorReport>("lcm.doctor/1", &[])
 }
 
 /// Table of terms that changed with the format's second version.

@@ -5,6 +5,7 @@
 
 pub mod bar;
 mod bottom;
+pub mod doctor;
 pub mod feed;
 pub mod fold;
 pub mod github;

@@ -14,6 +14,7 @@ use crate::host::paths;
 use crate::host::ports::ServiceProcesses;
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Service};
+use crate::model::doctor::{MachineCheck, RuntimeDemand};
 use crate::model::enclosure::MountFact;
 use crate::model::facts::{Attribution, Facts, PathFact, ProbeReading, ProcessFact, RuntimeFacts};
 use crate::model::found::Discovered;
@@ -162,6 +163,11 @@ pub trait Runtime: Any + Send + Sync {
     /// Discovers what runs without a manifest, in addition to the facts of that moment.
     async fn discover(&self, _: &Facts) -> Discovered {
         Discovered::default()
+    }
+
+    /// Checks what this machine lets the runtime do, within seconds. Changes and starts nothing.
+    async fn examine(&self, _: RuntimeDemand) -> Vec<MachineCheck> {
+        Vec::new()
     }
 
     /// Returns the process if [`Runtime::adopt`] would accept it.

@@ -151,7 +151,7 @@ pub enum LeaseError {
 }
 
 /// Returns the holder by its own record, and the process that the kernel reports where that is another one.
-fn name_holder(holder: Option<&LeaseHolder>, process: Option<Process>) -> String {
+pub(super) fn name_holder(holder: Option<&LeaseHolder>, process: Option<Process>) -> String {
     match (holder, process) {
         (Some(holder), Some(process)) if i64::from(holder.pid) != i64::from(process.pid) => {
             format!("{holder}; its socket is held by {process}")

@@ -21,6 +21,7 @@ use super::lease::{
 use crate::files::host_wide;
 use crate::model::safe_text;
 
+mod look;
 mod socket;
 mod token;
 

@@ -15,6 +15,7 @@ mod format;
 mod history;
 mod holds;
 mod journal;
+mod look;
 mod measures;
 mod notices;
 mod pending;
@@ -23,6 +24,7 @@ mod runs;
 mod store;
 mod worker;
 
+pub use look::look;
 pub use store::{Sqlite, versions};
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ fn committed_schemas_are_those_printed() {
     let folder = studio();
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let mut stale = Vec::new();
-    for name in ["plan", "status", "modes", "history", "event", "hook", "problems", "world"] {
+    for name in ["plan", "status", "modes", "history", "event", "hook", "problems", "doctor", "world"] {
         let printed = Lcm::new(folder.path()).args(&["schema", name]).run().code(0).stdout;
         let path = schemas.join(format!("{name}.schema.json"));
         if std::env::var_os("LCM_BLESS").is_some() {
@@ -61,7 +61,7 @@ fn the_version_names_every_format_that_has_a_schema() {
     let formats = version.lines().find_map(|line| line.strip_prefix("formats")).expect("formats").trim();
     let formats: Vec<&str> = formats.split(", ").collect();
     for name in &named {
-        let format = format!("lcm.{name}/{}", if ["problems", "modes"].contains(name) { 1 } else { 2 });
+        let format = format!("lcm.{name}/{}", if matches!(*name, "problems" | "modes" | "doctor") { 1 } else { 2 });
         assert!(lcm(&["schema", name]).contains(&format!("\"const\": \"{format}\"")), "{name} states its format");
         assert!(formats.contains(&format.as_str()), "{format} in {version}");
     }

@@ -24,6 +24,65 @@ fn a_wrong_command_line_is_64() {
 }
 
 #[test]
+fn a_command_of_another_tool_is_answered_by_its_meaning_in_the_layout_of_all_errors() {
+    let folder = studio();
+    let ran = Lcm::new(folder.path()).args(&["up", "-d"]).run().code(64);
+    assert_eq!(
+        ran.stderr,
+        "error[lcm::command::usage]: lcm has no command `up`\n  help: `lcm apply` starts what the manifest wants; `lcm \
+         plan` shows it first\n"
+    );
+    Lcm::new(folder.path()).args(&["up\u{1b}[2J"]).run().code(64).stderr_has("lcm has no command `up");
+}
+
+#[test]
+fn a_manifest_above_is_used_and_named_once_and_one_of_others_is_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = studio();
+    let deep = folder.path().join("a/b");
+    std::fs::create_dir_all(&deep).expect("made");
+    let file = folder.path().join("lcm.yaml");
+    let with_mode = |mode| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("set");
+        Lcm::new(&deep).args(&["plan", "--world", "../../world.json"]).run()
+    };
+    let ran = with_mode(0o644).code(0);
+    assert_eq!(ran.stderr.matches("using ../../lcm.yaml: this folder has no lcm.yaml").count(), 1, "{ran}");
+    let quiet = Lcm::new(&deep).args(&["plan", "-q", "--world", "../../world.json"]).run().code(0);
+    assert!(!quiet.stderr.contains("using"), "{quiet}");
+    Lcm::new(&deep).args(&["validate"]).run().code(0).stderr_has("using ../../lcm.yaml");
+    with_mode(0o666).code(1).stderr_has("is skipped because others can write").stderr_has("mode 0666");
+    let beside = Lcm::new(folder.path()).args(&["plan", "--world", "world.json"]).run();
+    assert!(!beside.stderr.contains("using"), "{beside}");
+}
+
+#[test]
+fn a_folder_without_a_manifest_has_a_first_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = || Lcm::new(folder.path()).args(&["plan"]).run().code(1);
+    plan().stderr_has("can't read lcm.yaml").stderr_has("`lcm init` drafts one");
+    std::fs::write(folder.path().join("compose.yaml"), "services: {}\n").expect("written");
+    plan().stderr_has("`lcm init --from compose.yaml`");
+}
+
+#[test]
+fn pages_are_found_by_kind_and_by_words() {
+    let folder = studio();
+    let explain = |words: &[&str]| Lcm::new(folder.path()).args(&["explain"]).args(words).run().code(0);
+    explain(&["busy"]).stdout_has("busy (state of a service)");
+    explain(&["exit", "4"]).stdout_has("exit code 4");
+    explain(&["not", "measured"]).stdout_has("lcm doctor");
+    explain(&["preemption"]).stdout_has("effective priority");
+    explain(&[])
+        .stdout_has("Topics:")
+        .stdout_has("States of a service:")
+        .stdout_has("Exit codes:")
+        .stdout_has("lcm::plan::");
+    let unknown = Lcm::new(folder.path()).args(&["explain", "no_capacty"]).run().code(1);
+    unknown.stderr_has("did you mean no_capacity?");
+}
+
+#[test]
 fn help_and_version_go_to_stdout() {
     let folder = studio();
     let lcm = || Lcm::new(folder.path());

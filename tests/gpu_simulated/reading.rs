@@ -294,3 +294,27 @@ pub(crate) async fn lcm_ends_while_a_call_hangs() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("the NVIDIA driver did not answer within 3 s"), "{text}\n{output:?}");
 }
+
+/// Returns the output of `lcm doctor` beside these GPUs, with no engine.
+fn doctor(gpus: &Gpus) -> String {
+    let at = |name: &str| gpus.folder().join(name);
+    let mut lcm = Command::new(env!("CARGO_BIN_EXE_lcm"));
+    lcm.arg("doctor").current_dir(gpus.folder()).env_clear().stdin(Stdio::null());
+    lcm.env(NVML_LIBRARY, gpus.library()).env("LCM_STATE_DIR", at("state")).env("LCM_LOCK", at("lock"));
+    lcm.env("DOCKER_HOST", format!("unix://{}", at("no-engine.sock").display()));
+    let output = lcm.output().expect("lcm runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) async fn doctor_names_the_driver_and_each_gpu() {
+    let gpus = Gpus::new(&[24_564, 8_192]);
+    let text = doctor(&gpus);
+    assert!(text.contains("NVIDIA driver 550.54.14 reports 2 GPUs"), "{text}");
+    assert!(text.contains("GPU 0: Simulated GPU: 24 564 MiB, "), "{text}");
+    gpus.change(|world| world.quirks.push(Quirk::Lost("GPU-1".to_owned())));
+    let text = doctor(&gpus);
+    assert!(text.contains("nvidia-smi --gpu-reset -i 1"), "{text}");
+    gpus.change(|world| world.quirks = vec![Quirk::Hang]);
+    let text = doctor(&gpus);
+    assert!(text.contains("the NVIDIA driver did not answer within 3 s") && text.contains("Not ready"), "{text}");
+}

@@ -44,10 +44,17 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
     format!("the manifest has no {what} named {name}{suggestion}; it has {}", known.join(", "))
 }
 
-/// Returns the refusal of a code without a page.
-pub(crate) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> EarlyExit {
-    let suggestion = suggestion(code, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
-    EarlyExit::refused(Code::UnknownName, format!("there is no code {code}{suggestion}; `lcm explain` lists all codes"))
+/// Returns the refusal of a word that no page of `lcm explain` has.
+pub(crate) fn unknown_page<'a>(sought: &str, known: impl IntoIterator<Item = &'a str>) -> EarlyExit {
+    let suggestion = suggestion(sought, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+    let message = format!("there is no page on {sought}{suggestion}; `lcm explain` lists all pages");
+    EarlyExit::refused(Code::UnknownName, message)
+}
+
+/// Returns the refusal of words that many pages of `lcm explain` have.
+pub(crate) fn ambiguous_page(sought: &str, titles: &[&str]) -> EarlyExit {
+    let message = format!("several pages have the words {sought}, such as {}", titles.join(", "));
+    EarlyExit::refused(Code::UnknownName, message).with(Vec::new(), Some("name one of them, or add a word".to_owned()))
 }
 
 /// Returns the nearest of the known names within [`DISTANCE_MAX`].

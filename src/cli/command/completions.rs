@@ -115,7 +115,9 @@ fn manifest_of(line: &[String]) -> PathBuf {
         let before = line[place - 1].as_str();
         let value =
             word.strip_prefix("--manifest=").or_else(|| word.strip_prefix("-m").filter(|value| !value.is_empty()));
-        if matches!(before, "-m" | "--manifest") {
+        // `-f` follows a log, and names a manifest elsewhere.
+        let is_short = before == "-f" && !line.iter().any(|word| word == "logs");
+        if is_short || matches!(before, "-m" | "--manifest") {
             return PathBuf::from(word);
         }
         if let Some(value) = value {
@@ -192,7 +194,7 @@ fn states() -> Candidates {
 
 /// Returns codes by their last words: a shell splits words at a colon.
 fn codes() -> Candidates {
-    pages::last_words().map(|code| (code.to_owned(), None)).collect()
+    pages::names().map(|code| (code.to_owned(), None)).collect()
 }
 
 fn candidates(names: &Candidates, current: &OsStr) -> Vec<CompletionCandidate> {
@@ -229,6 +231,7 @@ mod tests {
         };
         let there = PathBuf::from(&there);
         assert_eq!(named("lcm logs -m one.yaml -f "), PathBuf::from("one.yaml"));
+        assert_eq!(named("lcm plan -f one.yaml "), PathBuf::from("one.yaml"));
         assert_eq!(named("lcm logs --manifest=one.yaml "), PathBuf::from("one.yaml"));
         assert_eq!(named("lcm logs -mone.yaml "), PathBuf::from("one.yaml"));
         assert_eq!(named("lcm plan THERE --mode "), there);

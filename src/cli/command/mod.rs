@@ -8,6 +8,7 @@ mod adopt;
 mod apply;
 pub(super) mod completions;
 mod disown;
+mod doctor;
 mod down;
 mod explain;
 mod help;
@@ -65,6 +66,7 @@ pub(super) enum Command {
     Validate(validate::Args),
     Schema(schema::Args),
     Explain(explain::Args),
+    Doctor(doctor::Args),
     Help(help::Args),
     Down(down::Args),
     /// Start services and their dependencies
@@ -107,6 +109,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         Command::Man(args) => return man::run(session, &args, root()),
         Command::Plan(_)
         | Command::Show(_)
+        | Command::Doctor(_)
         | Command::Apply(_)
         | Command::Status(_)
         | Command::Modes(_)
@@ -134,40 +137,44 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         .enable_all()
         .build()
         .map_err(|error| EarlyExit::refused(Code::System, format!("can't start worker threads: {error}")))?;
-    let ended = runtime.block_on(async {
-        match command {
-            Command::Plan(args) => plan::run(session, &args).await,
-            Command::Show(args) => show::run(session, &args).await,
-            Command::Apply(args) => apply::run(session, args).await,
-            Command::Modes(args) => modes::run(session, args).await,
-            Command::Status(args) => status::run(session, &args).await,
-            Command::Wait(args) => wait::run(session, &args).await,
-            Command::Switch(args) => switch::run(session, args).await,
-            Command::Rollback(args) => rollback::run(session, args).await,
-            Command::Down(args) => down::run(session, args).await,
-            Command::Start(args) => oneshot::run(session, args, Purpose::Start).await,
-            Command::Stop(args) => oneshot::run(session, args, Purpose::Stop).await,
-            Command::Restart(args) => oneshot::run(session, args, Purpose::Restart).await,
-            Command::Maintain(args) => maintain::run(session, &args).await,
-            Command::Suspend(args) => suspend::run(session, &args).await,
-            Command::Resume(args) => resume::run(session, &args).await,
-            Command::Report(args) => report::run(session, &args).await,
-            Command::Terminate(args) => terminate::run(session, args).await,
-            Command::Logs(args) => logs::run(session, &args).await,
-            Command::Observe(args) => observe::run(session, &args).await,
-            Command::Adopt(args) => adopt::run(session, &args).await,
-            Command::Disown(args) => disown::run(session, &args).await,
-            Command::Init(args) => init::run(session, &args).await,
-            Command::Validate(args) => validate::run(session, &args),
-            Command::Schema(args) => schema::run(&args),
-            Command::Explain(args) => explain::run(session, &args),
-            Command::History(args) => history::run(session, &args).await,
-            Command::Completions(args) => completions::run(&args),
-            Command::Man(args) => man::run(session, &args, root()),
-            Command::Help(args) => help::run(session, &args, root()),
-        }
-    });
+    let ended = runtime.block_on(dispatch(session, command, root));
     // An unanswered question occupies a thread; the process ends all the same.
     runtime.shutdown_background();
     ended
+}
+
+/// Runs a command within the async runtime.
+async fn dispatch(session: &Session, command: Command, root: fn() -> clap::Command) -> Result<Exit, EarlyExit> {
+    match command {
+        Command::Plan(args) => plan::run(session, &args).await,
+        Command::Show(args) => show::run(session, &args).await,
+        Command::Apply(args) => apply::run(session, args).await,
+        Command::Modes(args) => modes::run(session, args).await,
+        Command::Status(args) => status::run(session, &args).await,
+        Command::Wait(args) => wait::run(session, &args).await,
+        Command::Switch(args) => switch::run(session, args).await,
+        Command::Rollback(args) => rollback::run(session, args).await,
+        Command::Down(args) => down::run(session, args).await,
+        Command::Start(args) => oneshot::run(session, args, Purpose::Start).await,
+        Command::Stop(args) => oneshot::run(session, args, Purpose::Stop).await,
+        Command::Restart(args) => oneshot::run(session, args, Purpose::Restart).await,
+        Command::Maintain(args) => maintain::run(session, &args).await,
+        Command::Suspend(args) => suspend::run(session, &args).await,
+        Command::Resume(args) => resume::run(session, &args).await,
+        Command::Report(args) => report::run(session, &args).await,
+        Command::Terminate(args) => terminate::run(session, args).await,
+        Command::Logs(args) => logs::run(session, &args).await,
+        Command::Observe(args) => observe::run(session, &args).await,
+        Command::Adopt(args) => adopt::run(session, &args).await,
+        Command::Disown(args) => disown::run(session, &args).await,
+        Command::Init(args) => init::run(session, &args).await,
+        Command::Validate(args) => validate::run(session, &args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Explain(args) => explain::run(session, &args),
+        Command::Doctor(args) => doctor::run(session, &args).await,
+        Command::History(args) => history::run(session, &args).await,
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(session, &args, root()),
+        Command::Help(args) => help::run(session, &args, root()),
+    }
 }

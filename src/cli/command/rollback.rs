@@ -1,9 +1,9 @@
 //! `lcm rollback`: applies the manifest and mode of the last converged run that differ from the current files and mode.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::cli::args::ExecutionArgs;
+use crate::cli::args::{ExecutionArgs, FileArgs};
 use crate::cli::exit::Exit;
 use crate::cli::job::ApplyJob;
 use crate::cli::stop::{Code, EarlyExit};
@@ -21,16 +21,18 @@ use crate::reconcile::wire;
 use crate::store::sqlite::Sqlite;
 use crate::store::{HoldStore, Journal as _, StoreError};
 
+const CURRENT: &str = "Current manifest of the project; all but its `name:` may be invalid [default: lcm.yaml]";
+
 /// Roll back to the manifest and mode of the last converged run
 ///
 /// Rolls back to the most recent run that ended with every service matching the manifest, and that used a different
 /// manifest or mode from the current one. Your manifest files are not changed: unless you revert them too, the next
 /// apply follows them again.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("positional", |arg| arg.help(CURRENT)))]
 pub(crate) struct Args {
-    /// Current manifest of the project; all but its `name:` may be invalid
-    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
-    manifest: PathBuf,
+    #[command(flatten)]
+    manifest: FileArgs,
     /// Roll back to this run, an id from `lcm history --runs`
     #[arg(long, value_name = "RUN")]
     to: Option<String>,
@@ -40,6 +42,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { manifest, to, execution } = args;
+    let manifest = manifest.path();
     owner::continue_as_owner(session, &manifest, OwnerAccess::AsOwner)?;
     let project = project_of(session, &manifest)?;
     owner::admit(session, &project, OwnerAccess::AsOwner)?;

@@ -26,6 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, EarlyExit> {
         SchemaFormat::Event => json::event_schema(),
         SchemaFormat::Hook => json::hook_schema(),
         SchemaFormat::Problems => json::problems_schema(),
+        SchemaFormat::Doctor => json::doctor_schema(),
         SchemaFormat::World => json::world_schema(world::parts),
     };
     data(&json::document(&schema))?;

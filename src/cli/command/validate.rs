@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
+use crate::cli::opened;
 use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::cli::wire;
@@ -45,6 +46,9 @@ enum ProblemFormat {
 pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let default = [PathBuf::from("lcm.yaml")];
     let is_default = args.manifests.is_empty() && args.named.is_empty();
+    if is_default {
+        opened::report_search(session, &default[0]);
+    }
     let files = args.manifests.iter().chain(&args.named).chain(default.iter().filter(|_| is_default));
     let checked: Vec<(&Path, CheckedManifest)> = files.map(|path| (named::shown(path), check(session, path))).collect();
     let for_programs =

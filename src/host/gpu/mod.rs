@@ -19,6 +19,7 @@ use crate::model::size::Mebibytes;
 
 mod amd;
 mod declared;
+pub(crate) mod describe;
 mod memory_v1;
 mod nvml;
 mod owner;
@@ -58,11 +59,7 @@ impl Gpus {
     /// Creates a reader. `environment` is lcm's own: see [`NVML_LIBRARY`].
     #[must_use]
     pub fn new(environment: &BTreeMap<String, String>) -> Self {
-        let library = match environment.get(NVML_LIBRARY).map(String::as_str) {
-            None => Some(Library::Usual),
-            Some("") => None,
-            Some(path) => Some(Library::At(PathBuf::from(path))),
-        };
+        let library = library(environment);
         let sources = |nvml| GpuSources { nvml, drm: "/sys/class/drm".into(), processes: "/proc".into() };
         Self {
             worker: library.map(|library| GpuWorker::new(sources(library))),
@@ -107,6 +104,15 @@ impl Gpus {
             Ok(None) => declared::declared(desired),
             Err(reason) => Reading::Unknown(reason),
         }
+    }
+}
+
+/// Returns the library to load; `None`: no driver is queried.
+fn library(environment: &BTreeMap<String, String>) -> Option<Library> {
+    match environment.get(NVML_LIBRARY).map(String::as_str) {
+        None => Some(Library::Usual),
+        Some("") => None,
+        Some(path) => Some(Library::At(PathBuf::from(path))),
     }
 }
 

@@ -112,7 +112,7 @@ impl Nvidia {
 }
 
 /// Failure of a whole reading.
-enum GpuQueryError {
+pub(super) enum GpuQueryError {
     NotHere,
     Driver(NvmlError),
 }
@@ -126,7 +126,7 @@ impl From<NvmlError> for GpuQueryError {
     }
 }
 
-fn load(library: &Library) -> Result<Nvml, GpuQueryError> {
+pub(super) fn load(library: &Library) -> Result<Nvml, GpuQueryError> {
     let (path, named) = match library {
         Library::Usual => (None, false),
         Library::At(path) => (Some(path.as_os_str()), true),

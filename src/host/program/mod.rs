@@ -14,3 +14,4 @@ pub(crate) mod guardian;
 pub(crate) mod ignored;
 pub(crate) mod leaks;
 pub(crate) mod scope;
+pub(crate) mod survival;

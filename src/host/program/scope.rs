@@ -2,14 +2,23 @@
 //! the unit ends, and a new session does not leave a control group.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use rustix::process::geteuid;
 
 use crate::files::kernel;
 use crate::host::error::DriverError;
+
+/// Deadline of a question to systemd, which answers within milliseconds unless its bus hangs.
+const SYSTEMCTL_DEADLINE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(5);
+/// Longest answer: one word.
+const LINE_BYTES_MAX: usize = 256;
 
 /// Method of starting a shim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,20 +33,26 @@ pub(crate) enum Launch {
 
 /// Unit that kills its processes when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Unit {
-    name: String,
+pub(super) struct Unit {
+    pub(super) name: String,
     /// True for a unit of a user's own systemd.
-    user: bool,
+    pub(super) user: bool,
 }
 
 /// Returns the method of starting a shim from this lcm's control group.
 pub(crate) fn launch(own: &BTreeMap<String, String>) -> Launch {
-    let systemd = Path::new("/run/systemd/system").exists();
-    let Some(unit) = unit_of(&kernel::table("/proc/self/cgroup").unwrap_or_default()).filter(|_| systemd) else {
-        return Launch::Direct;
-    };
+    let Some(unit) = own_unit().filter(|_| is_systemd_running()) else { return Launch::Direct };
     let kill_mode = kill_mode(&unit);
     decide(&unit, kill_mode.as_deref(), on_path("systemd-run", own), geteuid().is_root())
+}
+
+pub(super) fn is_systemd_running() -> bool {
+    Path::new("/run/systemd/system").exists()
+}
+
+/// Returns the unit that this process runs in; `None`: none would end it.
+pub(super) fn own_unit() -> Option<Unit> {
+    unit_of(&kernel::table("/proc/self/cgroup").unwrap_or_default())
 }
 
 /// A command that starts a shim.
@@ -117,18 +132,39 @@ fn kind(part: &str) -> &str {
     part.rsplit_once('.').map_or("", |(_, kind)| kind)
 }
 
-/// Returns the unit's `KillMode`; `None`: systemd does not report it.
-fn kill_mode(unit: &Unit) -> Option<String> {
+/// Returns the unit's `KillMode`; `None`: systemd does not report it in time.
+pub(super) fn kill_mode(unit: &Unit) -> Option<String> {
     let mut command = Command::new("systemctl");
     if unit.user {
         command.arg("--user");
     }
-    let output = command.args(["show", "--property=KillMode", "--value", "--", &unit.name]).output().ok()?;
-    let mode = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    (output.status.success() && !mode.is_empty()).then_some(mode)
+    command.args(["show", "--property=KillMode", "--value", "--", &unit.name]);
+    let mode = answer(&mut command, SYSTEMCTL_DEADLINE)?.trim().to_owned();
+    (!mode.is_empty()).then_some(mode)
 }
 
-fn on_path(program: &str, own: &BTreeMap<String, String>) -> Option<PathBuf> {
+/// Runs a command that writes one line; `None`: it failed, or was killed at its deadline.
+fn answer(command: &mut Command, deadline: Duration) -> Option<String> {
+    let began = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    let status = loop {
+        if let Some(status) = child.try_wait().ok()? {
+            break status;
+        }
+        if began.elapsed() >= deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        sleep(POLL);
+    };
+    // A child of the command may hold the pipe open; what the command wrote is in it by now.
+    let mut bytes = [0; LINE_BYTES_MAX];
+    let read = child.stdout.take()?.read(&mut bytes).ok()?;
+    status.success().then(|| String::from_utf8_lossy(&bytes[..read]).into_owned())
+}
+
+pub(super) fn on_path(program: &str, own: &BTreeMap<String, String>) -> Option<PathBuf> {
     env::split_paths(own.get("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
@@ -137,7 +173,10 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
 
-    use super::{Launch, Unit, decide, launcher, unit_of};
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::{Launch, Unit, answer, decide, launcher, unit_of};
 
     fn unit(name: &str, user: bool) -> Unit {
         Unit { name: name.to_owned(), user }
@@ -155,6 +194,15 @@ mod tests {
         assert_eq!(unit_of(terminal), None);
         assert_eq!(unit_of("0::/user.slice/user-7.slice/session-3.scope\n"), None);
         assert_eq!(unit_of("9:name=systemd:/\n0::/\n"), None);
+    }
+
+    #[test]
+    fn a_command_answers_in_time_or_is_ended() {
+        let run = |script: &str, deadline| answer(Command::new("sh").args(["-c", script]), deadline);
+        let patient = Duration::from_mins(1);
+        assert_eq!(run("echo process", patient).as_deref(), Some("process\n"));
+        assert_eq!(run("echo process; exit 1", patient), None);
+        assert_eq!(run("exec sleep 600", Duration::ZERO), None, "killed, and not waited for");
     }
 
     #[test]

@@ -9,8 +9,9 @@
 //! Compose that `import::compose::service` knows (`KNOWN`), the schema (`just bless`), README.
 //!
 //! Besides: `facts` and `observe` (readings of the engine → state of services), `ownership` (proof that a container is
-//! lcm's), `registration` (entry in the list of runtimes).
+//! lcm's), `checks` (lines of `lcm doctor`), `registration` (entry in the list of runtimes).
 
+pub(crate) mod checks;
 pub mod drive;
 mod expected_settings;
 pub mod facts;

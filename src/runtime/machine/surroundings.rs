@@ -80,7 +80,7 @@ impl Machine {
         self.runtime(&service.workload.runtime).is_ok_and(|runtime| runtime.elsewhere().is_some())
     }
 
-    async fn enclosure_fact(&self) -> Option<EnclosureFact> {
+    pub(super) async fn enclosure_fact(&self) -> Option<EnclosureFact> {
         let Enclosure::Job { host_pids } = self.enclosed.enclosure else { return None };
         let mounts = self.mounts().await;
         let lacking = |folder: &Path| (!is_hosts(folder, mounts.as_deref())).then(|| mount_option(folder));

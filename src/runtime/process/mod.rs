@@ -3,6 +3,7 @@
 //! In: the `process` key of a manifest, and readings of the kernel. Out: facts, observations and effects. Only `drive`
 //! has side effects. Not here: programs that run beside services (hooks, probes), which are `host`'s.
 
+pub(crate) mod checks;
 pub mod drive;
 pub mod facts;
 pub mod intent;

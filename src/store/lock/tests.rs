@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use super::{FencingToken, Grant, LeaseError, LeaseHolder};
+use crate::model::doctor::readings::LockState;
 
 fn holder(pid: u32) -> LeaseHolder {
     LeaseHolder {
@@ -114,4 +115,27 @@ fn a_path_to_no_regular_file_is_an_error_without_a_wait() {
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
     refused(&socket);
     refused(Path::new("/dev/null"));
+}
+
+#[test]
+fn a_look_at_the_lock_creates_and_keeps_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("deep/lcm.lock");
+    let look = || super::HostLock::at(&path).look();
+    assert_eq!(look(), LockState::Absent);
+    assert!(!folder.path().join("deep").exists());
+    let lock = try_take(&path, &holder(4711)).expect("it is free");
+    let LockState::Held(by) = look() else { panic!("not held") };
+    assert!(by.starts_with("`lcm apply` of kim (pid 4711"), "{by}");
+    drop(lock);
+    assert_eq!(look(), LockState::Free);
+    drop(try_take(&path, &holder(1)).expect("a look does not keep it"));
+    // Another program may hold the file alone.
+    let file = fs::File::open(&path).expect("there");
+    file.lock().expect("locked");
+    assert_eq!(look(), LockState::Held("its holder is unknown".to_owned()));
+    fs::remove_file(&path).expect("removed");
+    symlink("/etc/hostname", &path).expect("linked");
+    let LockState::Unusable(reason) = look() else { panic!("a link is no lock") };
+    assert!(reason.contains("not a regular file"), "{reason}");
 }

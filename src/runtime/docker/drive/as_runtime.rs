@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::host::{paths, probes};
 use crate::model::desired::{Desired, Service};
+use crate::model::doctor::{MachineCheck, RuntimeDemand};
 use crate::model::enclosure::MountFact;
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Attribution, EngineHealth, Facts, PathFact, ProbeReading, ProcessFact};
@@ -18,8 +19,8 @@ use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::workload::Origin;
 use crate::runtime::contract::{ExecOutcome, LogSearch, OuterHost, Runtime, RuntimeReading};
-use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::lazy::{Docker, MARKED_WAIT};
+use crate::runtime::docker::{NAME, checks};
 use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 #[async_trait]
@@ -30,6 +31,10 @@ impl Runtime for Docker {
 
     async fn read(&self, desired: &Desired) -> RuntimeReading {
         RuntimeReading { facts: Box::new(self.facts(desired).await), claims: Vec::new() }
+    }
+
+    async fn examine(&self, demand: RuntimeDemand) -> Vec<MachineCheck> {
+        checks::judge(&Self::examine(self).await, demand)
     }
 
     async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {

@@ -37,10 +37,7 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Finds the engine; sends no request yet. `host`: the manifest's `docker: { host }`; without it, the local engine:
 /// `DOCKER_HOST` or the current context where they name a unix socket, the default socket, the rootless one.
 pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Engine, DriverError> {
-    let endpoint = match host {
-        Some(host) => host.to_owned(),
-        None => local(environment)?,
-    };
+    let endpoint = endpoint(host, environment)?;
     let enclosed = enclosure::read(environment);
     let host_id = host_id(&enclosed).map(Arc::from);
     let home = Home::new(enclosed, host.is_some());
@@ -51,6 +48,14 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
     let (logins, networks_made) = (Arc::default(), Arc::default());
     let (endpoint, home) = (Arc::from(endpoint), Arc::new(home));
     Ok(Engine { docker, endpoint, scope, home, host_id, is_shared, images, logins, networks_made })
+}
+
+/// Returns the address of the engine that [`connect`] finds.
+pub(super) fn endpoint(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<String, DriverError> {
+    match host {
+        Some(host) => Ok(host.to_owned()),
+        None => local(environment),
+    }
 }
 
 impl Engine {

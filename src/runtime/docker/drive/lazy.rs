@@ -10,8 +10,10 @@ use crate::model::desired::Desired;
 use crate::model::facts::Reading;
 use crate::runtime::DriverError;
 use crate::runtime::docker::NAME;
+use crate::runtime::docker::checks::EngineReading;
 use crate::runtime::docker::drive::connect::connect;
 use crate::runtime::docker::drive::engine::Engine;
+use crate::runtime::docker::drive::examine;
 use crate::runtime::docker::drive::login::Logins;
 use crate::runtime::docker::drive::networks::NetworkReading;
 use crate::runtime::docker::drive::scope::OwnershipScope;
@@ -57,6 +59,11 @@ impl Docker {
         let engine = connect(self.host.as_deref(), &self.environment)?;
         let engine = engine.scoped(self.scope.clone()).with_logins(self.logins.clone());
         Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Reads the engine for `lcm doctor`, over connections of its own.
+    pub(super) async fn examine(&self) -> EngineReading {
+        examine::read(self.host.as_deref(), &self.environment).await
     }
 
     /// Returns the engine, if it was connected before.

@@ -5,10 +5,10 @@
 //!
 //! Changes: `prepare` (image, networks, devices), `networks` (made and removed), `create` and `options` (request),
 //! `start` (and restore), `stop`, `update` (in place). Readings: `list` (all containers), `inspect` (one),
-//! `real_settings`, `gpus` (given at creation), `output` (log, commands), `found` (discovery). Ownership: `marks`
-//! (labels), `ownership` (evidence), `scope` (the manifest's part). Registries: `login`. Connection: `connect`,
-//! `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and `place` (the engine's machine),
-//! `as_runtime` (the contract that all runtimes share).
+//! `real_settings`, `gpus` (given at creation), `output` (log, commands), `found` (discovery), `examine` (`lcm doctor`).
+//! Ownership: `marks` (labels), `ownership` (evidence), `scope` (the manifest's part). Registries: `login`. Connection:
+//! `connect`, `transport` (bounds), `lazy` (first use), `engine` (calls, deadlines), `home` and `place` (the engine's
+//! machine), `as_runtime` (the contract that all runtimes share).
 //!
 //! Not here: when to start or stop, waiting for health, removing volumes.
 
@@ -16,6 +16,7 @@ mod as_runtime;
 mod connect;
 mod create;
 mod engine;
+mod examine;
 mod found;
 mod gpus;
 mod home;

@@ -23,10 +23,11 @@ const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
 
 /// Free bytes required for a pull. The size of an image is known only while it is pulled. Images of AI services have
 /// some GiB: with less than one free hardly any fits, and a smaller one leaves no space to run.
-const PULL_FREE_BYTES_MIN: u64 = 1 << 30;
+pub(super) const PULL_FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// Paths of the packaged hook that gives containers their GPUs; with it the engine needs no runtime of that name.
-const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
+pub(super) const GPU_HOOKS: [&str; 2] =
+    ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
 
 impl Engine {
     /// Checks all that is known beforehand to be needed by a start, and pulls the image.

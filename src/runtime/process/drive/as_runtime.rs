@@ -9,9 +9,11 @@ use regex_lite::Regex;
 use tokio::task::spawn_blocking;
 
 use crate::host::ports::ServiceProcesses;
-use crate::host::probes;
 use crate::host::program::command::{self, CommandExit};
+use crate::host::program::survival;
+use crate::host::{examine, probes};
 use crate::model::desired::{Desired, Service};
+use crate::model::doctor::{MachineCheck, RuntimeDemand};
 use crate::model::facts::{Attribution, Facts, ProbeReading, ProcessFact};
 use crate::model::found::Discovered;
 use crate::model::instance::Instance;
@@ -21,7 +23,7 @@ use crate::runtime::process::drive::processes::{Processes, process_of};
 use crate::runtime::process::drive::survey::Survey;
 use crate::runtime::process::drive::{adopt, disown, found, inspection_of, invocation};
 use crate::runtime::process::facts::ProcessFacts;
-use crate::runtime::process::{NAME, facts};
+use crate::runtime::process::{NAME, checks, facts};
 use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest, not_alive};
 
 /// Bytes of a log that are searched for a pattern: what a chatty server writes in some minutes.
@@ -36,6 +38,14 @@ impl Runtime for Processes {
     async fn read(&self, desired: &Desired) -> RuntimeReading {
         let Survey { trees, claims, pid_files } = self.survey(desired).await;
         RuntimeReading { facts: Box::new(ProcessFacts { trees, pid_files }), claims }
+    }
+
+    async fn examine(&self, demand: RuntimeDemand) -> Vec<MachineCheck> {
+        let environment = self.environment.clone();
+        vec![match examine::within(move || survival::read(&environment)).await {
+            Ok(reading) => checks::survival(&reading, demand.runtime),
+            Err(_overdue) => checks::overdue(demand.runtime),
+        }]
     }
 
     async fn record(&self, project: &ProjectName) {
