@@ -13,8 +13,10 @@ enum KeyScope {
     Other,
 }
 
-const IN_SERVICE: [&str; 13] = [
+const IN_SERVICE: [&str; 15] = [
     "vram",
+    "ram",
+    "exclusive_start",
     "gpu",
     "priority",
     "phases",

@@ -13,6 +13,7 @@ pub mod contract;
 mod gpu;
 pub(crate) mod gpu_refs;
 mod hold;
+mod host_memory;
 mod holders;
 pub(crate) mod judge;
 pub(crate) mod orphan;
@@ -44,6 +45,7 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
         .collect();
     let mut orphans = orphan::orphans(view, observers);
     let gpus = gpu::settle(view, observers, &mut services, &mut orphans);
+    let memory = host_memory::settle(facts, desired, &mut services, &gpus);
     let (ports, ports_unknown) = ports::ports(view, observers);
     for (name, seen) in &mut services {
         ports::name_foreign_holder(seen, &desired.services[name], &ports);
@@ -68,6 +70,7 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
         orphans,
         gpus,
         gpus_unknown: gpus_unknown(facts),
+        memory,
         ports,
         ports_unknown,
         holds_unknown: facts.holds_unknown.clone(),

@@ -10,5 +10,6 @@ mod manifest;
 pub(crate) mod probes;
 pub(crate) mod service;
 pub(crate) mod shape;
+pub(crate) mod vram;
 
 pub(super) use manifest::{Checkout, Device, Manifest, Orphans, OthersValue};
