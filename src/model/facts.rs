@@ -19,8 +19,8 @@ use crate::model::pending::PendingCall;
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 
-pub use self::host_memory::{HostMemoryFact, HostMemoryHolder};
 pub use self::history::{Attempts, Estimates, FailureReport, HistoryFact};
+pub use self::host_memory::{HostMemoryFact, HostMemoryHolder};
 pub use self::instances::{Attribution, InstanceCount, Instances, RuntimeFacts};
 pub use self::marks::Marks;
 pub use self::owner::ProcessOwner;

@@ -228,11 +228,18 @@ fn other_projects(
     for marks in observers.iter().flat_map(|observer| observer.other_projects(view)) {
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
-        for id in found(marks.placed_on(), gpus) {
+        let mut marked: BTreeMap<GpuId, Mebibytes> = BTreeMap::new();
+        for (position, placed) in marks.placed_on().enumerate() {
+            for id in found(std::iter::once(placed), gpus) {
+                let amount = marked.entry(id).or_default();
+                *amount = marks.vram_on(position).max(*amount);
+            }
+        }
+        for (id, amount) in marked {
             let capacity = gpus.get(&id).map_or(Mebibytes::ZERO, |gpu| gpu.capacity);
             let sum = declared.entry(id).or_default();
             // A mark is a claim: it counts at most the capacity.
-            *sum = (*sum + Mebibytes::bounded(marks.vram_mib).min(capacity)).min(capacity);
+            *sum = (*sum + amount.min(capacity)).min(capacity);
         }
     }
     others

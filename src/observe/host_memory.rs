@@ -40,12 +40,7 @@ pub(super) fn settle(
 }
 
 /// Memory of a service's processes; `None`: unknown.
-fn measured(
-    fact: &HostMemoryFact,
-    desired: &Desired,
-    name: &ServiceName,
-    seen: &ObservedService,
-) -> Option<Mebibytes> {
+fn measured(fact: &HostMemoryFact, desired: &Desired, name: &ServiceName, seen: &ObservedService) -> Option<Mebibytes> {
     let instances = || seen.instance.iter().chain(seen.previous.as_deref());
     let is_its = |owner: &ProcessOwner| match owner {
         ProcessOwner::Service { project, service } => desired.is_own_project(project.as_str()) && service == name,

@@ -6,7 +6,8 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::names::GpuId;
 use crate::model::observed::called;
 use crate::model::plan::{
-    Blocked, FORMAT, GpuLine, Held, Kept, MemoryLine, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, SavedRequest, Step,
+    Blocked, FORMAT, GpuLine, Held, Kept, MemoryLine, OrphanLine, PendingStatus, Placement, Plan, ReasonCode,
+    SavedRequest, Step,
 };
 use crate::model::size::Mebibytes;
 use crate::model::step::MemoryPool;
@@ -209,11 +210,7 @@ fn amounts(steps: &[Step], of: impl Fn(&Step, &GpuId) -> Mebibytes) -> BTreeMap<
     amounts
 }
 
-fn warnings(
-    input: &PlanInput<'_>,
-    (gpus, memory): (&[GpuLine], Option<&MemoryLine>),
-    steps: &[Step],
-) -> Vec<String> {
+fn warnings(input: &PlanInput<'_>, (gpus, memory): (&[GpuLine], Option<&MemoryLine>), steps: &[Step]) -> Vec<String> {
     let mut warnings = input.observed.warnings.clone();
     warnings.extend(drift::warnings(input));
     warnings.extend(selection::left_out(input));

@@ -12,9 +12,9 @@ use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::rules::{Case, Legality};
-use crate::plan::{audit_copies, audit_memory};
 use crate::plan::steps::stop_route;
 use crate::plan::want::{self, Want, Wants};
+use crate::plan::{audit_copies, audit_memory};
 
 /// Returns the faults of a plan; empty for every plan that [`crate::plan::plan`] makes.
 #[must_use]

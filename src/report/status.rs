@@ -2,11 +2,13 @@
 
 mod document;
 mod gpus;
+mod memory;
 mod next;
 mod text;
 
 pub use document::{
     BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuStatus, HoldLine, LastRun, OrphanStatus, ServiceLine, Status,
 };
+pub use memory::MemoryStatus;
 pub use next::{Outlook, Outlooks};
 pub use text::{text, within};

@@ -44,7 +44,8 @@ impl<'a> PlanContext<'a> {
         let protected = Protected::of(&input);
         let mut context = Self { input, places, drifts, seats, lowered, host: Vec::new(), protected };
         if context.input.counts_host_memory() {
-            context.host = context.input.all().map(|number| memory::on_host(&context.input, number, &context.seats)).collect();
+            context.host =
+                context.input.all().map(|number| memory::on_host(&context.input, number, &context.seats)).collect();
         }
         context
     }

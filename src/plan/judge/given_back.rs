@@ -94,7 +94,9 @@ pub(crate) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Ve
         .map(|lowered| GivenBack {
             service: input.name(lowered.number).clone(),
             gpu: input.gpu_id(lowered.gpu).clone(),
-            declared_mib: input.seen(lowered.number).declared_on(input.service(lowered.number), input.gpu_id(lowered.gpu)),
+            declared_mib: input
+                .seen(lowered.number)
+                .declared_on(input.service(lowered.number), input.gpu_id(lowered.gpu)),
             counts_mib: lowered.measured,
         })
         .collect()

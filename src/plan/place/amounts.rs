@@ -38,13 +38,11 @@ impl<'a> Amounts<'a> {
     /// Memory of each slot without all that no placement changes; `fixed`: services that keep running in any case.
     pub(super) fn usable(&self, fixed: impl Iterator<Item = Number>) -> Vec<i64> {
         let input = &self.context.input;
-        let free =
-            |(id, gpu): (&GpuId, &ObservedGpu)| signed(gpu.capacity) - signed(taken_by_others(input, id));
+        let free = |(id, gpu): (&GpuId, &ObservedGpu)| signed(gpu.capacity) - signed(taken_by_others(input, id));
         let mut usable: Vec<i64> = input.observed.gpus.iter().map(free).collect();
         let host = input.memory();
-        usable.extend(host.map(|host| {
-            signed(host.capacity) - signed(input.desired.host_reserve) - signed(host.foreign)
-        }));
+        usable
+            .extend(host.map(|host| signed(host.capacity) - signed(input.desired.host_reserve) - signed(host.foreign)));
         for number in fixed {
             for (gpu, amount) in self.context.seat(number) {
                 usable[*gpu] -= signed(*amount);
@@ -101,7 +99,11 @@ impl<'a> Amounts<'a> {
             return self.by_set((number, kind), decision, seat, sets);
         }
         let on_host = if self.host.is_some() { self.own_ram((number, kind), decision, seat) } else { 0 };
-        if on_host == 0 { (sets.clone(), Need::even(on_gpu)) } else { (self.with_host(sets), Need::Even { on_gpu, on_host }) }
+        if on_host == 0 {
+            (sets.clone(), Need::even(on_gpu))
+        } else {
+            (self.with_host(sets), Need::Even { on_gpu, on_host })
+        }
     }
 
     /// Memory on each GPU of a service that takes the same on all.

@@ -107,7 +107,6 @@ impl Item {
     pub(super) fn draws(&self) -> bool {
         self.runs() || !self.never_preempts
     }
-
 }
 
 impl PlacementProblem {

@@ -92,8 +92,7 @@ impl RefusalArithmetic {
     /// too little, at the plan's end. `places` has the allowed GPUs in their order.
     pub(super) fn sentence(&self, needed: &Needed<'_>, priority: i64, places: Option<&Places>) -> String {
         let gpus = places.map_or(&[][..], |places| &places.all);
-        let lines: Vec<_> =
-            gpus.iter().filter_map(|id| Some((id, self.line(id, priority, needed.service)?))).collect();
+        let lines: Vec<_> = gpus.iter().filter_map(|id| Some((id, self.line(id, priority, needed.service)?))).collect();
         let (sufficient, full): (Vec<_>, Vec<_>) =
             lines.iter().partition(|(id, line)| line.all.has_capacity(needed.on(id)));
         let host = self.host.as_ref().filter(|_| needed.on_host > Mebibytes::ZERO);
