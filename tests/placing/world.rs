@@ -120,6 +120,7 @@ fn observed(case: &Case, desired: &Desired) -> Observed {
         claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,
+        memory: lcm::model::facts::Reading::NotAsked,
         ports: ports.collect(),
         ports_unknown: None,
         holds_unknown: None,
@@ -139,6 +140,7 @@ fn seen_gpu(index: usize, gpu: &case::Gpu) -> ObservedGpu {
         told: false,
         lost: None,
         unreadable: None,
+        is_unified: false,
     }
 }
 

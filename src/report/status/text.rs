@@ -303,6 +303,7 @@ mod tests {
             orphans: Vec::new(),
             claimed: Vec::new(),
             gpus: Vec::new(),
+            memory: None,
             goals: Vec::new(),
             last_run: None,
             open_run: None,
