@@ -10,8 +10,8 @@ use crate::syntax::fault::Fault;
 use crate::syntax::located::WORD;
 use crate::syntax::scalar::{ByteSize, VARIABLE_PATTERN};
 
-/// Pattern of a share: `45%`, `37.5%`; at most two digits after the point.
-const SHARE_PATTERN: &str = r"^(100|[0-9]{1,2})(\.[0-9]{1,2})? ?%$";
+/// Pattern of a share: above 0% and up to 100%, with at most two digits after the point.
+const SHARE_PATTERN: &str = r"^(100(\.0{1,2})?|[1-9][0-9]?(\.[0-9]{1,2})?|0\.(0[1-9]|[1-9][0-9]?)) ?%$";
 
 /// Entries of a list: more GPUs than any machine has.
 const LISTED_MAX: usize = 64;
@@ -60,13 +60,11 @@ fn share(text: &str, number: &str) -> Result<u16, Fault> {
         Fault::new("lcm::manifest::size", message, "expected a share of the GPU's memory")
             .help("write a number above 0% and up to 100%, such as `45%` or `37.5%`")
     };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
-    if !is_number(whole) || !is_number(fraction) || whole.len() > 3 || fraction.len() > 2 {
+    if !regex_lite::Regex::new(SHARE_PATTERN).is_ok_and(|pattern| pattern.is_match(text)) {
         return Err(wrong());
     }
-    let hundredths: u16 = format!("{whole}{fraction:0<2}").parse().map_err(|_| wrong())?;
-    if (1..=10_000).contains(&hundredths) { Ok(hundredths) } else { Err(wrong()) }
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    format!("{whole}{fraction:0<2}").parse().map_err(|_| wrong())
 }
 
 impl<'de> Deserialize<'de> for VramEntry {
