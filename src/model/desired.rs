@@ -25,7 +25,7 @@ use crate::model::workload::Workload;
 
 pub use self::memory::{Evict, Wake};
 pub use self::probes::{Busy, BusyProbe, Health, HttpProbe, Pointer, Probe};
-pub use self::vram::{Share, VramAmount};
+pub use self::vram::{VramAmount, VramShare};
 
 /// Docker's default grace period.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);

@@ -69,7 +69,7 @@ fn is(one: &GpuRef, id: &GpuId, gpus: &ObservedGpus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{on_each, ordered};
-    use crate::model::desired::{GpuRef, GpuRequest, Share, VramAmount};
+    use crate::model::desired::{GpuRef, GpuRequest, VramAmount, VramShare};
     use crate::model::names::GpuId;
     use crate::model::observed::{ObservedGpu, ObservedGpus};
     use crate::model::size::Mebibytes;
@@ -120,7 +120,7 @@ mod tests {
         let gpus = gpus(&[10_000, 20_000, 30_000]);
         let all = set(&[0, 1, 2]);
         assert_eq!(on_each(&fixed(&[3, 5]), &all, &gpus), [3, 5, 5].map(Mebibytes));
-        let half = [VramAmount::Share(Share(5_000))];
+        let half = [VramAmount::Share(VramShare(5_000))];
         assert_eq!(on_each(&half, &all, &gpus), [5_000, 10_000, 15_000].map(Mebibytes));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lcm::model::desired::{
-    Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, Mode, Others, Service, Share, VramAmount,
+    Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, Mode, Others, Service, VramAmount, VramShare,
 };
 use lcm::model::facts::{Marks, Reading};
 use lcm::model::lifecycle::State;
@@ -89,7 +89,7 @@ fn wanted(index: usize, service: &case::Service) -> Service {
             let first = mebibytes(service.vram);
             (first.max(Mebibytes(second)), Some(Box::from([fixed(first.0), fixed(second)])))
         }
-        Amounts::Share(percent) => (Mebibytes::ZERO, Some(Box::from([VramAmount::Share(Share(percent * 100))]))),
+        Amounts::Share(percent) => (Mebibytes::ZERO, Some(Box::from([VramAmount::Share(VramShare(percent * 100))]))),
     };
     Service {
         vram,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lcm::model::call::Call;
 use lcm::model::desired::{
     Busy, BusyProbe, Condition, DeclaredGpu, Dependency, Desired, Goal, GpuRef, GpuRequest, Health, Mode, OrphanPolicy,
-    Others, Probe, Service, Share, VramAmount, Wake,
+    Others, Probe, Service, VramAmount, VramShare, Wake,
 };
 use lcm::model::endpoint::{Protocol, PublishedPort};
 use lcm::model::names::{GoalName, ModeName, ObjectName, ProjectName, ServiceName};
@@ -114,7 +114,7 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
     let secrets = service.secret.then(|| ("TOKEN".to_owned(), Secret::new("of today")));
     Service {
         vram: Mebibytes(if share.is_some() || matches!(service.gpu, GpuDraft::None) { 0 } else { service.vram }),
-        vram_by_gpu: share.map(|percent| Box::from([VramAmount::Share(Share(percent * 100))])),
+        vram_by_gpu: share.map(|percent| Box::from([VramAmount::Share(VramShare(percent * 100))])),
         ram: Mebibytes(service.ram),
         exclusive_start: service.loads_alone,
         gpu: gpu(draft, service.gpu),

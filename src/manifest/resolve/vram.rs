@@ -3,7 +3,7 @@
 use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::wire::service::{GpuIdValue, GpuValue, ServiceBlock};
 use crate::manifest::wire::vram::{VramEntry, VramValue};
-use crate::model::desired::{GpuRef, GpuRequest, Share, VramAmount};
+use crate::model::desired::{GpuRef, GpuRequest, VramAmount, VramShare};
 use crate::model::size::Mebibytes;
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
@@ -79,7 +79,7 @@ pub(super) fn vram(
 fn amount(entry: &VramEntry) -> VramAmount {
     match entry {
         VramEntry::Amount(size) => VramAmount::Fixed(Mebibytes::needed(size.0)),
-        VramEntry::Share(hundredths) => VramAmount::Share(Share(*hundredths)),
+        VramEntry::Share(hundredths) => VramAmount::Share(VramShare(*hundredths)),
     }
 }
 

@@ -69,13 +69,13 @@ fn share(text: &str, number: &str) -> Result<u16, Fault> {
 
 impl<'de> Deserialize<'de> for VramEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(WORD, EntryVisitor)
+        deserializer.deserialize_newtype_struct(WORD, VramEntryVisitor)
     }
 }
 
-struct EntryVisitor;
+struct VramEntryVisitor;
 
-impl Visitor<'_> for EntryVisitor {
+impl Visitor<'_> for VramEntryVisitor {
     type Value = VramEntry;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,13 +89,13 @@ impl Visitor<'_> for EntryVisitor {
 
 impl<'de> Deserialize<'de> for VramValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(WORD, ValueVisitor)
+        deserializer.deserialize_newtype_struct(WORD, VramVisitor)
     }
 }
 
-struct ValueVisitor;
+struct VramVisitor;
 
-impl<'de> Visitor<'de> for ValueVisitor {
+impl<'de> Visitor<'de> for VramVisitor {
     type Value = VramValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,14 +11,14 @@ use crate::model::size::Mebibytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VramAmount {
     Fixed(Mebibytes),
-    Share(Share),
+    Share(VramShare),
 }
 
-/// Share of a GPU's capacity, in hundredths of a percent: at most [`Share::WHOLE`].
+/// VramShare of a GPU's capacity, in hundredths of a percent: at most [`VramShare::WHOLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(pub u16);
+pub struct VramShare(pub u16);
 
-impl Share {
+impl VramShare {
     pub const WHOLE: Self = Self(10_000);
 
     /// Returns the share of a capacity, rounded up: a need is never understated.
@@ -29,7 +29,7 @@ impl Share {
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for VramShare {
     /// `45%`, `37.5%`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, rest) = (self.0 / 100, self.0 % 100);
@@ -86,15 +86,15 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
-    use super::Share;
+    use super::VramShare;
     use crate::model::size::Mebibytes;
 
     #[test]
     fn a_share_is_rounded_up() {
-        assert_eq!(Share(4_500).of(Mebibytes(24_564)), Mebibytes(11_054));
-        assert_eq!(Share::WHOLE.of(Mebibytes(24_564)), Mebibytes(24_564));
-        assert_eq!(Share(1).of(Mebibytes::MAX).0, Mebibytes::MAX.0.div_ceil(10_000));
-        let shown = [4_500, 3_750, 1_205, 10_000].map(|share| Share(share).to_string());
+        assert_eq!(VramShare(4_500).of(Mebibytes(24_564)), Mebibytes(11_054));
+        assert_eq!(VramShare::WHOLE.of(Mebibytes(24_564)), Mebibytes(24_564));
+        assert_eq!(VramShare(1).of(Mebibytes::MAX).0, Mebibytes::MAX.0.div_ceil(10_000));
+        let shown = [4_500, 3_750, 1_205, 10_000].map(|share| VramShare(share).to_string());
         assert_eq!(shown, ["45%", "37.5%", "12.05%", "100%"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::need::Need;
+use super::need::ItemNeed;
 use super::problem::{Few, GpuSlot, ItemKind, Resident, Sets};
 use crate::model::names::GpuId;
 use crate::model::observed::ObservedGpu;
@@ -90,7 +90,7 @@ impl<'a> Amounts<'a> {
         decision: &Decision,
         seat: &[(GpuSlot, i64)],
         sets: &Rc<Sets>,
-    ) -> (Rc<Sets>, Need) {
+    ) -> (Rc<Sets>, ItemNeed) {
         let service = self.context.input.service(number);
         let Some(on_gpu) = service.vram_by_gpu.is_none().then(|| self.on_each(number, kind, decision, seat)) else {
             return self.by_set((number, kind), decision, seat, sets);
@@ -100,9 +100,9 @@ impl<'a> Amounts<'a> {
         }
         let on_host = if self.host.is_some() { self.own_ram((number, kind), decision, seat) } else { 0 };
         if on_host == 0 {
-            (sets.clone(), Need::even(on_gpu))
+            (sets.clone(), ItemNeed::even(on_gpu))
         } else {
-            (self.with_host(sets), Need::Even { on_gpu, on_host })
+            (self.with_host(sets), ItemNeed::Even { on_gpu, on_host })
         }
     }
 
@@ -144,7 +144,7 @@ impl<'a> Amounts<'a> {
         decision: &Decision,
         seat: &[(GpuSlot, i64)],
         sets: &Rc<Sets>,
-    ) -> (Rc<Sets>, Need) {
+    ) -> (Rc<Sets>, ItemNeed) {
         let own_ram = if self.host.is_some() { self.own_ram((number, kind), decision, seat) } else { 0 };
         let home = self.home(sets, seat).filter(|_| kind == ItemKind::Waking);
         let (mut with_host, mut amounts) = (Vec::with_capacity(sets.sets.len()), Vec::with_capacity(sets.sets.len()));
@@ -165,7 +165,7 @@ impl<'a> Amounts<'a> {
             with_host.push(set.iter().copied().chain(host).collect());
             amounts.push(on_set);
         }
-        (Rc::new(Sets { sets: with_host, named: sets.named }), Need::BySet(amounts.into()))
+        (Rc::new(Sets { sets: with_host, named: sets.named }), ItemNeed::BySet(amounts.into()))
     }
 
     /// Memory of a start on each GPU of a set.

@@ -7,14 +7,14 @@ pub(super) type GpuSlot = usize;
 
 /// MiB that an item takes in each slot of a set.
 #[derive(Clone, Debug)]
-pub(super) enum Need {
+pub(super) enum ItemNeed {
     /// The same on each GPU, and this much of the host's memory, which is the last slot of each set.
     Even { on_gpu: i64, on_host: i64 },
     /// By set, and by position in it.
     BySet(Rc<[Vec<i64>]>),
 }
 
-impl Need {
+impl ItemNeed {
     /// Returns the same need on each GPU, and none of the host's memory.
     pub(super) fn even(on_gpu: i64) -> Self {
         Self::Even { on_gpu, on_host: 0 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::need::Need;
+use super::need::ItemNeed;
 
 pub(super) use super::need::GpuSlot;
 
@@ -50,7 +50,7 @@ pub(super) struct Item {
     /// MiB in each slot after an eviction, for a kept item that can be evicted.
     pub(super) resident: Option<Resident>,
     /// MiB that the item takes once it is started.
-    pub(super) need: Need,
+    pub(super) need: ItemNeed,
     pub(super) sets: Rc<Sets>,
     /// Position in `sets` of the GPUs that the item runs on.
     pub(super) home: Option<usize>,

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::need::ItemNeed;
 use super::problem::{Cost, EndState, Fate, GpuSlot, Item, ItemKind, PlacementProblem, cost};
 use super::state::{Before, Now, PlacementChoice, SearchState, Turn};
 use crate::plan::place::symmetry::symmetry;
@@ -375,7 +376,7 @@ fn by_size(problem: &PlacementProblem) -> Vec<ItemSize> {
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, amount)| before[*gpu] += amount);
     // On an overcommitted GPU, an item that stays needs no free memory.
     let is_overcommitted = |item: &Item| item.seat.iter().any(|(gpu, _)| before[*gpu] > problem.usable[*gpu]);
-    let (gpus, mut sizes) = (problem.gpus(), Vec::<ItemSize>::new());
+    let mut sizes: Vec<ItemSize> = Vec::new();
     for (id, item) in problem.items.iter().enumerate() {
         let stays: Option<i64> = match item.kind {
             ItemKind::Fresh => None,
@@ -383,14 +384,27 @@ fn by_size(problem: &PlacementProblem) -> Vec<ItemSize> {
             ItemKind::Settled => Some(on_gpus(problem, &item.seat).sum()),
             ItemKind::Drifted | ItemKind::Waking | ItemKind::Stuck | ItemKind::Kept => continue,
         };
-        let sets = || (0..item.sets.sets.len()).map(|set| problem.needs(item, set).filter(|(slot, _)| *slot < gpus));
-        let total = sets().map(|needs| needs.map(|(_, need)| need).sum()).chain(stays).min().unwrap_or(0);
-        let needs = sets().flatten().map(|(_, need)| need);
-        let on_one = on_gpus(problem, &item.seat).chain(needs).min().unwrap_or(0).min(total);
+        let (total, least) = least_need(problem, item);
+        let total = total.into_iter().chain(stays).min().unwrap_or(0);
+        let on_one = on_gpus(problem, &item.seat).chain(least).min().unwrap_or(0).min(total);
         sizes.push(ItemSize { level: item.level, id, total, on_one });
     }
     sizes.sort_by_key(|size| (size.level, Reverse(size.total), size.id));
     sizes
+}
+
+/// Least GPU memory that an item takes on any of its sets in all, and the least on one GPU.
+fn least_need(problem: &PlacementProblem, item: &Item) -> (Option<i64>, Option<i64>) {
+    let gpus = problem.gpus();
+    let sets = item.sets.sets.iter();
+    if let ItemNeed::Even { on_gpu, .. } = item.need {
+        let counts = sets.map(|set| set.len() - usize::from(set.last().is_some_and(|last| *last >= gpus)));
+        let total = counts.map(|count| on_gpu * i64::try_from(count).unwrap_or(1)).min();
+        return (total, Some(on_gpu));
+    }
+    let needs = |set: usize| problem.needs(item, set).filter(|(slot, _)| *slot < gpus).map(|(_, need)| need);
+    let total = (0..item.sets.sets.len()).map(|set| needs(set).sum()).min();
+    (total, (0..item.sets.sets.len()).flat_map(needs).min())
 }
 
 /// Amounts of a seat, without that of the host's memory.

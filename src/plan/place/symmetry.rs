@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::need::Need;
+use super::need::ItemNeed;
 use super::problem::{GpuSlot, PlacementProblem, Sets};
 
 /// Returns for each GPU the first GPU that is interchangeable with it: the same size, no item on either, neither named
@@ -13,7 +13,7 @@ pub(super) fn symmetry(problem: &PlacementProblem) -> Vec<GpuSlot> {
     let mut is_seat = vec![false; gpus];
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, _)| is_seat[*gpu] = true);
     problem.host.into_iter().for_each(|host| is_seat[host] = true);
-    for item in problem.items.iter().filter(|item| matches!(item.need, Need::BySet(_))) {
+    for item in problem.items.iter().filter(|item| matches!(item.need, ItemNeed::BySet(_))) {
         item.sets.sets.iter().flatten().for_each(|gpu| is_seat[*gpu] = true);
     }
     let mut marks: Vec<Vec<usize>> = vec![Vec::new(); gpus];

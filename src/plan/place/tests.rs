@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::need::Need;
+use super::need::ItemNeed;
 use super::problem::{Cost, Fate, Few, Item, ItemKind, PlacementProblem, Resident, Sets, cost};
 use super::search::solve;
 
@@ -95,13 +95,13 @@ fn with_host(item: Item, draft: &DrawnItem, host: Option<usize>) -> Item {
     let with = |set: &Vec<usize>| set.iter().copied().chain(host).collect();
     let sets = Rc::new(Sets { sets: item.sets.sets.iter().map(with).collect(), named: item.sets.named });
     let need = if draft.more == 0 || waking {
-        Need::Even { on_gpu, on_host }
+        ItemNeed::Even { on_gpu, on_host }
     } else {
         let amounts = |set: &Vec<usize>| {
             let gpus = (0..set.len()).map(|position| on_gpu + if position == 0 { 0 } else { draft.more });
             gpus.chain(host.map(|_| on_host)).collect()
         };
-        Need::BySet(item.sets.sets.iter().map(amounts).collect())
+        ItemNeed::BySet(item.sets.sets.iter().map(amounts).collect())
     };
     Item { seat, resident, sets, need, ..item }
 }
@@ -156,7 +156,7 @@ fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &
         kind,
         seat,
         resident,
-        need: Need::even(if kind == ItemKind::Waking { draft.held.max(draft.need) } else { draft.need }),
+        need: ItemNeed::even(if kind == ItemKind::Waking { draft.held.max(draft.need) } else { draft.need }),
         sets,
         home,
         bases,
@@ -303,7 +303,7 @@ fn typical_machine(seed: u64, running: u64, levels: usize, size: i64) -> Placeme
             kind,
             seat: runs.then_some((gpu, need)).into_iter().collect(),
             resident: None,
-            need: Need::even(need),
+            need: ItemNeed::even(need),
             sets: any.clone(),
             home: runs.then_some(gpu),
             bases: Few::new(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lcm::manifest::{ModeSelection, load};
 use lcm::model::call::Call;
 use lcm::model::desired::{
-    Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service, Share, VramAmount,
+    Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service, VramAmount, VramShare,
 };
 use lcm::model::names::ModeName;
 use lcm::model::size::Mebibytes;
@@ -52,7 +52,8 @@ fn here() -> PathBuf {
 #[test]
 fn memory_by_gpu_as_a_share_and_of_the_host() {
     let desired = corpus("memory");
-    let (size, share) = (|mib| VramAmount::Fixed(Mebibytes(mib)), |hundredths| VramAmount::Share(Share(hundredths)));
+    let (size, share) =
+        (|mib| VramAmount::Fixed(Mebibytes(mib)), |hundredths| VramAmount::Share(VramShare(hundredths)));
     let by_gpu = |name: &str| service(&desired, name).vram_by_gpu.as_deref().map(<[VramAmount]>::to_vec);
     assert_eq!(by_gpu("split"), Some(vec![size(17_167), size(7_630)]));
     assert_eq!(service(&desired, "split").vram, Mebibytes(17_167));
