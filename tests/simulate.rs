@@ -90,6 +90,9 @@ fn one_apply_converges_and_the_next_has_nothing_to_do() {
     hold(cases(), |draft| async move {
         let bench = Bench::new(&draft);
         converge(&bench).await?;
+        if draft.gpus.len() == 1 {
+            bench.loads_alone()?;
+        }
         let effects = bench.sim.effects();
         let again = bench.apply().await?;
         prop_assert!(!again.outcome.changed && bench.sim.effects() == effects);
@@ -232,6 +235,7 @@ async fn converges_eventually(bench: &Bench, draft: &Draft) -> Result<(), TestCa
 fn is_explained(error: &str) -> bool {
     let held = error.contains("its resources were not released within") && error.contains(" still holds ");
     held || (error.starts_with("it needs ") && error.contains("; GPU ") && error.contains(" waited "))
+        || (error.starts_with("it needs ") && error.contains("; host memory has ") && error.contains(" waited "))
 }
 
 /// Waits for pending stops and starts; then one run must suffice.

@@ -16,6 +16,7 @@ pub(crate) mod host_id;
 pub mod identity;
 mod listening;
 pub(crate) mod log_match;
+pub(crate) mod memory;
 pub mod paths;
 pub mod ports;
 pub mod probes;

@@ -216,9 +216,9 @@ fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
         salt: text(SALT),
         config: text(CONFIG),
         gpus: gpus.split(',').take(GPUS_MAX).collect::<Vec<_>>().join(","),
-        vram_mib: text(VRAM_MIB).parse().unwrap_or_default(),
         ..Marks::default()
-    };
+    }
+    .with_vram(&text(VRAM_MIB));
     let marks = Marks { project: short(&marks.project), service: short(&marks.service), ..marks };
     if marks.project.is_empty() || marks.service.is_empty() || marks.salt.is_empty() {
         return None;
@@ -242,7 +242,7 @@ pub(crate) fn environment_of(marks: &Marks, started_at: Timestamp) -> BTreeMap<S
         (SALT, marks.salt.clone()),
         (CONFIG, marks.config.clone()),
         (GPUS, marks.gpus.clone()),
-        (VRAM_MIB, marks.vram_mib.to_string()),
+        (VRAM_MIB, marks.figures()),
         (STARTED_AT, started_at.to_string()),
     ]
     .into_iter()

@@ -15,6 +15,16 @@ const LISTED_MAX: usize = 8;
 pub struct HostCapacity {
     pub gpus: BTreeMap<GpuId, GpuCapacity>,
     pub unknown: Option<String>,
+    /// Host memory, where the manifest counts it; its readings are complete.
+    pub memory: Option<MemoryCapacity>,
+}
+
+/// Capacity of the host's memory, in the terms of a GPU's.
+#[derive(Clone, Debug)]
+pub enum MemoryCapacity {
+    Known(GpuCapacity),
+    /// Reason why it could not be read.
+    Unknown(String),
 }
 
 /// Capacity of one GPU, and what takes it.

@@ -72,13 +72,16 @@ pub struct CopiesChange {
     /// Memory freed on each of the step's GPUs when a rolling update ends, in MiB; absent if it is zero.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub returns_mib: Mebibytes,
+    /// Host memory freed when a rolling update ends, in MiB; absent if it is zero.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub returns_ram_mib: Mebibytes,
 }
 
 impl CopiesChange {
     /// Change from one number to another, without an update.
     #[must_use]
     pub fn scale(from: u32, to: u32) -> Self {
-        Self { from, to, surge: 0, returns_mib: Mebibytes::ZERO }
+        Self { from, to, surge: 0, returns_mib: Mebibytes::ZERO, returns_ram_mib: Mebibytes::ZERO }
     }
 
     /// Rolling update, which also changes the number where `from` and `to` differ.

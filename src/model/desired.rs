@@ -6,6 +6,7 @@ mod memory;
 mod plain;
 mod probes;
 mod programs;
+mod vram;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::model::workload::Workload;
 
 pub use self::memory::{Evict, Wake};
 pub use self::probes::{Busy, BusyProbe, Health, HttpProbe, Pointer, Probe};
+pub use self::vram::{VramAmount, VramShare};
 
 /// Docker's default grace period.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
@@ -67,6 +69,8 @@ pub struct Desired {
     pub orphans: OrphanPolicy,
     /// Memory kept free on every GPU.
     pub reserve: Mebibytes,
+    /// Host memory kept free.
+    pub host_reserve: Mebibytes,
     pub declared_gpus: Vec<DeclaredGpu>,
     /// Address of a runtime's endpoint that the manifest names; a runtime without one uses its local endpoint.
     pub endpoints: BTreeMap<RuntimeName, String>,
@@ -99,6 +103,13 @@ impl Desired {
     #[must_use]
     pub fn active_goals(&self) -> BTreeSet<GoalName> {
         self.active_modes().flat_map(|(_, mode)| &mode.goals).chain(&self.goals_requested).cloned().collect()
+    }
+
+    /// Returns true if plans count host memory: a service declares some, or a GPU has none of its own.
+    #[must_use]
+    pub fn counts_host_memory(&self) -> bool {
+        self.declared_gpus.iter().any(|gpu| gpu.unified)
+            || self.services.values().any(|service| service.ram > Mebibytes::ZERO)
     }
 
     /// Returns a masker of [`Desired::secrets`]. Each call builds it anew: keep it.
@@ -192,8 +203,15 @@ pub struct Service {
     pub name: ServiceName,
     pub workload: Workload,
     pub stop: StopPolicy,
-    /// GPU memory of one copy, on each GPU that it uses.
+    /// GPU memory of one copy, on each GPU that it uses; the largest fixed amount where `vram_by_gpu` has several.
     pub vram: Mebibytes,
+    /// Amounts in place of `vram`, where they differ by GPU or are shares: one for each GPU, or several in the order in
+    /// which the program sees its GPUs.
+    pub vram_by_gpu: Option<Box<[VramAmount]>>,
+    /// Host memory of one copy; zero: it is not counted.
+    pub ram: Mebibytes,
+    /// While the service loads, nothing else starts or releases memory on its GPUs.
+    pub exclusive_start: bool,
     /// Copies that should run; 1 for a runtime that does not scale.
     pub copies: u32,
     pub gpu: GpuRequest,
@@ -244,7 +262,7 @@ impl Service {
     /// Returns true if the service needs a GPU, or memory on one.
     #[must_use]
     pub fn needs_gpu_memory(&self) -> bool {
-        self.wants_gpu() || self.vram > Mebibytes::ZERO
+        self.wants_gpu() || self.declares_vram()
     }
 
     /// Returns true if the service needs a GPU to start.

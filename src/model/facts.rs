@@ -20,6 +20,7 @@ use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 
 pub use self::history::{Attempts, Estimates, FailureReport, HistoryFact};
+pub use self::host_memory::{HostMemoryFact, HostMemoryHolder};
 pub use self::instances::{Attribution, InstanceCount, Instances, RuntimeFacts};
 pub use self::marks::Marks;
 pub use self::owner::ProcessOwner;
@@ -27,6 +28,7 @@ pub use self::probes::{BusyReading, EngineHealth, ProbeFacts, ProbeReading};
 pub use self::reading::Reading;
 
 mod history;
+mod host_memory;
 mod instances;
 mod marks;
 mod owner;
@@ -62,6 +64,9 @@ pub struct Facts {
     pub claims: Vec<ClaimFact>,
     #[serde(default)]
     pub gpus: Reading<Vec<GpuFact>>,
+    /// Memory of the host; read only if the manifest counts it.
+    #[serde(default, skip_serializing_if = "Reading::is_not_asked")]
+    pub memory: Reading<HostMemoryFact>,
     /// GPU memory that lcm has reserved for starts of other users or other projects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reservations: Vec<ReservationFact>,
@@ -107,6 +112,7 @@ impl Facts {
             instances: Instances::default(),
             claims: Vec::new(),
             gpus: Reading::NotAsked,
+            memory: Reading::NotAsked,
             reservations: Vec::new(),
             paths: BTreeMap::new(),
             listeners: Reading::NotAsked,

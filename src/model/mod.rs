@@ -41,5 +41,6 @@ pub mod signal;
 pub mod size;
 pub mod snapshot;
 pub mod spec;
-mod step;
+pub mod step;
+pub mod vram;
 pub mod workload;

@@ -10,7 +10,7 @@ use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::copies::Copies;
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::endpoint::Endpoint;
-use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
+use crate::model::facts::{Attempts, Estimates, ExitFact, Marks, Reading};
 use crate::model::holds::HoldRecord;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
@@ -41,6 +41,8 @@ pub struct Observed {
     pub gpus: ObservedGpus,
     /// Reason why the GPUs could not be read.
     pub gpus_unknown: Option<String>,
+    /// Host memory; `NotAsked`: the manifest does not count it, or it was not read.
+    pub memory: Reading<ObservedMemory>,
     /// Needed ports that are taken.
     pub ports: Holders,
     pub ports_unknown: Option<String>,
@@ -96,6 +98,10 @@ pub struct ObservedService {
     pub bound: Option<Box<GpuRequest>>,
     /// Memory held on each GPU; `None`: the driver does not report it.
     pub measured: Option<BTreeMap<GpuId, Mebibytes>>,
+    /// Memory that one copy declares on each of its GPUs, where it differs by GPU; `None`: the manifest's `vram`.
+    pub declared_by_gpu: Option<Box<BTreeMap<GpuId, Mebibytes>>>,
+    /// Host memory that its processes hold; `None`: unknown, or not read.
+    pub ram_measured: Option<Mebibytes>,
     /// The service was evicted a short while ago, and has taken its memory again since.
     pub grew_back: bool,
     /// lcm evicted the service since it was started, it needs a `wake` call, and it has not been woken yet.
@@ -140,6 +146,8 @@ impl ObservedService {
             gpus: SmallVec::new(),
             bound: None,
             measured: None,
+            declared_by_gpu: None,
+            ram_measured: None,
             grew_back: false,
             is_asleep: false,
             estimates: Estimates::default(),
@@ -166,10 +174,39 @@ impl ObservedService {
         self.copies.map_or(1, |copies| copies.wanted.max(copies.ready))
     }
 
-    /// Returns the GPU memory that the current copies declare, on each GPU that they use.
+    /// Returns the GPU memory that the current copies declare, at most on one GPU.
     #[must_use]
     pub fn declared(&self, service: &Service) -> Mebibytes {
-        service.vram_of(self.copies_held())
+        let most = self.declared_by_gpu.as_ref().map(|amounts| amounts.values().copied().max().unwrap_or_default());
+        self.of_copies(most.unwrap_or(service.vram))
+    }
+
+    /// Returns the GPU memory that the current copies declare on `gpu`; the largest amount on a GPU that they should not
+    /// use.
+    #[must_use]
+    pub fn declared_on(&self, service: &Service, gpu: &GpuId) -> Mebibytes {
+        self.of_copies(self.one_copy_on(service, gpu))
+    }
+
+    /// Returns the GPU memory that one copy declares on `gpu`.
+    #[must_use]
+    pub fn one_copy_on(&self, service: &Service, gpu: &GpuId) -> Mebibytes {
+        let Some(amounts) = &self.declared_by_gpu else { return service.vram };
+        amounts.get(gpu).or(amounts.values().max()).copied().unwrap_or_default()
+    }
+
+    fn of_copies(&self, one: Mebibytes) -> Mebibytes {
+        Mebibytes(one.0.saturating_mul(u64::from(self.copies_held())))
+    }
+
+    /// Returns the host memory that the service counts for while it runs, without that of its GPUs: the larger of
+    /// declared and measured. A service that declares none counts for none.
+    #[must_use]
+    pub fn ram(&self, service: &Service) -> Mebibytes {
+        if !self.holds_capacity || service.ram == Mebibytes::ZERO {
+            return Mebibytes::ZERO;
+        }
+        service.ram_of(self.copies_held()).max(self.ram_measured.unwrap_or_default())
     }
 
     /// Returns the copies, unless it is the single one of most services.
@@ -191,7 +228,10 @@ impl ObservedService {
         // The declaration at the start counts until memory is measured: the manifest's may have shrunk since.
         let marked = self.marks.as_ref().map_or(Mebibytes::ZERO, |marks| Mebibytes::bounded(marks.vram_mib));
         let marked = Mebibytes(marked.0.saturating_mul(u64::from(self.copies_held())));
-        self.declared(service).max(measured.unwrap_or(marked))
+        let declared = self.declared_on(service, gpu);
+        // A mark has the largest amount alone.
+        let is_known_by_gpu = self.declared_by_gpu.is_some() && marked <= self.declared(service);
+        declared.max(measured.unwrap_or(if is_known_by_gpu { declared } else { marked }))
     }
 
     /// Returns true if all memory but the resident part is given back, as measured.
@@ -207,7 +247,7 @@ impl ObservedService {
     #[must_use]
     pub fn holds_less_than_declared(&self, service: &Service) -> bool {
         let less = |measured: &BTreeMap<GpuId, Mebibytes>| {
-            self.gpus.iter().any(|gpu| measured.get(gpu).copied().unwrap_or_default() < self.declared(service))
+            self.gpus.iter().any(|gpu| measured.get(gpu).copied().unwrap_or_default() < self.declared_on(service, gpu))
         };
         self.measured.as_ref().is_some_and(less)
     }
@@ -315,9 +355,38 @@ pub struct ObservedGpu {
     pub lost: Option<String>,
     /// Reason why the GPU can't be read for now. Nothing is started on it, and nothing is stopped for it.
     pub unreadable: Option<String>,
+    /// The GPU has no memory of its own: what is taken on it is taken from the host.
+    pub is_unified: bool,
+}
+
+/// Host memory as observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedMemory {
+    pub capacity: Mebibytes,
+    /// Memory that is not available for starts; `None`: unknown.
+    pub used: Option<Mebibytes>,
+    /// Part of `used` that no counted service of this manifest holds.
+    pub foreign: Mebibytes,
 }
 
 impl ObservedGpu {
+    /// Creates a free GPU that only the manifest declares.
+    #[must_use]
+    pub fn plain(index: u32, capacity: Mebibytes) -> Self {
+        Self {
+            index,
+            name: String::new(),
+            capacity,
+            foreign: Mebibytes::ZERO,
+            foreign_holders: Vec::new(),
+            used: None,
+            told: false,
+            lost: None,
+            unreadable: None,
+            is_unified: false,
+        }
+    }
+
     /// Returns the reason why nothing can be started on the GPU.
     #[must_use]
     pub fn unusable(&self) -> Option<&String> {

@@ -99,6 +99,11 @@ fn is_not(flag: &bool) -> bool {
     !flag
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(amount: &Mebibytes) -> bool {
+    *amount == Mebibytes::ZERO
+}
+
 /// Purpose of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
@@ -173,6 +178,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
+    /// Host memory; present only if a service declares `ram` or a GPU uses the host's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryLine>,
     /// Running services that released GPU memory and are not woken by this plan: the plan counts their measured memory
     /// instead of the larger declared one; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -210,6 +218,7 @@ impl Plan {
             networks: Vec::new(),
             claimed: Vec::new(),
             gpus: Vec::new(),
+            memory: None,
             given_back: Vec::new(),
             recovered: Vec::new(),
             warnings: Vec::new(),
@@ -263,6 +272,10 @@ pub struct Step {
     /// Memory on each GPU where the amount differs from `vram_mib`; absent if the amount is the same on all of `gpus`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uneven_mib: BTreeMap<GpuId, Mebibytes>,
+    /// Host memory, in MiB, that the step takes or frees, with the memory on GPUs that use the host's; absent if it is
+    /// zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ram_mib: Mebibytes,
     /// Change in the number of copies (replicas), for a scaling, a rolling update, or a start of several copies; absent
     /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -393,6 +406,21 @@ pub struct GpuLine {
     pub foreign_mib: Mebibytes,
     /// Memory used by all processes together, in MiB, as the driver reports it; `null` if no driver measures it.
     #[serde(default)]
+    pub measured_mib: Option<Mebibytes>,
+    pub before_mib: Mebibytes,
+    pub peak_mib: Mebibytes,
+    pub after_mib: Mebibytes,
+}
+
+/// Memory of the host, in MiB: before the plan is applied, at its peak, and afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryLine {
+    pub capacity_mib: Mebibytes,
+    pub reserve_mib: Mebibytes,
+    /// Memory in use that no counted service holds: other programs, and services without `ram`.
+    pub foreign_mib: Mebibytes,
+    /// Memory that is not available for starts, in MiB; `null` if it is unknown.
     pub measured_mib: Option<Mebibytes>,
     pub before_mib: Mebibytes,
     pub peak_mib: Mebibytes,

@@ -1,10 +1,18 @@
-//! GPU memory of one step: what it takes when it begins, and what it gives back when it ends.
+//! Memory of one step: what it takes when it begins, and what it gives back when it ends.
 
 use crate::model::copies::CopiesChange;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
+
+/// Memory that steps take and give back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemoryPool<'a> {
+    Gpu(&'a GpuId),
+    /// Memory of the host, with that of GPUs without memory of their own.
+    Host,
+}
 
 impl Step {
     /// Returns the memory that the step takes or frees on one GPU.
@@ -17,13 +25,26 @@ impl Step {
         }
     }
 
+    fn amount_in(&self, pool: MemoryPool<'_>) -> Mebibytes {
+        match pool {
+            MemoryPool::Gpu(gpu) => self.vram_on(gpu),
+            MemoryPool::Host => self.ram_mib,
+        }
+    }
+
+    /// Returns the memory that the step takes from a pool when it begins.
+    #[must_use]
+    pub fn takes_from(&self, pool: MemoryPool<'_>) -> Mebibytes {
+        if self.takes_memory() { self.amount_in(pool) } else { Mebibytes::ZERO }
+    }
+
     /// Returns the memory that the step takes on one GPU when it begins.
     #[must_use]
     pub fn takes_on(&self, gpu: &GpuId) -> Mebibytes {
-        if self.takes_memory() { self.vram_on(gpu) } else { Mebibytes::ZERO }
+        self.takes_from(MemoryPool::Gpu(gpu))
     }
 
-    /// Returns true if `vram_mib` is taken when the step begins, and not given back when it ends.
+    /// Returns true if its memory is taken when the step begins, and not given back when it ends.
     #[must_use]
     pub fn takes_memory(&self) -> bool {
         match self.action {
@@ -33,23 +54,34 @@ impl Step {
         }
     }
 
+    /// Returns true if the step gives memory back, and takes none.
+    #[must_use]
+    pub fn frees_memory(&self) -> bool {
+        matches!(self.action, Action::Stop | Action::Evict) || self.is_scale_down()
+    }
+
+    /// Returns the memory that the step gives back to a pool when it ends.
+    #[must_use]
+    pub fn frees_in(&self, pool: MemoryPool<'_>) -> Mebibytes {
+        let returned = |copies: CopiesChange| match pool {
+            MemoryPool::Gpu(gpu) if self.gpus.contains(gpu) => copies.returns_mib,
+            MemoryPool::Gpu(_) => Mebibytes::ZERO,
+            MemoryPool::Host => copies.returns_ram_mib,
+        };
+        match self.action {
+            Action::Stop | Action::Evict => self.amount_in(pool),
+            Action::Scale if self.is_scale_down() => self.amount_in(pool),
+            Action::Update => self.copies.map_or(Mebibytes::ZERO, returned),
+            Action::Start | Action::Wake | Action::Scale | Action::Remove | Action::Pause | Action::Unpause => {
+                Mebibytes::ZERO
+            }
+        }
+    }
+
     /// Returns the memory that the step gives back on one GPU when it ends.
     #[must_use]
     pub fn frees_on(&self, gpu: &GpuId) -> Mebibytes {
-        match self.action {
-            Action::Stop | Action::Evict => self.vram_on(gpu),
-            Action::Scale if self.is_scale_down() => self.vram_on(gpu),
-            Action::Update if self.gpus.contains(gpu) => {
-                self.copies.map_or(Mebibytes::ZERO, |copies| copies.returns_mib)
-            }
-            Action::Start
-            | Action::Wake
-            | Action::Scale
-            | Action::Update
-            | Action::Remove
-            | Action::Pause
-            | Action::Unpause => Mebibytes::ZERO,
-        }
+        self.frees_in(MemoryPool::Gpu(gpu))
     }
 
     /// Returns true if the step ends with fewer copies of its service, and adds none in between.

@@ -99,9 +99,12 @@ fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Observ
     // A service that is still loading may briefly hold more, or less.
     let settled = ours && seen.state.is_operational() && seen.unknown.is_none();
     let (id, held) = seen.measured.as_ref().filter(|_| settled)?.iter().max_by_key(|(id, held)| (**held, *id))?;
-    let tenth = Mebibytes(service.vram.0 / 10);
-    (*held > service.vram + tenth).then(|| {
-        let declared = service.vram.to_string();
+    let declared = seen.one_copy_on(service, id);
+    let tenth = Mebibytes(declared.0 / 10);
+    // For amounts by GPU, the figure alone would be no `vram` to write.
+    let is_even = service.vram_by_gpu.is_none();
+    (is_even && *held > declared + tenth).then(|| {
+        let declared = declared.to_string();
         let declared = declared.trim_end_matches(" MiB");
         format!(
             "{} holds {held} on {}, but declares {declared}: write vram: {}MiB",

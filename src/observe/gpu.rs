@@ -15,6 +15,7 @@ use crate::model::observed::{
 };
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
+use crate::model::vram::{in_visible_order, vram_on_each};
 use crate::observe::contract::{ObserverInput, Observers};
 use crate::observe::gpu_refs::{resolve_all, usable};
 use crate::observe::holders::{self, Party, ProjectHolders, Share};
@@ -52,6 +53,7 @@ pub(super) fn settle(
             own.bind(view, service, seen, &gpus, &held);
         }
         seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
+        seen.declared_by_gpu = declared_by_gpu(service, seen, &gpus);
         if let (Some(capacity), Some(marks)) = (capacity_most(&seen.gpus, &gpus), &mut seen.marks) {
             marks.vram_mib = marks.vram_mib.min(capacity.0);
         }
@@ -108,7 +110,30 @@ fn bare(fact: &GpuFact, desired: &Desired) -> ObservedGpu {
         told: fact.used.is_some() && fact.holders.iter().all(|holder| holder.memory.is_some()),
         lost: fact.lost.clone(),
         unreadable: fact.unreadable.clone(),
+        is_unified: desired.declared_gpus.iter().any(|one| one.unified && one.is(&fact.id, fact.index)),
     }
+}
+
+/// Memory that one copy declares on each of its GPUs, where that differs: in the order of its marks, in which its
+/// program sees them, else in the order in which a start would list them.
+fn declared_by_gpu(
+    service: &Service,
+    seen: &ObservedService,
+    gpus: &ObservedGpus,
+) -> Option<Box<BTreeMap<GpuId, Mebibytes>>> {
+    service.vram_by_gpu.as_ref()?;
+    let marked = seen.marks.iter().flat_map(|marks| marks.placed_on()).filter_map(|id| resolve_marked(gpus, id));
+    let mut visible: Vec<GpuId> = Vec::new();
+    for id in marked {
+        if !visible.contains(id) {
+            visible.push(id.clone());
+        }
+    }
+    if visible.is_empty() {
+        visible = in_visible_order(service, seen.gpu_request(service), seen.gpus.to_vec(), gpus);
+    }
+    let each = vram_on_each(service, &visible, gpus);
+    Some(Box::new(visible.into_iter().zip(each).collect()))
 }
 
 /// GPUs of a running service: those of its marks, and those on which it holds memory. Without marks: those on which it
@@ -203,11 +228,18 @@ fn other_projects(
     for marks in observers.iter().flat_map(|observer| observer.other_projects(view)) {
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
-        for id in found(marks.placed_on(), gpus) {
+        let mut marked: BTreeMap<GpuId, Mebibytes> = BTreeMap::new();
+        for (position, placed) in marks.placed_on().enumerate() {
+            for id in found(std::iter::once(placed), gpus) {
+                let amount = marked.entry(id).or_default();
+                *amount = marks.vram_on(position).max(*amount);
+            }
+        }
+        for (id, amount) in marked {
             let capacity = gpus.get(&id).map_or(Mebibytes::ZERO, |gpu| gpu.capacity);
             let sum = declared.entry(id).or_default();
             // A mark is a claim: it counts at most the capacity.
-            *sum = (*sum + Mebibytes::bounded(marks.vram_mib).min(capacity)).min(capacity);
+            *sum = (*sum + amount.min(capacity)).min(capacity);
         }
     }
     others

@@ -15,6 +15,7 @@ mod gpu;
 pub(crate) mod gpu_refs;
 mod hold;
 mod holders;
+mod host_memory;
 pub(crate) mod judge;
 pub(crate) mod orphan;
 mod ports;
@@ -45,6 +46,7 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
         .collect();
     let mut orphans = orphan::orphans(view, observers);
     let gpus = gpu::settle(view, observers, &mut services, &mut orphans);
+    let memory = host_memory::settle(facts, desired, &mut services, &gpus);
     let (ports, ports_unknown) = ports::ports(view, observers);
     for (name, seen) in &mut services {
         ports::name_foreign_holder(seen, &desired.services[name], &ports);
@@ -70,6 +72,7 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
         networks: observers.iter().flat_map(|observer| observer.networks(view)).collect(),
         gpus,
         gpus_unknown: gpus_unknown(facts),
+        memory,
         ports,
         ports_unknown,
         holds_unknown: facts.holds_unknown.clone(),

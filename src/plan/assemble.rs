@@ -8,9 +8,11 @@ use crate::model::names::GpuId;
 use crate::model::network::NetworkLine;
 use crate::model::observed::called;
 use crate::model::plan::{
-    Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, SavedRequest, Step,
+    Blocked, FORMAT, GpuLine, Held, Kept, MemoryLine, OrphanLine, PendingStatus, Placement, Plan, ReasonCode,
+    SavedRequest, Step,
 };
 use crate::model::size::Mebibytes;
+use crate::model::step::MemoryPool;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::flow::Flow;
 use crate::plan::input::PlanInput;
@@ -19,6 +21,9 @@ use crate::plan::judge::protected::by_rule;
 use crate::plan::judge::{drift, given_back, left_running, orphans, recover};
 use crate::plan::{networks, pending, selection};
 
+const HOST_NOT_MEASURED: &str = "host memory in use is not measured; using the sizes in the manifest";
+const HOST_NOT_READ: &str =
+    "host memory was not read; the sizes in the manifest are shown, but not compared with the host's memory";
 const NOT_MEASURED: &str = "GPU memory is not measured: no GPU driver found; using the sizes in the manifest";
 
 /// Returns the plan of these decisions and steps.
@@ -29,7 +34,8 @@ pub(super) fn assemble(
     steps: Vec<Step>,
 ) -> Plan {
     let input = &context.input;
-    let gpus = gpu_lines(context, &steps);
+    let flow = Flow::new(&steps);
+    let (gpus, memory) = (gpu_lines(context, &flow, &steps), memory_line(context, &flow, &steps));
     let given_back = given_back::given_away(context, &decisions);
     let left = left_running::lines(input, &decisions);
     let pending = pending::lines(input, &steps);
@@ -60,8 +66,9 @@ pub(super) fn assemble(
         claimed: input.observed.claimed.clone(),
         given_back,
         recovered: recover::recovered(input),
-        warnings: warnings(input, &gpus, &steps),
+        warnings: warnings(input, (&gpus, memory.as_ref()), &steps),
         gpus,
+        memory,
         steps,
     }
 }
@@ -153,8 +160,7 @@ fn orphans(input: &PlanInput<'_>) -> Vec<OrphanLine> {
     lines.collect()
 }
 
-fn gpu_lines(context: &PlanContext<'_>, steps: &[Step]) -> Vec<GpuLine> {
-    let flow = Flow::new(steps);
+fn gpu_lines(context: &PlanContext<'_>, flow: &Flow<'_>, steps: &[Step]) -> Vec<GpuLine> {
     let takes = amounts(steps, Step::takes_on);
     let frees = amounts(steps, Step::frees_on);
     let of = |amounts: &BTreeMap<&GpuId, Mebibytes>, gpu| amounts.get(gpu).copied().unwrap_or_default();
@@ -174,13 +180,30 @@ fn gpu_lines(context: &PlanContext<'_>, steps: &[Step]) -> Vec<GpuLine> {
                 foreign_mib: gpu.foreign,
                 measured_mib: gpu.used,
                 before_mib: before,
-                peak_mib: before + flow.worst_addition(id),
+                peak_mib: before + flow.worst_addition(MemoryPool::Gpu(id)),
                 after_mib: before + of(&takes, id) - of(&frees, id),
             }
         })
         .collect();
     lines.sort_by(|a, b| (a.index, &a.id).cmp(&(b.index, &b.id)));
     lines
+}
+
+/// Line of the host's memory; `None`: the plan does not count it, or it is not known.
+fn memory_line(context: &PlanContext<'_>, flow: &Flow<'_>, steps: &[Step]) -> Option<MemoryLine> {
+    let memory = context.input.memory()?;
+    let before = memory.foreign + context.host_taken();
+    let sum = |of: fn(&Step, MemoryPool<'_>) -> Mebibytes| steps.iter().map(|step| of(step, MemoryPool::Host)).sum();
+    let (takes, frees): (Mebibytes, Mebibytes) = (sum(Step::takes_from), sum(Step::frees_in));
+    Some(MemoryLine {
+        capacity_mib: memory.capacity,
+        reserve_mib: context.input.desired.host_reserve,
+        foreign_mib: memory.foreign,
+        measured_mib: memory.used,
+        before_mib: before,
+        peak_mib: before + flow.worst_addition(MemoryPool::Host),
+        after_mib: before + takes - frees,
+    })
 }
 
 /// Returns the memory of all steps on each GPU, in MiB as `of` counts it.
@@ -194,7 +217,7 @@ fn amounts(steps: &[Step], of: impl Fn(&Step, &GpuId) -> Mebibytes) -> BTreeMap<
     amounts
 }
 
-fn warnings(input: &PlanInput<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
+fn warnings(input: &PlanInput<'_>, (gpus, memory): (&[GpuLine], Option<&MemoryLine>), steps: &[Step]) -> Vec<String> {
     let mut warnings = input.observed.warnings.clone();
     warnings.extend(drift::warnings(input));
     warnings.extend(selection::left_out(input));
@@ -216,7 +239,24 @@ fn warnings(input: &PlanInput<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<Stri
     if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
         warnings.push(NOT_MEASURED.to_owned());
     }
+    warnings.extend(about_host_memory(input, memory, steps));
     once(warnings)
+}
+
+fn about_host_memory(input: &PlanInput<'_>, memory: Option<&MemoryLine>, steps: &[Step]) -> Option<String> {
+    match memory {
+        Some(line) if line.before_mib + line.reserve_mib > line.capacity_mib => Some(format!(
+            "host memory is overcommitted: {} in use plus a reserve of {} exceed its {}; no service that needs some \
+             starts until memory is freed",
+            line.before_mib, line.reserve_mib, line.capacity_mib
+        )),
+        Some(line) if line.measured_mib.is_some() => None,
+        Some(_) => Some(HOST_NOT_MEASURED.to_owned()),
+        None => {
+            let is_needed = steps.iter().any(|step| step.ram_mib > Mebibytes::ZERO);
+            (is_needed && input.observed.memory.unknown().is_none()).then(|| HOST_NOT_READ.to_owned())
+        }
+    }
 }
 
 /// Removes repeated warnings; the first of each stays.

@@ -12,10 +12,9 @@ use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::rules::{Case, Legality};
-use crate::plan::audit_copies;
-use crate::plan::flow::Flow;
 use crate::plan::steps::stop_route;
 use crate::plan::want::{self, Want, Wants};
+use crate::plan::{audit_copies, audit_memory};
 
 /// Returns the faults of a plan; empty for every plan that [`crate::plan::plan`] makes.
 #[must_use]
@@ -48,7 +47,9 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         audit.holds(step, &mut findings);
     }
     audit.left_running(&mut findings);
-    audit.memory(&mut findings);
+    findings.extend(audit_memory::faults(plan, desired, observed));
+    let is_before = |earlier: &Step, later: &Step| audit.is_before(earlier, later);
+    findings.extend(audit_memory::beside_exclusive_starts(plan, desired, observed, &is_before));
     findings
 }
 
@@ -284,7 +285,7 @@ impl Audit<'_> {
         }
         let measured = |gpu| seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
         for gpu in &step.gpus {
-            let lacks = measured(gpu).map(|held| seen.declared(service) - held);
+            let lacks = measured(gpu).map(|held| seen.declared_on(service, gpu) - held);
             if lacks != Some(step.vram_on(gpu)) || !seen.gpus.contains(gpu) {
                 findings.push(format!("{}: that is not what it gave back on GPU {gpu}", step.id));
             }
@@ -332,42 +333,6 @@ impl Audit<'_> {
             };
             if left.waits_for.is_empty() || !left.waits_for.iter().all(waits) {
                 findings.push(format!("{name} is left running, but waits for nothing"));
-            }
-        }
-    }
-
-    /// Checks that no order of the steps overcommits a GPU, and that the reported peak is right.
-    fn memory(&self, findings: &mut Vec<String>) {
-        let flow = Flow::new(&self.plan.steps);
-        for line in &self.plan.gpus {
-            let Some(gpu) = self.observed.gpus.get(&line.id) else {
-                findings.push(format!("GPU {} is not observed", line.id));
-                continue;
-            };
-            let addition = flow.worst_addition(&line.id);
-            let peak = line.before_mib + addition;
-            if addition.0 > 0 && peak + self.desired.reserve > gpu.capacity {
-                findings.push(format!(
-                    "GPU {} may reach {peak}, with a reserve of {} of {}",
-                    line.index, self.desired.reserve, gpu.capacity
-                ));
-            }
-            let (before, usable) = (line.before_mib, gpu.capacity - self.desired.reserve);
-            // A GPU may be overcommitted before the plan; but nothing starts on top of that.
-            if before > usable
-                && let Some(added) = flow.worst_with_a_start(&line.id)
-                && before.0.saturating_add_signed(added) > usable.0
-            {
-                findings
-                    .push(format!("a service may start on GPU {} while the GPU is still overcommitted", line.index));
-            }
-            if line.peak_mib != peak {
-                findings.push(format!("GPU {}: its peak is {peak}, not {}", line.index, line.peak_mib));
-            }
-        }
-        for step in &self.plan.steps {
-            for gpu in step.gpus.iter().filter(|gpu| !self.observed.gpus.contains_key(*gpu)) {
-                findings.push(format!("{}: GPU {gpu} is not observed", step.id));
             }
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn faults(step: &Step, service: &Service, seen: &ObservedService) -> 
         check(change.returns_mib == Mebibytes::ZERO, "a scale gives nothing back beside its own memory".to_owned());
     }
     let on = step.gpus.iter().all(|gpu| seen.gpus.contains(gpu)) && step.gpus.len() == seen.gpus.len();
-    check(on || service.vram == Mebibytes::ZERO, "it does not run on these GPUs".to_owned());
+    check(on || !service.declares_vram(), "it does not run on these GPUs".to_owned());
     check(is_memory_right(step, service, seen, change), "that is not the memory of its copies".to_owned());
     faults
 }
@@ -46,11 +46,11 @@ pub(super) fn faults(step: &Step, service: &Service, seen: &ObservedService) -> 
 /// Returns true if the memory of a step is right. Each copy counts in full: added copies take theirs at once, and
 /// removed ones give back no more than they declare.
 fn is_memory_right(step: &Step, service: &Service, seen: &ObservedService, change: CopiesChange) -> bool {
-    let copies = |count: u32| service.vram.0.saturating_mul(u64::from(count));
     let grown = change.from.max(change.to) - change.from;
     let gone = change.from - change.from.min(change.to);
     step.gpus.iter().all(|gpu| {
-        let amount = step.vram_on(gpu);
+        let (amount, one) = (step.vram_on(gpu), seen.one_copy_on(service, gpu));
+        let copies = |count: u32| one.0.saturating_mul(u64::from(count));
         if step.action == Action::Scale && gone > 0 {
             return amount.0 <= copies(gone) && amount <= seen.memory_on(service, gpu);
         }

@@ -3,6 +3,7 @@
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::plan::{Reason, Step};
+use crate::model::size::Mebibytes;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::diff::changed;
 use crate::plan::judge::context::PlanContext;
@@ -17,8 +18,10 @@ pub(super) fn scale_downs(context: &PlanContext<'_>, decisions: &Decisions) -> i
         let Decision::ScaleDown(why) = decision else { return None };
         let gpus: Vec<GpuId> = input.seen(number).gpus.iter().cloned().collect();
         let (vram_mib, uneven_mib) = split(&gpus, |gpu| copies::freed_on(context, number, gpu));
-        let change = Some(copies::scale_of(input, number));
-        Some((number, Step { gpus, vram_mib, uneven_mib, copies: change, ..plain(input, number, Action::Scale, why) }))
+        let copies = Some(copies::scale_of(input, number));
+        let ram_mib = context.host_memory(number) - copies::host_seat(context, number, decision);
+        let step = plain(input, number, Action::Scale, why);
+        Some((number, Step { gpus, vram_mib, uneven_mib, ram_mib, copies, ..step }))
     })
 }
 
@@ -26,9 +29,14 @@ pub(super) fn scale_downs(context: &PlanContext<'_>, decisions: &Decisions) -> i
 pub(super) fn more(context: &PlanContext<'_>, number: Number, decision: &Decision, why: &Reason) -> Step {
     let input = &context.input;
     let (service, seen) = (input.service(number), input.seen(number));
+    let added = |gpu: &GpuId| copies::added_on(context, number, decision, gpu);
+    let (vram_mib, uneven_mib) = split(&seen.gpus, added);
+    let on_gpus: Vec<(GpuId, Mebibytes)> = seen.gpus.iter().map(|gpu| (gpu.clone(), added(gpu))).collect();
     let step = |action: Action, change| Step {
         gpus: seen.gpus.iter().cloned().collect(),
-        vram_mib: copies::added(context, number, decision),
+        vram_mib,
+        uneven_mib: uneven_mib.clone(),
+        ram_mib: copies::added_ram(context, number, decision) + context.on_unified(&on_gpus),
         copies: Some(change),
         ..plain(input, number, action, why)
     };

@@ -1,4 +1,4 @@
-//! Peak memory of a plan on one GPU, over every order that the needs of its steps allow.
+//! Peak memory of a plan on one GPU, or of the host, over every order that the needs of its steps allow.
 //!
 //! Each step has a begin and an end: a start takes its memory at its begin, a stop gives it back at its end, a rolling
 //! update does both. The events up to a moment are a set closed under "comes before", so the peak is the heaviest
@@ -6,53 +6,57 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::model::names::{GpuId, StepId};
+use crate::model::names::StepId;
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
+use crate::model::step::MemoryPool;
 
-/// Steps of one plan, indexed by their needs and their GPUs.
+/// Steps of one plan, indexed by their needs and their memory.
 pub(super) struct Flow<'a> {
     steps: &'a [Step],
     /// Positions of the needs of each step.
     needs: Vec<Vec<usize>>,
-    on: BTreeMap<&'a GpuId, Vec<usize>>,
+    on: BTreeMap<MemoryPool<'a>, Vec<usize>>,
 }
 
 impl<'a> Flow<'a> {
     pub(super) fn new(steps: &'a [Step]) -> Self {
         let position: BTreeMap<&StepId, usize> = steps.iter().enumerate().map(|(at, step)| (&step.id, at)).collect();
         let needs = steps.iter().map(|step| step.needs.iter().filter_map(|need| position.get(need).copied()).collect());
-        let mut on: BTreeMap<&GpuId, Vec<usize>> = BTreeMap::new();
+        let mut on: BTreeMap<MemoryPool<'_>, Vec<usize>> = BTreeMap::new();
         for (at, step) in steps.iter().enumerate() {
             for gpu in &step.gpus {
-                on.entry(gpu).or_default().push(at);
+                on.entry(MemoryPool::Gpu(gpu)).or_default().push(at);
+            }
+            if step.ram_mib > Mebibytes::ZERO {
+                on.entry(MemoryPool::Host).or_default().push(at);
             }
         }
         Self { steps, needs: needs.collect(), on }
     }
 
-    /// Memory that the steps add at the worst moment to what a GPU holds before the plan. Never negative, since no step
+    /// Memory that the steps add at the worst moment to what a pool holds before the plan. Never negative, since no step
     /// may have begun yet.
-    pub(super) fn worst_addition(&self, gpu: &GpuId) -> Mebibytes {
-        Mebibytes(self.heaviest(gpu, None))
+    pub(super) fn worst_addition(&self, pool: MemoryPool<'_>) -> Mebibytes {
+        Mebibytes(self.heaviest(pool, None))
     }
 
     /// Addition in MiB at the worst moment after a start that takes memory there has begun; negative where more must
     /// have been freed by then. `None`: nothing starts there.
-    pub(super) fn worst_with_a_start(&self, gpu: &GpuId) -> Option<i64> {
-        let starts = self.on.get(gpu)?.iter().filter(|at| {
+    pub(super) fn worst_with_a_start(&self, pool: MemoryPool<'_>) -> Option<i64> {
+        let starts = self.on.get(&pool)?.iter().filter(|at| {
             let step = &self.steps[**at];
-            step.takes_on(gpu) > Mebibytes::ZERO
+            step.takes_from(pool) > Mebibytes::ZERO
         });
         // The weight is large enough that every step that must come before is taken along.
-        let weight = self.steps.iter().map(|step| step.takes_on(gpu).0 + step.frees_on(gpu).0).sum::<u64>() + 1;
-        let with = |at: &usize| signed(self.heaviest(gpu, Some((*at, weight)))) - signed(weight);
+        let weight = self.steps.iter().map(|step| step.takes_from(pool).0 + step.frees_in(pool).0).sum::<u64>() + 1;
+        let with = |at: &usize| signed(self.heaviest(pool, Some((*at, weight)))) - signed(weight);
         starts.map(with).max()
     }
 
     /// Weight of the heaviest closed set in MiB. `more` is a step with extra weight.
-    fn heaviest(&self, gpu: &GpuId, more: Option<(usize, u64)>) -> u64 {
-        let matters = self.before_starts_on(gpu);
+    fn heaviest(&self, pool: MemoryPool<'_>, more: Option<(usize, u64)>) -> u64 {
+        let matters = self.before_starts_in(pool);
         let node: BTreeMap<usize, usize> = matters.iter().enumerate().map(|(node, at)| (*at, node)).collect();
         let (source, sink) = (2 * matters.len(), 2 * matters.len() + 1);
         let mut network = Network::new(sink + 1);
@@ -63,7 +67,7 @@ impl<'a> Flow<'a> {
             for need in &self.needs[*at] {
                 network.edge(begin, 2 * node[need] + 1, u64::MAX);
             }
-            let (takes, frees) = (step.takes_on(gpu).0, step.frees_on(gpu).0);
+            let (takes, frees) = (step.takes_from(pool).0, step.frees_in(pool).0);
             let weight = takes + more.filter(|(heavy, _)| heavy == at).map_or(0, |(_, weight)| weight);
             if weight > 0 {
                 gains += weight;
@@ -76,10 +80,10 @@ impl<'a> Flow<'a> {
         gains - network.max_flow(source, sink)
     }
 
-    /// Starts on a GPU and all steps that must come before them. No other step can raise the peak: what takes nothing
+    /// Starts in a pool and all steps that must come before them. No other step can raise the peak: what takes nothing
     /// there is only waited for, and what gives memory back need not have happened.
-    fn before_starts_on(&self, gpu: &GpuId) -> BTreeSet<usize> {
-        let on = self.on.get(gpu).map_or(&[][..], Vec::as_slice);
+    fn before_starts_in(&self, pool: MemoryPool<'_>) -> BTreeSet<usize> {
+        let on = self.on.get(&pool).map_or(&[][..], Vec::as_slice);
         let mut open: Vec<usize> = on.iter().copied().filter(|at| self.steps[*at].takes_memory()).collect();
         let mut found = BTreeSet::new();
         while let Some(at) = open.pop() {
@@ -186,7 +190,7 @@ impl Network {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Flow;
+    use super::{Flow, MemoryPool};
     use crate::model::lifecycle::{Action, State, route};
     use crate::model::names::{GpuId, ServiceName, StepId};
     use crate::model::plan::{Expect, Reason, ReasonCode, Step};
@@ -204,6 +208,7 @@ mod tests {
             gpus: vec![GpuId::from("gpu-0")],
             vram_mib: Mebibytes(vram_mib),
             uneven_mib: std::collections::BTreeMap::new(),
+            ram_mib: Mebibytes::ZERO,
             copies: None,
             reason: Reason { code: ReasonCode::Requested, message: String::new(), by: None },
             expect: Expect { instance: None, state },
@@ -264,7 +269,7 @@ mod tests {
                     step(at, *is_start, *vram, &needs)
                 })
                 .collect();
-            let found = i64::try_from(Flow::new(&steps).worst_addition(&GpuId::from("gpu-0")).0).expect("small");
+            let found = i64::try_from(Flow::new(&steps).worst_addition(MemoryPool::Gpu(&GpuId::from("gpu-0"))).0).expect("small");
             prop_assert_eq!(found, by_brute_force(&steps));
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryHolder};
+use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryCapacity, MemoryHolder};
 use crate::model::desired::Desired;
 use crate::model::names::GpuId;
 use crate::model::observed::{Observed, Orphan, called};
@@ -15,12 +15,54 @@ use crate::plan::judge::orphans;
 use crate::plan::numbers::Number;
 use crate::plan::want;
 
-/// Returns every GPU as it is now, before any change that a plan would make.
+/// Name of the host's memory within a sentence.
+const HOST_MEMORY: &str = "host memory";
+
+/// Returns every GPU and the host's memory as they are now, before any change that a plan would make.
 #[must_use]
 pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> HostCapacity {
     let wants = want::wants(desired, request);
     let context = PlanContext::new(PlanInput::new(desired, observed, request, &wants));
-    HostCapacity { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
+    let memory = match (observed.memory.unknown(), host(&context, &|_| true)) {
+        (Some(why), _) => Some(MemoryCapacity::Unknown(why.to_owned())),
+        (None, known) => known.map(MemoryCapacity::Known),
+    };
+    HostCapacity { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone(), memory }
+}
+
+/// Returns the host's memory with the services for which `counts` returns true; `None`: it is not counted, or unknown.
+pub(super) fn host(context: &PlanContext<'_>, counts: &dyn Fn(Number) -> bool) -> Option<GpuCapacity> {
+    let input = &context.input;
+    let memory = input.memory()?;
+    let held = |number: &Number| context.host_memory(*number) > Mebibytes::ZERO && counts(*number);
+    let holders = input.all().filter(held).map(|number| MemoryHolder {
+        counts: context.host_memory(number),
+        measured: on_host(input, number),
+        ..holder(input, number)
+    });
+    Some(GpuCapacity {
+        index: 0,
+        called: HOST_MEMORY.to_owned(),
+        capacity: memory.capacity,
+        reserve: input.desired.host_reserve,
+        foreign: memory.foreign,
+        foreign_holders: Vec::new(),
+        used: memory.used,
+        told: true,
+        lost: None,
+        unreadable: None,
+        holders: holders.collect(),
+    })
+}
+
+/// Host memory that is measured for a service, with that on GPUs without memory of their own.
+fn on_host(input: &PlanInput<'_>, number: Number) -> Option<Mebibytes> {
+    let (service, seen) = (input.service(number), input.seen(number));
+    let own = if service.ram > Mebibytes::ZERO { seen.ram_measured? } else { Mebibytes::ZERO };
+    let is_unified = |id: &&GpuId| input.observed.gpus.get(*id).is_some_and(|gpu| gpu.is_unified);
+    let on = |id: &GpuId| Some(seen.measured.as_ref()?.get(id).copied().unwrap_or_default());
+    let on_gpus: Option<Mebibytes> = seen.gpus.iter().filter(is_unified).map(on).sum();
+    Some(own + on_gpus?)
 }
 
 /// Memory on a GPU that is not available to services: the reserve, foreign programs, and orphans that stay.

@@ -10,16 +10,20 @@ use crate::model::desired::{Desired, GpuRequest, Service};
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Observed, ObservedService};
+use crate::model::observed::{Observed, ObservedMemory, ObservedService};
 use crate::model::plan::{Purpose, Reason, Request};
 use crate::model::rules::Case;
 use crate::model::rules::way::Refusal;
+use crate::model::size::Mebibytes;
 use crate::plan::numbers::{Number, Rows};
 use crate::plan::summary::ServiceSummary;
 use crate::plan::want::{Want, Wants};
 
 /// Position of a GPU in [`Observed::gpus`].
 pub(super) type GpuIndex = usize;
+
+/// Position of a GPU, or the next one for the host's memory.
+pub(super) type SlotIndex = usize;
 
 /// Position of a GPU request among the distinct GPU requests.
 pub(super) type RequestIndex = usize;
@@ -40,6 +44,8 @@ pub(super) struct PlanInput<'a> {
     ports: Rows<Endpoint>,
     /// In the order of the observation.
     gpu_ids: Vec<&'a GpuId>,
+    /// True if a service declares host memory, or a GPU uses the host's.
+    counts_host_memory: bool,
 }
 
 impl<'a> PlanInput<'a> {
@@ -61,6 +67,7 @@ impl<'a> PlanInput<'a> {
             gpu_requests: Vec::new(),
             ports: Rows::default(),
             gpu_ids: observed.gpus.keys().collect(),
+            counts_host_memory: observed.gpus.values().any(|gpu| gpu.is_unified),
         };
         // Both are in the order of their names, and every service of the manifest is observed.
         let mut observations = observed.services.iter();
@@ -70,6 +77,7 @@ impl<'a> PlanInput<'a> {
         for (name, service) in &desired.services {
             let seen = seen(name).expect("every service is observed");
             input.seen.push(seen);
+            input.counts_host_memory |= service.ram > Mebibytes::ZERO;
             input.summaries.push(ServiceSummary::of(service, seen, observed.observed_at));
             input.ports.push(service.ports.iter().copied());
             let gpu = seen.gpu_request(service);
@@ -163,6 +171,21 @@ impl<'a> PlanInput<'a> {
     /// Position of a GPU; `None` where it is not observed.
     pub(super) fn gpu(&self, id: &GpuId) -> Option<GpuIndex> {
         self.gpu_ids.binary_search(&id).ok()
+    }
+
+    /// Returns true if this plan counts host memory, known or not.
+    pub(super) fn counts_host_memory(&self) -> bool {
+        self.counts_host_memory
+    }
+
+    /// Host memory, where plans count it and it is known.
+    pub(super) fn memory(&self) -> Option<&'a ObservedMemory> {
+        self.observed.memory.known().filter(|_| self.counts_host_memory)
+    }
+
+    /// Position of the host's memory among the memories, after those of the GPUs.
+    pub(super) fn host_slot(&self) -> SlotIndex {
+        self.gpu_ids.len()
     }
 
     /// Direct dependencies of a service, by name.

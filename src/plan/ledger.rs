@@ -1,20 +1,20 @@
-//! Ledger of GPU memory: each MiB is reserved once. Starts, in plan order, draw on free memory and then on stops; a
+//! Ledger of the memory of GPUs and host: each MiB is reserved once. Starts, in plan order, draw on free memory and then on stops; a
 //! start needs every stop that it draws on.
 
 use std::collections::BTreeMap;
 
-use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
+use crate::plan::input::SlotIndex;
 use crate::plan::steps::Position;
 
-/// Available memory per GPU.
+/// Available memory of each GPU, and of the host.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    gpus: BTreeMap<GpuId, GpuAccount>,
+    accounts: BTreeMap<SlotIndex, MemoryAccount>,
 }
 
 #[derive(Debug, Default)]
-struct GpuAccount {
+struct MemoryAccount {
     free: Mebibytes,
     /// In plan order.
     stops: Vec<(Position, Mebibytes)>,
@@ -25,9 +25,15 @@ struct GpuAccount {
 }
 
 impl Ledger {
-    /// Opens the account of a GPU with its usable and taken memory; `stops` free theirs, in plan order.
-    pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(Position, Mebibytes)>) {
-        let mut account = GpuAccount { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
+    /// Opens an account with its usable and taken memory; `stops` free theirs, in plan order.
+    pub(super) fn open(
+        &mut self,
+        slot: SlotIndex,
+        usable: Mebibytes,
+        taken: Mebibytes,
+        stops: Vec<(Position, Mebibytes)>,
+    ) {
+        let mut account = MemoryAccount { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
         let mut deficit = taken - usable;
         for (step, left) in &mut account.stops {
             if deficit == Mebibytes::ZERO {
@@ -38,13 +44,13 @@ impl Ledger {
             deficit = deficit - used;
             account.makes_up.push(*step);
         }
-        self.gpus.insert(gpu.clone(), account);
+        self.accounts.insert(slot, account);
     }
 
     /// Reserves `amount` and returns the stops drawn on, some perhaps twice. `own`, the service's own stop, is drawn on
     /// first: a recreated service takes its own memory again.
-    pub(super) fn draw(&mut self, gpu: &GpuId, amount: Mebibytes, own: Option<Position>) -> Vec<Position> {
-        let Some(account) = self.gpus.get_mut(gpu).filter(|_| amount > Mebibytes::ZERO) else {
+    pub(super) fn draw(&mut self, slot: SlotIndex, amount: Mebibytes, own: Option<Position>) -> Vec<Position> {
+        let Some(account) = self.accounts.get_mut(&slot).filter(|_| amount > Mebibytes::ZERO) else {
             return Vec::new();
         };
         let mut needs = account.makes_up.clone();
@@ -76,7 +82,6 @@ fn draw_on(stop: &mut (Position, Mebibytes), open: &mut Mebibytes, needs: &mut V
 #[cfg(test)]
 mod tests {
     use super::Ledger;
-    use crate::model::names::GpuId;
     use crate::model::size::Mebibytes;
 
     const A: usize = 3;
@@ -85,29 +90,29 @@ mod tests {
 
     #[test]
     fn free_memory_goes_first_then_stops_in_order() {
-        let gpu = GpuId::from("gpu-0");
+        let gpu = 0;
         let mut ledger = Ledger::default();
         let stops = vec![(A, Mebibytes(4)), (B, Mebibytes(4))];
-        ledger.open(&gpu, Mebibytes(10), Mebibytes(8), stops);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), NOTHING);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), [A]);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), [A, B]);
+        ledger.open(gpu, Mebibytes(10), Mebibytes(8), stops);
+        assert_eq!(ledger.draw(gpu, Mebibytes(2), None), NOTHING);
+        assert_eq!(ledger.draw(gpu, Mebibytes(3), None), [A]);
+        assert_eq!(ledger.draw(gpu, Mebibytes(3), None), [A, B]);
     }
 
     #[test]
     fn a_recreated_service_takes_its_own_memory_again() {
-        let gpu = GpuId::from("gpu-0");
+        let gpu = 0;
         let mut ledger = Ledger::default();
-        ledger.open(&gpu, Mebibytes(10), Mebibytes(8), vec![(A, Mebibytes(4)), (B, Mebibytes(4))]);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(4), Some(B)), [B]);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), NOTHING);
+        ledger.open(gpu, Mebibytes(10), Mebibytes(8), vec![(A, Mebibytes(4)), (B, Mebibytes(4))]);
+        assert_eq!(ledger.draw(gpu, Mebibytes(4), Some(B)), [B]);
+        assert_eq!(ledger.draw(gpu, Mebibytes(2), None), NOTHING);
     }
 
     #[test]
     fn an_overcommitment_ends_before_any_start() {
-        let gpu = GpuId::from("gpu-0");
+        let gpu = 0;
         let mut ledger = Ledger::default();
-        ledger.open(&gpu, Mebibytes(10), Mebibytes(12), vec![(A, Mebibytes(2)), (B, Mebibytes(4))]);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), [A, B]);
+        ledger.open(gpu, Mebibytes(10), Mebibytes(12), vec![(A, Mebibytes(2)), (B, Mebibytes(4))]);
+        assert_eq!(ledger.draw(gpu, Mebibytes(3), None), [A, B]);
     }
 }

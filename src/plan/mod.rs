@@ -6,16 +6,19 @@
 //! Out: a `Plan`, assembled with its report by `assemble`, and the findings of `audit`, which checks any plan.
 //! Helpers: of the input, `numbers` (services by number), `summary` (contiguous summaries), `places` (GPUs that a
 //! request allows) and `gpu_capacity` (memory of each GPU); of the decisions, `decision` and `reason`; of the steps,
-//! `steps`, `copies`, `ledger` (which stops free the memory of a start), `flow` (peak memory) and `diff`; of the
-//! report, `networks`, `pending` and `selection`. `judge_commands` decides about `lcm start`, `stop` and holds.
+//! `steps`, `orphan_steps`, `copies`, `ledger` (which stops free the memory of a start), `exclusive` (starts that load
+//! alone), `flow` (peak memory) and `diff`; of the report, `networks`, `pending` and `selection`. `judge_commands`
+//! decides about `lcm start`, `stop` and holds.
 //! Not here: a clock or access to the machine (`observe`, `runtime`), and the execution of steps (`apply`).
 
 mod assemble;
 mod audit;
 mod audit_copies;
+mod audit_memory;
 mod copies;
 mod decision;
 mod diff;
+mod exclusive;
 mod flow;
 mod gpu_capacity;
 mod input;
@@ -25,6 +28,7 @@ mod ledger;
 mod networks;
 mod numbers;
 mod order;
+mod orphan_steps;
 mod pending;
 mod place;
 mod places;

@@ -10,20 +10,21 @@ use crate::model::desired::Service;
 use crate::model::endpoint::Endpoint;
 use crate::model::holds::Hold;
 use crate::model::lifecycle::{Action, State};
-use crate::model::names::{GpuId, ServiceName, StepId};
-use crate::model::observed::{ObservedService, Orphan, Ownership, PortHolder};
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::observed::{ObservedService, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::copies;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::diff::{changed, settings_changed};
-use crate::plan::input::PlanInput;
+use crate::plan::exclusive::ExclusiveStarts;
+use crate::plan::input::{PlanInput, SlotIndex};
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::is_renamed;
 use crate::plan::judge::given_back;
-use crate::plan::judge::orphans;
 use crate::plan::ledger::Ledger;
 use crate::plan::numbers::Number;
+use crate::plan::orphan_steps::orphan_steps;
 use crate::plan::reason::reason;
 use crate::plan::steps::{Position, Steps, id, plain, split, stop_route};
 
@@ -46,14 +47,22 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
     for (number, step) in removals {
         steps.push(number, step);
     }
-    let mut starts =
-        Starts { context, decisions, ledger: open_ledger(context, &steps), claimants: claimants(input, &steps), steps };
-    for number in starting_order(input, decisions) {
+    let starting = starting_order(input, decisions);
+    let mut starts = Starts {
+        context,
+        decisions,
+        ledger: open_ledger(context, &steps),
+        exclusive: ExclusiveStarts::of(input, &starting, &steps),
+        claimants: claimants(input, &steps),
+        steps,
+    };
+    for number in starting {
         let step = match &decisions.0[number] {
             Decision::Wake(reason) => starts.wake(number, reason),
             Decision::ScaleUp(reason) | Decision::Roll(reason) => starts.more_copies(number, reason),
             _ => starts.start(number),
         };
+        starts.exclusive.begin(input, number, starts.steps.len(), &step);
         starts.steps.push(number, step);
     }
     starts.steps.into_all()
@@ -94,6 +103,8 @@ fn evictions(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<
         let (vram_mib, uneven_mib) = on_its_seat(context, number, evict.resident);
         let gpus = input.seen(number).gpus.iter().cloned().collect();
         let step = Step { gpus, vram_mib, uneven_mib, ..plain(input, number, Action::Evict, why) };
+        let freed: Vec<(GpuId, Mebibytes)> = step.gpus.iter().map(|gpu| (gpu.clone(), step.vram_on(gpu))).collect();
+        let step = Step { ram_mib: context.on_unified(&freed), ..step };
         Some((number, step))
     })
 }
@@ -120,6 +131,7 @@ fn stops(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item
             gpus: seen.gpus.iter().cloned().collect(),
             vram_mib,
             uneven_mib,
+            ram_mib: context.host_memory(number),
             estimate_ms: seen.estimates.stopped_ms,
             ..plain(input, number, Action::Stop, why)
         };
@@ -157,64 +169,6 @@ fn topological<K: Ord>(
         ordered.push(number);
     }
     ordered
-}
-
-/// Steps that stop orphans, and with `--prune` or `down` remove their containers.
-fn orphan_steps(input: &PlanInput<'_>) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut counts: BTreeMap<&ServiceName, u32> = BTreeMap::new();
-    let why = match input.request.purpose {
-        Purpose::Down => reason(ReasonCode::Requested, "requested by `lcm down`".to_owned(), None),
-        Purpose::Apply | Purpose::Start | Purpose::Stop | Purpose::Restart => {
-            reason(ReasonCode::Orphaned, "it carries this project's marks, but is not in the manifest".to_owned(), None)
-        }
-    };
-    for orphan in input.observed.orphans.iter().filter(|orphan| orphans::stops(input, orphan)) {
-        let count = counts.entry(&orphan.service).or_default();
-        *count += 1;
-        // Several instances may carry one orphaned name, or the name of a service that has another instance by now.
-        let taken = *count > 1 || input.desired.services.contains_key(&orphan.service);
-        let label = if taken { format!("{}#{count}", orphan.service) } else { orphan.service.to_string() };
-        let carrier = orphan.carrier.as_ref().map(|carrier| format!("{carrier}: ")).unwrap_or_default();
-        let why = Reason { message: format!("{carrier}{}", why.message), ..why.clone() };
-        let stop = orphan_step(input, orphan, (Action::Stop, orphan.state), &label, &why);
-        let needs: Vec<StepId> = stop.iter().map(|step| step.id.clone()).collect();
-        let state = if stop.is_some() { State::Offline } else { orphan.state };
-        steps.extend(stop);
-        let removes = input.request.prune || input.request.purpose == Purpose::Down;
-        if removes && orphan.instance.name.is_some() {
-            let removal = orphan_step(input, orphan, (Action::Remove, state), &label, &why);
-            steps.extend(removal.map(|step| Step { needs, ..step }));
-        }
-    }
-    steps
-}
-
-fn orphan_step(
-    input: &PlanInput<'_>,
-    orphan: &Orphan,
-    (action, state): (Action, State),
-    label: &str,
-    why: &Reason,
-) -> Option<Step> {
-    let route = input.way_of(&orphan.service, action, state).ok()?;
-    let frees = action == Action::Stop;
-    Some(Step {
-        id: StepId::new(format!("{action}:{label}")),
-        service: orphan.service.clone(),
-        action,
-        route,
-        needs: Vec::new(),
-        gpus: if frees { orphan.gpus.iter().cloned().collect() } else { Vec::new() },
-        vram_mib: if frees { orphan.vram } else { Mebibytes::ZERO },
-        uneven_mib: BTreeMap::new(),
-        copies: None,
-        reason: why.clone(),
-        expect: Expect { instance: Some(orphan.instance.clone()), state },
-        spec: None,
-        diff: None,
-        estimate_ms: None,
-    })
 }
 
 /// Removals of containers that lcm created and that are no longer needed: on `down` all, else those that were put aside
@@ -263,6 +217,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
             gpus: Vec::new(),
             vram_mib: Mebibytes::ZERO,
             uneven_mib: BTreeMap::new(),
+            ram_mib: Mebibytes::ZERO,
             copies: None,
             reason: reason(code, why.to_owned(), None),
             expect: Expect { instance: Some(instance.clone()), state },
@@ -306,18 +261,28 @@ fn renamed_why(input: &PlanInput<'_>, number: Number) -> &'static str {
 }
 
 fn open_ledger(context: &PlanContext<'_>, steps: &Steps<'_>) -> Ledger {
-    let mut stops: BTreeMap<&GpuId, Vec<(Position, Mebibytes)>> = BTreeMap::new();
+    let input = &context.input;
+    let mut stops: BTreeMap<SlotIndex, Vec<(Position, Mebibytes)>> = BTreeMap::new();
     // A rolling update gives back only memory that it has taken itself.
     let gives = |step: &Step| matches!(step.action, Action::Stop | Action::Evict) || step.is_scale_down();
     for (at, step) in steps.iter().enumerate().filter(|(_, step)| gives(step)) {
         for gpu in &step.gpus {
-            stops.entry(gpu).or_default().push((at, step.vram_on(gpu)));
+            // Memory of a GPU that is not observed can't be drawn on.
+            let Some(slot) = input.gpu(gpu) else { continue };
+            stops.entry(slot).or_default().push((at, step.vram_on(gpu)));
+        }
+        if step.ram_mib > Mebibytes::ZERO {
+            stops.entry(input.host_slot()).or_default().push((at, step.ram_mib));
         }
     }
     let mut ledger = Ledger::default();
-    for ((id, gpu), taken) in context.input.observed.gpus.iter().zip(context.taken()) {
-        let usable = gpu.capacity - context.input.desired.reserve - gpu.foreign;
-        ledger.open(id, usable, taken, stops.remove(id).unwrap_or_default());
+    for (slot, (gpu, taken)) in input.observed.gpus.values().zip(context.taken()).enumerate() {
+        let usable = gpu.capacity - input.desired.reserve - gpu.foreign;
+        ledger.open(slot, usable, taken, stops.remove(&slot).unwrap_or_default());
+    }
+    if let Some(memory) = input.memory() {
+        let (slot, usable) = (input.host_slot(), memory.capacity - input.desired.host_reserve - memory.foreign);
+        ledger.open(slot, usable, context.host_taken(), stops.remove(&slot).unwrap_or_default());
     }
     ledger
 }
@@ -342,7 +307,9 @@ fn starting_order(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Number> {
         let bases = input.bases(number).iter().copied();
         bases.filter(|other| decisions.0[*other].draws()).collect()
     };
-    topological(&starting, below, |number| Reverse(input.priority(number)))
+    // A service that loads alone is awaited before anything else starts on its GPUs.
+    let loads_alone = |number: Number| decisions.0[number].is_await() && input.service(number).exclusive_start;
+    topological(&starting, below, |number| (!loads_alone(number), Reverse(input.priority(number))))
 }
 
 /// Milliseconds left of a start that is under way; `None` where the start is overdue or has no estimate.
@@ -357,6 +324,7 @@ struct Starts<'a> {
     context: &'a PlanContext<'a>,
     decisions: &'a Decisions,
     ledger: Ledger,
+    exclusive: ExclusiveStarts,
     claimants: Claimants<'a>,
     steps: Steps<'a>,
 }
@@ -388,12 +356,16 @@ impl Starts<'_> {
         let own_stop = self.steps.stop(number).filter(|_| stopped_first);
         let mut needs: Vec<Position> = own_stop.into_iter().chain(self.steps.removal(number)).collect();
         needs.extend(input.bases(number).iter().filter_map(|base| self.steps.start(*base)));
+        let amounts = if waits { Vec::new() } else { self.context.amounts(number, gpus) };
+        let ram_mib = if waits { Mebibytes::ZERO } else { self.context.host_need(number, &amounts) };
         if !waits {
-            for gpu in gpus {
-                needs.extend(self.ledger.draw(gpu, service.vram_total(), own_stop));
-            }
+            needs.extend(self.draw(&amounts, ram_mib, own_stop));
             needs.extend(self.port_needs(service));
         }
+        let gpus: Vec<GpuId> = amounts.iter().map(|(gpu, _)| gpu.clone()).collect();
+        let (vram_mib, uneven_mib) =
+            split(&gpus, |gpu| amounts.iter().find(|(id, _)| id == gpu).map_or(Mebibytes::ZERO, |(_, amount)| *amount));
+        needs.extend(self.exclusive.needs(self.context, number, &gpus));
         let state = if stopped_first { State::Offline } else { seen.state };
         let diff = if waits { settings_changed(seen, &why) } else { changed(service, seen, &why) };
         Step {
@@ -402,9 +374,10 @@ impl Starts<'_> {
             action: Action::Start,
             route: input.way(number, Action::Start, state).unwrap_or_default(),
             needs: self.steps.ids(needs),
-            gpus: gpus.iter().cloned().collect(),
-            vram_mib: if waits { Mebibytes::ZERO } else { service.vram_total() },
-            uneven_mib: BTreeMap::new(),
+            gpus,
+            vram_mib,
+            uneven_mib,
+            ram_mib,
             copies: (!waits && service.copies != 1).then(|| CopiesChange::scale(0, service.copies)),
             reason: why,
             expect: Expect { instance: seen.instance.clone(), state },
@@ -418,17 +391,20 @@ impl Starts<'_> {
     fn wake(&mut self, number: Number, why: &Reason) -> Step {
         let input = &self.context.input;
         let mut needs: Vec<Position> = input.bases(number).iter().filter_map(|base| self.steps.start(*base)).collect();
-        let lacks = given_back::lacks(self.context, number);
-        for (gpu, amount) in &lacks {
-            needs.extend(self.ledger.draw(input.gpu_id(*gpu), *amount, None));
-        }
+        let lacks = given_back::lacks(self.context, number).into_iter();
+        let lacks: Vec<(GpuId, Mebibytes)> = lacks.map(|(gpu, amount)| (input.gpu_id(gpu).clone(), amount)).collect();
+        let ram_mib = self.context.on_unified(&lacks);
+        needs.extend(self.draw(&lacks, ram_mib, None));
+        let gpus: Vec<GpuId> = lacks.iter().map(|(gpu, _)| gpu.clone()).collect();
+        needs.extend(self.exclusive.needs(self.context, number, &gpus));
         let vram_mib = lacks.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
-        let uneven = lacks.iter().filter(|(_, amount)| *amount != vram_mib);
+        let uneven = lacks.into_iter().filter(|(_, amount)| *amount != vram_mib);
         Step {
             needs: self.steps.ids(needs),
-            gpus: lacks.iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect(),
+            gpus,
             vram_mib,
-            uneven_mib: uneven.map(|(gpu, amount)| (input.gpu_id(*gpu).clone(), *amount)).collect(),
+            uneven_mib: uneven.collect(),
+            ram_mib,
             ..plain(&self.context.input, number, Action::Wake, why)
         }
     }
@@ -436,11 +412,20 @@ impl Starts<'_> {
     /// Step that adds copies of a running service, their memory drawn like that of a start.
     fn more_copies(&mut self, number: Number, why: &Reason) -> Step {
         let step = copies::more(self.context, number, &self.decisions.0[number], why);
-        let mut needs = Vec::new();
-        for gpu in &step.gpus {
-            needs.extend(self.ledger.draw(gpu, step.vram_mib, None));
-        }
+        let amounts: Vec<(GpuId, Mebibytes)> = step.gpus.iter().map(|gpu| (gpu.clone(), step.vram_on(gpu))).collect();
+        let mut needs = self.draw(&amounts, step.ram_mib, None);
+        needs.extend(self.exclusive.needs(self.context, number, &step.gpus));
         Step { needs: self.steps.ids(needs), ..step }
+    }
+
+    /// Reserves memory on GPUs and of the host, and returns the stops drawn on.
+    fn draw(&mut self, amounts: &[(GpuId, Mebibytes)], ram: Mebibytes, own: Option<Position>) -> Vec<Position> {
+        let input = &self.context.input;
+        let mut needs = self.ledger.draw(input.host_slot(), ram, own);
+        for (slot, amount) in amounts.iter().filter_map(|(gpu, amount)| Some((input.gpu(gpu)?, *amount))) {
+            needs.extend(self.ledger.draw(slot, amount, own));
+        }
+        needs
     }
 
     /// Stops of the services and orphans that hold its ports now.

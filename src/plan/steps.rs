@@ -98,6 +98,11 @@ impl<'a> Steps<'a> {
         positions.into_iter().map(|position| self.all[position].id.clone()).collect()
     }
 
+    /// Number of steps so far, which is the position of the next one.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Step> {
         self.all.iter()
     }
@@ -129,6 +134,7 @@ pub(super) fn plain(input: &PlanInput<'_>, number: Number, action: Action, reaso
         gpus: Vec::new(),
         vram_mib: Mebibytes::ZERO,
         uneven_mib: BTreeMap::new(),
+        ram_mib: Mebibytes::ZERO,
         copies: None,
         reason: reason.clone(),
         expect: Expect { instance: seen.instance.clone(), state: seen.state },

@@ -9,12 +9,12 @@ mod escape;
 use std::fmt::Write as _;
 
 use crate::model::lifecycle::State;
-use crate::model::plan::{GpuLine, Placement, Plan};
+use crate::model::plan::{Placement, Plan};
 use crate::report::mermaid;
 use crate::report::output::Output;
 use crate::report::table::figure;
 use crate::report::view::entry::{self, Entry};
-use crate::report::view::memory::gpu_name;
+use crate::report::view::memory::{MemoryRow, memory_rows};
 use crate::report::view::{self, PlanView, ServiceNote};
 
 use escape::{code, fenced, prose};
@@ -54,7 +54,7 @@ pub fn plan(view: PlanView<'_>) -> Output {
     let entries = entry::entries(plan);
     comment.section(STEPS_BYTES_MAX, STEPS_HEAD, entries.iter().map(|entry| step_row(plan, entry)), "");
     if !entries.is_empty() {
-        comment.section(GPUS_BYTES_MAX, GPUS_HEAD, plan.gpus.iter().map(|gpu| gpu_row(plan, gpu)), "");
+        comment.section(GPUS_BYTES_MAX, GPUS_HEAD, memory_rows(plan).iter().map(gpu_row), "");
     }
     let pending = view::pending(plan);
     comment.section(NOT_DONE_BYTES_MAX, "\n**Pending calls**\n\n", pending.iter().map(note_line), "");
@@ -168,9 +168,10 @@ fn step_row(plan: &Plan, entry: &Entry<'_>) -> String {
     format!("| `{symbol}` {verb} | {service} | {} | {} | {why} |\n", entry.route(false), prose(&entry.effect(plan)))
 }
 
-fn gpu_row(plan: &Plan, gpu: &GpuLine) -> String {
+fn gpu_row(row: &MemoryRow<'_>) -> String {
+    let gpu = &row.line;
     let figures = [gpu.before_mib, gpu.peak_mib, gpu.after_mib, gpu.capacity_mib, gpu.reserve_mib].map(figure);
-    format!("| {} | {} |\n", prose(&gpu_name(plan, &gpu.id)), figures.join(" | "))
+    format!("| {} | {} |\n", prose(&row.name), figures.join(" | "))
 }
 
 fn note_line(note: &ServiceNote) -> String {

@@ -14,7 +14,7 @@ use crate::model::names::ServiceName;
 use crate::model::safe_text::is_unseen;
 use crate::model::size::Mebibytes;
 use crate::report::output::Output;
-use crate::report::status::{GoalLine, GpuStatus, LastRun, ServiceLine, Status};
+use crate::report::status::{GoalLine, GpuStatus, LastRun, MemoryStatus, ServiceLine, Status};
 
 /// Values that a status does not hold.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,7 @@ pub fn metrics(status: &Status, beside: Beside<'_>) -> Output {
     let mut metrics = of_project(status, beside.version);
     metrics.extend(of_services(status, beside.wanted));
     metrics.extend(of_gpus(status));
+    metrics.extend(status.memory.as_ref().into_iter().flat_map(of_host_memory));
     metrics.extend(of_goals(status));
     metrics.extend(status.last_run.as_ref().into_iter().flat_map(of_last_run));
     let project = status.project.to_string();
@@ -106,6 +107,16 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
             "lcm_service_gpu_memory_measured_bytes",
             "GPU memory measured by the driver, on the GPU where it holds most; missing if not measured.",
             &|line| line.vram_measured_mib.map(bytes),
+        ),
+        each(
+            "lcm_service_host_memory_declared_bytes",
+            "Host memory in the manifest; missing without `ram`.",
+            &|line| line.ram_declared_mib.map(bytes),
+        ),
+        each(
+            "lcm_service_host_memory_measured_bytes",
+            "Host memory of its processes; missing without `ram` or if not measured.",
+            &|line| line.ram_measured_mib.map(bytes),
         ),
     ];
     metrics.extend(copies(status));
@@ -173,6 +184,28 @@ fn of_gpus(status: &Status) -> Vec<Metric> {
         Metric { name, help, series }
     }));
     metrics
+}
+
+fn of_host_memory(memory: &MemoryStatus) -> Vec<Metric> {
+    let amounts = [
+        ("lcm_host_memory_capacity_bytes", "Memory of the host.", Some(memory.capacity_mib)),
+        ("lcm_host_memory_reserve_bytes", "Kept free by the manifest.", Some(memory.reserve_mib)),
+        (
+            "lcm_host_memory_foreign_bytes",
+            "Held outside this manifest, and by services without `ram`.",
+            Some(memory.foreign_mib),
+        ),
+        ("lcm_host_memory_declared_bytes", "Declared by the services that run.", Some(memory.declared_mib)),
+        (
+            "lcm_host_memory_measured_bytes",
+            "Not available to programs, by the kernel; missing if not measured.",
+            memory.measured_mib,
+        ),
+        ("lcm_host_memory_used_bytes", "Counted as used, including foreign memory.", Some(memory.used_mib)),
+        ("lcm_host_memory_free_bytes", "Available to one more service.", Some(memory.free_mib)),
+    ];
+    let known = amounts.into_iter().filter_map(|(name, help, amount)| Some((name, help, amount?)));
+    known.map(|(name, help, amount)| Metric::one(name, help, vec![], bytes(amount))).collect()
 }
 
 fn of_goals(status: &Status) -> [Metric; 2] {

@@ -53,6 +53,7 @@ fn looked_at() -> Status {
         orphans: Vec::new(),
         claimed: Vec::new(),
         gpus: Vec::new(),
+        memory: None,
         goals: Vec::new(),
         last_run: None,
         open_run: None,

@@ -3,6 +3,7 @@
 mod address;
 mod document;
 mod gpus;
+mod memory;
 mod next;
 mod text;
 
@@ -10,5 +11,6 @@ pub(super) use document::needed;
 pub use document::{
     BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuStatus, HoldLine, LastRun, OrphanStatus, ServiceLine, Status,
 };
+pub use memory::MemoryStatus;
 pub use next::{Outlook, Outlooks};
 pub use text::{text, within};

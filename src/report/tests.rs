@@ -41,6 +41,7 @@ pub(crate) fn step(action: Action, service: &str, from: State, vram_mib: u64, wh
         gpus: if vram_mib > 0 { vec![GpuId::new("GPU-aaaa")] } else { Vec::new() },
         vram_mib: Mebibytes(vram_mib),
         uneven_mib: std::collections::BTreeMap::new(),
+        ram_mib: Mebibytes::ZERO,
         copies: None,
         reason: why,
         expect: Expect { instance: None, state: from },

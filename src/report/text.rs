@@ -15,6 +15,7 @@ use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
 use crate::report::view::entry::{self, Group};
+use crate::report::view::memory::memory_rows;
 use crate::report::view::{self, PlanView};
 
 use blocks::ServiceRow;
@@ -48,7 +49,7 @@ pub fn plan(view: PlanView<'_>, setting: TextOptions) -> Output {
     // Where nothing can be done, the reason may be lack of memory.
     let lacks_capacity = plan.blocked.iter().any(|blocked| blocked.reason.code == ReasonCode::NoCapacity);
     if lacks_capacity || !plan.steps.is_empty() {
-        push_block(&mut sheet, &gpus::lines(&plan.gpus, style));
+        push_block(&mut sheet, &gpus::lines(&memory_rows(plan), style));
     }
     for block in blocks::blocks(&rows(view, setting), BLOCK_INDENT, style) {
         push_block(&mut sheet, &block);

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::lifecycle::Action;
-use crate::model::names::{GpuId, StepId};
+use crate::model::names::StepId;
 use crate::model::plan::{Plan, Step};
 use crate::model::size::Mebibytes;
+use crate::model::step::MemoryPool;
+use crate::report::view::memory::memory_rows;
 
 /// Duration drawn for a step without an estimate, in milliseconds: a start loads a model, the others do not.
 pub(super) const START_DRAWN_MS: u64 = 20_000;
@@ -23,7 +25,7 @@ pub(super) struct Timeline {
     pub(super) end_ms: u64,
     /// From each step to those that wait for it, by position.
     pub(super) edges: Vec<(usize, usize)>,
-    /// Memory levels of the GPUs, in the plan's order.
+    /// Memory levels of the GPUs, in the plan's order, and of the host.
     pub(super) gpus: Vec<Vec<MemoryLevel>>,
 }
 
@@ -49,7 +51,8 @@ pub(super) fn timeline(plan: &Plan) -> Timeline {
     let edges = edges(plan);
     let spans = spans(&plan.steps, &edges);
     let end_ms = spans.iter().map(|span| span.end_ms).max().unwrap_or(0);
-    let gpus = plan.gpus.iter().map(|line| levels(plan, &spans, end_ms, &line.id, line.before_mib)).collect();
+    let rows = memory_rows(plan).into_iter();
+    let gpus = rows.map(|row| levels(plan, &spans, end_ms, row.pool, row.line.before_mib)).collect();
     Timeline { spans, end_ms, edges, gpus }
 }
 
@@ -107,11 +110,11 @@ fn drawn_ms(action: Action) -> u64 {
 }
 
 /// Returns the memory levels. A step takes memory when it begins, and frees memory when it ends.
-fn levels(plan: &Plan, spans: &[StepSpan], end_ms: u64, gpu: &GpuId, before: Mebibytes) -> Vec<MemoryLevel> {
+fn levels(plan: &Plan, spans: &[StepSpan], end_ms: u64, pool: MemoryPool<'_>, before: Mebibytes) -> Vec<MemoryLevel> {
     let mut changes: BTreeMap<u64, (Mebibytes, Mebibytes)> = BTreeMap::new();
     for (step, span) in plan.steps.iter().zip(spans) {
-        changes.entry(span.begin_ms).or_default().1 += step.takes_on(gpu);
-        changes.entry(span.end_ms).or_default().0 += step.frees_on(gpu);
+        changes.entry(span.begin_ms).or_default().1 += step.takes_from(pool);
+        changes.entry(span.end_ms).or_default().0 += step.frees_in(pool);
     }
     let mut levels = vec![MemoryLevel { from_ms: 0, until_ms: end_ms, used: before }];
     for (at, (freed, taken)) in changes {

@@ -17,7 +17,7 @@ use crate::host::calls::{self, HookCall, HookResult};
 use crate::host::enclosure::{self, Enclosed};
 use crate::host::gpu::{self, Gpus};
 use crate::host::ports::{self, ServiceProcesses};
-use crate::host::{reservations, state};
+use crate::host::{memory, reservations, state};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{
     Attribution, BusyReading, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, ProcessFact, Reading,
@@ -157,6 +157,11 @@ impl Machine {
             gpu::attribute(gpus, &owned(&facts));
         }
         (facts.gpus, facts.reservations) = self.reservations(gpus).await;
+        if desired.counts_host_memory() {
+            let owned = owned(&facts);
+            let read = spawn_blocking(move || memory::read(&owned)).await;
+            facts.memory = read.unwrap_or_else(|error| Reading::Unknown(error.to_string()));
+        }
         facts
     }
 

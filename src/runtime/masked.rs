@@ -106,6 +106,7 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         // Paths of the manifest, which are shown as they are.
         paths: _,
         gpus,
+        memory,
         reservations: _,
         listeners,
         probes,
@@ -123,6 +124,7 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
     reading(masker, gpus, |gpu: &mut GpuFact| {
         gpu.lost.iter_mut().chain(&mut gpu.unreadable).for_each(|reason| masker.mask_in_place(reason));
     });
+    memory.mask_reason(masker);
     reading(masker, listeners, |_| {});
     for ProbeFacts { health, busy } in probes.values_mut() {
         if let Some(health) = health {

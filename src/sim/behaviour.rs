@@ -27,6 +27,8 @@ pub struct Behaviour {
     pub busy_for: Option<Duration>,
     /// GPU memory that the service takes on each of its GPUs, in steps while it loads; `None`: its declared size.
     pub takes: Option<Mebibytes>,
+    /// Host memory that the service takes; `None`: its declared size.
+    pub takes_ram: Option<Mebibytes>,
     /// Time after the loading at which the service takes its memory, all at once.
     pub late: Option<Duration>,
     /// Time from its end, or from an eviction, until its memory is free.

@@ -8,7 +8,6 @@ use super::lives::KILLED;
 use super::world::{InstanceLife, ScheduledEnd, World, key_of};
 use super::{Deed, Sim, runtime_of};
 use crate::model::instance::Instance;
-use crate::model::size::Mebibytes;
 use crate::runtime::{DriverError, Start, StopRequest};
 
 impl Sim {
@@ -76,8 +75,7 @@ impl World {
         let life = self.lives.entry(key.to_owned()).or_insert_with(|| InstanceLife {
             service: stop.service.clone(),
             since: began,
-            gpus: Vec::new(),
-            vram: Mebibytes::ZERO,
+            holds: Vec::new(),
             well: false,
             end: None,
         });

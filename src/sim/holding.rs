@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::world::{Alive, World};
+use crate::model::desired::Service;
 use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner, Reading};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
@@ -46,6 +47,7 @@ impl World {
             program: self.program(service),
             gpus: start.gpus.to_vec(),
             takes: behaviour.takes.unwrap_or(service.vram),
+            most: amounts(service),
             since: now,
             loading: behaviour.loading,
             late: behaviour.late,
@@ -58,10 +60,12 @@ impl World {
     /// Records a violation unless the memory that the start takes beyond what the instance holds fits beside all memory
     /// that others hold or have reserved.
     pub(super) fn judge_start(&mut self, key: &str, start: &Start<'_>) {
-        let declared = start.service.vram;
+        let by_gpu = amounts(start.service);
         let others = self.alive().into_iter().filter(|thing| thing.key != key).collect::<Vec<_>>();
         let mut found = Vec::new();
         for gpu in self.facts.gpus.known().into_iter().flatten().filter(|gpu| start.gpus.contains(&gpu.id)) {
+            let position = start.gpus.iter().position(|id| *id == gpu.id).unwrap_or_default();
+            let declared = by_gpu.get(position).copied().unwrap_or(start.service.vram);
             let Some(used) = gpu.used.filter(|_| declared > Mebibytes::ZERO) else { continue };
             let need = declared - self.held(key, gpu);
             let outstanding = |(key, declared): (&str, Mebibytes)| {
@@ -170,7 +174,8 @@ impl World {
                 continue;
             }
             let mut settled = Some(wants);
-            for gpu in &claim.gpus {
+            for (position, gpu) in claim.gpus.iter().enumerate() {
+                let wants = claim.on(position, wants);
                 let has = self.set(gpu, claim.pid, wants, &claim.owner, &claim.program);
                 settled = settled.filter(|_| has.is_none_or(|has| has >= wants));
             }
@@ -224,8 +229,12 @@ impl World {
         let mut asked = BTreeMap::new();
         for gpu in self.facts.gpus.known().into_iter().flatten() {
             let Some(used) = gpu.used else { continue };
-            let claims = self.memory.claims.iter().filter(|(_, claim)| claim.gpus.contains(&gpu.id));
-            let unmet: Mebibytes = claims.map(|(key, claim)| self.memory.wants(key, claim) - self.held(key, gpu)).sum();
+            let claims = self.memory.claims.iter();
+            let claims = claims.filter_map(|(key, claim)| {
+                let position = claim.gpus.iter().position(|id| *id == gpu.id)?;
+                Some(claim.on(position, self.memory.wants(key, claim)) - self.held(key, gpu))
+            });
+            let unmet: Mebibytes = claims.sum();
             asked.insert(gpu.id.clone(), used + gpu.reserved + unmet);
         }
         for (gpu, asked) in asked {
@@ -233,4 +242,9 @@ impl World {
             *worst = asked.max(*worst);
         }
     }
+}
+
+/// Returns the memory of a placed service on each of its GPUs; empty where it is the same on all.
+pub(super) fn amounts(service: &Service) -> Vec<Mebibytes> {
+    service.vram_by_gpu.iter().flatten().map(|amount| amount.on(Mebibytes::ZERO)).collect()
 }

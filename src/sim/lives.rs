@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::holding::amounts;
 use super::instances::NewInstance;
 use super::world::{InstanceLife, ScheduledEnd, World, key_of};
 use crate::model::desired::Service;
 use crate::model::endpoint::Protocol;
 use crate::model::facts::{ExitFact, ListenerFact, ProcessOwner};
 use crate::model::instance::Instance;
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::runtime::{DriverError, Start};
 
 /// Exit code of a program that failed.
@@ -32,8 +33,11 @@ impl World {
         let death = behaviour.dies_while_loading.then_some(behaviour.loading / 2).or(behaviour.dies_after);
         let exit = ExitFact { code: Some(EXIT_OF_DEATH), signal: None, at: None };
         let end = death.map(|after| ScheduledEnd { at: now + after, exit, leaves_children: behaviour.leaves_children });
-        let (gpus, vram) = (start.gpus.to_vec(), service.vram);
-        let life = InstanceLife { service: name.clone(), since: now, gpus, vram, well: false, end };
+        let by_gpu = amounts(service);
+        let on =
+            |(position, gpu): (usize, &GpuId)| (gpu.clone(), by_gpu.get(position).copied().unwrap_or(service.vram));
+        let holds = start.gpus.iter().enumerate().map(on).collect();
+        let life = InstanceLife { service: name.clone(), since: now, holds, well: false, end };
         self.lives.insert(key.to_owned(), life);
         self.facts.probes.remove(name);
         let healthy = self.answers(key, name);
@@ -48,6 +52,7 @@ impl World {
         );
         self.listen(service, &owner);
         let pid = pid.unwrap_or_else(|| self.memory.new_pid());
+        self.take_ram(service, &owner);
         self.claim(key, start, owner, pid);
     }
 
@@ -73,6 +78,7 @@ impl World {
     pub(crate) fn end(&mut self, key: &str, exit: &ExitFact, leaves_children: bool) {
         if !leaves_children {
             self.give_back(key);
+            self.return_ram(key);
         }
         let mut runtimes = self.runtimes.0.iter();
         let owner = runtimes.find_map(|runtime| runtime.set_ended(&mut self.facts, key, exit, leaves_children));

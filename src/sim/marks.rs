@@ -28,9 +28,9 @@ pub(crate) fn marks(start: &Start<'_>, salt: &str) -> Marks {
         salt: salt.to_owned(),
         config: config.to_string(),
         gpus: start.gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(","),
-        vram_mib: service.vram.0,
         ..Marks::default()
     }
+    .with_vram(&Marks::vram_text(service))
 }
 
 /// Returns the salt of a start: unique in a simulation, and the same in every run of a test.
@@ -41,7 +41,9 @@ pub(crate) fn salt_of(count: u64) -> String {
 /// Returns true if an instance was made from this start's spec, and its marks match the start's GPUs and memory.
 pub(crate) fn is_made_from(marks: &Marks, start: &Start<'_>) -> bool {
     let spec = &start.service.spec;
-    let as_marked = gpus_of(marks) == start.gpus && marks.vram_mib == start.service.vram.0;
+    let wanted = Marks::default().with_vram(&Marks::vram_text(start.service));
+    let is_same_memory = marks.vram_mib == wanted.vram_mib && marks.uneven_mib == wanted.uneven_mib;
+    let as_marked = gpus_of(marks) == start.gpus && is_same_memory;
     is_as_wanted(marks, spec) && as_marked
 }
 
@@ -57,5 +59,5 @@ pub(crate) fn gpus_of(marks: &Marks) -> Vec<GpuId> {
 
 /// Returns the GPU memory of the marks, by GPU.
 pub(super) fn declared(marks: &Marks) -> Vec<(GpuId, Mebibytes)> {
-    gpus_of(marks).into_iter().map(|gpu| (gpu, Mebibytes::bounded(marks.vram_mib))).collect()
+    gpus_of(marks).into_iter().enumerate().map(|(position, gpu)| (gpu, marks.vram_on(position))).collect()
 }

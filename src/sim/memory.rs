@@ -65,6 +65,8 @@ pub(super) struct MemoryClaim {
     pub(super) program: String,
     pub(super) gpus: Vec<GpuId>,
     pub(super) takes: Mebibytes,
+    /// Most on each of `gpus`, where that differs; empty: the same on all.
+    pub(super) most: Vec<Mebibytes>,
     pub(super) since: Instant,
     pub(super) loading: Duration,
     pub(super) late: Option<Duration>,
@@ -161,6 +163,11 @@ impl SimulatedMemory {
 }
 
 impl MemoryClaim {
+    /// Returns the part of a demand on the GPU at this position.
+    pub(super) fn on(&self, position: usize, wants: Mebibytes) -> Mebibytes {
+        self.most.get(position).map_or(wants, |most| wants.min(*most))
+    }
+
     pub(super) fn wants(&self, at: Instant) -> Mebibytes {
         let reached = self.moments().filter(|moment| *moment <= at).count() as u128;
         let steps = self.moments().count() as u128;

@@ -66,7 +66,7 @@ impl World {
                 None => (ProcessOwner::Foreign, FOUND_PID),
             },
         };
-        let declared = thing.holds.first().map(|(_, declared)| *declared).unwrap_or_default();
+        let declared = thing.holds.iter().map(|(_, declared)| *declared).max().unwrap_or_default();
         let behaviour = self.behaviour(service);
         MemoryClaim {
             owner,
@@ -74,6 +74,7 @@ impl World {
             program: service.to_string(),
             gpus: thing.holds.iter().map(|(gpu, _)| gpu.clone()).collect(),
             takes: behaviour.takes.unwrap_or(declared),
+            most: thing.holds.iter().map(|(_, declared)| *declared).collect(),
             since: self.began,
             loading: std::time::Duration::ZERO,
             late: None,

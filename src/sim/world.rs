@@ -56,8 +56,8 @@ pub(crate) struct World {
 pub(super) struct InstanceLife {
     pub(super) service: ServiceName,
     pub(super) since: Instant,
-    pub(super) gpus: Vec<GpuId>,
-    pub(super) vram: Mebibytes,
+    /// Declared memory by GPU.
+    pub(super) holds: Vec<(GpuId, Mebibytes)>,
     /// True for a restored previous revision: the faults of the newer one do not apply.
     pub(super) well: bool,
     /// Time and kind of its end.
@@ -249,9 +249,7 @@ impl World {
     fn as_alive(&self, found: LivingInstance<'_>) -> Alive {
         let (service, holds) = match (found.marks, self.lives.get(&found.id)) {
             (Some(marks), _) => (self.ours(marks), declared(marks)),
-            (None, Some(life)) => {
-                (Some(life.service.clone()), life.gpus.iter().map(|gpu| (gpu.clone(), life.vram)).collect())
-            }
+            (None, Some(life)) => (Some(life.service.clone()), life.holds.clone()),
             (None, None) => (found.name.and_then(|name| self.adopted.get(name)).cloned(), Vec::new()),
         };
         Alive { key: found.id, service, holds }

@@ -44,7 +44,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 pub(crate) struct ByteSize(pub u64);
 
 impl ByteSize {
-    fn parse(text: &str) -> Result<Self, Fault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let wrong = |message: String| Fault::new("lcm::manifest::size", message, "expected a size with a unit");
         let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
         let unit = text[digits.len()..].trim_start();

@@ -237,6 +237,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
             told: false,
             lost: None,
             unreadable: None,
+            is_unified: false,
         };
         (ids[index].clone(), seen)
     });
@@ -251,6 +252,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,
+        memory: lcm::model::facts::Reading::NotAsked,
         ports: ports.into_iter().collect(),
         ports_unknown: None,
         holds_unknown: None,

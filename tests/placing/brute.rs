@@ -117,7 +117,7 @@ fn freed(case: &Case, fates: &[Fate], gpu: usize) -> i64 {
     };
     let all =
         case.services.iter().zip(fates).filter(|(service, fate)| holds(service.seat, gpu) && leaves(service, fate));
-    all.map(|(service, _)| service.held).sum()
+    all.map(|(service, _)| service.held[gpu]).sum()
 }
 
 fn left(case: &Case, fates: &[Fate], gpu: usize) -> i64 {
@@ -127,14 +127,15 @@ fn left(case: &Case, fates: &[Fate], gpu: usize) -> i64 {
 /// MiB of the services that keep running on a GPU.
 fn staying(case: &Case, fates: &[Fate], gpu: usize) -> i64 {
     let all = case.services.iter().zip(fates).filter(|(service, fate)| holds(service.seat, gpu) && fate.runs_on());
-    all.map(|(service, _)| service.held).sum()
+    all.map(|(service, _)| service.held[gpu]).sum()
 }
 
 /// MiB of the services that are started on a GPU, of those for which `counts` returns true.
 fn coming(case: &Case, fates: &[Fate], gpu: usize, counts: impl Fn(usize) -> bool) -> i64 {
     let comes = |index: usize| fates[index].comes().is_some_and(|set| holds(set, gpu));
     let all = (0..fates.len()).filter(|index| counts(*index) && comes(*index));
-    all.map(|index| case.services[index].vram).sum()
+    let takes = |index: usize| Some(case.takes(&case.services[index], fates[index].comes()?, gpu));
+    all.filter_map(takes).sum()
 }
 
 /// Checks an assignment against the rules; `Err` names the first violation.
@@ -236,9 +237,9 @@ impl Judge<'_> {
         let service = &self.case.services[index];
         let wins = |other: usize| other != index && self.case.services[other].priority >= floor;
         let comes = coming(self.case, self.fates, gpu, wins);
-        service.held > 0
+        service.held[gpu] > 0
             && comes > 0
-            && staying(self.case, self.fates, gpu) + comes + service.held > self.case.gpus[gpu].usable
+            && staying(self.case, self.fates, gpu) + comes + service.held[gpu] > self.case.gpus[gpu].usable
     }
 }
 

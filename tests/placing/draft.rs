@@ -14,6 +14,8 @@ pub(crate) const PRIORITY_MAX: i64 = 3;
 pub(crate) struct Draft {
     pub(crate) services: Vec<ServiceDraft>,
     pub(crate) gpus: Vec<GpuDraft>,
+    /// Memory of the host, where services draw on it too.
+    pub(crate) host: Option<GpuDraft>,
     pub(crate) reserve: u64,
     /// Services that a goal needs, by their bits, and the goal's priority.
     pub(crate) goal: Option<(u8, i64)>,
@@ -32,6 +34,9 @@ pub(crate) struct ServiceDraft {
     pub(crate) named: bool,
     pub(crate) found: Found,
     pub(crate) vram: u64,
+    pub(crate) amounts: Amounts,
+    /// MiB of the host's memory.
+    pub(crate) ram: u64,
     /// MiB declared when it was started.
     pub(crate) marked: u64,
     pub(crate) wish: Wish,
@@ -41,6 +46,17 @@ pub(crate) struct ServiceDraft {
     /// Earlier services that it depends on, by their distance.
     pub(crate) needs: Vec<usize>,
     pub(crate) port: Option<u16>,
+}
+
+/// Amounts of GPU memory in place of `vram`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Amounts {
+    /// `vram` on each GPU.
+    Even,
+    /// `vram` on the first of two GPUs, and this on the second.
+    Pair(u64),
+    /// Percent of each GPU.
+    Share(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +87,26 @@ pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
     let gpus = prop_oneof![1 => Just(1), 4 => 2..=GPUS_MAX];
     let services = prop_oneof![1 => 1..=3_usize, 2 => 4..=SERVICES_MAX];
     (services, gpus).prop_flat_map(move |(services, gpus)| {
-        (vec(service(), services), vec(gpu(), gpus), 0..=1_u64, goal.clone(), proptest::bool::weighted(0.25))
-            .prop_map(|(services, gpus, reserve, goal, repack)| Draft { services, gpus, reserve, goal, repack })
+        let host = proptest::option::weighted(0.6, host());
+        (vec(service(), services), vec(gpu(), gpus), host, 0..=1_u64, goal.clone(), proptest::bool::weighted(0.25))
+            .prop_map(|(services, gpus, host, reserve, goal, repack)| Draft {
+                services,
+                gpus,
+                host,
+                reserve,
+                goal,
+                repack,
+            })
     })
 }
 
 fn gpu() -> impl Strategy<Value = GpuDraft> {
     (6..=12_u64, prop_oneof![6 => Just(0), 1 => 1..=4_u64])
+        .prop_map(|(capacity, foreign)| GpuDraft { capacity, foreign })
+}
+
+fn host() -> impl Strategy<Value = GpuDraft> {
+    (4..=14_u64, prop_oneof![3 => Just(0), 1 => 1..=4_u64])
         .prop_map(|(capacity, foreign)| GpuDraft { capacity, foreign })
 }
 
@@ -93,11 +122,28 @@ fn service() -> impl Strategy<Value = ServiceDraft> {
     let marked = proptest::option::weighted(0.35, size());
     let port = proptest::option::weighted(0.3, 0..3_u16);
     let needs = prop_oneof![3 => vec(1..=4_usize, 0), 1 => vec(1..=4_usize, 1..=2)];
-    (proptest::bool::weighted(0.8), found, (size(), marked), wish(), any::<u8>(), 0..=PRIORITY_MAX, needs, port)
-        .prop_map(|(named, found, (vram, marked), wish, seat, priority, needs, port)| ServiceDraft {
+    let ram = prop_oneof![1 => Just(0), 1 => 1..=6_u64];
+    let amounts = prop_oneof![
+        3 => Just(Amounts::Even),
+        1 => (1..=8_u64).prop_map(Amounts::Pair),
+        1 => (1..=100_u16).prop_map(Amounts::Share),
+    ];
+    (
+        proptest::bool::weighted(0.8),
+        found,
+        (size(), marked, ram, amounts),
+        wish(),
+        any::<u8>(),
+        0..=PRIORITY_MAX,
+        needs,
+        port,
+    )
+        .prop_map(|(named, found, (vram, marked, ram, amounts), wish, seat, priority, needs, port)| ServiceDraft {
             named,
             found,
             vram,
+            amounts,
+            ram,
             marked: marked.unwrap_or(vram),
             wish,
             seat,

@@ -57,6 +57,7 @@ fn untouched(service: &Service) -> Fate {
 }
 
 fn set(case: &Case, step: &Step) -> u8 {
-    let on = (0..case.gpus.len()).filter(|gpu| step.gpus.contains(&gpu_id(*gpu)));
-    on.fold(0, |set, gpu| set | 1 << gpu)
+    let on = (0..case.gpu_count()).filter(|gpu| step.gpus.contains(&gpu_id(*gpu)));
+    let host = case.host.filter(|_| step.ram_mib.0 > 0);
+    on.chain(host).fold(0, |set, gpu| set | 1 << gpu)
 }

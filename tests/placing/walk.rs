@@ -13,7 +13,7 @@ pub(crate) const STEPS_MAX: usize = 6;
 /// Moment of a plan: steps that have begun, and those of them that have ended, by their bits.
 type Moment = (u8, u8);
 
-/// Peak on one GPU, as the memory that the steps have added.
+/// Peak on one GPU or of the host, as the memory that the steps have added.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Worst {
     /// Never negative, since no step may have begun yet.
@@ -22,8 +22,17 @@ pub(crate) struct Worst {
     pub(crate) while_started: Option<i64>,
 }
 
-pub(crate) fn worst(plan: &Plan, gpu: &GpuId) -> Worst {
-    let takes = |step: &Step| step.action == Action::Start && step.vram_mib.0 > 0 && step.gpus.contains(gpu);
+/// Memory of a step on one GPU; without a GPU, of the host.
+fn amount(step: &Step, gpu: Option<&GpuId>) -> u64 {
+    match gpu {
+        None => step.ram_mib.0,
+        Some(gpu) if step.gpus.contains(gpu) => step.uneven_mib.get(gpu).unwrap_or(&step.vram_mib).0,
+        Some(_) => 0,
+    }
+}
+
+pub(crate) fn worst(plan: &Plan, gpu: Option<&GpuId>) -> Worst {
+    let takes = |step: &Step| step.action == Action::Start && amount(step, gpu) > 0;
     let starts = bits(plan, takes);
     let mut worst = Worst { addition: 0, while_started: None };
     for (begun, ended) in moments(plan) {
@@ -58,11 +67,12 @@ fn moments(plan: &Plan) -> BTreeSet<Moment> {
     seen
 }
 
-fn addition(plan: &Plan, gpu: &GpuId, (begun, ended): Moment) -> i64 {
-    let on_it = plan.steps.iter().enumerate().filter(|(_, step)| step.gpus.contains(gpu));
-    on_it
+fn addition(plan: &Plan, gpu: Option<&GpuId>, (begun, ended): Moment) -> i64 {
+    plan.steps
+        .iter()
+        .enumerate()
         .map(|(at, step)| {
-            let amount = i64::try_from(step.vram_mib.0).expect("small");
+            let amount = i64::try_from(amount(step, gpu)).expect("small");
             match step.action {
                 Action::Start if begun & (1 << at) != 0 => amount,
                 Action::Stop if ended & (1 << at) != 0 => -amount,

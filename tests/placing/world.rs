@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use lcm::model::desired::{Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, Mode, Others, Service};
-use lcm::model::facts::Marks;
+use lcm::model::desired::{
+    Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, Mode, Others, Service, VramAmount, VramShare,
+};
+use lcm::model::facts::{Marks, Reading};
 use lcm::model::lifecycle::State;
 use lcm::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
-use lcm::model::observed::{Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
+use lcm::model::observed::{Observed, ObservedGpu, ObservedMemory, ObservedService, Ownership, PortHolder};
 use lcm::model::plan::Request;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
@@ -16,7 +18,7 @@ use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, Proce
 use serde_json::json;
 
 use crate::case::{self, Case, holds, members};
-use crate::draft::{Found, Wish};
+use crate::draft::{Amounts, Found, Wish};
 
 pub(crate) struct World {
     pub(crate) desired: Desired,
@@ -64,6 +66,7 @@ fn desired(case: &Case) -> Desired {
         )]),
         goals: goals.into_iter().map(|one| (goal.clone(), one)).collect(),
         reserve: mebibytes(case.reserve),
+        host_reserve: mebibytes(case.reserve),
         ..Desired::plain(ProjectName::from("placing"), services)
     }
 }
@@ -80,8 +83,19 @@ fn wanted(index: usize, service: &case::Service) -> Service {
         limits: ProcessLimits::default(),
     };
     let need = |need| (name(need), Dependency { condition: Condition::Healthy, restart: false });
+    let fixed = |amount: u64| VramAmount::Fixed(Mebibytes(amount));
+    let (vram, vram_by_gpu) = match service.amounts {
+        Amounts::Even => (mebibytes(service.vram), None),
+        Amounts::Pair(second) => {
+            let first = mebibytes(service.vram);
+            (first.max(Mebibytes(second)), Some(Box::from([fixed(first.0), fixed(second)])))
+        }
+        Amounts::Share(percent) => (Mebibytes::ZERO, Some(Box::from([VramAmount::Share(VramShare(percent * 100))]))),
+    };
     Service {
-        vram: mebibytes(service.vram),
+        vram,
+        vram_by_gpu,
+        ram: mebibytes(service.ram),
         gpu: wish(service.wish),
         priority: service.own_priority,
         depends_on: members(service.needs).map(need).collect(),
@@ -108,20 +122,26 @@ fn observed(case: &Case, desired: &Desired) -> Observed {
     let held = services().filter(|(_, service)| service.runs());
     let ports =
         held.filter_map(|(index, service)| Some(((8000 + service.port?).into(), PortHolder::Service(name(index)))));
-    let gpus = case.gpus.iter().enumerate().map(|(index, gpu)| (gpu_id(index), seen_gpu(index, gpu)));
+    let gpus = case.gpus.iter().enumerate().take(case.gpu_count());
+    let gpus = gpus.map(|(index, gpu)| (gpu_id(index), seen_gpu(index, gpu)));
+    let memory = case.host.map(|host| {
+        let (capacity, foreign) = (mebibytes(case.gpus[host].capacity), mebibytes(case.gpus[host].foreign));
+        Reading::Known(ObservedMemory { capacity, used: None, foreign })
+    });
     Observed {
         host: "host".to_owned(),
         host_identity: None,
         engine: None,
         observed_at: Timestamp::UNIX_EPOCH,
         services: services()
-            .map(|(index, service)| (name(index), seen(index, service, &desired.services[&name(index)])))
+            .map(|(index, _)| (name(index), seen(case, index, &desired.services[&name(index)])))
             .collect(),
         orphans: Vec::new(),
         networks: Vec::new(),
         claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,
+        memory: memory.unwrap_or_default(),
         ports: ports.collect(),
         ports_unknown: None,
         holds_unknown: None,
@@ -141,17 +161,22 @@ fn seen_gpu(index: usize, gpu: &case::Gpu) -> ObservedGpu {
         told: false,
         lost: None,
         unreadable: None,
+        is_unified: false,
     }
 }
 
-fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedService {
+fn seen(case: &Case, index: usize, wanted: &Service) -> ObservedService {
+    let service = &case.services[index];
     let state = match service.found {
         Found::Off => State::Registered,
         Found::Running | Found::Drifted => State::Online,
         Found::Suspended => State::Suspended,
     };
     let spec = if service.found == Found::Drifted { "v1:of-before".to_owned() } else { wanted.spec.hash().to_owned() };
-    let seat: BTreeSet<GpuId> = (0..8).filter(|gpu| holds(service.seat, *gpu)).map(gpu_id).collect();
+    let on = (0..case.gpu_count()).filter(|gpu| holds(service.seat, *gpu));
+    let seat: BTreeSet<GpuId> = on.clone().map(gpu_id).collect();
+    let by_gpu = on.map(|gpu| (gpu_id(gpu), mebibytes(case.takes(service, service.seat, gpu))));
+    let by_gpu = (service.runs() && service.amounts != Amounts::Even).then(|| Box::new(by_gpu.collect()));
     let marks = Marks {
         project: "placing".to_owned(),
         service: wanted.name.to_string(),
@@ -165,6 +190,7 @@ fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedServ
         holds_capacity: service.runs(),
         marks: service.runs().then(|| Box::new(marks)),
         gpus: seat.into_iter().collect(),
+        declared_by_gpu: by_gpu,
         ..ObservedService::plain(
             state,
             format!("it is {state}"),

@@ -105,6 +105,7 @@ impl Farm {
             told: false,
             lost: None,
             unreadable: None,
+            is_unified: false,
         };
         let observed = Observed {
             host: "host".to_owned(),
@@ -117,6 +118,7 @@ impl Farm {
             claimed: Vec::new(),
             gpus: BTreeMap::from([(GpuId::from("gpu-0"), gpu)]),
             gpus_unknown: None,
+            memory: lcm::model::facts::Reading::NotAsked,
             ports: std::iter::empty().collect(),
             ports_unknown: None,
             holds_unknown: None,

@@ -226,8 +226,12 @@ pub(crate) fn text(plan: &Plan) -> String {
         let needs: Vec<&str> = step.needs.iter().map(lcm::model::names::StepId::as_str).collect();
         let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
         let gpus: Vec<&str> = step.gpus.iter().map(lcm::model::names::GpuId::as_str).collect();
+        let mut amounts: Vec<String> = step.gpus.iter().map(|gpu| step.vram_on(gpu).0.to_string()).collect();
+        amounts.dedup();
         let memory =
-            if gpus.is_empty() { String::new() } else { format!(" {} on {}", step.vram_mib.0, gpus.join("+")) };
+            if gpus.is_empty() { String::new() } else { format!(" {} on {}", amounts.join("+"), gpus.join("+")) };
+        let ram = step.ram_mib.0;
+        let memory = if ram == 0 { memory } else { format!("{memory} {ram} of the host") };
         let _ = writeln!(text, "{} [{}]{memory}{after}", step.id, step.reason.code.as_str());
     }
     for blocked in &plan.blocked {

@@ -222,10 +222,33 @@ impl Bench {
                 // A previous revision may be restored in its place, even in an overcommit that lcm did not cause.
                 let as_before = used <= self.used_before(&gpu);
                 prop_assert!(
-                    used + self.desired.reserve <= capacity || as_before || service.vram == Mebibytes::ZERO,
+                    used + self.desired.reserve <= capacity || as_before || !service.declares_vram(),
                     "{gpu} holds {used} of {capacity} after the start of {name}: {effect:?}"
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// Checks, in a run without faults on one GPU, that nothing else starts there while a service loads alone. Only a
+    /// probe shows lcm that a service still loads.
+    pub(crate) fn loads_alone(&self) -> Result<(), TestCaseError> {
+        let on_gpu = |name: &ServiceName| self.desired.services.get(name).is_some_and(Service::wants_gpu);
+        let is_alone = |name: &&ServiceName| {
+            let service = self.desired.services.get(*name);
+            service.is_some_and(|one| one.exclusive_start && one.wants_gpu() && one.health.probe.is_some())
+        };
+        let mut started: BTreeSet<ServiceName> = BTreeSet::new();
+        for effect in self.sim.log().iter().filter(|effect| effect.deed == Deed::Start && on_gpu(&effect.service)) {
+            let loading = effect.running.difference(&effect.answering).filter(|name| started.contains(*name));
+            let alone = loading.filter(is_alone).find(|name| **name != effect.service);
+            prop_assert!(alone.is_none(), "{} started while {alone:?} loads alone: {effect:?}", effect.service);
+            let own = is_alone(&&effect.service);
+            let others = effect.running.difference(&effect.answering).filter(|name| started.contains(*name));
+            let probed = |name: &&ServiceName| self.desired.services[*name].health.probe.is_some();
+            let other = others.filter(|name| own && on_gpu(name) && probed(name)).find(|name| **name != effect.service);
+            prop_assert!(other.is_none(), "{} loads alone beside {other:?}: {effect:?}", effect.service);
+            started.insert(effect.service.clone());
         }
         Ok(())
     }

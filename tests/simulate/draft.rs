@@ -19,6 +19,8 @@ pub(crate) struct Draft {
     /// Capacity of each declared GPU.
     pub(crate) gpus: Vec<u64>,
     pub(crate) reserve: u64,
+    /// Memory of the host; `None`: it was not read.
+    pub(crate) host: Option<u64>,
     /// `None`: no modes, so that all services are wanted.
     pub(crate) mode: Option<ModeDraft>,
     pub(crate) foreign: Vec<ForeignDraft>,
@@ -51,6 +53,11 @@ pub(crate) struct ServiceDraft {
     /// Earlier services that this one depends on: their distance; true if started is enough; true if it restarts too.
     pub(crate) needs: Vec<(usize, bool, bool)>,
     pub(crate) vram: u64,
+    /// Percent of its GPU in place of `vram`, where no driver measures.
+    pub(crate) share: Option<u16>,
+    /// Host memory.
+    pub(crate) ram: u64,
+    pub(crate) loads_alone: bool,
     pub(crate) gpu: GpuDraft,
     pub(crate) priority: i64,
     pub(crate) phase: u32,
@@ -160,15 +167,16 @@ pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
     (
         vec(service(), 1..=8),
         vec(8..=24_u64, 0..=GPUS_MAX),
-        0..=1_u64,
+        (0..=1_u64, proptest::option::weighted(0.5, 6..=40_u64)),
         proptest::option::weighted(0.8, mode),
         vec(foreign(), 0..=3),
         any::<bool>(),
     )
-        .prop_map(|(services, gpus, reserve, mode, foreign, orphans_go)| Draft {
+        .prop_map(|(services, gpus, (reserve, host), mode, foreign, orphans_go)| Draft {
             services,
             gpus,
             reserve,
+            host,
             mode,
             foreign,
             orphans_go,
@@ -186,15 +194,24 @@ fn service() -> impl Strategy<Value = ServiceDraft> {
         1 => Just(GpuDraft::All),
     ];
     let needs = vec((1..=4_usize, any::<bool>(), any::<bool>()), 0..=2);
-    let wanted = (kind, needs, 0..=12_u64, gpu, 0..6_i64, 0..3_u32);
+    let ram = prop_oneof![1 => Just(0), 1 => 1..=12_u64];
+    let memory = (0..=12_u64, proptest::option::weighted(0.2, 1..=100_u16), ram, proptest::bool::weighted(0.25));
+    let wanted = (kind, needs, memory, gpu, 0..6_i64, 0..3_u32);
     let port = proptest::option::weighted(0.4, 0..4_u16);
     let manner = (port, any::<bool>(), proptest::bool::weighted(0.2), proptest::option::weighted(0.3, 0..20_000_u64));
     let there = (found(), 0..GPUS_MAX, 0..=12_u64, 0..20_000_u64, 0..15_000_u64);
     (wanted, manner, there).prop_map(
-        |((kind, needs, vram, gpu, priority, phase), (port, probed, secret, busy_ms), there)| ServiceDraft {
+        |(
+            (kind, needs, (vram, share, ram, loads_alone), gpu, priority, phase),
+            (port, probed, secret, busy_ms),
+            there,
+        )| ServiceDraft {
             kind,
             needs,
             vram,
+            share,
+            ram,
+            loads_alone,
             gpu,
             priority,
             phase,

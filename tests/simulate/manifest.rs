@@ -7,7 +7,7 @@ use std::time::Duration;
 use lcm::model::call::Call;
 use lcm::model::desired::{
     Busy, BusyProbe, Condition, DeclaredGpu, Dependency, Desired, Goal, GpuRef, GpuRequest, Health, Mode, OrphanPolicy,
-    Others, Probe, Service, Wake,
+    Others, Probe, Service, VramAmount, VramShare, Wake,
 };
 use lcm::model::endpoint::{Protocol, PublishedPort};
 use lcm::model::names::{GoalName, ModeName, ObjectName, ProjectName, ServiceName};
@@ -53,6 +53,7 @@ pub(crate) fn desired(draft: &Draft) -> Desired {
         mode: mode.as_ref().map(|_| mode_name.clone().into()),
         orphans: if draft.orphans_go { OrphanPolicy::Stop } else { OrphanPolicy::Report },
         reserve: Mebibytes(draft.reserve),
+        host_reserve: Mebibytes(draft.reserve),
         declared_gpus: (0_u32..)
             .zip(&draft.gpus)
             .map(|(index, capacity)| DeclaredGpu { index, uuid: None, unified: false, capacity: Mebibytes(*capacity) })
@@ -107,9 +108,15 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
         let condition = if *started { Condition::Started } else { Condition::Healthy };
         (name(index - distance), Dependency { condition, restart: *restart })
     });
+    // A driver would measure sizes of the draft.
+    let is_open = draft.memory.is_none() && !matches!(service.gpu, GpuDraft::None);
+    let share = service.share.filter(|_| is_open);
     let secrets = service.secret.then(|| ("TOKEN".to_owned(), Secret::new("of today")));
     Service {
-        vram: Mebibytes(if matches!(service.gpu, GpuDraft::None) { 0 } else { service.vram }),
+        vram: Mebibytes(if share.is_some() || matches!(service.gpu, GpuDraft::None) { 0 } else { service.vram }),
+        vram_by_gpu: share.map(|percent| Box::from([VramAmount::Share(VramShare(percent * 100))])),
+        ram: Mebibytes(service.ram),
+        exclusive_start: service.loads_alone,
         gpu: gpu(draft, service.gpu),
         priority: service.priority,
         phases: BTreeSet::from([service.phase]),

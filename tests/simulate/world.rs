@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::desired::{Desired, Service};
 use lcm::model::facts::{
-    ExitFact, Facts, ListenerFact, Marks, ProbeFacts, ProbeReading, ProcessFact, ProcessOwner, Reading,
+    ExitFact, Facts, HostMemoryFact, ListenerFact, Marks, ProbeFacts, ProbeReading, ProcessFact, ProcessOwner, Reading,
 };
 use lcm::model::observed::ASIDE_SUFFIX;
+use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::facts::{ContainerFact, ContainerState};
 use lcm::runtime::docker::ownership::base_name;
@@ -32,6 +33,13 @@ pub(crate) fn world(draft: &Draft, desired: &Desired) -> Facts {
     facts.processes_mut().trees = Reading::Known(world.trees);
     facts.listeners = Reading::Known(world.listeners);
     facts.probes = world.probes;
+    facts.memory = draft.host.map_or(Reading::NotAsked, |total| {
+        Reading::Known(HostMemoryFact {
+            total: Mebibytes(total),
+            available: Some(Mebibytes(total)),
+            holders: Vec::new(),
+        })
+    });
     facts
 }
 

@@ -1,5 +1,5 @@
-//! Admission of a start, one start at a time: its ports are free, the services that it replaces have ended, and its GPU
-//! memory is measured to be free. The memory is then reserved for that start until its service is healthy.
+//! Admission of a start, one start at a time: its ports are free, the services that it replaces have ended, and its
+//! memory, on GPUs and of the host, is measured to be free. The memory is then reserved for that start until its service is healthy.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::model::size::Mebibytes;
 use crate::runtime::RunState;
 
 /// Obstacle to an admission.
@@ -103,19 +104,29 @@ pub(in crate::apply) async fn readmit(
 
 /// Reserves the memory of a start, until its service is healthy or has ended.
 pub(in crate::apply) fn reserve(run: &Run<'_>, need: &Need<'_>) {
-    if need.gpus.is_empty() {
+    if !takes_memory(need) {
         return;
     }
-    let reservation =
-        StartReservation { gpus: need.gpus.to_vec(), amount: need.amount, state: ReservationState::Loading };
+    let reservation = StartReservation {
+        gpus: need.gpus.to_vec(),
+        amount: need.amount,
+        by_gpu: need.by_gpu.clone(),
+        ram: need.ram,
+        state: ReservationState::Loading,
+    };
     run.ledger().reservations.insert(need.service.name.clone(), reservation);
+}
+
+/// Returns true if the memory of GPUs or of the host has to be read.
+fn takes_memory(need: &Need<'_>) -> bool {
+    !need.gpus.is_empty() || need.ram > Mebibytes::ZERO
 }
 
 async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<MemoryProof, AdmissionBlock> {
     // A reservation that is made before the reading begins counts: its memory may be too new to be measured.
     let reservations = run.ledger().reservations.clone();
     let headroom = async {
-        if need.gpus.is_empty() {
+        if !takes_memory(need) {
             None
         } else {
             Some(capacity_for(run, plan, |headroom| shortfall(headroom, need, &reservations).is_none()).await)

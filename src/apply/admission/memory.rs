@@ -1,4 +1,4 @@
-//! Free GPU memory at this moment: what the driver measures, less the reservations of this run that no measurement shows
+//! Free memory of GPUs and host at this moment: what the driver measures, less the reservations of this run that no measurement shows
 //! for certain yet. Waits for memory are in `admit`.
 
 use std::collections::BTreeMap;
@@ -10,18 +10,67 @@ use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryHolder};
 use crate::model::desired::Service;
 use crate::model::facts::{ProbeFacts, ProbeReading};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::plan::{Plan, Request};
+use crate::model::plan::{Plan, Request, Step};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::Snapshot;
 
-/// Memory that one start takes, on each of these GPUs.
+mod host;
+
+/// Memory that one start takes, on each of these GPUs and of the host.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::apply) struct Need<'a> {
     pub(in crate::apply) service: &'a Service,
     pub(in crate::apply) gpus: &'a [GpuId],
     pub(in crate::apply) amount: Mebibytes,
-    /// Part of it that the service holds already: the used memory of a GPU as a whole includes it.
+    /// GPUs with another amount; empty where it is the same on all.
+    pub(in crate::apply) by_gpu: &'a BTreeMap<GpuId, Mebibytes>,
+    /// Host memory.
+    pub(in crate::apply) ram: Mebibytes,
+    /// Part of the amount that the service holds already: the used memory of a GPU as a whole includes it.
     pub(in crate::apply) held: Mebibytes,
+    /// The service runs on, and takes this beside what it holds: all of the host memory, and the amounts of a service
+    /// that has one for each GPU.
+    pub(in crate::apply) is_beside: bool,
+}
+
+impl<'a> Need<'a> {
+    /// Memory of a step that starts the service.
+    pub(in crate::apply) fn of_start(step: &'a Step, service: &'a Service) -> Self {
+        let is_even = service.vram_by_gpu.is_none();
+        Self {
+            service,
+            gpus: &step.gpus,
+            amount: if is_even { service.vram_total() } else { step.vram_mib },
+            by_gpu: &step.uneven_mib,
+            ram: step.ram_mib,
+            held: Mebibytes::ZERO,
+            is_beside: false,
+        }
+    }
+
+    /// Memory of a step that adds to what a running service holds: `amount` is the sum of both on each GPU, and `held`
+    /// what it holds already, where it is the same on all.
+    pub(in crate::apply) fn beside(
+        step: &'a Step,
+        service: &'a Service,
+        (amount, held): (Mebibytes, Mebibytes),
+    ) -> Self {
+        let start = Self { is_beside: true, ..Self::of_start(step, service) };
+        if service.vram_by_gpu.is_none() { Self { amount, held, by_gpu: no_amounts(), ..start } } else { start }
+    }
+
+    /// Memory on one GPU; `holder`: the service as a holder there.
+    fn on(&self, gpu: &GpuId, holder: Option<&MemoryHolder>) -> Mebibytes {
+        let amount = self.by_gpu.get(gpu).copied().unwrap_or(self.amount);
+        let holds = holder.and_then(|holder| holder.measured).unwrap_or_default();
+        if self.is_beside && self.service.vram_by_gpu.is_some() { amount + holds } else { amount }
+    }
+}
+
+/// Returns no amounts: the same holds for all GPUs.
+pub(in crate::apply) fn no_amounts() -> &'static BTreeMap<GpuId, Mebibytes> {
+    static NONE: BTreeMap<GpuId, Mebibytes> = BTreeMap::new();
+    &NONE
 }
 
 /// Reason for which a start can't have its memory now.
@@ -73,7 +122,7 @@ async fn probe_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceNa
     let (driver, desired) = (run.context.driver, run.context.desired);
     // A service that this run has admitted counts by its reservation.
     let reserved = |name: &ServiceName| run.ledger().reservations.contains_key(name);
-    let others = desired.services.values().filter(|service| service.vram > Mebibytes::ZERO && !reserved(&service.name));
+    let others = desired.services.values().filter(|service| service.declares_vram() && !reserved(&service.name));
     let others: Vec<&Service> = others.collect();
     if others.is_empty() {
         return BTreeMap::new();
@@ -95,7 +144,7 @@ pub(in crate::apply) fn shortfall(
     need: &Need<'_>,
     reservations: &BTreeMap<ServiceName, StartReservation>,
 ) -> Option<Shortfall> {
-    if let Some(reason) = &headroom.unknown {
+    if let Some(reason) = headroom.unknown.as_ref().filter(|_| !need.gpus.is_empty()) {
         return Some(Shortfall::Unknown(format!("free GPU memory can't be read: {reason}")));
     }
     let mut short = None;
@@ -111,7 +160,7 @@ pub(in crate::apply) fn shortfall(
         }
         short = short.or_else(|| shortfall_on(id, gpu, need, reservations));
     }
-    short
+    short.or_else(|| host::shortfall(headroom, need, reservations))
 }
 
 /// Returns the reason for which a GPU can't be read for now, though it may exist.
@@ -140,29 +189,34 @@ fn shortfall_on(
         others().filter(|(_, reservation)| !reservation.gpus.contains(id)).map(|(name, _)| name).collect();
     let others: Vec<_> = others().filter(|(_, reservation)| reservation.gpus.contains(id)).collect();
     let gpu = &without(gpu, &elsewhere);
+    let others: Vec<Reserved<'_>> =
+        others.into_iter().map(|(name, reservation)| (name, reservation.on(id), reservation.state)).collect();
     let counted = with_reservations(gpu, &others);
     let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
-    let further = Need { amount: need.amount - need.held, ..*need };
-    let both = [Some((&counted, need)), whole.as_ref().map(|whole| (whole, &further))];
-    let (short, need) = both.into_iter().flatten().find(|(gpu, need)| !has_capacity(gpu, need))?;
-    let line = format!("it needs {}; {}", need.amount, short.arithmetic(itself));
-    Some(Shortfall::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
+    let needs = need.on(id, gpu.holders.iter().find(|holder| holder.is(&need.service.name)));
+    let both = [Some((&counted, needs)), whole.as_ref().map(|whole| (whole, needs - need.held))];
+    let (short, needs) = both.into_iter().flatten().find(|(gpu, needs)| !has_capacity(gpu, itself, *needs))?;
+    let line = format!("it needs {needs}; {}", short.arithmetic(itself));
+    Some(Shortfall::Short { line, passes: whole.is_some() && passes(&counted, &others, (itself, needs)) })
 }
 
-fn has_capacity(gpu: &GpuCapacity, need: &Need<'_>) -> bool {
-    u64::try_from(gpu.free(Some(&need.service.name))).is_ok_and(|free| free >= need.amount.0)
+/// Another service's reservation in one memory.
+type Reserved<'a> = (&'a ServiceName, Mebibytes, ReservationState);
+
+fn has_capacity(memory: &GpuCapacity, itself: Option<&ServiceName>, needs: Mebibytes) -> bool {
+    u64::try_from(memory.free(itself)).is_ok_and(|free| free >= needs.0)
 }
 
 /// Returns true if the memory would suffice once the loading services are done. Until then, memory that they have taken
 /// already counts several times: as theirs, as used, and as foreign.
-fn passes(counted: &GpuCapacity, others: &[(&ServiceName, &StartReservation)], need: &Need<'_>) -> bool {
+fn passes(counted: &GpuCapacity, others: &[Reserved<'_>], (itself, needs): (Option<&ServiceName>, Mebibytes)) -> bool {
     let (loading, rest): (Vec<_>, Vec<_>) =
-        others.iter().copied().partition(|(_, reservation)| reservation.state == ReservationState::Loading);
-    let theirs: Mebibytes = loading.iter().map(|(_, reservation)| reservation.amount).sum();
+        others.iter().copied().partition(|(.., state)| *state == ReservationState::Loading);
+    let theirs: Mebibytes = loading.iter().map(|(_, amount, _)| *amount).sum();
     let done = GpuCapacity { foreign: counted.foreign - theirs, ..counted.clone() };
     !loading.is_empty()
-        && has_capacity(&done, need)
-        && as_a_whole(counted, &rest).is_some_and(|gpu| has_capacity(&gpu, need))
+        && has_capacity(&done, itself, needs)
+        && as_a_whole(counted, &rest).is_some_and(|gpu| has_capacity(&gpu, itself, needs))
 }
 
 /// Counts a GPU with services that this run has placed on other GPUs: only their measured memory counts here.
@@ -176,14 +230,12 @@ fn without(gpu: &GpuCapacity, elsewhere: &[&ServiceName]) -> GpuCapacity {
 
 /// Counts a GPU with reservations: each in full until a reading shows its service, and then for the part that is not
 /// measured yet.
-fn with_reservations(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReservation)]) -> GpuCapacity {
+fn with_reservations(gpu: &GpuCapacity, reservations: &[Reserved<'_>]) -> GpuCapacity {
     let mut gpu = gpu.clone();
-    for (name, reservation) in
-        reservations.iter().filter(|(_, reservation)| reservation.state == ReservationState::Loading)
-    {
+    for (name, amount, _) in reservations.iter().filter(|(.., state)| *state == ReservationState::Loading) {
         match gpu.holders.iter_mut().find(|holder| holder.is(name)) {
-            Some(holder) => holder.counts = holder.counts.max(reservation.amount),
-            None => gpu.holders.push(reserved(name, reservation)),
+            Some(holder) => holder.counts = holder.counts.max(*amount),
+            None => gpu.holders.push(reserved(name, *amount)),
         }
     }
     gpu
@@ -191,20 +243,20 @@ fn with_reservations(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartRes
 
 /// Counts a GPU whose driver measures the used memory, but not by process: the part of a reservation that is taken already
 /// is unknown, so that the whole reservation counts beside the used memory. `None`: no driver measures.
-fn as_a_whole(gpu: &GpuCapacity, reservations: &[(&ServiceName, &StartReservation)]) -> Option<GpuCapacity> {
+fn as_a_whole(gpu: &GpuCapacity, reservations: &[Reserved<'_>]) -> Option<GpuCapacity> {
     let used = MemoryHolder {
         service: None,
         label: "used (the driver does not name the processes)".to_owned(),
         counts: gpu.used?,
         measured: None,
     };
-    let reservations = reservations.iter().filter(|(_, reservation)| reservation.state != ReservationState::Settled);
-    let reservations = reservations.map(|(name, reservation)| reserved(name, reservation));
+    let reservations = reservations.iter().filter(|(.., state)| *state != ReservationState::Settled);
+    let reservations = reservations.map(|(name, amount, _)| reserved(name, *amount));
     let holders = [used].into_iter().chain(reservations).collect();
     Some(GpuCapacity { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
 }
 
-fn reserved(name: &ServiceName, reservation: &StartReservation) -> MemoryHolder {
+fn reserved(name: &ServiceName, amount: Mebibytes) -> MemoryHolder {
     let label = format!("reserved for {name}");
-    MemoryHolder { service: Some(name.clone()), label, counts: reservation.amount, measured: None }
+    MemoryHolder { service: Some(name.clone()), label, counts: amount, measured: None }
 }

@@ -55,7 +55,7 @@ pub(in crate::apply) async fn roll_out(run: &Run<'_>, plan: &Plan, step: &Step) 
     if change.added() > 0 {
         // Its own memory does not count against it: that of all copies has to be free beside the other services.
         let held = service.vram_of(change.from);
-        let need = Need { service, gpus: &step.gpus, amount: service.vram_of(change.most()), held };
+        let need = Need::beside(step, service, (service.vram_of(change.most()), held));
         if let Err(error) = admit(run, plan, step, &need).await {
             return error.into();
         }

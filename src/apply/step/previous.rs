@@ -44,12 +44,13 @@ pub(in crate::apply) async fn restore(
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     let is_made_by_lcm =
         service.workload.capabilities.has(Capability::KeepsPrevious) && service.workload.origin == Origin::Created;
-    if is_made_by_lcm && !stop.gpus.is_empty() {
+    if is_made_by_lcm && (!stop.gpus.is_empty() || stop.ram_mib > Mebibytes::ZERO) {
         let headroom = capacity_now(run).await;
         let unreadable = stop.gpus.iter().any(|id| unreadable(&headroom, id).is_some());
-        if headroom.unknown.is_some() || unreadable || is_measured(&headroom, &stop.gpus) {
+        let draws_on_host = stop.ram_mib > Mebibytes::ZERO && headroom.memory.is_some();
+        if headroom.unknown.is_some() || unreadable || draws_on_host || is_measured(&headroom, &stop.gpus) {
             stop_newer(run, step, service).await?;
-            let need = Need { service, gpus: &stop.gpus, amount: stop.vram_mib, held: Mebibytes::ZERO };
+            let need = Need { amount: stop.vram_mib, ..Need::of_start(stop, service) };
             admit(run, plan, step, &need).await.map_err(message)?;
         }
     }

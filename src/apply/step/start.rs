@@ -35,7 +35,7 @@ pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> 
     match of_start(step, service, &inspection) {
         StartReadiness::Stale(reason) => StepOutcome::Stale(reason),
         StartReadiness::Await(instance) => {
-            reserve(run, &need(step, service));
+            reserve(run, &Need::of_start(step, service));
             run.launch(&step.id);
             // A start by another actor is not reported as a change of this run.
             let mut cursor = Cursor::at(run, step);
@@ -59,13 +59,9 @@ pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> 
     }
 }
 
-fn need<'a>(step: &'a Step, service: &'a Service) -> Need<'a> {
-    Need { service, gpus: &step.gpus, amount: service.vram_total(), held: Mebibytes::ZERO }
-}
-
 async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> StepOutcome {
     let mut cursor = Cursor::at(run, step);
-    if let Err(refusal) = admit(run, plan, step, &need(step, service)).await {
+    if let Err(refusal) = admit(run, plan, step, &Need::of_start(step, service)).await {
         return refusal.into();
     }
     let permitted = match pending::begin(run, step, Some(service), true).await {
@@ -85,7 +81,9 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
     let moved = Moved { step: step.clone(), instance: None };
     run.ledger().started.push(moved);
     let indices = indices(plan, step, service);
-    let start = Start { project: &run.context.desired.project, service, gpus: &step.gpus, indices: &indices };
+    let placed = placed(step, service);
+    let started = placed.as_ref().unwrap_or(service);
+    let start = Start { project: &run.context.desired.project, service: started, gpus: &step.gpus, indices: &indices };
     let watch = Stopwatch::begin(run);
     match run.context.driver.start(&start).await {
         Ok(instance) => {
@@ -116,7 +114,7 @@ async fn permitted(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -
     let at = HookPoint { step, service, point: Point::PreStart, instance: step.expect.instance.as_ref() };
     hooks::before(run, at).await?;
     if !service.hooks.pre_start.is_empty() {
-        readmit(run, plan, step, &need(step, service)).await.map_err(StepOutcome::from)?;
+        readmit(run, plan, step, &Need::of_start(step, service)).await.map_err(StepOutcome::from)?;
         allowed().await?;
     }
     run.clock.cancelled().map_or(Ok(()), |cancelled| Err(StepOutcome::Cancelled(cancelled)))
@@ -219,6 +217,13 @@ fn forget_moves(run: &Run<'_>, step: &Step) {
     let mut ledger = run.ledger();
     ledger.started.retain(|moved| moved.step.service != step.service);
     ledger.stopped.retain(|moved| moved.step.service != step.service);
+}
+
+/// Returns the service with the amounts of its step, where they differ by GPU or follow its capacity.
+fn placed(step: &Step, service: &Service) -> Option<Service> {
+    service.vram_by_gpu.as_ref()?;
+    let one = |gpu: &GpuId| Mebibytes(step.vram_on(gpu).0 / u64::from(service.copies.max(1)));
+    Some(service.placed_with(&step.gpus.iter().map(one).collect::<Vec<_>>()))
 }
 
 /// Returns the GPU indices of the driver, for a program that takes indices; empty where one of the GPUs has none.

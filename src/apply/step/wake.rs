@@ -12,6 +12,7 @@ use crate::apply::run::{ReservationState, Run, StepError, StepOutcome};
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::instance::Instance;
+use crate::model::names::GpuId;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::runtime::Start;
@@ -30,7 +31,7 @@ pub(in crate::apply) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> S
         Err(outcome) => return outcome,
     }
     // Its own memory does not count against it: the declared size has to be free beside all other services.
-    let need = Need { service, gpus: &step.gpus, amount: service.vram_total(), held: Mebibytes::ZERO };
+    let need = Need::beside(step, service, (service.vram_total(), Mebibytes::ZERO));
     if let Err(error) = admit(run, plan, step, &need).await {
         return error.into();
     }
@@ -38,13 +39,24 @@ pub(in crate::apply) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> S
         run.ledger().reservations.remove(&step.service);
         return outcome;
     }
-    let outcome = call(run, step, service, instance).await;
+    let placed = placed(plan, step, service);
+    let outcome = call(run, step, placed.as_ref().unwrap_or(service), instance).await;
     let state =
         if matches!(outcome, StepOutcome::Done) { ReservationState::Settled } else { ReservationState::Detached };
     if let Some(reservation) = run.ledger().reservations.get_mut(&step.service) {
         reservation.state = state;
     }
     outcome
+}
+
+/// Returns the service with its largest amount on each GPU of the step, where amounts differ by GPU or follow its
+/// capacity: a reservation has one figure.
+fn placed(plan: &Plan, step: &Step, service: &Service) -> Option<Service> {
+    let amounts = service.vram_by_gpu.as_deref()?;
+    let capacity =
+        |id: &GpuId| plan.gpus.iter().find(|line| line.id == *id).map_or(Mebibytes::ZERO, |line| line.capacity_mib);
+    let most = |id: &GpuId| amounts.iter().map(|amount| amount.on(capacity(id))).max().unwrap_or_default();
+    Some(service.placed_with(&step.gpus.iter().map(most).collect::<Vec<_>>()))
 }
 
 async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> StepOutcome {

@@ -281,6 +281,7 @@ fn step(action: Action, service: &str, from: State, instance: Option<Instance>, 
         gpus: vec![GpuId::from("gpu-0")],
         vram_mib: Mebibytes(1),
         uneven_mib: std::collections::BTreeMap::new(),
+        ram_mib: Mebibytes::ZERO,
         copies: None,
         reason: Reason { code: ReasonCode::WantedByMode, message: "a test wants it".to_owned(), by: None },
         expect: Expect { instance, state: from },
@@ -450,5 +451,5 @@ pub(super) fn headroom(capacity: u64, holders: Vec<MemoryHolder>) -> HostCapacit
         unreadable: None,
         holders,
     };
-    HostCapacity { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
+    HostCapacity { gpus: [("gpu-0".into(), gpu)].into(), unknown: None, memory: None }
 }

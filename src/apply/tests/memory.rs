@@ -1,10 +1,11 @@
 //! Admission: starts begin one at a time, once their memory is measured to be free; a shortfall names the holders.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::bench::{Bench, headroom, loads_in, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
-use crate::apply::admission::memory::{Need, Shortfall, shortfall};
+use crate::apply::admission::memory::{Need, Shortfall, no_amounts, shortfall};
 use crate::apply::run::{ReservationState, StartReservation};
 use crate::model::capacity::{HostCapacity, MemoryHolder};
 use crate::model::event::{EventKind, Stage};
@@ -242,12 +243,22 @@ fn an_orphan_with_a_services_name_counts_beside_it() {
         let reservation = |gpu: &GpuId| StartReservation {
             gpus: vec![gpu.clone()],
             amount: a.vram,
+            by_gpu: BTreeMap::new(),
+            ram: Mebibytes::ZERO,
             state: ReservationState::Loading,
         };
         let reservations = reserved.iter().map(|gpu| ("a".into(), reservation(gpu))).collect();
         match shortfall(
             &orphaned(18_000),
-            &Need { service, gpus: &gpus, amount: service.vram, held: Mebibytes::ZERO },
+            &Need {
+                service,
+                gpus: &gpus,
+                amount: service.vram,
+                by_gpu: no_amounts(),
+                ram: Mebibytes::ZERO,
+                held: Mebibytes::ZERO,
+                is_beside: false,
+            },
             &reservations,
         ) {
             Some(Shortfall::Short { line, .. }) => line,

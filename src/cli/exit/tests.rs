@@ -31,6 +31,7 @@ fn with_a_step() -> Plan {
         gpus: Vec::new(),
         vram_mib: crate::model::size::Mebibytes::ZERO,
         uneven_mib: std::collections::BTreeMap::new(),
+        ram_mib: crate::model::size::Mebibytes::ZERO,
         copies: None,
         reason: reason(ReasonCode::WantedByMode),
         expect: Expect { instance: None, state: State::Offline },

@@ -20,6 +20,7 @@ fn step(id: &str, action: Action) -> Step {
         gpus: vec!["gpu-0".into()],
         vram_mib: Mebibytes(10),
         uneven_mib: std::collections::BTreeMap::new(),
+        ram_mib: crate::model::size::Mebibytes::ZERO,
         copies: None,
         reason: Reason { code: ReasonCode::WantedByMode, message: "mode a wants it".to_owned(), by: None },
         expect: Expect { instance: None, state: State::Offline },

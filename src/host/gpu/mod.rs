@@ -15,7 +15,6 @@ use tracing::{debug, warn};
 use crate::host::elapsed::elapsed_ms;
 use crate::model::desired::{DeclaredGpu, Desired};
 use crate::model::facts::{GpuFact, Reading};
-use crate::model::size::Mebibytes;
 
 mod amd;
 mod declared;
@@ -118,7 +117,7 @@ fn library(environment: &BTreeMap<String, String>) -> Option<Library> {
 
 /// Returns true if the manifest uses or declares a GPU: a plan for services without one must not wait for a driver.
 fn has_use_for(desired: &Desired) -> bool {
-    let uses = |service: &crate::model::desired::Service| service.wants_gpu() || service.vram > Mebibytes::ZERO;
+    let uses = |service: &crate::model::desired::Service| service.needs_gpu_memory();
     !desired.declared_gpus.is_empty() || desired.services.values().any(uses)
 }
 

@@ -7,7 +7,7 @@ use crate::manifest::resolve::graph::{Graph, closure, cycles};
 use crate::manifest::resolve::modes::ResolvedMode;
 use crate::manifest::resolve::project::ProjectSettings;
 use crate::manifest::resolve::resolved::ResolvedService;
-use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode, ModeSource};
+use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode, ModeSource, Service, VramAmount};
 use crate::model::endpoint::Endpoint;
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, ModeName, ObjectName, ServiceName};
@@ -186,6 +186,12 @@ fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, sett
             }
         };
         let headroom = |device: &&&DeclaredGpu| device.capacity - settings.reserve;
+        if service.vram_by_gpu.is_some() && !fits(service, &usable, settings.reserve) {
+            let message = format!("`{}` needs more memory than the GPUs that it may use have", service.name);
+            let help = format!("the declared GPUs are too small, with {} in reserve", settings.reserve);
+            context.error_with_help("lcm::manifest::too_large_for_gpu", resolved.vram, (message, "this much"), help);
+            continue;
+        }
         let largest = match &service.gpu {
             GpuRequest::All(_) => usable.iter().map(headroom).min(),
             GpuRequest::None | GpuRequest::Auto | GpuRequest::Any(_) | GpuRequest::Count(_) => {
@@ -193,6 +199,7 @@ fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, sett
             }
         };
         if let Some(largest) = largest
+            && service.vram_by_gpu.is_none()
             && service.vram_total() > largest
         {
             let message = format!("`{}` needs more memory than any GPU that it may use", service.name);
@@ -204,6 +211,36 @@ fn too_large(context: &mut ResolveContext<'_>, services: &ResolvedServices, sett
             context.error_with_help("lcm::manifest::too_large_for_gpu", resolved.vram, (message, "this much"), help);
         }
     }
+}
+
+/// Returns true if each amount fits on a GPU of its own: in the order of an explicit list, else the largest on the largest.
+fn fits(service: &Service, usable: &[&&DeclaredGpu], reserve: Mebibytes) -> bool {
+    let amounts = service.vram_by_gpu.as_deref().unwrap_or_default();
+    let on = |amount: &VramAmount, device: &DeclaredGpu| amount.on(device.capacity) + reserve <= device.capacity;
+    if let [one] = amounts {
+        return match &service.gpu {
+            GpuRequest::All(_) => usable.iter().all(|device| on(one, device)),
+            GpuRequest::None | GpuRequest::Auto | GpuRequest::Any(_) | GpuRequest::Count(_) => {
+                usable.is_empty() || usable.iter().any(|device| on(one, device))
+            }
+        };
+    }
+    if let GpuRequest::All(ids) = &service.gpu {
+        let device = |id: &GpuRef| usable.iter().find(|device| is(device, id));
+        return ids.iter().zip(amounts).all(|(id, amount)| device(id).is_none_or(|device| on(amount, device)));
+    }
+    // With fewer GPUs than amounts, another error or the plan says so.
+    let mut capacities: Vec<Mebibytes> = usable.iter().map(|device| device.capacity).collect();
+    capacities.sort_unstable_by(|a, b| b.cmp(a));
+    let mut needs: Vec<Mebibytes> = amounts
+        .iter()
+        .map(|amount| match amount {
+            VramAmount::Fixed(amount) => *amount + reserve,
+            VramAmount::Share(_) => Mebibytes::ZERO,
+        })
+        .collect();
+    needs.sort_unstable_by(|a, b| b.cmp(a));
+    needs.iter().zip(&capacities).all(|(need, capacity)| need <= capacity)
 }
 
 fn is(device: &DeclaredGpu, id: &GpuRef) -> bool {
@@ -289,7 +326,11 @@ impl Together<'_> {
 }
 
 /// Returns the GPU memory of a service on all the GPUs that it uses, in MiB.
-fn total(service: &crate::model::desired::Service) -> Mebibytes {
+fn total(service: &Service) -> Mebibytes {
+    // A share is no amount before the GPU is known.
+    if let Some(amounts @ [_, _, ..]) = service.vram_by_gpu.as_deref() {
+        return amounts.iter().map(|amount| amount.on(Mebibytes::ZERO)).sum();
+    }
     let gpus = match &service.gpu {
         GpuRequest::None => 0,
         GpuRequest::Auto | GpuRequest::Any(_) => 1,

@@ -26,6 +26,7 @@ pub(crate) mod resolved;
 mod rules;
 mod service;
 mod shared;
+mod vram;
 
 use context::ResolveContext;
 pub(super) use context::absolute;
@@ -89,6 +90,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut 
         goals_requested: choice.goals.clone(),
         orphans: settings.orphans,
         reserve: settings.reserve,
+        host_reserve: settings.host_reserve,
         declared_gpus: settings.devices.into_iter().map(|(device, _)| device).collect(),
         endpoints: settings.endpoints,
         services: services.into_iter().map(|(name, resolved)| (name, resolved.service)).collect(),

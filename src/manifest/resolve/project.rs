@@ -16,6 +16,9 @@ use crate::syntax::source::Span;
 /// Version of the manifest format that this lcm reads.
 const VERSION: u32 = 1;
 
+/// Host memory kept free: enough for a shell, a container engine and lcm itself.
+const HOST_RESERVE_DEFAULT: Mebibytes = Mebibytes(1 << 10);
+
 /// Settings other than services, modes and goals.
 #[derive(Debug)]
 pub(super) struct ProjectSettings {
@@ -24,6 +27,8 @@ pub(super) struct ProjectSettings {
     pub orphans: OrphanPolicy,
     pub newest_checkout: bool,
     pub reserve: Mebibytes,
+    /// Host memory kept free.
+    pub host_reserve: Mebibytes,
     pub devices: Vec<(DeclaredGpu, Span)>,
     /// Endpoints, by runtime.
     pub endpoints: BTreeMap<RuntimeName, String>,
@@ -92,11 +97,21 @@ pub(super) fn settings(context: &mut ResolveContext<'_>) -> ProjectSettings {
     };
     let gpus = once(context, "gpus", |manifest| manifest.gpus.as_ref());
     let reserve = gpus.and_then(|gpus| gpus.reserve.as_ref()).map(|reserve| Mebibytes::needed(reserve.0));
+    let host = once(context, "host", |manifest| manifest.host.as_ref());
+    let host_reserve = host.and_then(|host| host.reserve.as_ref()).map(|reserve| Mebibytes::needed(reserve.0));
     // A GPU that could not be read would make every service look too large for the others.
     let devices = gpus.filter(|gpus| !gpus.damaged).map(|gpus| devices(context, &gpus.devices)).unwrap_or_default();
     let endpoints = endpoints(context);
     let aliases = aliases(context);
-    ProjectSettings { aliases, orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, endpoints }
+    ProjectSettings {
+        aliases,
+        orphans,
+        newest_checkout,
+        reserve: reserve.unwrap_or_default(),
+        host_reserve: host_reserve.unwrap_or(HOST_RESERVE_DEFAULT),
+        devices,
+        endpoints,
+    }
 }
 
 macro_rules! resolve_settings {

@@ -44,6 +44,6 @@ pub(crate) fn as_index(written: &wire::service::ServiceBlock) -> bool {
 pub(crate) fn gets_gpus(written: &wire::service::ServiceBlock) -> bool {
     match &written.gpu {
         Some(gpu) => !matches!(gpu.value, GpuValue::None),
-        None => written.vram.as_ref().is_some_and(|vram| vram.0 > 0),
+        None => written.vram.as_ref().is_some_and(|vram| vram.is_some()),
     }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::manifest::resolve::context::ResolveContext;
 use crate::manifest::resolve::probes::ProbedAddress;
 use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, as_index};
-use crate::manifest::resolve::{hooks, probes};
+use crate::manifest::resolve::{hooks, probes, vram};
 use crate::manifest::wire;
-use crate::manifest::wire::service::{DependsOn, GpuIdValue, GpuValue};
-use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Service};
+use crate::manifest::wire::service::DependsOn;
+use crate::model::desired::{Condition, Dependency, Service};
 use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
@@ -31,8 +31,9 @@ pub(super) fn service(
     let wake = written.wake.as_ref().and_then(|wake| probes::wake(context, wake));
     let hooks = hooks::hooks(context, written.hooks.as_ref());
     let recover = hooks::recover(context, written.recover.as_ref());
-    let vram = written.vram.as_ref().map(|vram| Mebibytes::needed(vram.0)).unwrap_or_default();
-    let gpu = gpu(context, written, vram);
+    let gpu = vram::gpu(context, written);
+    let (vram, vram_by_gpu) = vram::vram(context, written, &gpu);
+    let exclusive_start = vram::exclusive_start(context, written, &gpu);
     let phases = context.phases(&written.phases);
     let (depends_on, dependency_spans) = depends_on(context, written.depends_on.as_ref());
     let built = built?;
@@ -41,6 +42,9 @@ pub(super) fn service(
         name: ServiceName::new(name.value.clone()),
         stop,
         vram,
+        vram_by_gpu,
+        ram: written.ram.as_ref().map(|ram| Mebibytes::needed(ram.0)).unwrap_or_default(),
+        exclusive_start,
         copies: 1,
         gpu,
         gpu_as_index: as_index(written),
@@ -118,40 +122,6 @@ macro_rules! resolve_block {
     };
 }
 runtimes!(resolve_block);
-
-fn gpu(
-    context: &mut ResolveContext<'_>,
-    written: &Located<wire::service::ServiceBlock>,
-    vram: Mebibytes,
-) -> GpuRequest {
-    let ids = |ids: &[GpuIdValue]| {
-        ids.iter()
-            .map(|id| match id {
-                GpuIdValue::Index(index) => GpuRef::Index(*index),
-                GpuIdValue::Uuid(uuid) => GpuRef::Uuid(uuid.clone()),
-            })
-            .collect()
-    };
-    let Some(gpu) = &written.gpu else {
-        return if vram > Mebibytes::ZERO { GpuRequest::Auto } else { GpuRequest::None };
-    };
-    let which = if let GpuValue::AsIndex(which) = &gpu.value { which } else { &gpu.value };
-    match which {
-        GpuValue::None => {
-            if vram > Mebibytes::ZERO {
-                let problem = Problem::warning("lcm::manifest::gpu", "`vram` has no effect with `gpu: none`")
-                    .at(context.place(gpu.span), "no GPU");
-                context.problems.push(problem);
-            }
-            GpuRequest::None
-        }
-        // The visitor never nests one `as` form in another.
-        GpuValue::Auto | GpuValue::AsIndex(_) => GpuRequest::Auto,
-        GpuValue::All(all) => GpuRequest::All(ids(all)),
-        GpuValue::Any(any) => GpuRequest::Any(ids(any)),
-        GpuValue::Count(count) => GpuRequest::Count(*count),
-    }
-}
 
 type Dependencies = (BTreeMap<ServiceName, Dependency>, BTreeMap<ServiceName, Span>);
 

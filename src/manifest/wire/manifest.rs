@@ -59,6 +59,9 @@ macro_rules! define_manifest {
             /// Settings of the GPUs.
             #[schemars(example = Example(r#"{ "reserve": "512MiB", "devices": [{ "index": 0, "vram": "24GiB" }] }"#))]
             pub gpus: Option<Located<GpusBlock>>,
+            /// Settings of the host's memory, for services with `ram`.
+            #[schemars(example = Example(r#"{ "reserve": "4GiB" }"#))]
+            pub host: Option<Located<HostBlock>>,
             $(
                 #[schemars(
                     description = crate::runtime::$runtime::wire::SETTINGS_DESCRIPTION,
@@ -144,6 +147,16 @@ pub(crate) struct GpusBlock {
     pub devices: Vec<Located<Device>>,
 }
 
+/// Memory of the host.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Host")]
+pub(crate) struct HostBlock {
+    /// Host memory kept free: no service with `ram` starts if less would remain available.
+    #[schemars(extend("default" = "1GiB"), example = "4GiB")]
+    pub reserve: Option<Located<ByteSize>>,
+}
+
 /// GPU declared by this manifest.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -157,7 +170,8 @@ pub(crate) struct Device {
     /// UUID of the GPU; needed if services refer to the GPU by UUID.
     #[schemars(example = "GPU-8f1e2a34-1111-2222-3333-444455556666")]
     pub uuid: Option<Located<String>>,
-    /// True if the GPU uses the host's memory: GB10, Jetson, AMD APUs. Such a GPU never has more memory than the host.
+    /// True if the GPU uses the host's memory: GB10, Jetson, AMD APUs. Such a GPU never has more memory than the host,
+    /// and memory on it counts as host memory too.
     #[schemars(extend("default" = false), example = true)]
     pub unified: Option<bool>,
 }

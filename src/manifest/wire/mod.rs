@@ -11,5 +11,6 @@ pub(crate) mod probes;
 pub(crate) mod service;
 pub(crate) mod shape;
 pub(crate) mod ulimit;
+pub(crate) mod vram;
 
 pub(super) use manifest::{Checkout, Device, Manifest, Orphans, OthersValue};

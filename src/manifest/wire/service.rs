@@ -13,6 +13,7 @@ use crate::manifest::wire::example::Example;
 use crate::manifest::wire::hooks::{HooksBlock, RecoverBlock};
 use crate::manifest::wire::probes::{BusyBlock, EvictBlock, HealthBlock, StopBlock, WakeBlock, complete_calls};
 use crate::manifest::wire::shape::{NamedMap, OneOrMany};
+use crate::manifest::wire::vram::VramValue;
 use crate::runtime::list::runtimes;
 use crate::syntax::fault::{Fault, suggest};
 use crate::syntax::located::{Located, WORD};
@@ -68,9 +69,20 @@ macro_rules! define_service {
             /// Stop procedure of the service: a signal or a command.
             #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
             pub stop: Option<Located<StopBlock>>,
-            /// GPU memory that the service needs, on each GPU that it uses.
-            #[schemars(extend("default" = "0MiB"), example = "20GB")]
-            pub vram: Option<Located<ByteSize>>,
+            /// GPU memory that the service needs, on each GPU that it uses: an amount, or a share of the GPU's memory.
+            /// A list has an entry for each GPU, in the order in which a process sees them: with an explicit list of
+            /// GPUs in the order of that list, else the largest entry is for the GPU with the most memory. With
+            /// `gpu: auto`, a list of several entries requests as many GPUs.
+            #[schemars(extend("default" = "0MiB"), example = "20GB", example = "45%", example = ["18GB", "8GB"])]
+            pub vram: Option<Located<VramValue>>,
+            /// Host memory that the service needs. Only services with `ram` are counted: a service starts once as much
+            /// is available, beside `host.reserve`.
+            #[schemars(example = "24GiB")]
+            pub ram: Option<Located<ByteSize>>,
+            /// True for a service that measures free GPU memory while it loads, as vLLM does: nothing else starts or
+            /// releases memory on its GPUs until it is healthy.
+            #[schemars(extend("default" = false), example = true)]
+            pub exclusive_start: Option<Located<bool>>,
             /// GPUs that the service uses. `auto`, the default for a service that needs memory: one GPU with enough
             /// free memory.
             #[schemars(example = &"auto", example = &"none", example = 0, example = Example(r#"{ "any": [0, 1] }"#), example = Example(r#"{ "count": 2 }"#))]

@@ -3,8 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::desired::{Service, VramAmount};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::secret::Masker;
+use crate::model::size::Mebibytes;
+
+/// Figures read of one mark: more than any machine has GPUs.
+const FIGURES_MAX: usize = 256;
 
 /// Marks that lcm wrote on an instance at its start, to recognize it later: labels of a container, environment
 /// variables of a process.
@@ -32,6 +37,10 @@ pub struct Marks {
     /// GPU memory that the service declared at the start, on each of these GPUs, in MiB.
     #[serde(default)]
     pub vram_mib: u64,
+    /// GPU memory on each of `gpus`, in their order, in MiB; absent if it is the same on all. `vram_mib` is then the
+    /// largest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uneven_mib: Vec<u64>,
     /// Container only: the name that it was created under; empty if an older version of lcm created it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
@@ -62,6 +71,40 @@ impl Marks {
     /// Returns the GPUs that it was placed on, by the ids that they had then.
     pub fn placed_on(&self) -> impl Iterator<Item = &str> {
         self.gpus.split(',').filter(|id| !id.is_empty())
+    }
+
+    /// Returns the GPU memory on the GPU at this position of [`Marks::placed_on`].
+    #[must_use]
+    pub fn vram_on(&self, position: usize) -> Mebibytes {
+        Mebibytes::bounded(self.uneven_mib.get(position).copied().unwrap_or(self.vram_mib))
+    }
+
+    /// Sets the GPU memory from the text of a mark: one figure, or one for each GPU. A text that is none counts as 0.
+    #[must_use]
+    pub fn with_vram(self, text: &str) -> Self {
+        let figures: Option<Vec<u64>> = text.split(',').take(FIGURES_MAX).map(|figure| figure.parse().ok()).collect();
+        let figures = figures.unwrap_or_default();
+        let vram_mib = figures.iter().copied().max().unwrap_or_default();
+        Self { vram_mib, uneven_mib: if figures.len() > 1 { figures } else { Vec::new() }, ..self }
+    }
+
+    /// Returns the text of the mark of its GPU memory: the opposite of [`Marks::with_vram`].
+    #[must_use]
+    pub fn figures(&self) -> String {
+        match &self.uneven_mib[..] {
+            [] => self.vram_mib.to_string(),
+            figures => figures.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        }
+    }
+
+    /// Returns the text of a mark for a placed service's GPU memory.
+    #[must_use]
+    pub fn vram_text(service: &Service) -> String {
+        let figure = |amount: &VramAmount| amount.on(Mebibytes::ZERO).0.to_string();
+        match service.vram_by_gpu.as_deref() {
+            Some(amounts @ [_, _, ..]) => amounts.iter().map(figure).collect::<Vec<_>>().join(","),
+            Some(_) | None => service.vram.0.to_string(),
+        }
     }
 
     /// Masks the config, which is JSON in a text: an earlier lcm may have written a secret into it.

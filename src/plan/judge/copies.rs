@@ -26,16 +26,46 @@ pub(crate) fn roll_of(context: &PlanContext<'_>, number: Number) -> CopiesChange
     let CopiesChange { from, to, .. } = scale_of(&context.input, number);
     let change = CopiesChange::roll(from, to);
     let gpus = context.input.seen(number).gpus.iter();
-    let fewer = gpus.map(|gpu| freed_on(context, number, gpu)).min().unwrap_or_default();
-    CopiesChange { returns_mib: context.input.service(number).vram_of(change.surge) + fewer, ..change }
+    let returned = |gpu: &GpuId| of_copies(context, number, gpu, change.surge) + freed_on(context, number, gpu);
+    let least = gpus.map(returned).min().unwrap_or_default();
+    let ram = context.input.service(number).ram_of(change.surge) + freed_ram(context, number);
+    CopiesChange { returns_mib: least, returns_ram_mib: ram, ..change }
+}
+
+/// GPU memory of this many copies of a running service on one of its GPUs.
+fn of_copies(context: &PlanContext<'_>, number: Number, gpu: &GpuId, copies: u32) -> Mebibytes {
+    let (service, seen) = (context.input.service(number), context.input.seen(number));
+    Mebibytes(seen.one_copy_on(service, gpu).0.saturating_mul(u64::from(copies)))
+}
+
+/// Host memory that a service frees by a scale-down: at most what it holds beyond the copies that stay.
+pub(crate) fn freed_ram(context: &PlanContext<'_>, number: Number) -> Mebibytes {
+    let (service, seen) = (context.input.service(number), context.input.seen(number));
+    let CopiesChange { from, to, .. } = scale_of(&context.input, number);
+    service.ram_of(from.saturating_sub(to)).min(seen.ram(service) - service.ram_of(to))
+}
+
+/// Host memory that a change of copies takes, beside what the service holds.
+pub(crate) fn added_ram(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Mebibytes {
+    context.input.service(number).ram_of(added_copies(context, number, decision))
+}
+
+/// Host memory that a service counts for after a scale-down, if one is decided.
+pub(crate) fn host_seat(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Mebibytes {
+    let held = context.host_memory(number);
+    if !matches!(decision, Decision::ScaleDown(_)) || held == Mebibytes::ZERO {
+        return held;
+    }
+    let gpus = context.input.seen(number).gpus.iter();
+    let freed: Vec<(GpuId, Mebibytes)> = gpus.map(|gpu| (gpu.clone(), freed_on(context, number, gpu))).collect();
+    held - freed_ram(context, number) - context.on_unified(&freed)
 }
 
 /// GPU memory that a service frees on `gpu` by a scale-down: at most what it holds beyond the copies that stay.
 pub(crate) fn freed_on(context: &PlanContext<'_>, number: Number, gpu: &GpuId) -> Mebibytes {
-    let service = context.input.service(number);
     let CopiesChange { from, to, .. } = scale_of(&context.input, number);
-    let beyond = context.memory_on(number, gpu) - service.vram_of(to);
-    service.vram_of(from.saturating_sub(to)).min(beyond)
+    let beyond = context.memory_on(number, gpu) - of_copies(context, number, gpu, to);
+    of_copies(context, number, gpu, from.saturating_sub(to)).min(beyond)
 }
 
 /// Known GPUs of a service, with the memory that it counts for on each after a scale-down, if one is decided.
@@ -53,16 +83,21 @@ pub(crate) fn seat<'a>(
 
 /// Peak GPU memory of a service on each GPU during a change that adds copies; `None`: the change adds none.
 pub(crate) fn need(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Option<Mebibytes> {
-    decision.adds_copies().then(|| context.memory_max(number) + added(context, number, decision))
+    let added = || context.input.service(number).vram_of(added_copies(context, number, decision));
+    decision.adds_copies().then(|| context.memory_max(number) + added())
 }
 
-/// GPU memory that a change of copies takes on each GPU, beside what the service holds.
-pub(crate) fn added(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Mebibytes {
-    let change = match decision {
-        Decision::Roll(_) => roll_of(context, number),
-        _ => scale_of(&context.input, number),
-    };
-    context.input.service(number).vram_of(change.added())
+/// GPU memory that a change of copies takes on one GPU, beside what the service holds.
+pub(crate) fn added_on(context: &PlanContext<'_>, number: Number, decision: &Decision, gpu: &GpuId) -> Mebibytes {
+    of_copies(context, number, gpu, added_copies(context, number, decision))
+}
+
+fn added_copies(context: &PlanContext<'_>, number: Number, decision: &Decision) -> u32 {
+    match decision {
+        Decision::Roll(_) => roll_of(context, number).added(),
+        Decision::ScaleUp(_) => scale_of(&context.input, number).added(),
+        _ => 0,
+    }
 }
 
 /// Decision for a service with 0 desired copies: it stays off.
@@ -128,7 +163,7 @@ pub(super) fn roll(input: &PlanInput<'_>, number: Number, change: &Reason) -> Op
 /// Decision for a service whose additional copies need GPU memory, where free GPU memory is unknown.
 fn without_memory(input: &PlanInput<'_>, number: Number, why: &Reason) -> Option<Decision> {
     let (seen, gpus) = (input.seen(number), &input.observed.gpus);
-    if input.service(number).vram == Mebibytes::ZERO {
+    if !input.service(number).declares_vram() {
         return None;
     }
     let unread = input.observed.gpus_unknown.clone();

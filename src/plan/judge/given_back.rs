@@ -22,16 +22,25 @@ pub(crate) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(GpuIndex,
     let (service, seen) = (context.input.service(number), context.input.seen(number));
     // A service that selected another GPU than its own holds its memory there.
     let all = seen.measured.iter().flatten().map(|(_, held)| *held).sum();
-    let declared = seen.declared(service);
-    if has_its_memory(all, Mebibytes(declared.0.saturating_mul(placed_on(service, seen)))) {
+    if has_its_memory(all, declared_on_all(service, seen)) {
         return Vec::new();
     }
-    let here = context.lowered(number).iter().filter(|lowered| !has_its_memory(lowered.measured, declared));
-    here.map(|lowered| (lowered.gpu, declared - lowered.measured)).collect()
+    let declared = |gpu: GpuIndex| seen.declared_on(service, context.input.gpu_id(gpu));
+    let here = context.lowered(number).iter();
+    let here = here.filter(|lowered| !has_its_memory(lowered.measured, declared(lowered.gpu)));
+    here.map(|lowered| (lowered.gpu, declared(lowered.gpu) - lowered.measured)).collect()
 }
 
 fn has_its_memory(held: Mebibytes, declared: Mebibytes) -> bool {
     held.0.saturating_mul(10) >= declared.0.saturating_mul(HELD_TENTHS)
+}
+
+/// GPU memory that a service declares on all GPUs that it was placed on.
+fn declared_on_all(service: &Service, seen: &ObservedService) -> Mebibytes {
+    let Some(amounts) = &seen.declared_by_gpu else {
+        return Mebibytes(seen.declared(service).0.saturating_mul(placed_on(service, seen)));
+    };
+    amounts.keys().map(|gpu| seen.declared_on(service, gpu)).sum()
 }
 
 /// Number of GPUs that the service was placed on.
@@ -65,8 +74,8 @@ pub(crate) fn wake(context: &PlanContext<'_>, number: Number, why: &Reason) -> O
 /// `it runs, but gave 19 456 of its 20 480 MiB on GPU 0 back, and others have taken that since`.
 pub(crate) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
     let input = &context.input;
-    let declared = input.seen(number).declared(input.service(number));
     let parts = lacks(context, number).into_iter().map(|(gpu, amount)| {
+        let declared = input.seen(number).declared_on(input.service(number), input.gpu_id(gpu));
         let called = called(&input.observed.gpus, input.gpu_id(gpu));
         let amount = amount.to_string();
         format!("{} of its {declared} on {called}", amount.trim_end_matches(" MiB"))
@@ -85,7 +94,9 @@ pub(crate) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Ve
         .map(|lowered| GivenBack {
             service: input.name(lowered.number).clone(),
             gpu: input.gpu_id(lowered.gpu).clone(),
-            declared_mib: input.seen(lowered.number).declared(input.service(lowered.number)),
+            declared_mib: input
+                .seen(lowered.number)
+                .declared_on(input.service(lowered.number), input.gpu_id(lowered.gpu)),
             counts_mib: lowered.measured,
         })
         .collect()

@@ -129,6 +129,13 @@ pub(super) fn full_on(input: &PlanInput<'_>, number: Number, gpu: &GpuId) -> Meb
     }
 }
 
+/// Host memory that a service counts for: its own, and its seats on GPUs without memory of their own.
+pub(super) fn on_host(input: &PlanInput<'_>, number: Number, seats: &Seats) -> Mebibytes {
+    let is_unified = |gpu: GpuIndex| input.observed.gpus[input.gpu_id(gpu)].is_unified;
+    let seats = seats.of(number).iter().filter(|(gpu, _)| is_unified(*gpu)).map(|(_, amount)| *amount);
+    input.seen(number).ram(input.service(number)) + seats.sum()
+}
+
 /// GPU memory that services and orphans of this project hold on each GPU now.
 pub(super) fn taken(input: &PlanInput<'_>, seats: &Seats) -> Vec<Mebibytes> {
     let mut taken = vec![Mebibytes::ZERO; input.observed.gpus.len()];

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::ports::port_taken_message;
 use super::problem::{EndState, Fate, ItemId, ItemKind};
-use super::refusal::{RefusalArithmetic, missing_dependency};
+use super::refusal::{Needed, RefusalArithmetic, missing_dependency};
 use super::translate::Translated;
 use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::endpoint::Endpoint;
@@ -176,9 +176,41 @@ impl Explainer<'_> {
         let service = input.service(number);
         let places = self.context.places(number).ok();
         let gpus = places.map_or(&[][..], |places| &places.all);
-        let arithmetic = self.arithmetic.get_or_init(|| RefusalArithmetic::of(self.at_the_end(), self.priorities()));
-        let message = arithmetic.sentence((service, service.vram_total()), input.priority(number), places);
+        let needed = Needed {
+            service,
+            on_gpu: service.vram_total(),
+            by_gpu: self.least_by_gpu(number, places),
+            on_host: self.host_need(id, None),
+        };
+        let message = self.arithmetic().sentence(&needed, input.priority(number), places);
         reason(ReasonCode::NoCapacity, message + &self.protected_on(number, gpus), None)
+    }
+
+    fn arithmetic(&self) -> &RefusalArithmetic {
+        self.arithmetic.get_or_init(|| RefusalArithmetic::of(self.at_the_end(), self.priorities()))
+    }
+
+    /// Least memory that a service takes on each GPU in any of its sets; empty where it is the same on all.
+    fn least_by_gpu(&self, number: Number, places: Option<&Places>) -> BTreeMap<GpuId, Mebibytes> {
+        let mut least: BTreeMap<GpuId, Mebibytes> = BTreeMap::new();
+        let sets = places.map_or(&[][..], |places| &places.sets);
+        let is_uneven = self.input.service(number).vram_by_gpu.is_some();
+        for (gpu, amount) in sets.iter().filter(|_| is_uneven).flat_map(|set| self.context.amounts(number, set)) {
+            least.entry(gpu).and_modify(|least| *least = amount.min(*least)).or_insert(amount);
+        }
+        least
+    }
+
+    /// Host memory that an item takes on a set of GPUs, or the least on any.
+    fn host_need(&self, id: ItemId, set: Option<usize>) -> Mebibytes {
+        let problem = self.end.problem();
+        let item = &problem.items[id];
+        let on_host = |set: usize| {
+            let host = problem.needs(item, set).find(|(slot, _)| Some(*slot) == problem.host);
+            host.map_or(0, |(_, amount)| amount)
+        };
+        let least = set.map_or_else(|| (0..item.sets.sets.len()).map(on_host).min(), |set| Some(on_host(set)));
+        Mebibytes(least.unwrap_or(0).unsigned_abs())
     }
 
     /// Reason for which a running service can't get back its memory, or have more copies: the arithmetic of its own
@@ -187,15 +219,26 @@ impl Explainer<'_> {
         let (input, number) = (self.input, self.numbers[id]);
         let home: Vec<GpuId> = self.context.seat(number).iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect();
         let places = Places { sets: vec![home.iter().cloned().collect()], all: home };
-        let arithmetic = self.arithmetic.get_or_init(|| RefusalArithmetic::of(self.at_the_end(), self.priorities()));
         let service = input.service(number);
-        let (need, why) = if before.adds_copies() {
-            let need = Mebibytes(self.end.problem().items[id].need.unsigned_abs());
-            (need, copies::refused(input, number, before))
-        } else {
-            (input.seen(number).declared(service), given_back::sentence(self.context, number))
+        let home = self.end.problem().items[id].home;
+        let mut needed = Needed {
+            service,
+            on_gpu: input.seen(number).declared(service),
+            by_gpu: BTreeMap::new(),
+            on_host: self.host_need(id, home),
         };
-        let sentence = arithmetic.sentence((service, need), input.priority(number), Some(&places));
+        let on_home = home.into_iter().flat_map(|home| self.end.problem().needs(&self.end.problem().items[id], home));
+        let on_home = on_home.filter_map(|(slot, need)| Some((self.gpus.get(slot)?, Mebibytes(need.unsigned_abs()))));
+        let why = if before.adds_copies() {
+            needed.by_gpu = on_home.map(|(gpu, need)| (gpu.clone(), need)).collect();
+            needed.on_gpu = needed.by_gpu.values().copied().max().unwrap_or(needed.on_gpu);
+            copies::refused(input, number, before)
+        } else {
+            let declared = |gpu: &GpuId| (gpu.clone(), input.seen(number).declared_on(service, gpu));
+            needed.by_gpu = places.all.iter().map(declared).collect();
+            given_back::sentence(self.context, number)
+        };
+        let sentence = self.arithmetic().sentence(&needed, input.priority(number), Some(&places));
         let message = format!("{why}; {sentence}");
         reason(ReasonCode::NoCapacity, message + &self.protected_on(number, &places.all), None)
     }
@@ -220,20 +263,25 @@ impl Explainer<'_> {
         placed.map(|number| (input.service(*number).name.clone(), height(*number))).collect()
     }
 
-    /// Returns every GPU as the plan leaves it.
-    fn at_the_end(&self) -> BTreeMap<GpuId, GpuCapacity> {
+    /// Returns every GPU and the host's memory as the plan leaves them.
+    fn at_the_end(&self) -> (BTreeMap<GpuId, GpuCapacity>, Option<GpuCapacity>) {
         let mut stays: Vec<bool> = self.going.iter().map(|goes| !goes).collect();
         self.numbers.iter().for_each(|placed| stays[*placed] = false);
         let mut gpus =
             gpu_capacity::gpus(self.context, &|number| stays[number], &|orphan| !orphans::stops(self.input, orphan));
+        let mut host = gpu_capacity::host(self.context, &|number| stays[number]);
         for (id, number) in self.numbers.iter().enumerate() {
-            for (gpu, amount) in self.end.takes(id).into_iter().filter(|(_, amount)| *amount > 0) {
-                if let Some(gpu) = gpus.get_mut(&self.gpus[gpu]) {
+            for (slot, amount) in self.end.takes(id).into_iter().filter(|(_, amount)| *amount > 0) {
+                let taken = match self.gpus.get(slot) {
+                    Some(gpu) => gpus.get_mut(gpu),
+                    None => host.as_mut(),
+                };
+                if let Some(gpu) = taken {
                     let counts = Mebibytes(amount.unsigned_abs());
                     gpu.holders.push(MemoryHolder { counts, ..gpu_capacity::holder(self.input, *number) });
                 }
             }
         }
-        gpus
+        (gpus, host)
     }
 }

@@ -54,10 +54,10 @@ pub(super) struct Started {
 }
 
 impl Started {
-    pub(super) fn book(&mut self, item: &Item, sign: i64) {
-        self.taken += sign * item.need;
-        self.drawn += if item.draws() { sign * item.need } else { 0 };
-        self.claims += if item.claims_memory() { sign } else { 0 };
+    pub(super) fn book(&mut self, item: &Item, need: i64, sign: i64) {
+        self.taken += sign * need;
+        self.drawn += if item.draws() { sign * need } else { 0 };
+        self.claims += if need > 0 && !item.never_preempts { sign } else { 0 };
     }
 
     pub(super) fn and(self, other: Self) -> Self {

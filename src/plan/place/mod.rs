@@ -3,12 +3,15 @@
 //! In: `PlanContext` and the first decisions; `translate` turns them into a problem in numbers.
 //! Out: the decisions with GPUs, victims and refusals: `search` finds the best solution, `explain` translates it back
 //! into decisions with reasons.
-//! Helpers: `problem` has the rules and the cost of a solution; `state`, `gpu_sums` and `symmetry` serve `search`;
-//! `ports` finds conflicts of ports; `refusal` words the arithmetic of full GPUs.
+//! Helpers: `problem` has the rules and the cost of a solution, `need` the memory of an item, which `amounts` derives;
+//! `state`, `gpu_sums` and `symmetry` serve `search`; `ports` finds conflicts of ports; `refusal` words the arithmetic of
+//! full GPUs.
 //! Not here: the steps and their order (`order`), and conflicts of names, which the loader rules out.
 
+mod amounts;
 mod explain;
 mod gpu_sums;
+mod need;
 mod ports;
 mod problem;
 mod refusal;

@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-/// Position of a GPU in [`PlacementProblem::usable`].
-pub(super) type GpuSlot = usize;
+use super::need::ItemNeed;
+
+pub(super) use super::need::GpuSlot;
 
 /// Position of an item in [`PlacementProblem::items`].
 pub(super) type ItemId = usize;
@@ -16,7 +17,7 @@ pub(super) type ItemId = usize;
 /// Short list, mostly of one element, stored inline: thousands of items need one allocation, not many.
 pub(super) type Few<T> = SmallVec<[T; 1]>;
 
-/// Sets of GPUs that satisfy a request, in order of preference.
+/// Sets of GPUs that satisfy a request, in order of preference; each with the host's memory where the item takes some.
 #[derive(Debug)]
 pub(super) struct Sets {
     pub(super) sets: Vec<Vec<GpuSlot>>,
@@ -28,6 +29,8 @@ pub(super) struct Sets {
 pub(super) struct PlacementProblem {
     /// MiB on each GPU without all memory that no placement changes; negative on an overcommitted GPU.
     pub(super) usable: Vec<i64>,
+    /// Slot of the host's memory, after those of the GPUs; `None`: it is not counted.
+    pub(super) host: Option<GpuSlot>,
     /// Sorted by level; within a level, dependencies first.
     pub(super) items: Vec<Item>,
     /// Number of distinct priorities; level 0 is the highest.
@@ -44,10 +47,10 @@ pub(super) struct Item {
     pub(super) kind: ItemKind,
     /// MiB that the item holds on each GPU; empty where it does not run.
     pub(super) seat: Few<(GpuSlot, i64)>,
-    /// MiB on each GPU after an eviction, for a kept item that can be evicted.
-    pub(super) resident: Option<i64>,
-    /// MiB that the item takes on each GPU once it is started.
-    pub(super) need: i64,
+    /// MiB in each slot after an eviction, for a kept item that can be evicted.
+    pub(super) resident: Option<Resident>,
+    /// MiB that the item takes once it is started.
+    pub(super) need: ItemNeed,
     pub(super) sets: Rc<Sets>,
     /// Position in `sets` of the GPUs that the item runs on.
     pub(super) home: Option<usize>,
@@ -62,6 +65,14 @@ pub(super) struct Item {
     pub(super) follows: Option<ItemId>,
     /// True if the item preempts no other.
     pub(super) never_preempts: bool,
+}
+
+/// MiB that an eviction leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resident {
+    /// On each GPU.
+    pub(super) on_gpu: i64,
+    pub(super) on_host: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +107,28 @@ impl Item {
     pub(super) fn draws(&self) -> bool {
         self.runs() || !self.never_preempts
     }
+}
 
-    /// Returns true if the item may preempt others for memory.
-    pub(super) fn claims_memory(&self) -> bool {
-        self.need > 0 && !self.never_preempts
+impl PlacementProblem {
+    /// MiB that an item takes in the slot at this position of a set.
+    pub(super) fn need(&self, item: &Item, set: usize, position: usize) -> i64 {
+        item.need.at(set, position, item.sets.sets[set][position], self.host)
+    }
+
+    /// Slots of a set with the MiB that an item takes in each.
+    pub(super) fn needs<'i>(&'i self, item: &'i Item, set: usize) -> impl Iterator<Item = (GpuSlot, i64)> + 'i {
+        item.sets.sets[set].iter().enumerate().map(move |(at, slot)| (*slot, item.need.at(set, at, *slot, self.host)))
+    }
+
+    /// MiB that an eviction of an item leaves in a slot; 0 for an item that can't be evicted.
+    pub(super) fn rest(&self, item: &Item, slot: GpuSlot) -> i64 {
+        let Some(resident) = item.resident else { return 0 };
+        if Some(slot) == self.host { resident.on_host } else { resident.on_gpu }
+    }
+
+    /// Number of GPUs, whose slots come first.
+    pub(super) fn gpus(&self) -> usize {
+        self.host.unwrap_or(self.usable.len())
     }
 }
 
@@ -165,14 +194,14 @@ struct Newcomer {
 }
 
 impl Newcomer {
-    fn after(before: &[Self], id: ItemId, item: &Item) -> Self {
+    fn after(before: &[Self], id: ItemId, item: &Item, need: i64) -> Self {
         let (drawn, neediest) = before.last().map_or((0, None), |last| (last.drawn, last.neediest));
-        let own = item.claims_memory().then_some((item.need, Reverse(id)));
+        let own = (need > 0 && !item.never_preempts).then_some((need, Reverse(id)));
         Self {
             id,
             level: item.level,
-            need: item.need,
-            drawn: drawn + if item.draws() { item.need } else { 0 },
+            need,
+            drawn: drawn + if item.draws() { need } else { 0 },
             neediest: neediest.max(own),
         }
     }
@@ -208,13 +237,13 @@ impl<'p> EndState<'p> {
         for (id, item) in problem.items.iter().enumerate() {
             match fates[id] {
                 Fate::Stay => item.seat.iter().for_each(|(gpu, amount)| end.staying[*gpu] += amount),
-                Fate::Evicted => item.seat.iter().for_each(|(gpu, _)| end.staying[*gpu] += item.resident.unwrap_or(0)),
+                Fate::Evicted => item.seat.iter().for_each(|(gpu, _)| end.staying[*gpu] += problem.rest(item, *gpu)),
                 Fate::Out => {}
                 Fate::On(set) => {
-                    for gpu in &item.sets.sets[set] {
-                        end.is_joined[*gpu] = true;
-                        let newcomer = Newcomer::after(&end.newcomers[*gpu], id, item);
-                        end.newcomers[*gpu].push(newcomer);
+                    for (gpu, need) in problem.needs(item, set) {
+                        end.is_joined[gpu] = true;
+                        let newcomer = Newcomer::after(&end.newcomers[gpu], id, item, need);
+                        end.newcomers[gpu].push(newcomer);
                     }
                     if end.is_woken(id) {
                         continue;
@@ -248,9 +277,9 @@ impl<'p> EndState<'p> {
         let item = &self.problem.items[id];
         match self.fates[id] {
             Fate::Stay => item.seat.to_vec(),
-            Fate::Evicted => item.seat.iter().map(|(gpu, _)| (*gpu, item.resident.unwrap_or(0))).collect(),
+            Fate::Evicted => item.seat.iter().map(|(gpu, _)| (*gpu, self.problem.rest(item, *gpu))).collect(),
             Fate::Out => Vec::new(),
-            Fate::On(set) => item.sets.sets[set].iter().map(|gpu| (*gpu, item.need)).collect(),
+            Fate::On(set) => self.problem.needs(item, set).collect(),
         }
     }
 
@@ -372,15 +401,15 @@ impl<'p> EndState<'p> {
         let above = &self.newcomers[gpu][..self.newcomers[gpu].partition_point(|other| other.level < level)];
         let Newcomer { mut drawn, mut neediest, .. } = *above.last()?;
         let item = &self.problem.items[id];
-        if item.level < level && above.iter().any(|other| other.id == id) {
+        if let Some(own) = above.iter().find(|other| other.id == id).filter(|_| item.level < level) {
             // A moved item is not preempted by its own need.
-            drawn -= if item.draws() { item.need } else { 0 };
-            let others =
-                above.iter().filter(|other| other.id != id).map(|other| (other.id, &self.problem.items[other.id]));
-            neediest = others.filter(|(_, item)| item.claims_memory()).map(|(id, item)| (item.need, Reverse(id))).max();
+            drawn -= if item.draws() { own.need } else { 0 };
+            let claims =
+                |other: &&Newcomer| other.id != id && other.need > 0 && !self.problem.items[other.id].never_preempts;
+            neediest = above.iter().filter(claims).map(|other| (other.need, Reverse(other.id))).max();
         }
         // The resident memory of an evicted item is part of `staying` already.
-        let rest = if self.fates[id] == Fate::Evicted { self.problem.items[id].resident.unwrap_or(0) } else { 0 };
+        let rest = if self.fates[id] == Fate::Evicted { self.problem.rest(item, gpu) } else { 0 };
         if self.staying[gpu] - rest + drawn + amount <= self.problem.usable[gpu] {
             return None;
         }
@@ -398,8 +427,11 @@ impl<'p> EndState<'p> {
                 (_, Fate::Evicted | Fate::Out | Fate::On(_)) => true,
             };
             if elsewhere {
-                let rest = if self.fates[id] == Fate::Evicted { item.resident.unwrap_or(0) } else { 0 };
-                item.seat.iter().for_each(|(gpu, amount)| freed[*gpu] += (amount - rest).max(0));
+                let is_evicted = self.fates[id] == Fate::Evicted;
+                for (gpu, amount) in &item.seat {
+                    let rest = if is_evicted { self.problem.rest(item, *gpu) } else { 0 };
+                    freed[*gpu] += (amount - rest).max(0);
+                }
             }
             match self.fates[id] {
                 Fate::Out if item.kind == ItemKind::Kept => cost.kept_stopped[item.level] += 1,

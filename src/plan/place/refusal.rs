@@ -1,4 +1,5 @@
-//! Sentences of refusals: the memory arithmetic of full GPUs, and the state of a dependency that is not up.
+//! Sentences of refusals: the memory arithmetic of full GPUs and of the host, and the state of a dependency that is not
+//! up.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +7,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use crate::model::capacity::{GpuCapacity, MemoryHolder};
-use crate::model::desired::Service;
+use crate::model::desired::{Service, VramAmount};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::size::Mebibytes;
@@ -22,12 +23,45 @@ const LISTED_MAX: usize = 4;
 /// Arithmetic of every GPU, computed once: many services may be refused for the same reason.
 pub(super) struct RefusalArithmetic {
     gpus: BTreeMap<GpuId, GpuCapacity>,
+    /// Memory of the host, where it is counted.
+    host: Option<GpuCapacity>,
     /// Services on each GPU.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
     /// Priorities of services that could be preempted.
     priorities: BTreeMap<ServiceName, i64>,
     /// By GPU and by the priority of the refused service.
     lines: RefCell<BTreeMap<(GpuId, i64), Rc<GpuArithmetic>>>,
+}
+
+/// Memory that a refused service needs.
+pub(super) struct Needed<'a> {
+    pub(super) service: &'a Service,
+    /// On each GPU.
+    pub(super) on_gpu: Mebibytes,
+    /// On GPUs with another amount.
+    pub(super) by_gpu: BTreeMap<GpuId, Mebibytes>,
+    pub(super) on_host: Mebibytes,
+}
+
+impl Needed<'_> {
+    fn on(&self, gpu: &GpuId) -> Mebibytes {
+        self.by_gpu.get(gpu).copied().unwrap_or(self.on_gpu)
+    }
+
+    /// `20 000 MiB`, `20 000 MiB on each of 2 GPUs`, `18 000 MiB and 8 000 MiB on 2 GPUs`, `45% of a GPU`.
+    fn text(&self, places: Option<&Places>) -> String {
+        let count = places.and_then(|places| places.sets.first()).map(BTreeSet::len).unwrap_or(1);
+        match self.service.vram_by_gpu.as_deref() {
+            Some([VramAmount::Share(share)]) if count > 1 => format!("{share} of each of {count} GPUs"),
+            Some([VramAmount::Share(share)]) => format!("{share} of a GPU"),
+            Some(amounts @ [_, _, ..]) => {
+                let amounts: Vec<String> = amounts.iter().map(ToString::to_string).collect();
+                format!("{} on {count} GPUs", amounts.join(" and "))
+            }
+            Some(_) | None if count > 1 => format!("{} on each of {count} GPUs", self.on_gpu),
+            Some(_) | None => self.on_gpu.to_string(),
+        }
+    }
 }
 
 /// Arithmetic of one GPU, with and without services of lower priority than the refused one.
@@ -45,30 +79,32 @@ struct Sum {
 }
 
 impl RefusalArithmetic {
-    pub(super) fn of(gpus: BTreeMap<GpuId, GpuCapacity>, priorities: BTreeMap<ServiceName, i64>) -> Self {
+    pub(super) fn of(
+        (gpus, host): (BTreeMap<GpuId, GpuCapacity>, Option<GpuCapacity>),
+        priorities: BTreeMap<ServiceName, i64>,
+    ) -> Self {
         let names = |gpu: &GpuCapacity| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
         let holders = gpus.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
-        Self { gpus, holders, priorities, lines: RefCell::default() }
+        Self { gpus, host, holders, priorities, lines: RefCell::default() }
     }
 
-    /// Sentence for a service that does not fit: the arithmetic of each full GPU at the plan's end. `places` has the
-    /// allowed GPUs in their order.
-    pub(super) fn sentence(
-        &self,
-        (service, need): (&Service, Mebibytes),
-        priority: i64,
-        places: Option<&Places>,
-    ) -> String {
+    /// Sentence for a service that does not fit: the arithmetic of each full GPU, and of the host's memory where it is
+    /// too little, at the plan's end. `places` has the allowed GPUs in their order.
+    pub(super) fn sentence(&self, needed: &Needed<'_>, priority: i64, places: Option<&Places>) -> String {
         let gpus = places.map_or(&[][..], |places| &places.all);
-        let lines: Vec<Rc<GpuArithmetic>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
-        let (sufficient, full): (Vec<&GpuArithmetic>, Vec<&GpuArithmetic>) =
-            lines.iter().map(Rc::as_ref).partition(|line| line.all.has_capacity(need));
-        let listed: Vec<&Sum> = full.iter().take(LISTED_MAX).map(|line| line.of(need)).collect();
-        let mut text = format!("it needs {need}");
-        if let Some(count) = places.and_then(|places| places.sets.first()).map(BTreeSet::len).filter(|count| *count > 1)
-        {
-            let _ = write!(text, " on each of {count} GPUs");
+        let lines: Vec<_> = gpus.iter().filter_map(|id| Some((id, self.line(id, priority, needed.service)?))).collect();
+        let (sufficient, full): (Vec<_>, Vec<_>) =
+            lines.iter().partition(|(id, line)| line.all.has_capacity(needed.on(id)));
+        let host = self.host.as_ref().filter(|_| needed.on_host > Mebibytes::ZERO);
+        let host = host.map(|host| self.both(host, priority, Some(&needed.service.name)));
+        let host = host.as_ref().filter(|line| !line.all.has_capacity(needed.on_host) || gpus.is_empty());
+        let on_host = host.map(|line| line.of(needed.on_host));
+        let ranked = |own: &Sum| if own.ranks { format!(" (priority {priority})") } else { String::new() };
+        if let Some(sum) = on_host.filter(|_| full.is_empty()) {
+            return format!("it needs {} of host memory{}; {}", needed.on_host, ranked(sum), sum.text);
         }
+        let listed: Vec<&Sum> = full.iter().take(LISTED_MAX).map(|(id, line)| line.of(needed.on(id))).collect();
+        let mut text = format!("it needs {}", needed.text(places));
         // Priorities of others are useful only beside its own.
         if listed.iter().any(|sum| sum.ranks) {
             let _ = write!(text, " (priority {priority})");
@@ -85,9 +121,12 @@ impl RefusalArithmetic {
         }
         let _ = match &sufficient[..] {
             [] => Ok(()),
-            [one] => write!(text, "; {} has enough memory", one.called),
+            [(_, one)] => write!(text, "; {} has enough memory", one.called),
             several => write!(text, "; the other {} have enough memory", several.len()),
         };
+        if let Some(sum) = on_host {
+            let _ = write!(text, "; it also needs {} of host memory{}; {}", needed.on_host, ranked(sum), sum.text);
+        }
         text
     }
 

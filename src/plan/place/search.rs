@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::need::ItemNeed;
 use super::problem::{Cost, EndState, Fate, GpuSlot, Item, ItemKind, PlacementProblem, cost};
 use super::state::{Before, Now, PlacementChoice, SearchState, Turn};
 use crate::plan::place::symmetry::symmetry;
@@ -300,7 +301,7 @@ impl PlacementSearch<'_> {
                 }
             }
         }
-        let free = (0..self.problem.usable.len()).map(|gpu| state.free_on(gpu)).filter(|free| *free >= smallest);
+        let free = (0..self.problem.gpus()).map(|gpu| state.free_on(gpu)).filter(|free| *free >= smallest);
         needed == 0 || needed <= free.sum()
     }
 
@@ -315,7 +316,9 @@ impl PlacementSearch<'_> {
         let mut tried: Vec<(GpuSlot, i64)> = Vec::new();
         let is_first = |choice: &PlacementChoice| {
             let PlacementChoice::On(set) = choice else { return true };
-            let [gpu] = self.problem.items[id].sets.sets[*set].as_slice() else { return true };
+            let set = self.problem.items[id].sets.sets[*set].as_slice();
+            // The host's memory is one for all of them.
+            let [gpu] = set.strip_suffix(self.problem.host.as_slice()).unwrap_or(set) else { return true };
             let like = (self.symmetry[*gpu], state.free_on(*gpu));
             let known = tried.contains(&like);
             tried.push(like);
@@ -357,7 +360,7 @@ impl PlacementSearch<'_> {
     }
 }
 
-/// Least memory that a wanted item needs, in MiB.
+/// Least GPU memory that a wanted item needs, in MiB.
 #[derive(Clone, Copy, Debug)]
 struct ItemSize {
     level: usize,
@@ -378,17 +381,36 @@ fn by_size(problem: &PlacementProblem) -> Vec<ItemSize> {
         let stays: Option<i64> = match item.kind {
             ItemKind::Fresh => None,
             ItemKind::Settled if is_overcommitted(item) => Some(0),
-            ItemKind::Settled => Some(item.seat.iter().map(|(_, amount)| amount).sum()),
+            ItemKind::Settled => Some(on_gpus(problem, &item.seat).sum()),
             ItemKind::Drifted | ItemKind::Waking | ItemKind::Stuck | ItemKind::Kept => continue,
         };
-        let sets = item.sets.sets.iter();
-        let total = sets.map(|set| item.need * i64::try_from(set.len()).unwrap_or(1)).chain(stays).min().unwrap_or(0);
-        let amounts = item.seat.iter().map(|(_, amount)| *amount);
-        let on_one = amounts.chain([item.need]).min().unwrap_or(0).min(total);
+        let (total, least) = least_need(problem, item);
+        let total = total.into_iter().chain(stays).min().unwrap_or(0);
+        let on_one = on_gpus(problem, &item.seat).chain(least).min().unwrap_or(0).min(total);
         sizes.push(ItemSize { level: item.level, id, total, on_one });
     }
     sizes.sort_by_key(|size| (size.level, Reverse(size.total), size.id));
     sizes
+}
+
+/// Least GPU memory that an item takes on any of its sets in all, and the least on one GPU.
+fn least_need(problem: &PlacementProblem, item: &Item) -> (Option<i64>, Option<i64>) {
+    let gpus = problem.gpus();
+    let sets = item.sets.sets.iter();
+    if let ItemNeed::Even { on_gpu, .. } = item.need {
+        let counts = sets.map(|set| set.len() - usize::from(set.last().is_some_and(|last| *last >= gpus)));
+        let total = counts.map(|count| on_gpu * i64::try_from(count).unwrap_or(1)).min();
+        return (total, Some(on_gpu));
+    }
+    let needs = |set: usize| problem.needs(item, set).filter(|(slot, _)| *slot < gpus).map(|(_, need)| need);
+    let total = (0..item.sets.sets.len()).map(|set| needs(set).sum()).min();
+    (total, (0..item.sets.sets.len()).flat_map(needs).min())
+}
+
+/// Amounts of a seat, without that of the host's memory.
+fn on_gpus<'s>(problem: &PlacementProblem, seat: &'s [(GpuSlot, i64)]) -> impl Iterator<Item = i64> + 's {
+    let gpus = problem.gpus();
+    seat.iter().filter(move |(slot, _)| *slot < gpus).map(|(_, amount)| *amount)
 }
 
 /// Items that run, have dependents, or have ports.
@@ -427,7 +449,7 @@ fn turns_of(problem: &PlacementProblem, ids: Range<usize>) -> Vec<Turn> {
         .filter(|(_, item)| {
             matches!(item.kind, ItemKind::Fresh | ItemKind::Settled | ItemKind::Drifted | ItemKind::Waking)
         })
-        .map(|(id, item)| (depth(problem, id, ids.start), Reverse(item.need), id))
+        .map(|(id, item)| (depth(problem, id, ids.start), Reverse(item.need.largest()), id))
         .collect();
     placed.sort_unstable();
     let remaining = items().filter(|(_, item)| item.runs()).map(|(id, _)| Turn::Remain(id));
@@ -444,8 +466,8 @@ fn depth(problem: &PlacementProblem, id: usize, first: usize) -> usize {
 fn unplaceable(problem: &PlacementProblem) -> Vec<u32> {
     let mut counts = vec![0; problem.levels];
     for item in problem.items.iter().filter(|item| item.kind == ItemKind::Fresh) {
-        let fits = |set: &Vec<GpuSlot>| set.iter().all(|gpu| item.need <= problem.usable[*gpu]);
-        counts[item.level] += u32::from(!item.sets.sets.iter().any(fits));
+        let fits = |set: usize| problem.needs(item, set).all(|(gpu, need)| need <= problem.usable[gpu]);
+        counts[item.level] += u32::from(!(0..item.sets.sets.len()).any(fits));
     }
     counts
 }

@@ -197,8 +197,9 @@ impl<'p> SearchState<'p> {
             let wakes = is_holding && item.kind == ItemKind::Waking;
             for (position, set) in item.sets.sets.iter().enumerate() {
                 let is_open = !wakes || item.home == Some(position);
-                if is_open && self.has_capacity(item, set, wakes) {
-                    let free: i64 = set.iter().filter(|_| tightly).map(|gpu| self.free_on(*gpu)).sum();
+                if is_open && self.has_capacity(item, position, wakes) {
+                    let gpus = set.iter().filter(|gpu| tightly && Some(**gpu) != self.problem.host);
+                    let free: i64 = gpus.map(|gpu| self.free_on(*gpu)).sum();
                     ranked.push((self.rank(id, is_holding, position), free, position));
                 }
             }
@@ -237,20 +238,20 @@ impl<'p> SearchState<'p> {
 
     /// Returns true if the item fits once the drifted items of this level have moved and all lower ones are stopped.
     /// `wakes`: the item is woken on its own seat.
-    fn has_capacity(&self, item: &Item, set: &[GpuSlot], wakes: bool) -> bool {
+    fn has_capacity(&self, item: &Item, set: usize, wakes: bool) -> bool {
         let own = |gpu: GpuSlot| if wakes { amount_on(item, gpu) } else { 0 };
         let taken = |gpu: GpuSlot| self.used[gpu] - self.soft[gpu] - own(gpu);
-        set.iter().all(|gpu| taken(*gpu) + item.need <= self.problem.usable[*gpu])
+        self.problem.needs(item, set).all(|(gpu, need)| taken(gpu) + need <= self.problem.usable[gpu])
     }
 
     fn rank(&self, id: ItemId, is_holding: bool, position: usize) -> Rank {
         let item = self.item(id);
         let mut rank = Rank { moves: item.home != Some(position), ..Rank::default() };
-        for gpu in &item.sets.sets[position] {
-            let own = if is_holding { amount_on(item, *gpu) } else { 0 };
-            let taken = self.used[*gpu] - own + item.need - self.problem.usable[*gpu];
-            rank.unsafe_ |= taken + self.pinned[*gpu] > 0;
-            self.add_harm(&mut rank, id, *gpu, taken + self.rest[*gpu]);
+        for (gpu, need) in self.problem.needs(item, position) {
+            let own = if is_holding { amount_on(item, gpu) } else { 0 };
+            let taken = self.used[gpu] - own + need - self.problem.usable[gpu];
+            rank.unsafe_ |= taken + self.pinned[gpu] > 0;
+            self.add_harm(&mut rank, id, gpu, taken + self.rest[gpu]);
         }
         rank
     }
@@ -349,7 +350,7 @@ impl<'p> SearchState<'p> {
             self.used[*gpu] += sign
                 * match choice {
                     PlacementChoice::Stay => *amount,
-                    PlacementChoice::Evict => item.resident.unwrap_or(0),
+                    PlacementChoice::Evict => self.problem.rest(item, *gpu),
                     PlacementChoice::Leave | PlacementChoice::On(_) | PlacementChoice::Out | PlacementChoice::Pass => 0,
                 };
             if choice == PlacementChoice::Stay && item.kind == ItemKind::Drifted {
@@ -366,9 +367,10 @@ impl<'p> SearchState<'p> {
     }
 
     fn book_start(&mut self, item: &Item, set: usize, is_holding: bool, sign: i64) {
-        for gpu in &item.sets.sets[set] {
-            self.used[*gpu] += sign * item.need;
-            self.started[item.level][*gpu].book(item, sign);
+        for (position, gpu) in item.sets.sets[set].iter().enumerate() {
+            let need = self.problem.need(item, set, position);
+            self.used[*gpu] += sign * need;
+            self.started[item.level][*gpu].book(item, need, sign);
             add(&mut self.joined[*gpu], 1, sign);
         }
         if is_holding {

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::need::ItemNeed;
 use super::problem::{GpuSlot, PlacementProblem, Sets};
 
-/// Returns for each GPU the first GPU that is interchangeable with it: the same size, no item on either, and neither
-/// named by a request.
+/// Returns for each GPU the first GPU that is interchangeable with it: the same size, no item on either, neither named
+/// by a request, and none with an amount of its own.
 pub(super) fn symmetry(problem: &PlacementProblem) -> Vec<GpuSlot> {
     let gpus = problem.usable.len();
     let mut is_seat = vec![false; gpus];
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, _)| is_seat[*gpu] = true);
+    problem.host.into_iter().for_each(|host| is_seat[host] = true);
+    for item in problem.items.iter().filter(|item| matches!(item.need, ItemNeed::BySet(_))) {
+        item.sets.sets.iter().flatten().for_each(|gpu| is_seat[*gpu] = true);
+    }
     let mut marks: Vec<Vec<usize>> = vec![Vec::new(); gpus];
     for sets in distinct(problem) {
         for (gpu, marks) in marks.iter_mut().enumerate() {

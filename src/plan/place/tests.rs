@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::problem::{Cost, Fate, Few, Item, ItemKind, PlacementProblem, Sets, cost};
+use super::need::ItemNeed;
+use super::problem::{Cost, Fate, Few, Item, ItemKind, PlacementProblem, Resident, Sets, cost};
 use super::search::solve;
 
 /// Values that a proptest draws for one item; [`problem`] makes them valid.
@@ -23,6 +24,10 @@ struct DrawnItem {
     resident: Option<i64>,
     follows: bool,
     never_preempts: bool,
+    /// MiB of the host's memory that it takes, and that it holds.
+    ram: (i64, i64),
+    /// MiB more on the second GPU of a set than on the first.
+    more: i64,
 }
 
 fn draft() -> impl Strategy<Value = DrawnItem> {
@@ -35,20 +40,70 @@ fn draft() -> impl Strategy<Value = DrawnItem> {
         proptest::bool::weighted(0.5),
         proptest::bool::weighted(0.3),
     );
-    (0..3_usize, 0..12_u8, sizes, places, flags).prop_map(|(level, kind, (need, held, resident), places, flags)| {
-        let ((on, sets, base, port), (stands, pinned, follows, never_preempts)) = (places, flags);
-        DrawnItem { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows, never_preempts }
-    })
+    let ram = prop_oneof![1 => Just((0, 0)), 1 => (0..6_i64, 0..6_i64)];
+    let beside = (ram, prop_oneof![2 => Just(0), 1 => 0..4_i64]);
+    (0..3_usize, 0..12_u8, sizes, places, flags, beside).prop_map(
+        |(level, kind, (need, held, resident), places, flags, (ram, more))| {
+            let ((on, sets, base, port), (stands, pinned, follows, never_preempts)) = (places, flags);
+            DrawnItem {
+                level,
+                kind,
+                need,
+                held,
+                on,
+                sets,
+                base,
+                port,
+                stands,
+                pinned,
+                resident,
+                follows,
+                never_preempts,
+                ram,
+                more,
+            }
+        },
+    )
 }
 
-fn problem(usable: &[i64], drafts: &[DrawnItem], repack: bool) -> PlacementProblem {
+/// Problem with these GPUs, and with the host's memory where `host` is some.
+fn problem(usable: &[i64], host: Option<i64>, drafts: &[DrawnItem], repack: bool) -> PlacementProblem {
     let mut drafts = drafts.to_vec();
     // As with effective priorities: dependencies have at least the priority of their dependents, and come first.
     drafts.sort_by_key(|draft| draft.level);
     let lists: Vec<Rc<Sets>> = lists(usable.len()).into_iter().map(Rc::new).collect();
-    let items: Vec<Item> =
-        drafts.iter().enumerate().map(|(id, draft)| item(draft, id, usable.len(), &lists, &drafts)).collect();
-    PlacementProblem { usable: usable.to_vec(), items, levels: 3, ports: 2, repack }
+    let gpus = usable.len();
+    let item = |(id, draft)| with_host(item(draft, id, gpus, &lists, &drafts), draft, host.map(|_| gpus));
+    let items: Vec<Item> = drafts.iter().enumerate().map(item).collect();
+    let usable = usable.iter().copied().chain(host).collect();
+    PlacementProblem { usable, host: host.map(|_| gpus), items, levels: 3, ports: 2, repack }
+}
+
+/// Adds host memory to an item, and gives each GPU of its sets an amount of its own.
+fn with_host(item: Item, draft: &DrawnItem, host: Option<usize>) -> Item {
+    let on_gpu = item.need.largest();
+    let (takes, holds) = draft.ram;
+    let waking = item.kind == ItemKind::Waking;
+    let on_host = if waking { holds } else { takes };
+    let seat_on_host = host.filter(|_| item.runs() && holds > 0).map(|host| (host, holds));
+    let resident = item.resident.map(|resident| Resident { on_host: holds, ..resident });
+    let seat: Few<(usize, i64)> = item.seat.iter().copied().chain(seat_on_host).collect();
+    let host = host.filter(|_| on_host > 0);
+    if host.is_none() && (draft.more == 0 || waking) {
+        return Item { seat, resident, ..item };
+    }
+    let with = |set: &Vec<usize>| set.iter().copied().chain(host).collect();
+    let sets = Rc::new(Sets { sets: item.sets.sets.iter().map(with).collect(), named: item.sets.named });
+    let need = if draft.more == 0 || waking {
+        ItemNeed::Even { on_gpu, on_host }
+    } else {
+        let amounts = |set: &Vec<usize>| {
+            let gpus = (0..set.len()).map(|position| on_gpu + if position == 0 { 0 } else { draft.more });
+            gpus.chain(host.map(|_| on_host)).collect()
+        };
+        ItemNeed::BySet(item.sets.sets.iter().map(amounts).collect())
+    };
+    Item { seat, resident, sets, need, ..item }
 }
 
 fn lists(gpus: usize) -> Vec<Sets> {
@@ -93,6 +148,7 @@ fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &
         None => (sets, home),
     };
     let resident = draft.resident.filter(|rest| kind == ItemKind::Kept && *rest < draft.held);
+    let resident = resident.map(|on_gpu| Resident { on_gpu, on_host: 0 });
     // A dependency of a pinned item is pinned too, and then no item, unless it drifts.
     let pinned = matches!(kind, ItemKind::Drifted | ItemKind::Waking) && draft.pinned && bases.is_empty();
     Item {
@@ -100,7 +156,7 @@ fn item(draft: &DrawnItem, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &
         kind,
         seat,
         resident,
-        need: if kind == ItemKind::Waking { draft.held.max(draft.need) } else { draft.need },
+        need: ItemNeed::even(if kind == ItemKind::Waking { draft.held.max(draft.need) } else { draft.need }),
         sets,
         home,
         bases,
@@ -154,13 +210,15 @@ const FRESH: DrawnItem = DrawnItem {
     resident: None,
     follows: false,
     never_preempts: false,
+    ram: (0, 0),
+    more: 0,
 };
 
 #[test]
 fn of_two_equal_items_the_one_that_may_preempt_is_placed() {
     let retried = DrawnItem { never_preempts: true, ..FRESH };
     let runs = DrawnItem { level: 1, kind: 4, held: 1, sets: 0, need: 0, ..FRESH };
-    let problem = problem(&[5], &[retried, FRESH, runs], false);
+    let problem = problem(&[5], None, &[retried, FRESH, runs], false);
     assert_eq!(solve(&problem).fates, [Fate::Out, Fate::On(0), Fate::On(0)]);
 }
 
@@ -168,7 +226,7 @@ fn of_two_equal_items_the_one_that_may_preempt_is_placed() {
 fn an_item_with_little_on_each_of_many_gpus_is_tried_where_larger_ones_are_left_out() {
     let drifted = DrawnItem { kind: 6, need: 3, held: 1, sets: 1, ..FRESH };
     let on_all = DrawnItem { level: 1, need: 2, sets: 5, ..FRESH };
-    let problem = problem(&[5, 3, 5], &[drifted, DrawnItem { level: 1, need: 4, ..FRESH }, on_all], false);
+    let problem = problem(&[5, 3, 5], None, &[drifted, DrawnItem { level: 1, need: 4, ..FRESH }, on_all], false);
     // The second pair is GPUs 0 and 2.
     assert_eq!(solve(&problem).fates, [Fate::On(1), Fate::Out, Fate::On(0)]);
 }
@@ -183,14 +241,30 @@ proptest! {
     #[test]
     fn the_search_finds_the_least_cost(
         usable in proptest::collection::vec(-2..9_i64, 1..4),
+        host in proptest::option::weighted(0.7, -1..12_i64),
         drafts in proptest::collection::vec(draft(), 1..6),
         repack: bool,
     ) {
-        let problem = problem(&usable, &drafts, repack);
+        let problem = problem(&usable, host, &drafts, repack);
         let answer = solve(&problem);
         prop_assert!(answer.is_optimal);
         prop_assert_eq!(cost(&problem, &answer.fates), by_enumeration(&problem), "{:#?} of {:#?}", answer, problem);
     }
+}
+
+#[test]
+fn a_service_gives_way_for_host_memory_alone() {
+    let runs = DrawnItem { level: 1, kind: 4, need: 1, held: 1, ram: (6, 6), ..FRESH };
+    let problem = problem(&[9], Some(8), &[DrawnItem { ram: (5, 0), ..FRESH }, runs], false);
+    assert_eq!(solve(&problem).fates, [Fate::On(0), Fate::Out]);
+}
+
+#[test]
+fn each_gpu_of_a_set_gets_its_own_amount() {
+    // Of the pairs (0, 1), (0, 2) and (1, 2), with 3 on the first and 5 on the second.
+    let fresh = DrawnItem { need: 3, more: 2, sets: 1, ..FRESH };
+    let problem = problem(&[3, 4, 5], None, &[fresh], false);
+    assert_eq!(solve(&problem).fates, [Fate::On(1)]);
 }
 
 /// Pseudo-random numbers, the same in every run.
@@ -229,7 +303,7 @@ fn typical_machine(seed: u64, running: u64, levels: usize, size: i64) -> Placeme
             kind,
             seat: runs.then_some((gpu, need)).into_iter().collect(),
             resident: None,
-            need,
+            need: ItemNeed::even(need),
             sets: any.clone(),
             home: runs.then_some(gpu),
             bases: Few::new(),
@@ -241,7 +315,7 @@ fn typical_machine(seed: u64, running: u64, levels: usize, size: i64) -> Placeme
         });
     }
     items.sort_by_key(|item| item.level);
-    PlacementProblem { usable: vec![size; 8], items, levels, ports: 0, repack: false }
+    PlacementProblem { usable: vec![size; 8], host: None, items, levels, ports: 0, repack: false }
 }
 
 #[test]
@@ -271,7 +345,8 @@ fn a_fleet_too_large_to_search_still_gets_a_solution_that_starts_services() {
             }
         }
         items.sort_by_key(|item| item.level);
-        let problem = PlacementProblem { usable: vec![24_000; 96], items, levels: 5, ports: 0, repack: false };
+        let problem =
+            PlacementProblem { usable: vec![24_000; 96], host: None, items, levels: 5, ports: 0, repack: false };
         let answer = solve(&problem);
         let starts = |level| {
             let fresh = problem

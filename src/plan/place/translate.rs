@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::amounts::Amounts;
 use super::ports::{port_taken_message, positions_of};
 use super::problem::{Few, GpuSlot, Item, ItemId, ItemKind, PlacementProblem, Sets};
 use super::refusal::missing_dependency;
@@ -12,13 +13,13 @@ use crate::model::desired::GpuRequest;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, PortHolder};
+use crate::model::observed::PortHolder;
 use crate::model::plan::{Reason, ReasonCode};
+use crate::model::size::Mebibytes;
 use crate::plan::decision::{Decision, Decisions};
-use crate::plan::gpu_capacity::taken_by_others;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
-use crate::plan::judge::{copies, given_back, orphans, recover};
+use crate::plan::judge::{given_back, orphans, recover};
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::want::Want;
@@ -243,7 +244,7 @@ impl<'a> Work<'a> {
         }
         let seen = self.input.seen(number);
         let home: Vec<GpuSlot> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
-        if sets.sets.contains(&home) && self.input.summary(number).vram <= self.context.memory_max(number) {
+        if sets.sets.contains(&home) && self.context.fits_where_it_is(number) {
             return Ok(Rc::new(Sets { sets: vec![home], named: true }));
         }
         Err(reason(ReasonCode::NoCapacity, "it can't be restarted on its current GPUs".to_owned(), None))
@@ -310,15 +311,21 @@ impl<'a> Work<'a> {
         self.ports_are_free(number)?;
         let unknown = self.input.observed.gpus_unknown.as_ref();
         if let Some(why) = unknown.filter(|_| self.input.service(number).wants_gpu()) {
-            let (vram, seen) = (self.input.summary(number).vram, self.input.seen(number));
+            let seen = self.input.seen(number);
             // Where free memory is unknown, a service may keep what it has, and no more.
             let home: Vec<GpuSlot> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
             let allowed = self.sets(number).is_ok_and(|sets| sets.sets.contains(&home));
-            if self.decisions.0[number].stops() && allowed && vram <= self.context.memory_max(number) {
+            if self.decisions.0[number].stops() && allowed && self.context.fits_where_it_is(number) {
                 return Ok(Rc::new(Sets { sets: vec![home], named: true }));
             }
             let message = format!("free memory on its GPUs is unknown: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
+        }
+        if let Some(why) = self.input.observed.memory.unknown()
+            && self.input.service(number).ram > Mebibytes::ZERO
+            && !self.decisions.0[number].stops()
+        {
+            return Err(reason(ReasonCode::Unknown, format!("free host memory is unknown: {why}"), None));
         }
         // A GPU that can't be read may be one that would satisfy the request.
         let unreadable = self.input.observed.gpus.values().any(|gpu| gpu.unreadable.is_some());
@@ -408,6 +415,7 @@ impl<'a> Work<'a> {
         ports.dedup();
         let mut heights: Vec<_> = numbers.iter().map(|number| height(self.input, *number)).collect();
         heights.dedup();
+        let mut amounts = Amounts::new(self.context);
         let mut level = 0;
         let mut items = Vec::with_capacity(numbers.len());
         for number in numbers.iter().copied() {
@@ -415,10 +423,11 @@ impl<'a> Work<'a> {
             while heights[level] != height(self.input, number) {
                 level += 1;
             }
-            items.push(Item { level, ..self.item(number, search_item, &ids, &ports) });
+            items.push(Item { level, ..self.item(number, search_item, (&ids, &ports), &mut amounts) });
         }
         let problem = PlacementProblem {
-            usable: self.usable(),
+            usable: amounts.usable(self.input.all().filter(|number| self.fixed[*number])),
+            host: amounts.host,
             items,
             levels: heights.len(),
             ports: ports.len(),
@@ -428,52 +437,40 @@ impl<'a> Work<'a> {
         Translated { problem, numbers, gpus, ports, decisions: self.decisions }
     }
 
-    fn usable(&self) -> Vec<i64> {
-        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
-        let free =
-            |(id, gpu): (&GpuId, &ObservedGpu)| signed(gpu.capacity.0) - signed(taken_by_others(self.input, id).0);
-        let mut usable: Vec<i64> = self.input.observed.gpus.iter().map(free).collect();
-        for number in self.input.all().filter(|number| self.fixed[*number]) {
-            for (gpu, amount) in self.context.seat(number) {
-                usable[*gpu] -= signed(amount.0);
-            }
-        }
-        usable
-    }
-
     /// Returns the item of a service; the caller sets its level.
-    fn item(&self, number: Number, search_item: &SearchItem, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
+    fn item(
+        &self,
+        number: Number,
+        search_item: &SearchItem,
+        (ids, ports): (&[Option<ItemId>], &[Endpoint]),
+        amounts: &mut Amounts<'_>,
+    ) -> Item {
         let seen = self.input.seen(number);
-        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
         let sits = search_item.kind != ItemKind::Fresh;
         let decision = &self.decisions.0[number];
-        let held = copies::seat(self.context, number, decision).filter(|_| sits);
-        let seat: Few<(GpuSlot, i64)> = held.map(|(gpu, amount)| (gpu, signed(amount.0))).collect();
-        let home = search_item.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
+        let seat = if sits { amounts.seat(number, decision) } else { Few::new() };
+        let home = amounts.home(&search_item.sets, &seat).filter(|_| sits);
         let is_left_running = self.input.wants.left_running.contains_key(&number);
         let evicts = search_item.kind == ItemKind::Kept && self.input.summary(number).has_evict && !is_left_running;
         let evict = evicts.then(|| self.input.service(number).evict.as_ref()).flatten();
-        let resident = evict.map(|evict| signed(evict.resident.0));
-        let evictable = resident.is_some()
-            && seen.state.is_operational()
-            && seen.measured.is_some()
-            && !seen.grew_back
-            && !self.input.request.not_evicted.contains(self.input.name(number))
-            && resident.is_some_and(|resident| seat.iter().any(|(_, amount)| *amount > resident));
-        let vram = signed(self.input.summary(number).vram.0);
-        let most = seat.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
-        // On a GPU where it holds more than it declares, it keeps that amount.
-        let need = if search_item.kind == ItemKind::Waking { vram.max(most) } else { vram };
-        let need = copies::need(self.context, number, decision).map_or(need, |need| signed(need.0));
+        let resident = evict.map(|evict| amounts.resident(&seat, evict.resident)).filter(|resident| {
+            let frees = |(slot, held): &(GpuSlot, i64)| Some(*slot) != amounts.host && *held > resident.on_gpu;
+            seen.state.is_operational()
+                && seen.measured.is_some()
+                && !seen.grew_back
+                && !self.input.request.not_evicted.contains(self.input.name(number))
+                && seat.iter().any(frees)
+        });
+        let (sets, need) = amounts.need((number, search_item.kind), decision, &seat, &search_item.sets);
         // No placed item depends on a service that comes last.
         let bases = self.input.bases(number).iter().filter(|base| !comes_last(self.input, **base));
         Item {
             level: 0,
             kind: search_item.kind,
             seat,
-            resident: resident.filter(|_| evictable),
+            resident,
             need,
-            sets: search_item.sets.clone(),
+            sets,
             home,
             bases: bases.filter_map(|base| ids[*base]).collect(),
             ports: positions_of(self.input.ports(number), ports),

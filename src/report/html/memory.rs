@@ -1,14 +1,14 @@
-//! Memory of each GPU during the steps: charts on the time line's axis, and figures in a table.
+//! Memory of each GPU and of the host during the steps: charts on the time line's axis, and figures in a table.
 
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use crate::model::plan::{GpuLine, Plan};
+use crate::model::plan::{MemoryLine, Plan};
 use crate::model::size::Mebibytes;
 use crate::report::table::figure;
 use crate::report::timeline::{MemoryLevel, Timeline};
-use crate::report::view::memory::gpu_name;
+use crate::report::view::memory::{MemoryRow, memory_rows};
 
 use super::escape::{figures, prose};
 use super::stage::{moment, share};
@@ -19,27 +19,28 @@ const LABEL_SHARE_MIN: f64 = 13.0;
 /// Least height of a level with its figure inside, in percent; in a lower one the figure is above.
 const INSIDE_SHARE_MIN: f64 = 24.0;
 
-/// Returns one chart for each GPU.
+/// Returns one chart for each GPU, and one for the host's memory.
 pub(super) fn charts(plan: &Plan, line: &Timeline) -> Markup {
+    let rows = memory_rows(plan);
     html! {
-        @if !plan.gpus.is_empty() {
+        @if !rows.is_empty() {
             h3.memory-title { "GPU memory over time" }
             p.note {
                 "The top line is the GPU's capacity, and the band below it is the reserve. Foreign memory is grey."
             }
-            @for (gpu, levels) in plan.gpus.iter().zip(&line.gpus) { (chart(plan, line, gpu, levels)) }
+            @for (row, levels) in rows.iter().zip(&line.gpus) { (chart(line, row, levels)) }
         }
     }
 }
 
-fn chart(plan: &Plan, line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) -> Markup {
-    let name = gpu_name(plan, &gpu.id);
+fn chart(line: &Timeline, row: &MemoryRow<'_>, levels: &[MemoryLevel]) -> Markup {
+    let (name, gpu) = (&row.title, &row.line);
     let (before, peak, after) = (figure(gpu.before_mib), figure(gpu.peak_mib), figure(gpu.after_mib));
-    let title = format!("GPU {name}: {before} before, {peak} at most, {after} after, of {}", gpu.capacity_mib);
+    let title = format!("{name}: {before} before, {peak} at most, {after} after, of {}", gpu.capacity_mib);
     html! {
         div.gpu {
             div.gpu-name {
-                b { "GPU " (prose(&name)) }
+                b { (prose(name)) }
                 span.small { (prose(&gpu.capacity_mib.to_string())) }
                 span.small { (prose(&format!("{before} → {after}, peak {peak}"))) }
             }
@@ -49,7 +50,7 @@ fn chart(plan: &Plan, line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) ->
 }
 
 /// Returns the picture of a chart.
-fn drawn(line: &Timeline, gpu: &GpuLine, levels: &[MemoryLevel]) -> Markup {
+fn drawn(line: &Timeline, gpu: &MemoryLine, levels: &[MemoryLevel]) -> Markup {
     let most = levels.iter().map(|level| level.used).max().unwrap_or_default();
     // For an overcommitted GPU the chart is as high as all that it holds.
     let whole = gpu.capacity_mib.max(most).max(Mebibytes(1));
@@ -114,9 +115,7 @@ pub(super) fn table(plan: &Plan, line: &Timeline) -> Markup {
                     thead {
                         tr {
                             @for head in ["At", "Ends", "Begins"] { th scope="col" { (head) } }
-                            @for gpu in &plan.gpus {
-                                th.number scope="col" { "GPU " (prose(&gpu_name(plan, &gpu.id))) }
-                            }
+                            @for row in memory_rows(plan) { th.number scope="col" { (prose(&row.title)) } }
                         }
                     }
                     tbody {
@@ -138,11 +137,12 @@ pub(super) fn table(plan: &Plan, line: &Timeline) -> Markup {
 
 /// Returns each GPU's figures over all orders that the plan allows, not only in the drawn one.
 fn whole(plan: &Plan) -> Markup {
-    let amounts = |gpu: &GpuLine| {
+    let rows = memory_rows(plan);
+    let amounts = |gpu: &MemoryLine| {
         [gpu.before_mib, gpu.peak_mib, gpu.after_mib, gpu.capacity_mib, gpu.reserve_mib, gpu.foreign_mib]
     };
     html! {
-        @if !plan.gpus.is_empty() {
+        @if !rows.is_empty() {
             div.wide {
                 table {
                     caption { "Each GPU, over every order that the plan allows, in MiB" }
@@ -155,10 +155,10 @@ fn whole(plan: &Plan) -> Markup {
                         }
                     }
                     tbody {
-                        @for gpu in &plan.gpus {
+                        @for row in &rows {
                             tr {
-                                th scope="row" { (prose(&gpu_name(plan, &gpu.id))) }
-                                @for amount in amounts(gpu) { td.number { (prose(&figure(amount))) } }
+                                th scope="row" { (prose(&row.name)) }
+                                @for amount in amounts(&row.line) { td.number { (prose(&figure(amount))) } }
                             }
                         }
                     }

@@ -60,6 +60,7 @@ fn status() -> Status {
         orphans: vec![OrphanStatus { name: "old".into(), carrier: None, state: State::Offline }],
         claimed: Vec::new(),
         gpus: vec![gpu],
+        memory: None,
         goals: vec![GoalLine {
             name: "narrate".into(),
             active: true,

@@ -21,6 +21,7 @@ use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
 use crate::report::history::OpenRun;
 use crate::report::status::address;
+use crate::report::status::memory::{MemoryStatus, memory_status};
 
 /// Version of the status's JSON.
 pub const FORMAT: &str = "lcm.status/2";
@@ -53,6 +54,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuStatus>,
+    /// Host memory; present only if a service declares `ram` or a GPU uses the host's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryStatus>,
     pub goals: Vec<GoalLine>,
     /// Last completed run, whether or not it changed anything.
     pub last_run: Option<LastRun>,
@@ -84,6 +88,12 @@ pub struct ServiceLine {
     pub vram_declared_mib: Mebibytes,
     /// Measured GPU memory on each of the service's GPUs, in MiB; `null`: the driver does not report it.
     pub vram_measured_mib: Option<Mebibytes>,
+    /// Declared host memory, in MiB; absent if the service declares none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ram_declared_mib: Option<Mebibytes>,
+    /// Measured host memory of the service's processes, in MiB; absent if it is not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ram_measured_mib: Option<Mebibytes>,
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
@@ -126,6 +136,8 @@ impl ServiceLine {
             gpus: Vec::new(),
             vram_declared_mib: Mebibytes::ZERO,
             vram_measured_mib: None,
+            ram_declared_mib: None,
+            ram_measured_mib: None,
             since: None,
             reason: String::new(),
             pid: None,
@@ -300,6 +312,7 @@ impl Status {
                 .collect(),
             claimed: observed.claimed.clone(),
             gpus: gpus(desired, observed, headroom),
+            memory: memory_status(desired, observed, headroom),
             goals: goals(desired, observed),
             last_run,
             open_run: None,
@@ -371,8 +384,10 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         available: known && seen.state.is_available(),
         priority: service.priority,
         gpus: seen.gpus.iter().cloned().collect(),
-        vram_declared_mib: service.vram_total(),
+        vram_declared_mib: if seen.declared_by_gpu.is_some() { seen.declared(service) } else { service.vram_total() },
         vram_measured_mib: seen.measured_most(),
+        ram_declared_mib: Some(service.ram_of(service.copies)).filter(|ram| *ram > Mebibytes::ZERO),
+        ram_measured_mib: seen.ram_measured.filter(|_| service.ram > Mebibytes::ZERO),
         since: seen.since,
         reason,
         pid: seen.pid,
@@ -403,7 +418,7 @@ fn gpu_line(
     let services = services.filter(|(_, seen)| seen.holds_capacity && seen.gpus.contains(id));
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_capacity() && orphan.gpus.contains(id));
     let declared =
-        services.map(|(service, seen)| seen.declared(service)).chain(orphans.map(|orphan| orphan.vram)).sum();
+        services.map(|(service, seen)| seen.declared_on(service, id)).chain(orphans.map(|orphan| orphan.vram)).sum();
     let used = gpu.foreign + headroom.holders.iter().map(|held| held.counts).sum();
     GpuStatus {
         id: id.clone(),

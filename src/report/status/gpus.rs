@@ -1,22 +1,28 @@
 //! Memory on each GPU, and its holders. Drawn at a terminal, a row of figures elsewhere.
 
+use crate::model::names::GpuId;
 use crate::model::safe_text;
 use crate::report::bar::{BarParts, bar, legend};
 use crate::report::status::document::GpuStatus;
+use crate::report::status::memory::MemoryStatus;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, figure};
+use crate::report::view::memory::HOST_MEMORY;
 
-/// Returns the lines of all GPUs.
-pub(super) fn lines(gpus: &[GpuStatus], style: Style) -> Vec<String> {
+/// Returns the lines of all GPUs, and of the host's memory.
+pub(super) fn lines(gpus: &[GpuStatus], memory: Option<&MemoryStatus>, style: Style) -> Vec<String> {
+    let titles: Vec<String> = gpus.iter().map(|gpu| format!("GPU {}", name(gpu, gpus))).collect();
+    let titles: Vec<String> = titles.into_iter().chain(memory.map(|_| HOST_MEMORY.to_owned())).collect();
+    let gpus: Vec<GpuStatus> = gpus.iter().cloned().chain(memory.map(as_gpu)).collect();
     let amounts = table::lines(&gpus.iter().map(amounts).collect::<Vec<_>>(), style);
-    let heads: Vec<Vec<Cell>> = gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus), style)).collect();
+    let heads: Vec<Vec<Cell>> = gpus.iter().zip(&titles).map(|(gpu, title)| head(gpu, title, style)).collect();
     let mut lines = Vec::new();
     if !style.bars {
         let rows =
-            heads.into_iter().zip(gpus).map(|(head, gpu)| [head, self::amounts(gpu), vec![remark(gpu)]].concat());
+            heads.into_iter().zip(&gpus).map(|(head, gpu)| [head, self::amounts(gpu), vec![remark(gpu)]].concat());
         return table::lines(&rows.collect::<Vec<_>>(), style);
     }
-    for ((head, amounts), gpu) in table::lines(&heads, style).into_iter().zip(amounts).zip(gpus) {
+    for ((head, amounts), gpu) in table::lines(&heads, style).into_iter().zip(amounts).zip(&gpus) {
         lines.push(head);
         lines.push(format!("  {amounts}"));
         if !gpu.foreign_holders.is_empty() {
@@ -29,12 +35,34 @@ pub(super) fn lines(gpus: &[GpuStatus], style: Style) -> Vec<String> {
     lines
 }
 
+/// Returns the host's memory in the form of a GPU's: both are drawn alike.
+fn as_gpu(memory: &MemoryStatus) -> GpuStatus {
+    let MemoryStatus { capacity_mib, reserve_mib, foreign_mib, declared_mib, measured_mib, used_mib, free_mib } =
+        *memory;
+    GpuStatus {
+        id: GpuId::new(HOST_MEMORY),
+        index: 0,
+        name: String::new(),
+        capacity_mib,
+        reserve_mib,
+        foreign_mib,
+        foreign_holders: Vec::new(),
+        declared_mib,
+        measured_mib,
+        used_mib,
+        free_mib,
+        declared: false,
+        lost: None,
+        unreadable: None,
+    }
+}
+
 fn name(gpu: &GpuStatus, gpus: &[GpuStatus]) -> String {
     table::gpu_name(&gpu.id, gpus.iter().map(|gpu| (&gpu.id, gpu.index)))
 }
 
-fn head(gpu: &GpuStatus, name: &str, style: Style) -> Vec<Cell> {
-    let mut head = vec![Cell::new(format!("GPU {name}")).paint(Paint::Strong)];
+fn head(gpu: &GpuStatus, title: &str, style: Style) -> Vec<Cell> {
+    let mut head = vec![Cell::new(title).paint(Paint::Strong)];
     if style.bars {
         head.push(Cell::painted(if is_usable(gpu) { bar(parts(gpu), style) } else { String::new() }));
     }
@@ -118,18 +146,18 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_a_row() {
-        assert_snapshot!(lines(&gpus(), Style::PLAIN).join("\n"));
+        assert_snapshot!(lines(&gpus(), None, Style::PLAIN).join("\n"));
     }
 
     #[test]
     fn a_terminal_gets_bars() {
-        let lines = lines(&gpus(), Style { width: Some(80), bars: true, ..Style::PLAIN });
+        let lines = lines(&gpus(), None, Style { width: Some(80), bars: true, ..Style::PLAIN });
         assert!(lines.iter().all(|line| line.chars().count() <= 78), "{lines:#?}");
         assert_snapshot!(lines.join("\n"));
     }
 
     #[test]
     fn without_gpus_there_is_nothing_to_explain() {
-        assert!(lines(&[], Style { bars: true, ..Style::PLAIN }).is_empty());
+        assert!(lines(&[], None, Style { bars: true, ..Style::PLAIN }).is_empty());
     }
 }

@@ -148,6 +148,8 @@ mod tests {
             gpus: Vec::new(),
             vram_declared_mib: Mebibytes::ZERO,
             vram_measured_mib: None,
+            ram_declared_mib: None,
+            ram_measured_mib: None,
             since: Some("2026-11-21T09:30:00.25Z".parse().expect("a time")),
             reason: seen.detail.clone(),
             pid: None,

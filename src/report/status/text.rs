@@ -97,7 +97,7 @@ fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> S
     if verbose {
         block(&mut sheet, &table::lines(&estimates(status), style));
     }
-    block(&mut sheet, &gpus::lines(&status.gpus, style));
+    block(&mut sheet, &gpus::lines(&status.gpus, status.memory.as_ref(), style));
     block(&mut sheet, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
@@ -332,6 +332,7 @@ mod tests {
             orphans: Vec::new(),
             claimed: Vec::new(),
             gpus: Vec::new(),
+            memory: None,
             goals: Vec::new(),
             last_run: None,
             open_run: None,

@@ -4,8 +4,8 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::report::style::Paint;
-use crate::report::table::{about, figure, joined};
-use crate::report::view::memory::{gpus, step_memory};
+use crate::report::table::{about, joined};
+use crate::report::view::memory::{exchanged, has_memory, step_memory};
 
 /// Most states of a route that is shown whole without `verbose`; a longer one shows its ends.
 const ROUTE_SHOWN_MAX: usize = 3;
@@ -171,7 +171,7 @@ impl<'a> Entry<'a> {
     /// Returns `takes 19 074 MiB on GPU 0`.
     pub(in crate::report) fn memory(&self, plan: &Plan) -> Option<String> {
         let of = |actions: &[Action]| {
-            let mut with_memory = self.steps.iter().filter(|step| step.vram_mib.0 > 0 && !step.gpus.is_empty());
+            let mut with_memory = self.steps.iter().filter(|step| has_memory(step));
             with_memory.find(|step| actions.contains(&step.action)).copied()
         };
         let freed = of(&[Action::Stop, Action::Evict, Action::Pause]);
@@ -179,20 +179,7 @@ impl<'a> Entry<'a> {
         match (freed, taken) {
             (None, None) => None,
             (Some(one), None) | (None, Some(one)) => step_memory(plan, one),
-            (Some(freed), Some(taken)) if freed.gpus != taken.gpus => Some(format!(
-                "frees {} on {}, takes {} on {}",
-                freed.vram_mib,
-                gpus(plan, &freed.gpus),
-                taken.vram_mib,
-                gpus(plan, &taken.gpus)
-            )),
-            (Some(freed), Some(taken)) if freed.vram_mib != taken.vram_mib => {
-                let (freed_mib, on) = (figure(freed.vram_mib), gpus(plan, &taken.gpus));
-                Some(format!("frees {freed_mib} and takes {} on {on}", taken.vram_mib))
-            }
-            (Some(_), Some(taken)) => {
-                Some(format!("frees and takes {} on {}", taken.vram_mib, gpus(plan, &taken.gpus)))
-            }
+            (Some(freed), Some(taken)) => Some(exchanged(plan, freed, taken)),
         }
     }
 

@@ -1,9 +1,49 @@
-//! GPUs of a plan by name, and the memory that one step takes or frees on them.
+//! GPUs of a plan by name, the host's memory beside them, and the memory that one step takes or frees.
 
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
-use crate::model::plan::{Plan, Step};
-use crate::report::table::{self, joined};
+use crate::model::plan::{GpuLine, MemoryLine, Plan, Step};
+use crate::model::size::Mebibytes;
+use crate::model::step::MemoryPool;
+use crate::report::table::{self, figure, joined};
+
+/// Name of the host's memory, where a GPU has its own.
+pub(in crate::report) const HOST_MEMORY: &str = "host memory";
+
+/// Memory of one GPU or of the host, with its name.
+pub(in crate::report) struct MemoryRow<'a> {
+    /// `0`, or `host memory`.
+    pub(in crate::report) name: String,
+    /// `GPU 0`, or `host memory`.
+    pub(in crate::report) title: String,
+    pub(in crate::report) pool: MemoryPool<'a>,
+    pub(in crate::report) line: MemoryLine,
+}
+
+/// Returns the memory of all GPUs, and of the host where the plan counts it.
+pub(in crate::report) fn memory_rows(plan: &Plan) -> Vec<MemoryRow<'_>> {
+    let host = plan.memory.as_ref().map(|line| MemoryRow {
+        name: HOST_MEMORY.to_owned(),
+        title: HOST_MEMORY.to_owned(),
+        pool: MemoryPool::Host,
+        line: line.clone(),
+    });
+    plan.gpus.iter().map(|line| gpu_row(plan, line)).chain(host).collect()
+}
+
+fn gpu_row<'a>(plan: &Plan, line: &'a GpuLine) -> MemoryRow<'a> {
+    let name = gpu_name(plan, &line.id);
+    let memory = MemoryLine {
+        capacity_mib: line.capacity_mib,
+        reserve_mib: line.reserve_mib,
+        foreign_mib: line.foreign_mib,
+        measured_mib: line.measured_mib,
+        before_mib: line.before_mib,
+        peak_mib: line.peak_mib,
+        after_mib: line.after_mib,
+    };
+    MemoryRow { title: format!("GPU {name}"), name, pool: MemoryPool::Gpu(&line.id), line: memory }
+}
 
 /// Returns `takes 19 074 MiB on GPU 0`, of one step alone.
 pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
@@ -13,10 +53,48 @@ pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String>
         Action::Evict => "keeps running, frees",
         Action::Stop | Action::Pause | Action::Remove | Action::Scale => "frees",
     };
-    let some = step.vram_mib.0 > 0 && !step.gpus.is_empty();
     let returns = step.copies.map(|copies| copies.returns_mib).filter(|returns| returns.0 > 0);
     let meanwhile = returns.map(|returns| format!(", frees {returns} at its end")).unwrap_or_default();
-    some.then(|| format!("{verb} {} on {}{meanwhile}", step.vram_mib, gpus(plan, &step.gpus)))
+    has_memory(step).then(|| format!("{verb} {}{meanwhile}", amounts(plan, step)))
+}
+
+/// Returns true if the step takes or frees memory.
+pub(in crate::report) fn has_memory(step: &Step) -> bool {
+    has_vram(step) || step.ram_mib > Mebibytes::ZERO
+}
+
+fn has_vram(step: &Step) -> bool {
+    step.vram_mib > Mebibytes::ZERO && !step.gpus.is_empty()
+}
+
+/// Returns `19 074 MiB on GPU 0 and 24 576 MiB of host memory`.
+pub(in crate::report) fn amounts(plan: &Plan, step: &Step) -> String {
+    let on_gpus = has_vram(step).then(|| on_gpus(plan, step));
+    let of_host = (step.ram_mib > Mebibytes::ZERO).then(|| format!("{} of {HOST_MEMORY}", step.ram_mib));
+    on_gpus.into_iter().chain(of_host).collect::<Vec<_>>().join(" and ")
+}
+
+/// Returns `19 074 MiB on each of GPU 0 and 1`, `18 000 MiB on GPU 1 and 8 000 MiB on GPU 0`.
+fn on_gpus(plan: &Plan, step: &Step) -> String {
+    if step.uneven_mib.is_empty() {
+        return format!("{} on {}", step.vram_mib, gpus(plan, &step.gpus));
+    }
+    let each = step.gpus.iter().map(|gpu| format!("{} on GPU {}", step.vram_on(gpu), gpu_name(plan, gpu)));
+    joined(&each.collect::<Vec<_>>())
+}
+
+/// Returns the difference of two steps of one service: `frees 17 000 and takes 19 074 MiB on GPU 0`.
+pub(in crate::report) fn exchanged(plan: &Plan, freed: &Step, taken: &Step) -> String {
+    let is_even = freed.uneven_mib.is_empty() && taken.uneven_mib.is_empty();
+    let without_ram = freed.ram_mib == Mebibytes::ZERO && taken.ram_mib == Mebibytes::ZERO;
+    if freed.gpus == taken.gpus && amounts(plan, freed) == amounts(plan, taken) {
+        return format!("frees and takes {}", amounts(plan, taken));
+    }
+    if freed.gpus != taken.gpus || !is_even || !without_ram {
+        return format!("frees {}, takes {}", amounts(plan, freed), amounts(plan, taken));
+    }
+    let (freed, on) = (figure(freed.vram_mib), gpus(plan, &taken.gpus));
+    format!("frees {freed} and takes {} on {on}", taken.vram_mib)
 }
 
 /// Returns `GPU 0`, `each of GPU 0 and 1`; by id where an index is not unique.

@@ -91,7 +91,7 @@ impl RuntimeFacts for DockerFacts {
         for container in self.containers.known_mut().into_iter().flatten() {
             container.gpus = None;
             if let Some(marks) = &mut container.marks {
-                (marks.gpus, marks.vram_mib) = (String::new(), 0);
+                (marks.gpus, marks.vram_mib, marks.uneven_mib) = (String::new(), 0, Vec::new());
             }
         }
     }

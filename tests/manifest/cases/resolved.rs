@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use lcm::manifest::{ModeSelection, load};
 use lcm::model::call::Call;
-use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service};
+use lcm::model::desired::{
+    Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service, VramAmount, VramShare,
+};
 use lcm::model::mode_set::ModeSet;
 use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::intent::DockerSpec;
@@ -45,6 +47,25 @@ fn process<'a>(desired: &'a Desired, name: &str) -> &'a ProcessSpec {
 /// Returns the corpus' folder, absolute.
 fn here() -> PathBuf {
     std::env::current_dir().unwrap().join("tests/manifest")
+}
+
+#[test]
+fn memory_by_gpu_as_a_share_and_of_the_host() {
+    let desired = corpus("memory");
+    let (size, share) =
+        (|mib| VramAmount::Fixed(Mebibytes(mib)), |hundredths| VramAmount::Share(VramShare(hundredths)));
+    let by_gpu = |name: &str| service(&desired, name).vram_by_gpu.as_deref().map(<[VramAmount]>::to_vec);
+    assert_eq!(by_gpu("split"), Some(vec![size(17_167), size(7_630)]));
+    assert_eq!(service(&desired, "split").vram, Mebibytes(17_167));
+    assert_eq!(service(&desired, "split").gpu, GpuRequest::Count(2), "a list requests as many GPUs");
+    assert_eq!(by_gpu("listed"), Some(vec![size(4_096), size(18_432)]));
+    assert_eq!(by_gpu("shares"), Some(vec![share(4_500), share(3_750)]));
+    assert_eq!((by_gpu("share"), &service(&desired, "share").gpu), (Some(vec![share(4_500)]), &GpuRequest::Auto));
+    assert_eq!((by_gpu("one"), service(&desired, "one").vram), (None, Mebibytes(7_630)));
+    assert_eq!((service(&desired, "listed").ram, desired.host_reserve), (Mebibytes(24 << 10), Mebibytes(4 << 10)));
+    assert!(service(&desired, "share").exclusive_start && !service(&desired, "one").exclusive_start);
+    let plain = written("services: {}\n", &ModeSelection::default()).unwrap();
+    assert_eq!((plain.host_reserve, plain.counts_host_memory()), (Mebibytes(1 << 10), false));
 }
 
 #[test]

@@ -43,20 +43,23 @@ const SALT_BYTES: usize = 16;
 /// Returns the marks on a container, no matter what wrote them; `None`: it has none.
 pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
-    Some(Marks {
-        project: labels.get(PROJECT)?.clone(),
-        service: label(SERVICE),
-        spec: label(SPEC),
-        secrets: label(SECRETS),
-        salt: label(SALT),
-        config: label(CONFIG),
-        gpus: label(GPUS),
-        vram_mib: label(VRAM_MIB).parse().unwrap_or_default(),
-        name: label(NAME),
-        host_id: label(HOST),
-        uid: label(UID).parse().ok(),
-        compared: label(COMPARED_LABEL).parse().unwrap_or_default(),
-    })
+    Some(
+        Marks {
+            project: labels.get(PROJECT)?.clone(),
+            service: label(SERVICE),
+            spec: label(SPEC),
+            secrets: label(SECRETS),
+            salt: label(SALT),
+            config: label(CONFIG),
+            gpus: label(GPUS),
+            name: label(NAME),
+            host_id: label(HOST),
+            uid: label(UID).parse().ok(),
+            compared: label(COMPARED_LABEL).parse().unwrap_or_default(),
+            ..Marks::default()
+        }
+        .with_vram(&label(VRAM_MIB)),
+    )
 }
 
 /// Returns the labels of a new container: the user's, and ours. `compared`: the version of the settings that are
@@ -76,7 +79,7 @@ pub(super) fn write(
         (SECRETS, service.spec.secret_digest(salt)),
         (SALT, salt.to_owned()),
         (GPUS, gpus(start.gpus)),
-        (VRAM_MIB, service.vram.0.to_string()),
+        (VRAM_MIB, Marks::vram_text(service)),
         (IMAGE, container.image.clone()),
         (NAME, container.name.to_string()),
         (UID, rustix::process::getuid().as_raw().to_string()),
@@ -118,11 +121,9 @@ fn config(service: &Service) -> String {
     }))
 }
 
-/// Returns GPUs separated by commas, as labels have them; in order, so that one placement is one text.
+/// Returns GPUs separated by commas, as labels have them; in the order of the start, which is one for one placement.
 pub(super) fn gpus(gpus: &[GpuId]) -> String {
-    let mut names: Vec<&str> = gpus.iter().map(GpuId::as_str).collect();
-    names.sort_unstable();
-    names.join(",")
+    gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn new_salt() -> Result<String, DriverError> {

@@ -7,6 +7,7 @@
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions};
 
 use crate::model::desired::Service;
+use crate::model::facts::Marks;
 use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
 use crate::model::observed::ASIDE_SUFFIX;
@@ -205,12 +206,12 @@ impl Engine {
         start: &Start<'_>,
         container: &ContainerSpec,
     ) -> Result<Option<Vec<Difference>>, DriverError> {
-        let vram_mib = start.service.vram.0;
+        let memory = Marks::vram_text(start.service);
         let placed = seen
             .marks
             .as_ref()
             .filter(|marks| !self.identity(start.project).is_taken_over(marks))
-            .is_some_and(|marks| marks.gpus == marks::gpus(start.gpus) && marks.vram_mib == vram_mib);
+            .is_some_and(|marks| marks.gpus == marks::gpus(start.gpus) && marks.figures() == memory);
         if !placed {
             return Ok(None);
         }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::model::desired::{GpuRef, GpuRequest, Service};
 use crate::model::names::GpuId;
 use crate::model::observed::{ObservedGpus, ObservedService, Ownership, called};
-use crate::model::size::Mebibytes;
 use crate::observe::contract::ObserverInput;
 use crate::observe::gpu_refs::{resolve_all, usable};
 use crate::runtime::docker::facts::VisibleGpus;
@@ -27,7 +26,7 @@ pub(super) fn bind(
     let name = existing.container.as_str();
     let Some(found) = container::find(view.facts, name).filter(|_| gpus.len() > 1) else { return };
     let Some(GpuBinding { may, fault }) = bound(service, found.gpus.as_ref(), gpus) else { return };
-    if seen.ownership == Ownership::Adopted && service.vram > Mebibytes::ZERO {
+    if seen.ownership == Ownership::Adopted && service.declares_vram() {
         let warning = fault.map(|fault| match fault {
             GpuWarning::Contradicts => contradiction(service, gpus, &may),
             GpuWarning::Leaves(count) => {

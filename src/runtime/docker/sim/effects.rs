@@ -80,8 +80,10 @@ impl SimulatedRuntime for SimulatedDocker {
             .effect(Deed::Start, &service.name, |world, at| {
                 may_touch(world, owner, &old, "started")?;
                 let marks = old.marks.clone().unwrap_or_default();
-                let before = Service { vram: Mebibytes::bounded(marks.vram_mib), ..service.clone() };
-                world.begin(&old.id, &Start { project, service: &before, gpus: &gpus_of(&marks), indices: &[] }, at);
+                let gpus = gpus_of(&marks);
+                let amounts: Vec<Mebibytes> = (0..gpus.len()).map(|position| marks.vram_on(position)).collect();
+                let before = service.placed_with(&amounts);
+                world.begin(&old.id, &Start { project, service: &before, gpus: &gpus, indices: &[] }, at);
                 world.set_healthy(&old.id);
                 Ok(true)
             })

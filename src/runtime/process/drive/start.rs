@@ -176,9 +176,9 @@ fn marks(start: &Start<'_>, salt: String) -> Marks {
         salt,
         config: if config.len() > CONFIG_BYTES_MAX { String::new() } else { config },
         gpus: start.gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(","),
-        vram_mib: service.vram.0,
         ..Marks::default()
     }
+    .with_vram(&Marks::vram_text(service))
 }
 
 /// Serializes the spec, the stop policy and the ports of a service into its marks: of an orphan nothing else is known.
