@@ -16,6 +16,8 @@ mod server;
 mod checkouts;
 #[path = "reality/drift.rs"]
 mod drift;
+#[path = "reality/options.rs"]
+mod options;
 #[path = "reality/states.rs"]
 mod states;
 
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
             a_release_that_a_link_leads_to_is_adopted_and_kept,
             services_of_a_deleted_checkout_move_to_the_next,
             a_folder_that_was_moved_away_is_refused_and_not_recreated;
+        options:
+            options_are_applied_once_and_limits_follow_while_it_runs;
         states:
             a_container_that_a_stop_would_remove_is_not_stopped,
             a_crash_loop_under_the_engines_restart_policy_is_an_error,

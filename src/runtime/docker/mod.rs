@@ -8,6 +8,9 @@
 //! one name, and `settings` compares both; the simulator (`sim`) follows `expected_settings`. Outside: the keys of
 //! Compose that `import::compose::service` knows (`KNOWN`), the schema (`just bless`), README.
 //!
+//! Keys that neither mount, connect nor run anything are `options`: one type for those of the manifest
+//! (`resolve::options`) and those of a real container (`drive::options`), compared as texts.
+//!
 //! Besides: `facts` and `observe` (readings of the engine → state of services), `ownership` (proof that a container is
 //! lcm's), `checks` (lines of `lcm doctor`), `registration` (entry in the list of runtimes).
 
