@@ -14,6 +14,7 @@ use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::holds::HoldRecord;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
+use crate::model::job::{JobState, JobStatus};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
@@ -101,6 +102,8 @@ pub struct ObservedService {
     /// Recent attempts to start the service again.
     pub attempts: Option<Box<Attempts>>,
     pub exit: Option<Box<ExitFact>>,
+    /// Set for a job whose state is known.
+    pub job: Option<Box<JobStatus>>,
     /// A report of a failure is kept for the service.
     pub is_reported: bool,
     /// The service stopped without lcm's doing, as far as the history shows.
@@ -140,6 +143,7 @@ impl ObservedService {
             hold: None,
             attempts: None,
             exit: None,
+            job: None,
             is_reported: false,
             ended_by_itself: false,
             since: None,
@@ -186,6 +190,12 @@ impl ObservedService {
         let marked = self.marks.as_ref().map_or(Mebibytes::ZERO, |marks| Mebibytes::bounded(marks.vram_mib));
         let marked = Mebibytes(marked.0.saturating_mul(u64::from(self.copies_held())));
         self.declared(service).max(measured.unwrap_or(marked))
+    }
+
+    /// Returns true for a job that has completed under the present spec.
+    #[must_use]
+    pub fn is_done_job(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.state == JobState::Done)
     }
 
     /// Returns true if all memory but the resident part is given back, as measured.

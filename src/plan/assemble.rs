@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::OrphanPolicy;
-use crate::model::names::GpuId;
-use crate::model::observed::called;
+use crate::model::job::JobStatus;
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::observed::{ObservedService, called};
 use crate::model::plan::{
     Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, SavedRequest, Step,
 };
@@ -51,12 +52,19 @@ pub(super) fn assemble(
         pending,
         orphans: orphans(input),
         claimed: input.observed.claimed.clone(),
+        jobs: jobs(input),
         given_back,
         recovered: recover::recovered(input),
         warnings: warnings(input, &gpus, &steps),
         gpus,
         steps,
     }
+}
+
+/// Jobs whose state is known.
+fn jobs(input: &PlanInput<'_>) -> BTreeMap<ServiceName, JobStatus> {
+    let status = |(name, seen): (&ServiceName, &ObservedService)| Some((name.clone(), (**seen.job.as_ref()?).clone()));
+    input.observed.services.iter().filter_map(status).collect()
 }
 
 /// Services to list beside the steps; some are stopped too.

@@ -205,6 +205,7 @@ mod tests {
             vram_mib: Mebibytes(vram_mib),
             uneven_mib: std::collections::BTreeMap::new(),
             copies: None,
+            job: None,
             reason: Reason { code: ReasonCode::Requested, message: String::new(), by: None },
             expect: Expect { instance: None, state },
             spec: None,

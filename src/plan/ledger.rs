@@ -1,7 +1,7 @@
 //! Ledger of GPU memory: each MiB is reserved once. Starts, in plan order, draw on free memory and then on stops; a
 //! start needs every stop that it draws on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
@@ -20,6 +20,8 @@ struct GpuAccount {
     stops: Vec<(Position, Mebibytes)>,
     /// First stop with memory left.
     first: usize,
+    /// Jobs that give their memory back when they end.
+    ends: Vec<(Position, Mebibytes)>,
     /// Stops whose memory only ends an overcommitment: every start waits for them.
     makes_up: Vec<Position>,
 }
@@ -27,7 +29,7 @@ struct GpuAccount {
 impl Ledger {
     /// Opens the account of a GPU with its usable and taken memory; `stops` free theirs, in plan order.
     pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(Position, Mebibytes)>) {
-        let mut account = GpuAccount { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
+        let mut account = GpuAccount { free: usable - taken, stops, first: 0, ends: Vec::new(), makes_up: Vec::new() };
         let mut deficit = taken - usable;
         for (step, left) in &mut account.stops {
             if deficit == Mebibytes::ZERO {
@@ -41,9 +43,28 @@ impl Ledger {
         self.gpus.insert(gpu.clone(), account);
     }
 
-    /// Reserves `amount` and returns the stops drawn on, some perhaps twice. `own`, the service's own stop, is drawn on
-    /// first: a recreated service takes its own memory again.
+    /// Adds the memory that a job gives back at the end of its step.
+    pub(super) fn returns(&mut self, gpu: &GpuId, job: Position, amount: Mebibytes) {
+        if let Some(account) = self.gpus.get_mut(gpu).filter(|_| amount > Mebibytes::ZERO) {
+            account.ends.push((job, amount));
+        }
+    }
+
+    /// Reserves `amount` and returns the stops drawn on, some perhaps twice.
     pub(super) fn draw(&mut self, gpu: &GpuId, amount: Mebibytes, own: Option<Position>) -> Vec<Position> {
+        self.draw_after(&BTreeSet::new(), gpu, amount, own)
+    }
+
+    /// Reserves `amount` and returns the stops and jobs drawn on, some perhaps twice. `own`, the service's own stop, is
+    /// drawn on first: a recreated service takes its own memory again. The next are the jobs in `ended`, after which the
+    /// service starts in any case.
+    pub(super) fn draw_after(
+        &mut self,
+        ended: &BTreeSet<Position>,
+        gpu: &GpuId,
+        amount: Mebibytes,
+        own: Option<Position>,
+    ) -> Vec<Position> {
         let Some(account) = self.gpus.get_mut(gpu).filter(|_| amount > Mebibytes::ZERO) else {
             return Vec::new();
         };
@@ -52,6 +73,9 @@ impl Ledger {
         let own = own.and_then(|own| account.stops.binary_search_by_key(&own, |(step, _)| *step).ok());
         if let Some(at) = own {
             draw_on(&mut account.stops[at], &mut open, &mut needs);
+        }
+        for end in account.ends.iter_mut().filter(|(job, _)| ended.contains(job)) {
+            draw_on(end, &mut open, &mut needs);
         }
         let from_free = open.min(account.free);
         account.free = account.free - from_free;

@@ -18,6 +18,7 @@ use crate::plan::copies;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::diff::{changed, settings_changed};
 use crate::plan::input::PlanInput;
+use crate::plan::job_steps;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::is_renamed;
 use crate::plan::judge::given_back;
@@ -34,11 +35,14 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
         return Vec::new();
     }
     let mut steps = Steps::none(&input.wants.numbers);
-    pauses(input, decisions).for_each(|(number, step)| steps.push(number, step));
-    changes(input, decisions).for_each(|(number, step)| steps.push(number, step));
-    evictions(context, decisions).for_each(|(number, step)| steps.push(number, step));
-    stops(context, decisions).for_each(|(number, step)| steps.push(number, step));
-    copies::scale_downs(context, decisions).for_each(|(number, step)| steps.push(number, step));
+    let early = pauses(input, decisions)
+        .chain(changes(input, decisions))
+        .chain(evictions(context, decisions))
+        .chain(stops(context, decisions))
+        .chain(copies::scale_downs(context, decisions));
+    for (number, step) in early {
+        steps.push(number, step);
+    }
     for step in orphan_steps(input) {
         steps.push_orphans(step);
     }
@@ -54,7 +58,11 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
             Decision::ScaleUp(reason) | Decision::Roll(reason) => starts.more_copies(number, reason),
             _ => starts.start(number),
         };
-        starts.steps.push(number, step);
+        let position = starts.steps.push(number, step);
+        let step = starts.steps.at(position);
+        if step.job.is_some_and(|job| job.frees_memory) {
+            step.gpus.iter().for_each(|gpu| starts.ledger.returns(gpu, position, step.vram_on(gpu)));
+        }
     }
     starts.steps.into_all()
 }
@@ -209,6 +217,7 @@ fn orphan_step(
         vram_mib: if frees { orphan.vram } else { Mebibytes::ZERO },
         uneven_mib: BTreeMap::new(),
         copies: None,
+        job: None,
         reason: why.clone(),
         expect: Expect { instance: Some(orphan.instance.clone()), state },
         spec: None,
@@ -264,6 +273,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
             vram_mib: Mebibytes::ZERO,
             uneven_mib: BTreeMap::new(),
             copies: None,
+            job: None,
             reason: reason(code, why.to_owned(), None),
             expect: Expect { instance: Some(instance.clone()), state },
             spec: None,
@@ -389,12 +399,19 @@ impl Starts<'_> {
         let mut needs: Vec<Position> = own_stop.into_iter().chain(self.steps.removal(number)).collect();
         needs.extend(input.bases(number).iter().filter_map(|base| self.steps.start(*base)));
         if !waits {
+            let ended = job_steps::ended_before(input, &self.steps, number);
             for gpu in gpus {
-                needs.extend(self.ledger.draw(gpu, service.vram_total(), own_stop));
+                needs.extend(self.ledger.draw_after(&ended, gpu, service.vram_total(), own_stop));
             }
             needs.extend(self.port_needs(service));
         }
         let state = if stopped_first { State::Offline } else { seen.state };
+        let job = job_steps::part(self.context, self.decisions, number, waits);
+        let (held, uneven_mib) = match job.filter(|job| waits && job.frees_memory) {
+            Some(_) => on_its_seat(self.context, number, Mebibytes::ZERO),
+            None => (Mebibytes::ZERO, BTreeMap::new()),
+        };
+        let seat = seen.gpus.iter().filter(|_| held > Mebibytes::ZERO);
         let diff = if waits { settings_changed(seen, &why) } else { changed(service, seen, &why) };
         Step {
             id: id(Action::Start, name),
@@ -402,9 +419,10 @@ impl Starts<'_> {
             action: Action::Start,
             route: input.way(number, Action::Start, state).unwrap_or_default(),
             needs: self.steps.ids(needs),
-            gpus: gpus.iter().cloned().collect(),
-            vram_mib: if waits { Mebibytes::ZERO } else { service.vram_total() },
-            uneven_mib: BTreeMap::new(),
+            gpus: gpus.iter().chain(seat).cloned().collect(),
+            vram_mib: if waits { held } else { service.vram_total() },
+            uneven_mib,
+            job,
             copies: (!waits && service.copies != 1).then(|| CopiesChange::scale(0, service.copies)),
             reason: why,
             expect: Expect { instance: seen.instance.clone(), state },

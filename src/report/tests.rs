@@ -41,6 +41,7 @@ pub(crate) fn step(action: Action, service: &str, from: State, vram_mib: u64, wh
         vram_mib: Mebibytes(vram_mib),
         uneven_mib: std::collections::BTreeMap::new(),
         copies: None,
+        job: None,
         reason: why,
         expect: Expect { instance: None, state: from },
         spec: None,

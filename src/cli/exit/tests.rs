@@ -32,6 +32,7 @@ fn with_a_step() -> Plan {
         vram_mib: crate::model::size::Mebibytes::ZERO,
         uneven_mib: std::collections::BTreeMap::new(),
         copies: None,
+        job: None,
         reason: reason(ReasonCode::WantedByMode),
         expect: Expect { instance: None, state: State::Offline },
         spec: None,

@@ -21,6 +21,7 @@ fn step(id: &str, action: Action) -> Step {
         vram_mib: Mebibytes(10),
         uneven_mib: std::collections::BTreeMap::new(),
         copies: None,
+        job: None,
         reason: Reason { code: ReasonCode::WantedByMode, message: "mode a wants it".to_owned(), by: None },
         expect: Expect { instance: None, state: State::Offline },
         spec: Some("v1:aa".to_owned()),

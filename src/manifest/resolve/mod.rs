@@ -19,6 +19,7 @@ pub(crate) mod environment;
 mod graph;
 mod hooks;
 pub(crate) mod input;
+mod job;
 mod modes;
 mod probes;
 mod project;
@@ -47,6 +48,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut 
         }
     }
     shared::depend(&mut services);
+    job::complete(&mut context, &mut services);
     let goals = modes::goals(&mut context, &services);
     let modes = modes::modes(&mut context);
     let (mode, mode_source) = modes::choose(&mut context, choice);

@@ -58,6 +58,7 @@ impl Service {
         Self {
             name,
             workload: workload.into(),
+            job: None,
             stop: StopPolicy::default(),
             vram: Mebibytes::ZERO,
             copies: 1,

@@ -489,6 +489,7 @@ impl<'a> Work<'a> {
 /// Reason for a service whose dependency may not be up at the end.
 fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
     let name = input.name(dependency);
-    let message = format!("it depends on {name}, which is retried and has to stay up first");
+    let first = if input.service(dependency).job.is_some() { "complete" } else { "stay up" };
+    let message = format!("it depends on {name}, which is retried and has to {first} first");
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }

@@ -8,6 +8,7 @@ use crate::report::table::{self, joined};
 /// Returns `takes 19 074 MiB on GPU 0`, of one step alone.
 pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
     let verb = match step.action {
+        Action::Start if step.awaits_running_job() => "frees",
         Action::Start | Action::Wake | Action::Unpause | Action::Update => "takes",
         Action::Scale if !step.is_scale_down() => "takes",
         Action::Evict => "keeps running, frees",
@@ -15,6 +16,8 @@ pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String>
     };
     let some = step.vram_mib.0 > 0 && !step.gpus.is_empty();
     let returns = step.copies.map(|copies| copies.returns_mib).filter(|returns| returns.0 > 0);
+    let is_freed = step.job.is_some_and(|job| job.frees_memory) && step.takes_memory();
+    let returns = returns.or(Some(step.vram_mib).filter(|_| is_freed));
     let meanwhile = returns.map(|returns| format!(", frees {returns} at its end")).unwrap_or_default();
     some.then(|| format!("{verb} {} on {}{meanwhile}", step.vram_mib, gpus(plan, &step.gpus)))
 }

@@ -22,6 +22,7 @@ const CAPABILITIES: Capabilities = Capabilities(&[
     Capability::LocalPorts,
     Capability::ChecksItself,
     Capability::Objects,
+    Capability::RunsToEnd,
 ]);
 
 /// Definition of a service that is a container.
