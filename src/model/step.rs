@@ -47,7 +47,7 @@ impl Step {
     pub fn takes_memory(&self) -> bool {
         match self.action {
             Action::Start => !self.awaits_running_job(),
-             Action::Wake | Action::Update => true,
+            Action::Wake | Action::Update => true,
             Action::Scale => !self.is_scale_down(),
             Action::Stop | Action::Evict | Action::Remove | Action::Pause | Action::Unpause => false,
         }

@@ -3,6 +3,8 @@
 //! The later of both ends counts. Exit code 0 proves that a job is done only if lcm did not stop it: many programs
 //! exit with 0 on their stop signal.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::desired::Service;
@@ -48,7 +50,7 @@ fn running(seen: &mut ObservedService, job: Job, now: Timestamp) {
     seen.job = Some(Box::new(JobStatus { state: JobState::Running, exit_code: None, ended_at: None }));
 }
 
-fn is_over(since: Timestamp, timeout: std::time::Duration, now: Timestamp) -> bool {
+fn is_over(since: Timestamp, timeout: Duration, now: Timestamp) -> bool {
     now.duration_since(since) >= SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX)
 }
 
@@ -63,11 +65,7 @@ fn ended(seen: &ObservedService, service: &Service, past: Option<&HistoryFact>) 
             (true, _) => by_history(exit, past.and_then(|past| past.state.filter(|_| past.made))),
         };
         let of_spec = state != JobState::Due;
-        return JobStatus {
-            state,
-            exit_code: exit.code.filter(|_| of_spec),
-            ended_at: exit.at.filter(|_| of_spec),
-        };
+        return JobStatus { state, exit_code: exit.code.filter(|_| of_spec), ended_at: exit.at.filter(|_| of_spec) };
     }
     match record.filter(|record| service.spec.has_hash(&record.spec)) {
         Some(JobEnd { exit_code, ended_at, .. }) => {
@@ -100,6 +98,7 @@ fn is_later(exit: &ExitFact, record: Option<&JobEnd>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
 
     use jiff::Timestamp;
@@ -111,11 +110,20 @@ mod tests {
     use crate::model::job_record::unrecorded;
     use crate::model::lifecycle::State;
     use crate::model::observed::{ObservedService, Ownership};
-    use crate::runtime::process::intent::ProcessSpec;
+    use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 
     fn service() -> Service {
+        let process = ProcessSpec {
+            command: CommandSpec::Exec(vec!["true".to_owned()]),
+            cwd: "/".into(),
+            environment: BTreeMap::new(),
+            inherit: BTreeSet::new(),
+            log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
+            pid_file: None,
+            writes_pid: None,
+        };
         let timeout = Some(Duration::from_secs(60));
-        Service { job: Some(Job { timeout }), ..Service::plain("job".into(), ProcessSpec::of(&["true"])) }
+        Service { job: Some(Job { timeout }), ..Service::plain("job".into(), process) }
     }
 
     fn at(second: i64) -> Timestamp {

@@ -11,12 +11,7 @@ use crate::plan::numbers::Number;
 use crate::plan::steps::{Position, Steps};
 
 /// Returns the part of a job in its start step; `None` for any other service. `waits`: the job runs already.
-pub(super) fn part(
-    context: &PlanContext<'_>,
-    decisions: &Decisions,
-    number: Number,
-    waits: bool,
-) -> Option<JobStep> {
+pub(super) fn part(context: &PlanContext<'_>, decisions: &Decisions, number: Number, waits: bool) -> Option<JobStep> {
     let (input, seen) = (&context.input, context.input.seen(number));
     let job = input.service(number).job?;
     let until_end = jobs::is_awaited(input, decisions, number);

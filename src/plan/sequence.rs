@@ -10,7 +10,7 @@ use crate::model::plan::{Placement, ReasonCode, Request};
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
-use crate::plan::judge::{judge, jobs};
+use crate::plan::judge::{jobs, judge};
 use crate::plan::numbers::Number;
 use crate::plan::place;
 use crate::plan::want::{self, Wants};

@@ -49,8 +49,5 @@ async fn prepare_one(run: &Run<'_>, step: &Step) -> Result<(), StepError> {
 fn is_due(run: &Run<'_>, step: &Step) -> bool {
     let ledger = run.ledger();
     let writes_spec = step.action == Action::Start || (step.is_rolling() && step.spec.is_some());
-    writes_spec
-        && !step.is_await()
-        && !ledger.prepared.contains(&step.service)
-        && !ledger.failed.contains(&step.id)
+    writes_spec && !step.is_await() && !ledger.prepared.contains(&step.service) && !ledger.failed.contains(&step.id)
 }

@@ -3,9 +3,9 @@
 
 use jiff::Timestamp;
 
-use crate::model::lifecycle::State;
 use crate::model::desired::Condition;
 use crate::model::job::{JobState, JobStatus};
+use crate::model::lifecycle::State;
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
@@ -41,7 +41,10 @@ fn running(context: &PlanContext<'_>, number: Number, why: &Reason) -> Option<De
     }
     let is_wanted = |dependent: &Number| input.wants.is_wanted(*dependent) && input.is_in_scope(*dependent);
     if ends_awaited_by(input, number).any(|dependent| is_wanted(&dependent)) {
-        return Some(Decision::Await(Reason { message: format!("{}; it runs until it ends", why.message), ..why.clone() }));
+        return Some(Decision::Await(Reason {
+            message: format!("{}; it runs until it ends", why.message),
+            ..why.clone()
+        }));
     }
     Some(Decision::Leave(runs(why, change)))
 }

@@ -9,10 +9,7 @@ use crate::model::job::JobEnd;
 use crate::model::names::{ProjectName, ServiceName};
 
 /// Returns the last recorded end of each job of a project.
-pub(super) fn read(
-    connection: &Connection,
-    project: &ProjectName,
-) -> rusqlite::Result<BTreeMap<ServiceName, JobEnd>> {
+pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<BTreeMap<ServiceName, JobEnd>> {
     let query = "SELECT service, spec, exit_code, ended_us FROM job_ends WHERE project = ?1";
     let mut statement = connection.prepare_cached(query)?;
     let ends = statement.query_map([project.as_str()], |row| {
@@ -31,7 +28,8 @@ pub(super) fn write(
     end: &JobEnd,
 ) -> rusqlite::Result<()> {
     let JobEnd { spec, exit_code, ended_at } = end;
-    let keep = "INSERT OR REPLACE INTO job_ends (project, service, spec, exit_code, ended_us) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let keep =
+        "INSERT OR REPLACE INTO job_ends (project, service, spec, exit_code, ended_us) VALUES (?1, ?2, ?3, ?4, ?5)";
     let ended_us = ended_at.as_microsecond();
     connection.execute(keep, params![project.as_str(), service.as_str(), spec, exit_code, ended_us]).map(|_| ())
 }
