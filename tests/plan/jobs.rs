@@ -139,7 +139,7 @@ fn a_job_past_its_timeout_is_stopped_and_has_failed() {
     house.sim.set_behaviour("migrate", Behaviour { runs_for: Duration::from_secs(600), ..Behaviour::default() });
     let outcome = house.try_apply(&house.desired(Some("all")), &Request::default());
     let error = &outcome.failures[0].error;
-    assert!(error.contains("the job ran longer than its `timeout` of 60 s, and was stopped"), "{error}");
+    assert!(error.contains("the job ran longer than its `timeout` of 1m, and was stopped"), "{error}");
     assert_eq!((job(&house, "migrate"), starts(&house, "migrate"), starts(&house, "web")), (JobState::Failed, 1, 0));
 }
 

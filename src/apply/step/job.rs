@@ -165,7 +165,7 @@ impl JobRun<'_> {
         };
         match run.context.driver.stop(&stop).await {
             Ok(()) => match released(run, Some(self.service), self.instance, &before).await {
-                Ok(_) => error.push_str(", and was stopped"),
+                Ok(()) => error.push_str(", and was stopped"),
                 Err(WaitError::Failed(cause)) => error = format!("{error}; {}", cause.error),
                 Err(WaitError::Cancelled(_)) => {}
             },

@@ -87,7 +87,7 @@ pub(super) fn complete(context: &mut ResolveContext<'_>, services: &mut BTreeMap
                         no_job(context, span, base);
                     }
                 }
-                (Condition::Started, _) | (Condition::Healthy, false) | (Condition::Completed, _) => {}
+                (Condition::Started | Condition::Completed, _) | (Condition::Healthy, false) => {}
             }
             if let Some(span) = written.restart.filter(|_| edge.restart && jobs.contains(base)) {
                 let message = format!("`restart: true` has no effect here: `{base}` is a job");

@@ -171,9 +171,9 @@ fn depends_on(context: &mut ResolveContext<'_>, written: Option<&DependsOn>) -> 
             .iter()
             .map(|(name, dependency)| {
                 let condition = match dependency.condition.as_ref().map(|condition| condition.value) {
-                    Some(ConditionValue::ServiceStarted) => Condition::Started,
-                    Some(ConditionValue::ServiceHealthy) | None => Condition::Healthy,
-                    Some(ConditionValue::ServiceCompletedSuccessfully) => Condition::Completed,
+                    Some(ConditionValue::Started) => Condition::Started,
+                    Some(ConditionValue::Healthy) | None => Condition::Healthy,
+                    Some(ConditionValue::Completed) => Condition::Completed,
                 };
                 let edge = WrittenEdge {
                     condition: dependency.condition.as_ref().map(|condition| condition.span),

@@ -356,15 +356,17 @@ pub(crate) struct DependencyBlock {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
 #[schemars(rename = "Condition")]
 pub(crate) enum ConditionValue {
     /// The other service is running.
-    ServiceStarted,
+    #[serde(rename = "service_started")]
+    Started,
     /// The other service is running and healthy.
-    ServiceHealthy,
+    #[serde(rename = "service_healthy")]
+    Healthy,
     /// The other service is a job (`job: true`), and has ended with exit code 0 under its present spec.
-    ServiceCompletedSuccessfully,
+    #[serde(rename = "service_completed_successfully")]
+    Completed,
 }
 
 impl<'de> Deserialize<'de> for DependsOn {
