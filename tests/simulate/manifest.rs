@@ -10,6 +10,7 @@ use lcm::model::desired::{
     Others, Probe, Service, Wake,
 };
 use lcm::model::endpoint::{Protocol, PublishedPort};
+use lcm::model::job::Job;
 use lcm::model::names::{GoalName, ModeName, ObjectName, ProjectName, ServiceName};
 use lcm::model::secret::Secret;
 use lcm::model::size::Mebibytes;
@@ -104,19 +105,27 @@ fn stop_unneeded(draft: &Draft, desired: &mut Desired, wanted: &BTreeSet<Service
 fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
     let port = service.port.map(|port| PORT_BASE + port);
     let needs = service.needs.iter().filter(|(distance, ..)| *distance <= index).map(|(distance, started, restart)| {
-        let condition = if *started { Condition::Started } else { Condition::Healthy };
-        (name(index - distance), Dependency { condition, restart: *restart })
+        let is_job = draft.is_job(index - distance);
+        let condition = match (*started, is_job) {
+            (true, _) => Condition::Started,
+            (false, true) => Condition::Completed,
+            (false, false) => Condition::Healthy,
+        };
+        (name(index - distance), Dependency { condition, restart: *restart && !is_job })
     });
+    let is_job = draft.is_job(index);
     let secrets = service.secret.then(|| ("TOKEN".to_owned(), Secret::new("of today")));
     Service {
+        job: is_job.then(Job::default),
         vram: Mebibytes(if matches!(service.gpu, GpuDraft::None) { 0 } else { service.vram }),
         gpu: gpu(draft, service.gpu),
         priority: service.priority,
         phases: BTreeSet::from([service.phase]),
         depends_on: needs.collect(),
-        health: Box::new(health(service.probed)),
+        health: Box::new(health(service.probed && !is_job)),
         busy: service
             .busy_ms
+            .filter(|_| !is_job)
             .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) })
             .map(Box::new),
         wake: draft
