@@ -20,6 +20,8 @@ mod duties;
 mod gpus;
 #[path = "support/image.rs"]
 mod image;
+#[path = "crash/jobs.rs"]
+mod jobs;
 #[path = "crash/kills.rs"]
 mod kills;
 #[path = "crash/model.rs"]
@@ -62,7 +64,9 @@ enum Need {
     Disk,
 }
 
-const TESTS: [Test; 12] = [
+const TESTS: [Test; 14] = [
+    Test { name: "a_job_that_is_a_process_runs_once", needs: Need::Nothing, run: jobs::processes },
+    Test { name: "a_job_that_is_a_container_runs_once", needs: Need::Engine, run: jobs::containers },
     Test { name: "kills_at_drawn_moments_converge", needs: Need::Nothing, run: kills::converge },
     Test { name: "processes_survive_a_kill_after_any_line", needs: Need::Nothing, run: processes },
     Test { name: "containers_survive_a_kill_after_any_line", needs: Need::Engine, run: containers },

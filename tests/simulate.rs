@@ -27,7 +27,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};
 
 use crate::bench::Bench;
-use crate::draft::{Draft, Fault, Found, ServiceDraft, drafts};
+use crate::draft::{Draft, Fault, Found, ServiceDraft, drafts, with_jobs};
 
 /// Cases of a test in an ordinary run.
 const CASES: u32 = 500;
@@ -96,6 +96,49 @@ fn one_apply_converges_and_the_next_has_nothing_to_do() {
         let effects = bench.sim.effects();
         let again = bench.apply().await?;
         prop_assert!(!again.outcome.changed && bench.sim.effects() == effects);
+        Ok(())
+    });
+}
+
+#[test]
+fn jobs_run_once_and_their_dependents_start_after_them() {
+    hold_over(cases() / 5, with_jobs(), |draft| async move {
+        let bench = Bench::new(&draft);
+        // A job that was paused runs on, and ends before its dependents start.
+        converge_within(&bench, ROUNDS_MAX + 2).await?;
+        let runs = |bench: &Bench| {
+            let is_start = |effect: &&lcm::sim::Effect| effect.deed == lcm::sim::Deed::Start;
+            bench.sim.log().iter().filter(is_start).count()
+        };
+        // A job that nothing waits for frees its memory for others when it ends: each may need another run.
+        for _ in 0..=draft.services.len() {
+            tokio::time::sleep(manifest::HEALTH_TIMEOUT).await;
+            bench.apply().await?;
+        }
+        let before = runs(&bench);
+        for _ in 0..3 {
+            tokio::time::sleep(manifest::HEALTH_TIMEOUT).await;
+            bench.apply().await?;
+        }
+        prop_assert_eq!(runs(&bench), before, "{:?}", bench.deeds());
+        bench.is_lawful()
+    });
+}
+
+#[test]
+fn killed_while_jobs_run_the_next_run_converges() {
+    hold_over(cases() / 100, with_jobs(), |draft| async move {
+        let whole = Bench::new(&draft);
+        whole.apply().await?;
+        for number in 1..=whole.sim.effects() {
+            for side in [Crash::Before, Crash::After] {
+                let bench = Bench::new(&draft);
+                bench.apply_and_crash(number, side).await?;
+                // At once, so that jobs still run.
+                let converged = converge_within(&bench, ROUNDS_MAX + 2).await;
+                converged.map_err(|error| TestCaseError::fail(format!("killed {side:?} effect {number}: {error}")))?;
+            }
+        }
         Ok(())
     });
 }

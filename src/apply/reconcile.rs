@@ -236,8 +236,11 @@ async fn replan(run: &Run<'_>) -> Result<Plan, EarlyEnd> {
     request.prevented.extend(run.ledger().prevented.clone());
     request.not_evicted.extend(run.ledger().not_evicted.values().cloned());
     request.not_updated.extend(run.ledger().not_updated.iter().cloned());
-    if request.purpose == Purpose::Restart {
-        continue_restart(run, &mut request);
+    match request.purpose {
+        Purpose::Restart => continue_restart(run, &mut request),
+        // A job that is named runs once.
+        Purpose::Start => request.restarted.extend(run.ledger().came_up.iter().cloned()),
+        Purpose::Apply | Purpose::Down | Purpose::Stop => {}
     }
     run.context.planner.plan(&snapshot, &request).map_err(|error| EarlyEnd::Refused(error.to_string()))
 }

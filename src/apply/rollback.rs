@@ -135,6 +135,7 @@ fn step_back(forward: &Step, action: Action, route: &[State], expect: Expect, ne
         needs,
         reason: Reason { code: ReasonCode::Requested, message, by: None },
         expect,
+        job: None,
         spec: None,
         diff: None,
         estimate_ms: None,

@@ -86,7 +86,7 @@ pub(crate) struct StatusReport {
     /// Outlooks of named services, with `-v`.
     outlooks: Outlooks,
     pub(crate) wanted: BTreeSet<ServiceName>,
-    /// True if a wanted or named service is neither operational nor held.
+    /// True if a wanted or named service is neither operational, nor a job that is done, nor held.
     pub(crate) is_unhealthy: bool,
     /// Refusal where the state of every wanted service is unknown.
     pub(crate) known: Result<(), EarlyExit>,
@@ -160,8 +160,8 @@ async fn observe(session: &Session, view: &StatusRequest<'_>) -> Result<StatusRe
     let wanted = wanted::wanted(&opened.desired, &Request::default());
     let wanted = if none_chosen { BTreeSet::new() } else { wanted };
     let asked = if named.is_empty() { &wanted } else { named };
-    let is_well =
-        |seen: &ObservedService| seen.hold.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
+    let stands = |seen: &ObservedService| seen.state.is_operational() || seen.is_done_job();
+    let is_well = |seen: &ObservedService| seen.hold.is_some() || (seen.unknown.is_none() && stands(seen));
     let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
     Ok(StatusReport { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
 }

@@ -103,6 +103,10 @@ pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, n
     if attempts.spec != service.spec.hash() {
         return true;
     }
+    if service.job.is_some() {
+        // A job that fails after a long run has failed all the same.
+        return seen.is_done_job();
+    }
     let lived = if seen.unknown.is_some() {
         None
     } else if seen.state.is_operational() {

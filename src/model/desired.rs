@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::model::converged::FileText;
 use crate::model::endpoint::Endpoint;
 use crate::model::hooks::{Hooks, Notifier};
+use crate::model::job::Job;
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, GpuId, ModeName, ObjectName, ProjectName, RuntimeName, ServiceName};
 use crate::model::rules::Rules;
@@ -202,6 +203,8 @@ pub struct Goal {
 pub struct Service {
     pub name: ServiceName,
     pub workload: Workload,
+    /// Set for a service that runs to its end.
+    pub job: Option<Job>,
     pub stop: StopPolicy,
     /// GPU memory of one copy, on each GPU that it uses; the largest fixed amount where `vram_by_gpu` has several.
     pub vram: Mebibytes,
@@ -265,6 +268,12 @@ impl Service {
         self.wants_gpu() || self.declares_vram()
     }
 
+    /// Returns true if the service starts only after this job has completed.
+    #[must_use]
+    pub fn awaits_end_of(&self, job: &ServiceName) -> bool {
+        self.depends_on.get(job).is_some_and(|dependency| dependency.condition == Condition::Completed)
+    }
+
     /// Returns true if the service needs a GPU to start.
     #[must_use]
     pub fn wants_gpu(&self) -> bool {
@@ -314,6 +323,8 @@ pub struct Dependency {
 pub enum Condition {
     Started,
     Healthy,
+    /// The other service is a job, and has ended with exit code 0 under its present spec.
+    Completed,
 }
 
 /// Limits on starting a service again that does not stay up.

@@ -264,6 +264,8 @@ pub const ROUTES: &[(Action, &[State])] = &[
     (Action::Start, &[Error, Offline, Starting, Online]),
     (Action::Start, &[Timeout, Offline, Starting, Online]),
     (Action::Start, &[Starting, Online]),
+    // A job that runs already, and whose end is awaited.
+    (Action::Start, &[Online]),
     (Action::Stop, &[Online, Stopping, Offline]),
     (Action::Stop, &[Idle, Stopping, Offline]),
     (Action::Stop, &[Busy, Stopping, Offline]),

@@ -24,6 +24,8 @@ pub mod holds;
 pub mod hooks;
 pub mod host;
 pub mod instance;
+pub mod job;
+pub mod job_record;
 pub mod lifecycle;
 pub mod mode_set;
 pub mod names;

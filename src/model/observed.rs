@@ -14,6 +14,7 @@ use crate::model::facts::{Attempts, Estimates, ExitFact, Marks, Reading};
 use crate::model::holds::HoldRecord;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
+use crate::model::job::{JobState, JobStatus};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::network::ObservedNetwork;
@@ -112,6 +113,8 @@ pub struct ObservedService {
     /// Recent attempts to start the service again.
     pub attempts: Option<Box<Attempts>>,
     pub exit: Option<Box<ExitFact>>,
+    /// Set for a job whose state is known.
+    pub job: Option<Box<JobStatus>>,
     /// A report of a failure is kept for the service.
     pub is_reported: bool,
     /// The service stopped without lcm's doing, as far as the history shows.
@@ -154,6 +157,7 @@ impl ObservedService {
             hold: None,
             attempts: None,
             exit: None,
+            job: None,
             is_reported: false,
             ended_by_itself: false,
             since: None,
@@ -232,6 +236,12 @@ impl ObservedService {
         // A mark has the largest amount alone.
         let is_known_by_gpu = self.declared_by_gpu.is_some() && marked <= self.declared(service);
         declared.max(measured.unwrap_or(if is_known_by_gpu { declared } else { marked }))
+    }
+
+    /// Returns true for a job that has completed under the present spec.
+    #[must_use]
+    pub fn is_done_job(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.state == JobState::Done)
     }
 
     /// Returns true if all memory but the resident part is given back, as measured.

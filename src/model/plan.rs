@@ -11,6 +11,7 @@ use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::copies::CopiesChange;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
+use crate::model::job::{JobStatus, JobStep};
 use crate::model::lifecycle::{Action, State};
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
@@ -46,7 +47,8 @@ pub struct Request {
     pub not_updated: BTreeSet<ServiceName>,
     /// Memory that the plan being applied gives to others: on these GPUs the services count as measured.
     pub given_back: BTreeSet<(ServiceName, GpuId)>,
-    /// For [`Purpose::Restart`]: services that this run has stopped or started already, and that only have to be up.
+    /// Services that this run has stopped or started already: for [`Purpose::Restart`], they only have to be up; for
+    /// [`Purpose::Start`], a job among them has run.
     pub restarted: BTreeSet<ServiceName>,
     /// Reason why running services are left unchanged: a manifest in a different folder manages the project.
     pub other_checkout: Option<String>,
@@ -177,6 +179,9 @@ pub struct Plan {
     /// are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
+    /// Jobs of the manifest whose state is known; absent if there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<ServiceName, JobStatus>,
     pub gpus: Vec<GpuLine>,
     /// Host memory; present only if a service declares `ram` or a GPU uses the host's memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -217,6 +222,7 @@ impl Plan {
             orphans: Vec::new(),
             networks: Vec::new(),
             claimed: Vec::new(),
+            jobs: BTreeMap::new(),
             gpus: Vec::new(),
             memory: None,
             given_back: Vec::new(),
@@ -280,6 +286,9 @@ pub struct Step {
     /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<CopiesChange>,
+    /// Set for the start of a job; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobStep>,
     pub reason: Reason,
     pub expect: Expect,
     /// Hash of the spec; a start writes it into the marks of the new instance.

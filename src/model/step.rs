@@ -1,7 +1,7 @@
 //! Memory of one step: what it takes when it begins, and what it gives back when it ends.
 
 use crate::model::copies::CopiesChange;
-use crate::model::lifecycle::Action;
+use crate::model::lifecycle::{Action, State};
 use crate::model::names::GpuId;
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
@@ -44,11 +44,31 @@ impl Step {
         self.takes_from(MemoryPool::Gpu(gpu))
     }
 
-    /// Returns true if its memory is taken when the step begins, and not given back when it ends.
+    /// Returns true for a start that is under way already: the step only waits for its end.
+    #[must_use]
+    pub fn is_await(&self) -> bool {
+        let under_way = |state: &State| *state == State::Starting || state.is_operational();
+        self.action == Action::Start && self.route.first().is_some_and(under_way)
+    }
+
+    /// Returns true for a job that runs already, and whose end the step waits for.
+    #[must_use]
+    pub fn awaits_running_job(&self) -> bool {
+        self.job.is_some() && self.is_await()
+    }
+
+    /// Returns true if the step lasts until its job has ended.
+    #[must_use]
+    pub fn is_until_end(&self) -> bool {
+        self.job.is_some_and(|job| job.until_end)
+    }
+
+    /// Returns true if its memory is taken when the step begins.
     #[must_use]
     pub fn takes_memory(&self) -> bool {
         match self.action {
-            Action::Start | Action::Wake | Action::Update => true,
+            Action::Start => !self.awaits_running_job(),
+            Action::Wake | Action::Update => true,
             Action::Scale => !self.is_scale_down(),
             Action::Stop | Action::Evict | Action::Remove | Action::Pause | Action::Unpause => false,
         }
@@ -70,6 +90,7 @@ impl Step {
         };
         match self.action {
             Action::Stop | Action::Evict => self.amount_in(pool),
+            Action::Start if self.job.is_some_and(|job| job.frees_memory) => self.amount_in(pool),
             Action::Scale if self.is_scale_down() => self.amount_in(pool),
             Action::Update => self.copies.map_or(Mebibytes::ZERO, returned),
             Action::Start | Action::Wake | Action::Scale | Action::Remove | Action::Pause | Action::Unpause => {

@@ -56,6 +56,8 @@ pub enum Capability {
     ChecksItself,
     /// Its instances are objects that exist beyond their end, and are removed.
     Objects,
+    /// It runs jobs: an instance ends by itself, and its exit code is known after that.
+    RunsToEnd,
 }
 
 /// Capabilities of one runtime.

@@ -28,6 +28,10 @@ pub(crate) fn running(
     started_at: Option<Timestamp>,
     engine: Option<EngineHealth>,
 ) -> Assessment {
+    if service.job.is_some() {
+        // A job is judged by its end; its timeout is judged with its history.
+        return Assessment::of(State::Online, "it is running");
+    }
     let young = started_at.is_some_and(|started| service.health.may_be_starting(started, facts.observed_at));
     let judgement = match &service.health.probe {
         None | Some(Probe::Runtime) => by_engine(engine, young),

@@ -16,6 +16,7 @@ pub(crate) mod gpu_refs;
 mod hold;
 mod holders;
 mod host_memory;
+pub(crate) mod job;
 pub(crate) mod judge;
 pub(crate) mod orphan;
 mod ports;
@@ -39,6 +40,7 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
         .values()
         .map(|service| {
             let mut seen = observe_service(view, service, observers);
+            job::judge(&mut seen, service, facts.history.get(&service.name), facts.observed_at);
             seen.is_reported = facts.history.get(&service.name).is_some_and(|past| past.report.is_some());
             seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone()).map(Box::new);
             (service.name.clone(), seen)

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::OrphanPolicy;
+use crate::model::job::JobStatus;
 use crate::model::mode_set::ModeSet;
-use crate::model::names::GpuId;
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::network::NetworkLine;
-use crate::model::observed::called;
+use crate::model::observed::{ObservedService, called};
 use crate::model::plan::{
     Blocked, FORMAT, GpuLine, Held, Kept, MemoryLine, OrphanLine, PendingStatus, Placement, Plan, ReasonCode,
     SavedRequest, Step,
@@ -64,6 +65,7 @@ pub(super) fn assemble(
         orphans: orphans(input),
         networks,
         claimed: input.observed.claimed.clone(),
+        jobs: jobs(input),
         given_back,
         recovered: recover::recovered(input),
         warnings: warnings(input, (&gpus, memory.as_ref()), &steps),
@@ -71,6 +73,12 @@ pub(super) fn assemble(
         memory,
         steps,
     }
+}
+
+/// Jobs whose state is known.
+fn jobs(input: &PlanInput<'_>) -> BTreeMap<ServiceName, JobStatus> {
+    let status = |(name, seen): (&ServiceName, &ObservedService)| Some((name.clone(), (**seen.job.as_ref()?).clone()));
+    input.observed.services.iter().filter_map(status).collect()
 }
 
 /// Services to list beside the steps; some are stopped too.

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::budget::Budget;
-use crate::model::desired::Desired;
+use crate::model::desired::{Condition, Desired};
 use crate::model::holds::Hold;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
-use crate::model::observed::{Observed, Ownership};
+use crate::model::observed::{Observed, ObservedService, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::rules::{Case, Legality};
 use crate::plan::steps::stop_route;
@@ -153,14 +153,18 @@ impl Audit<'_> {
     /// Checks that the dependencies of a service are up when the service starts, and stay up after that.
     fn dependencies(&self, step: &Step, findings: &mut Vec<String>) {
         // A service that is starting already has passed this point; the wait for it needs no dependency.
-        let begins = step.action == Action::Start && step.expect.state != State::Starting;
+        let begins = step.action == Action::Start && !step.is_await();
         let Some(service) = self.desired.services.get(&step.service).filter(|_| begins) else {
             return;
         };
-        for dependency in service.depends_on.keys() {
+        for (dependency, edge) in &service.depends_on {
             let start = self.find(Action::Start, dependency).or_else(|| self.find(Action::Unpause, dependency));
+            let is_done = self.observed.services.get(dependency).is_some_and(ObservedService::is_done_job);
+            let completes = edge.condition == Condition::Completed;
             let up = if let Some(start) = start {
-                self.is_before(start, step)
+                self.is_before(start, step) && (!completes || start.is_until_end())
+            } else if completes || is_done {
+                is_done
             } else {
                 let state = self.observed.services.get(dependency).map(|seen| seen.state);
                 let goes = |action| self.find(action, dependency).is_some();
@@ -196,7 +200,7 @@ impl Audit<'_> {
     /// Checks starts and stops against the budget of restarts.
     fn budgets(&self, step: &Step, findings: &mut Vec<String>) {
         let budget = self.budget(&step.service);
-        let begins = step.action == Action::Start && step.expect.state != State::Starting;
+        let begins = step.action == Action::Start && !step.is_await();
         if begins && budget.holds() {
             findings.push(format!("{}: its budget forbids a start", step.id));
         }
@@ -224,7 +228,7 @@ impl Audit<'_> {
                 if self.down || !(self.is_wanted(&step.service) || along) {
                     findings.push(format!("{}: it is not wanted", step.id));
                 }
-                let waits = step.expect.state == State::Starting;
+                let waits = step.expect.state == State::Starting || step.awaits_running_job();
                 let after_stop = stop.is_some_and(|stop| self.is_before(stop, step));
                 if runs && !waits && !after_stop {
                     findings.push(format!("{}: it is already running", step.id));
@@ -232,6 +236,7 @@ impl Audit<'_> {
                 if self.held.contains(&step.service) {
                     findings.push(format!("{}: it is held", step.id));
                 }
+                self.job(step, findings);
             }
             Action::Stop | Action::Remove => {
                 let foreign = self.observed.services.get(&step.service).is_some_and(|seen| seen.unknown.is_some());
@@ -247,6 +252,24 @@ impl Audit<'_> {
             Action::Update if !step.is_rolling() => {}
             Action::Update | Action::Scale => self.copies(step, findings),
             Action::Evict | Action::Pause | Action::Unpause => {}
+        }
+    }
+
+    /// Checks that the start of a job, and no other, is one of a job, and that it frees memory only where it lasts until
+    /// the end, and no service starts beside the job.
+    fn job(&self, step: &Step, findings: &mut Vec<String>) {
+        let is_job = self.desired.services.get(&step.service).is_some_and(|service| service.job.is_some());
+        if is_job != step.job.is_some() || (step.expect.state.is_operational() && !is_job) {
+            findings.push(format!("{}: jobs and services are mixed up", step.id));
+        }
+        let beside = |other: &&Step| {
+            let edge = self.desired.services.get(&other.service).and_then(|other| other.depends_on.get(&step.service));
+            other.action == Action::Start && edge.is_some_and(|edge| edge.condition != Condition::Completed)
+        };
+        if let Some(job) = step.job.filter(|job| job.frees_memory)
+            && (!job.until_end || self.plan.steps.iter().any(|other| beside(&other)))
+        {
+            findings.push(format!("{}: its memory is not free at its end", step.id));
         }
     }
 

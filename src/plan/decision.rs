@@ -95,7 +95,7 @@ impl Decision {
             | Self::ScaleUp(_)
             | Self::ScaleDown(_)
             | Self::Unpause(_) => true,
-            Self::Leave(_) => seen.state.is_operational(),
+            Self::Leave(_) => seen.state.is_operational() || seen.is_done,
             Self::Blocked(_) => seen.is_known && seen.state.is_operational(),
             Self::Stop(_) | Self::GiveUp(_) | Self::Preempt { .. } | Self::Pause(_) | Self::Held(_) => false,
         }

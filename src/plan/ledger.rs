@@ -1,7 +1,7 @@
-//! Ledger of the memory of GPUs and host: each MiB is reserved once. Starts, in plan order, draw on free memory and then on stops; a
-//! start needs every stop that it draws on.
+//! Ledger of the memory of GPUs and host: each MiB is reserved once. Starts, in plan order, draw on free memory and then
+//! on stops; a start needs every stop that it draws on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::size::Mebibytes;
 use crate::plan::input::SlotIndex;
@@ -20,6 +20,8 @@ struct MemoryAccount {
     stops: Vec<(Position, Mebibytes)>,
     /// First stop with memory left.
     first: usize,
+    /// Jobs that give their memory back when they end.
+    ends: Vec<(Position, Mebibytes)>,
     /// Stops whose memory only ends an overcommitment: every start waits for them.
     makes_up: Vec<Position>,
 }
@@ -33,7 +35,8 @@ impl Ledger {
         taken: Mebibytes,
         stops: Vec<(Position, Mebibytes)>,
     ) {
-        let mut account = MemoryAccount { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
+        let mut account =
+            MemoryAccount { free: usable - taken, stops, first: 0, ends: Vec::new(), makes_up: Vec::new() };
         let mut deficit = taken - usable;
         for (step, left) in &mut account.stops {
             if deficit == Mebibytes::ZERO {
@@ -47,9 +50,23 @@ impl Ledger {
         self.accounts.insert(slot, account);
     }
 
-    /// Reserves `amount` and returns the stops drawn on, some perhaps twice. `own`, the service's own stop, is drawn on
-    /// first: a recreated service takes its own memory again.
-    pub(super) fn draw(&mut self, slot: SlotIndex, amount: Mebibytes, own: Option<Position>) -> Vec<Position> {
+    /// Adds the memory that a job gives back at the end of its step.
+    pub(super) fn returns(&mut self, slot: SlotIndex, job: Position, amount: Mebibytes) {
+        if let Some(account) = self.accounts.get_mut(&slot).filter(|_| amount > Mebibytes::ZERO) {
+            account.ends.push((job, amount));
+        }
+    }
+
+    /// Reserves `amount` and returns the stops and jobs drawn on, some perhaps twice. `own`, the service's own stop, is
+    /// drawn on first: a recreated service takes its own memory again. The next are the jobs in `ended`, after which the
+    /// service starts in any case.
+    pub(super) fn draw_after(
+        &mut self,
+        ended: &BTreeSet<Position>,
+        slot: SlotIndex,
+        amount: Mebibytes,
+        own: Option<Position>,
+    ) -> Vec<Position> {
         let Some(account) = self.accounts.get_mut(&slot).filter(|_| amount > Mebibytes::ZERO) else {
             return Vec::new();
         };
@@ -58,6 +75,9 @@ impl Ledger {
         let own = own.and_then(|own| account.stops.binary_search_by_key(&own, |(step, _)| *step).ok());
         if let Some(at) = own {
             draw_on(&mut account.stops[at], &mut open, &mut needs);
+        }
+        for end in account.ends.iter_mut().filter(|(job, _)| ended.contains(job)) {
+            draw_on(end, &mut open, &mut needs);
         }
         let from_free = open.min(account.free);
         account.free = account.free - from_free;
@@ -81,8 +101,16 @@ fn draw_on(stop: &mut (Position, Mebibytes), open: &mut Mebibytes, needs: &mut V
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::Ledger;
     use crate::model::size::Mebibytes;
+
+    impl Ledger {
+        fn draw(&mut self, slot: usize, amount: Mebibytes, own: Option<usize>) -> Vec<usize> {
+            self.draw_after(&BTreeSet::new(), slot, amount, own)
+        }
+    }
 
     const A: usize = 3;
     const B: usize = 7;

@@ -6,9 +6,10 @@
 //! Out: a `Plan`, assembled with its report by `assemble`, and the findings of `audit`, which checks any plan.
 //! Helpers: of the input, `numbers` (services by number), `summary` (contiguous summaries), `places` (GPUs that a
 //! request allows) and `gpu_capacity` (memory of each GPU); of the decisions, `decision` and `reason`; of the steps,
-//! `steps`, `orphan_steps`, `copies`, `ledger` (which stops free the memory of a start), `exclusive` (starts that load
-//! alone), `flow` (peak memory) and `diff`; of the report, `networks`, `pending` and `selection`. `judge_commands`
-//! decides about `lcm start`, `stop` and holds.
+//! `steps`, `orphan_steps`, `copies`, `job_steps`, `ledger` (which stops free the memory of a start), `exclusive` (starts
+//! that load alone), `flow` (peak memory) and `diff`; of the report, `networks`, `pending` and `selection`. `sequence`
+//! lets services take over the memory of the jobs that they wait for. `judge_commands` decides about `lcm start`, `stop`
+//! and holds.
 //! Not here: a clock or access to the machine (`observe`, `runtime`), and the execution of steps (`apply`).
 
 mod assemble;
@@ -22,6 +23,7 @@ mod exclusive;
 mod flow;
 mod gpu_capacity;
 mod input;
+mod job_steps;
 mod judge;
 pub mod judge_commands;
 mod ledger;
@@ -34,6 +36,7 @@ mod place;
 mod places;
 mod reason;
 mod selection;
+mod sequence;
 mod steps;
 mod summary;
 mod want;
@@ -44,7 +47,7 @@ pub use gpu_capacity::capacity;
 use decision::Decisions;
 use input::PlanInput;
 use judge::context::PlanContext;
-use judge::left_running;
+use judge::{jobs, left_running};
 
 use crate::model::desired::Desired;
 use crate::model::observed::Observed;
@@ -56,6 +59,12 @@ pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
     let wants = want::wants(desired, request);
     let context = PlanContext::new(PlanInput::new(desired, observed, request, &wants));
     let (decisions, placement) = place::place(&context, judge::judge(&context));
+    if let Some((second, placement)) = sequence::after_jobs((desired, observed, request), &context, &decisions) {
+        let plan = finish(&context, second, placement);
+        if audit(&plan, desired, observed, request).is_empty() {
+            return plan;
+        }
+    }
     let left_running = left_running::candidates(&context, &decisions);
     if !left_running.is_empty() {
         let wants = want::wants(desired, request).leaving(left_running);
@@ -70,7 +79,8 @@ pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
 
 fn finish(context: &PlanContext<'_>, placed: Decisions, placement: Placement) -> Plan {
     let is_refused = context.input.request.strict && placed.any_blocked();
-    let decisions = if is_refused { placed.without_changes() } else { placed };
+    let mut decisions = if is_refused { placed.without_changes() } else { placed };
+    jobs::leave_unawaited(context, &mut decisions);
     let steps = order::order(context, &decisions);
     assemble::assemble(context, decisions, placement, steps)
 }

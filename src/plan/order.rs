@@ -19,6 +19,7 @@ use crate::plan::decision::{Decision, Decisions};
 use crate::plan::diff::{changed, settings_changed};
 use crate::plan::exclusive::ExclusiveStarts;
 use crate::plan::input::{PlanInput, SlotIndex};
+use crate::plan::job_steps;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::is_renamed;
 use crate::plan::judge::given_back;
@@ -35,11 +36,14 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
         return Vec::new();
     }
     let mut steps = Steps::none(&input.wants.numbers);
-    pauses(input, decisions).for_each(|(number, step)| steps.push(number, step));
-    changes(input, decisions).for_each(|(number, step)| steps.push(number, step));
-    evictions(context, decisions).for_each(|(number, step)| steps.push(number, step));
-    stops(context, decisions).for_each(|(number, step)| steps.push(number, step));
-    copies::scale_downs(context, decisions).for_each(|(number, step)| steps.push(number, step));
+    let early = pauses(input, decisions)
+        .chain(changes(input, decisions))
+        .chain(evictions(context, decisions))
+        .chain(stops(context, decisions))
+        .chain(copies::scale_downs(context, decisions));
+    for (number, step) in early {
+        steps.push(number, step);
+    }
     for step in orphan_steps(input) {
         steps.push_orphans(step);
     }
@@ -63,7 +67,8 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
             _ => starts.start(number),
         };
         starts.exclusive.begin(input, number, starts.steps.len(), &step);
-        starts.steps.push(number, step);
+        let position = starts.steps.push(number, step);
+        starts.returns(position);
     }
     starts.steps.into_all()
 }
@@ -219,6 +224,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
             uneven_mib: BTreeMap::new(),
             ram_mib: Mebibytes::ZERO,
             copies: None,
+            job: None,
             reason: reason(code, why.to_owned(), None),
             expect: Expect { instance: Some(instance.clone()), state },
             spec: None,
@@ -319,6 +325,10 @@ fn left_of_start(input: &PlanInput<'_>, seen: &ObservedService) -> Option<u64> {
     seen.estimates.ready_ms?.checked_sub(elapsed_ms).filter(|left| *left > 0)
 }
 
+fn of(amounts: &[(GpuId, Mebibytes)], gpu: &GpuId) -> Mebibytes {
+    amounts.iter().find(|(id, _)| id == gpu).map_or(Mebibytes::ZERO, |(_, amount)| *amount)
+}
+
 /// State of the starts while they are ordered.
 struct Starts<'a> {
     context: &'a PlanContext<'a>,
@@ -356,16 +366,27 @@ impl Starts<'_> {
         let own_stop = self.steps.stop(number).filter(|_| stopped_first);
         let mut needs: Vec<Position> = own_stop.into_iter().chain(self.steps.removal(number)).collect();
         needs.extend(input.bases(number).iter().filter_map(|base| self.steps.start(*base)));
+        let job = job_steps::part(self.context, self.decisions, number, waits);
         let amounts = if waits { Vec::new() } else { self.context.amounts(number, gpus) };
-        let ram_mib = if waits { Mebibytes::ZERO } else { self.context.host_need(number, &amounts) };
+        let ram_mib = match job {
+            _ if !waits => self.context.host_need(number, &amounts),
+            // A job that runs gives back what it holds.
+            Some(job) if job.frees_memory => self.context.host_memory(number),
+            Some(_) | None => Mebibytes::ZERO,
+        };
         if !waits {
-            needs.extend(self.draw(&amounts, ram_mib, own_stop));
+            let ended = job_steps::ended_before(input, &self.steps, number);
+            needs.extend(self.draw(&ended, (&amounts, ram_mib), own_stop));
             needs.extend(self.port_needs(service));
         }
         let gpus: Vec<GpuId> = amounts.iter().map(|(gpu, _)| gpu.clone()).collect();
-        let (vram_mib, uneven_mib) =
-            split(&gpus, |gpu| amounts.iter().find(|(id, _)| id == gpu).map_or(Mebibytes::ZERO, |(_, amount)| *amount));
         needs.extend(self.exclusive.needs(self.context, number, &gpus));
+        let (gpus, (vram_mib, uneven_mib)) = if waits && job.is_some_and(|job| job.frees_memory) {
+            (seen.gpus.iter().cloned().collect(), on_its_seat(self.context, number, Mebibytes::ZERO))
+        } else {
+            let split = split(&gpus, |gpu| of(&amounts, gpu));
+            (gpus, split)
+        };
         let state = if stopped_first { State::Offline } else { seen.state };
         let diff = if waits { settings_changed(seen, &why) } else { changed(service, seen, &why) };
         Step {
@@ -378,6 +399,7 @@ impl Starts<'_> {
             vram_mib,
             uneven_mib,
             ram_mib,
+            job,
             copies: (!waits && service.copies != 1).then(|| CopiesChange::scale(0, service.copies)),
             reason: why,
             expect: Expect { instance: seen.instance.clone(), state },
@@ -394,7 +416,7 @@ impl Starts<'_> {
         let lacks = given_back::lacks(self.context, number).into_iter();
         let lacks: Vec<(GpuId, Mebibytes)> = lacks.map(|(gpu, amount)| (input.gpu_id(gpu).clone(), amount)).collect();
         let ram_mib = self.context.on_unified(&lacks);
-        needs.extend(self.draw(&lacks, ram_mib, None));
+        needs.extend(self.draw(&BTreeSet::new(), (&lacks, ram_mib), None));
         let gpus: Vec<GpuId> = lacks.iter().map(|(gpu, _)| gpu.clone()).collect();
         needs.extend(self.exclusive.needs(self.context, number, &gpus));
         let vram_mib = lacks.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
@@ -413,19 +435,36 @@ impl Starts<'_> {
     fn more_copies(&mut self, number: Number, why: &Reason) -> Step {
         let step = copies::more(self.context, number, &self.decisions.0[number], why);
         let amounts: Vec<(GpuId, Mebibytes)> = step.gpus.iter().map(|gpu| (gpu.clone(), step.vram_on(gpu))).collect();
-        let mut needs = self.draw(&amounts, step.ram_mib, None);
+        let mut needs = self.draw(&BTreeSet::new(), (&amounts, step.ram_mib), None);
         needs.extend(self.exclusive.needs(self.context, number, &step.gpus));
         Step { needs: self.steps.ids(needs), ..step }
     }
 
-    /// Reserves memory on GPUs and of the host, and returns the stops drawn on.
-    fn draw(&mut self, amounts: &[(GpuId, Mebibytes)], ram: Mebibytes, own: Option<Position>) -> Vec<Position> {
+    /// Reserves memory on GPUs and of the host after the jobs in `ended`, and returns the stops and jobs drawn on.
+    fn draw(
+        &mut self,
+        ended: &BTreeSet<Position>,
+        (amounts, ram): (&[(GpuId, Mebibytes)], Mebibytes),
+        own: Option<Position>,
+    ) -> Vec<Position> {
         let input = &self.context.input;
-        let mut needs = self.ledger.draw(input.host_slot(), ram, own);
+        let mut needs = self.ledger.draw_after(ended, input.host_slot(), ram, own);
         for (slot, amount) in amounts.iter().filter_map(|(gpu, amount)| Some((input.gpu(gpu)?, *amount))) {
-            needs.extend(self.ledger.draw(slot, amount, own));
+            needs.extend(self.ledger.draw_after(ended, slot, amount, own));
         }
         needs
+    }
+
+    /// Records the memory that a job gives back at the end of its step.
+    fn returns(&mut self, position: Position) {
+        let input = &self.context.input;
+        let step = self.steps.at(position);
+        if step.job.is_some_and(|job| job.frees_memory) {
+            self.ledger.returns(input.host_slot(), position, step.ram_mib);
+            for (slot, gpu) in step.gpus.iter().filter_map(|gpu| Some((input.gpu(gpu)?, gpu))) {
+                self.ledger.returns(slot, position, step.vram_on(gpu));
+            }
+        }
     }
 
     /// Stops of the services and orphans that hold its ports now.

@@ -62,6 +62,7 @@ fn orphan_step(
         uneven_mib: BTreeMap::new(),
         ram_mib: Mebibytes::ZERO,
         copies: None,
+        job: None,
         reason: why.clone(),
         expect: Expect { instance: Some(orphan.instance.clone()), state },
         spec: None,

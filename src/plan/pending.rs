@@ -41,7 +41,9 @@ fn judge(input: &PlanInput<'_>, steps: &[Step], call: &PendingCall) -> Option<(P
     };
     let service = call.service();
     let action = if end.is_not_running() { Action::Stop } else { Action::Start };
-    if steps.iter().any(|step| step.service == *service && step.action == action) {
+    // A job that runs is merely awaited: the calls after its start are due now.
+    let repeats = |step: &Step| step.service == *service && step.action == action && !step.awaits_running_job();
+    if steps.iter().any(repeats) {
         return None;
     }
     let Some(seen) = input.observed.services.get(service) else {

@@ -41,8 +41,8 @@ impl<'a> Steps<'a> {
         Self { numbers, all: Vec::new(), own, orphans_stops: BTreeMap::new() }
     }
 
-    /// Appends a step of a service.
-    pub(super) fn push(&mut self, number: Number, step: Step) {
+    /// Appends a step of a service, and returns its position.
+    pub(super) fn push(&mut self, number: Number, step: Step) -> Position {
         let (position, own) = (Some(self.all.len()), &mut self.own[number]);
         match step.action {
             Action::Stop => own.stop = position,
@@ -52,6 +52,7 @@ impl<'a> Steps<'a> {
             Action::Evict | Action::Pause | Action::Update | Action::Scale | Action::Wake => {}
         }
         self.all.push(step);
+        self.all.len() - 1
     }
 
     pub(super) fn push_orphans(&mut self, step: Step) {
@@ -136,6 +137,7 @@ pub(super) fn plain(input: &PlanInput<'_>, number: Number, action: Action, reaso
         uneven_mib: BTreeMap::new(),
         ram_mib: Mebibytes::ZERO,
         copies: None,
+        job: None,
         reason: reason.clone(),
         expect: Expect { instance: seen.instance.clone(), state: seen.state },
         spec: None,

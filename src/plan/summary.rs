@@ -37,6 +37,8 @@ pub(super) struct ServiceSummary {
     pub(super) is_container: bool,
     /// True if a previous instance was put aside.
     pub(super) has_previous: bool,
+    /// True for a job that has completed under the present spec.
+    pub(super) is_done: bool,
 }
 
 /// Owner of a service; [`Ownership`] has the details of a foreign one.
@@ -71,6 +73,7 @@ impl ServiceSummary {
             has_evict: service.evict.is_some(),
             is_container: seen.instance.as_ref().is_some_and(|instance| instance.name.is_some()),
             has_previous: seen.previous.is_some(),
+            is_done: seen.is_done_job(),
         }
     }
 

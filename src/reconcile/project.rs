@@ -138,6 +138,9 @@ async fn simulated(
         if let Some(attempts) = past.attempts.take() {
             memory.set_attempts(&desired.project, service, Some(&attempts)).await.map_err(unusable)?;
         }
+        if let Some(end) = past.job.take() {
+            memory.record_job_end(&desired.project, service, &end).await.map_err(unusable)?;
+        }
         if let Some(report) = past.report.take() {
             memory.set_report(&desired.project, service, Some(&report)).await.map_err(unusable)?;
         }

@@ -14,6 +14,8 @@ use crate::apply::{self, Interrupt, Options, RecordedSnapshot, RunContext, RunRe
 use crate::model::converged::Converged;
 use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
+use crate::model::job::{JobEnd, JobState, JobStatus};
+use crate::model::names::ServiceName;
 use crate::model::network::NetworkLine;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::snapshot::Proposal;
@@ -119,6 +121,9 @@ pub(crate) async fn carry_out(
         (outcome, Some(u64::try_from(took).unwrap_or_default()))
     };
     settle_owner(run, &outcome)?;
+    if request.purpose == Purpose::Down {
+        forget_jobs(run, plan).await;
+    }
     let undone = one_shot::undone(caller, project, request, plan).await;
     // Before the last event: a snapshot that can't be written back has not changed.
     project.close(caller).await?;
@@ -188,6 +193,21 @@ async fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
     for service in &plan.recovered {
         if let Err(error) = project.store().set_attempts(&plan.project, service, None).await {
             caller.warn(&format!("{error}; earlier attempts of {service} still count"));
+        }
+    }
+}
+
+/// Records that earlier ends of the jobs of a `down` do not count any more: the next apply runs them again.
+async fn forget_jobs(run: &ActiveRun<'_>, plan: &Plan) {
+    let Cycle { caller, project, request, .. } = run.cycle;
+    let goes = |name: &ServiceName| {
+        (request.targets.is_empty() || request.targets.contains(name)) && !request.excludes.contains(name)
+    };
+    let ended = |(name, status): &(&ServiceName, &JobStatus)| status.state != JobState::Due && goes(name);
+    for (name, _) in plan.jobs.iter().filter(ended) {
+        let end = JobEnd::forgotten(project.driver().now());
+        if let Err(error) = project.store().record_job_end(&plan.project, name, &end).await {
+            caller.warn(&format!("{error}; the last run of {name} still counts"));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
+use crate::model::job::JobState;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::safe_text::is_unseen;
@@ -120,7 +121,23 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
         ),
     ];
     metrics.extend(copies(status));
+    metrics.extend(jobs(status));
     metrics
+}
+
+/// Returns the states of all jobs; `None` without any.
+fn jobs(status: &Status) -> Option<Metric> {
+    const STATES: [JobState; 4] = [JobState::Done, JobState::Failed, JobState::Due, JobState::Running];
+    let jobs = status.services.iter().filter_map(|line| Some((line, line.job.as_ref()?)));
+    let series = jobs.flat_map(|(line, job)| {
+        STATES.map(|state| Series {
+            labels: vec![("service", line.name.to_string()), ("state", state.as_str().to_owned())],
+            value: u8::from(job.state == state).to_string(),
+        })
+    });
+    let series: Vec<Series> = series.collect();
+    let help = "1 for the current state of the job, 0 for all others; missing if not known.";
+    (!series.is_empty()).then_some(Metric { name: "lcm_job_state", help, series })
 }
 
 /// Returns the counts of all services but those with the usual one copy; `None` without any.

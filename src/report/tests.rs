@@ -43,6 +43,7 @@ pub(crate) fn step(action: Action, service: &str, from: State, vram_mib: u64, wh
         uneven_mib: std::collections::BTreeMap::new(),
         ram_mib: Mebibytes::ZERO,
         copies: None,
+        job: None,
         reason: why,
         expect: Expect { instance: None, state: from },
         spec: None,

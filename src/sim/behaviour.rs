@@ -13,6 +13,10 @@ pub struct Behaviour {
     pub loading: Duration,
     /// Time from the start until the service exits with 1.
     pub dies_after: Option<Duration>,
+    /// Time from the start of a job until it exits; its exit code is `exit_code`.
+    pub runs_for: Duration,
+    /// Exit code of a job.
+    pub exit_code: i32,
     /// True if the service exits with 1 halfway through its loading.
     pub dies_while_loading: bool,
     /// True if other processes of its tree survive its death.

@@ -31,8 +31,12 @@ impl World {
         let fixed = runtime.and_then(|runtime| runtime.fixed_gpus(&self.facts, service, key));
         let start = &Start { gpus: fixed.as_deref().unwrap_or(start.gpus), ..*start };
         let death = behaviour.dies_while_loading.then_some(behaviour.loading / 2).or(behaviour.dies_after);
-        let exit = ExitFact { code: Some(EXIT_OF_DEATH), signal: None, at: None };
-        let end = death.map(|after| ScheduledEnd { at: now + after, exit, leaves_children: behaviour.leaves_children });
+        let ends = service.job.map(|_| (behaviour.runs_for, behaviour.exit_code));
+        let end = death.map(|after| (after, EXIT_OF_DEATH)).or(ends).map(|(after, code)| ScheduledEnd {
+            at: now + after,
+            exit: ExitFact { code: Some(code), signal: None, at: None },
+            leaves_children: behaviour.leaves_children,
+        });
         let by_gpu = amounts(service);
         let on =
             |(position, gpu): (usize, &GpuId)| (gpu.clone(), by_gpu.get(position).copied().unwrap_or(service.vram));

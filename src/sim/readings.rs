@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use super::Sim;
-use super::world::{World, key_of};
+use super::world::{InstanceLife, ScheduledEnd, World, key_of};
 use crate::model::desired::{DeclaredGpu, Desired, Service};
-use crate::model::facts::{BusyReading, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, Reading};
+use crate::model::facts::{BusyReading, ExitFact, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
@@ -70,6 +72,22 @@ impl World {
                 self.adopted.insert(object.to_string(), service.name.clone());
             }
             (Origin::Existing | Origin::Created, _) => {}
+        }
+        if service.job.is_some() {
+            self.end_found(&service.name);
+        }
+    }
+
+    /// Schedules the end of a job that ran before the simulation began.
+    fn end_found(&mut self, job: &ServiceName) {
+        let (now, behaviour) = (Instant::now(), self.behaviour(job));
+        let exit = ExitFact { code: Some(behaviour.exit_code), signal: None, at: None };
+        let found = self.alive().into_iter().filter(|found| found.service.as_ref() == Some(job));
+        for key in found.map(|found| found.key).filter(|key| !self.lives.contains_key(key)).collect::<Vec<_>>() {
+            let end = ScheduledEnd { at: now + behaviour.runs_for, exit: exit.clone(), leaves_children: false };
+            let (service, holds) = (job.clone(), Default::default());
+            let life = InstanceLife { service, since: now, holds, well: false, end: Some(end) };
+            self.lives.insert(key, life);
         }
     }
 

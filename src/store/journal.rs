@@ -13,6 +13,7 @@ use super::lease::FencingToken;
 use super::record::{Called, Measure, NotifiedMode, RunBegun, RunNotice, RunRecord, Transition};
 use crate::model::converged::Converged;
 use crate::model::facts::HistoryFact;
+use crate::model::job::JobEnd;
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
@@ -98,8 +99,16 @@ pub trait Journal: Send + Sync {
     async fn record_measure(&self, measure: &Measure) -> Result<(), StoreError>;
 
     /// Returns the history of each service of a project: its last changes, made and observed, estimates from its
-    /// measurements, its attempts and its report.
+    /// measurements, its attempts, its report, and its last end as a job.
     async fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
+
+    /// Replaces the recorded end of a job.
+    async fn record_job_end(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        end: &JobEnd,
+    ) -> Result<(), StoreError>;
 
     /// Keeps a converged run as the newest; of a project, [`CONVERGED_MAX`] that differ are kept.
     async fn keep_converged(&self, project: &ProjectName, converged: &Converged) -> Result<(), StoreError>;

@@ -22,6 +22,7 @@ use crate::model::converged::Converged;
 use crate::model::facts::{self, FailureReport, HistoryFact};
 use crate::model::holds::{HoldRecord, Holds, ModeOverride};
 use crate::model::hooks::RunEvent;
+use crate::model::job::JobEnd;
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
@@ -35,6 +36,7 @@ pub struct MemoryStore {
     holds: Mutex<Holds>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), facts::Attempts>>,
     reports: Mutex<BTreeMap<(ProjectName, ServiceName), FailureReport>>,
+    job_ends: Mutex<BTreeMap<(ProjectName, ServiceName), JobEnd>>,
     run_notices: Mutex<Notices>,
     told_modes: Mutex<BTreeMap<String, NotifiedMode>>,
     converged: Mutex<Vec<Converged>>,
@@ -220,6 +222,9 @@ impl Journal for MemoryStore {
         let readings =
             measures.map(|measure| MeasureReading { at: measure.at, service: measure.service, what: measure.what });
         let mut known = past::known(changes, readings);
+        for ((_, service), end) in lock(&self.job_ends).iter().filter(|((of, _), _)| of == project) {
+            known.entry(service.clone()).or_default().job = Some(end.clone());
+        }
         for ((_, service), attempts) in lock(&self.attempts).iter().filter(|((of, _), _)| of == project) {
             known.entry(service.clone()).or_default().attempts = Some(attempts.clone());
         }
@@ -251,6 +256,16 @@ impl Journal for MemoryStore {
         mode: Option<&ModeSet>,
     ) -> Result<(), StoreError> {
         lock(&self.told_modes).insert(notifier.to_owned(), NotifiedMode(mode.cloned()));
+        Ok(())
+    }
+
+    async fn record_job_end(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        end: &JobEnd,
+    ) -> Result<(), StoreError> {
+        lock(&self.job_ends).insert((project.clone(), service.clone()), end.clone());
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod file;
 mod format;
 mod history;
 mod holds;
+mod job_ends;
 mod journal;
 mod look;
 mod measures;

@@ -14,6 +14,7 @@ mod given_back;
 mod gpus;
 mod holds;
 mod house;
+mod jobs;
 mod left;
 mod measured;
 mod memory;

@@ -205,9 +205,14 @@ impl Bench {
             let Some(service) = self.desired.services.get(&effect.service) else { continue };
             for (dependency, edge) in &service.depends_on {
                 let probed = self.desired.services[dependency].health.probe.is_some();
+                if self.desired.services[dependency].job.is_some() {
+                    let ended = !effect.running.contains(dependency) || edge.condition == Condition::Started;
+                    prop_assert!(ended, "{} started before the end of {dependency}: {effect:?}", effect.service);
+                    continue;
+                }
                 let up = match edge.condition {
                     Condition::Healthy if probed => &effect.answering,
-                    Condition::Healthy | Condition::Started => &effect.running,
+                    Condition::Healthy | Condition::Started | Condition::Completed => &effect.running,
                 };
                 // A dependency that dies is observed a moment later.
                 let died = struck.contains(dependency) && (edge.condition == Condition::Started || !probed);

@@ -27,9 +27,16 @@ pub(crate) struct Draft {
     pub(crate) orphans_go: bool,
     /// GPU memory that a driver measures; `None`: no driver, the manifest declares the GPUs.
     pub(crate) memory: Option<MemoryDraft>,
+    /// One bit for each service that is a job.
+    pub(crate) jobs: u8,
 }
 
 impl Draft {
+    /// Returns true if the service runs to its end. A container that lcm did not create is no job.
+    pub(crate) fn is_job(&self, index: usize) -> bool {
+        self.jobs & (1 << index) != 0 && self.services[index].kind != Kind::Existing
+    }
+
     /// Returns the draft without impossible states: two services that run on one port.
     pub(crate) fn possible(&self) -> Self {
         let mut draft = self.clone();
@@ -181,7 +188,13 @@ pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
             foreign,
             orphans_go,
             memory: None,
+            jobs: 0,
         })
+}
+
+/// Drafts in which some services run to their end.
+pub(crate) fn with_jobs() -> impl Strategy<Value = Draft> {
+    (drafts(), any::<u8>()).prop_map(|(draft, jobs)| Draft { jobs, ..draft })
 }
 
 fn service() -> impl Strategy<Value = ServiceDraft> {
@@ -269,6 +282,7 @@ impl ServiceDraft {
             loading: Duration::from_millis(self.loading_ms),
             busy_for: self.busy_ms.map(Duration::from_millis),
             stop_takes: Duration::from_millis(self.stop_ms),
+            runs_for: Duration::from_millis(self.loading_ms),
             ..Behaviour::default()
         }
     }

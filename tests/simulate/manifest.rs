@@ -10,6 +10,7 @@ use lcm::model::desired::{
     Others, Probe, Service, VramAmount, VramShare, Wake,
 };
 use lcm::model::endpoint::{Protocol, PublishedPort};
+use lcm::model::job::Job;
 use lcm::model::names::{GoalName, ModeName, ObjectName, ProjectName, ServiceName};
 use lcm::model::secret::Secret;
 use lcm::model::size::Mebibytes;
@@ -105,14 +106,21 @@ fn stop_unneeded(draft: &Draft, desired: &mut Desired, wanted: &BTreeSet<Service
 fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
     let port = service.port.map(|port| PORT_BASE + port);
     let needs = service.needs.iter().filter(|(distance, ..)| *distance <= index).map(|(distance, started, restart)| {
-        let condition = if *started { Condition::Started } else { Condition::Healthy };
-        (name(index - distance), Dependency { condition, restart: *restart })
+        let is_job = draft.is_job(index - distance);
+        let condition = match (*started, is_job) {
+            (true, _) => Condition::Started,
+            (false, true) => Condition::Completed,
+            (false, false) => Condition::Healthy,
+        };
+        (name(index - distance), Dependency { condition, restart: *restart && !is_job })
     });
     // A driver would measure sizes of the draft.
     let is_open = draft.memory.is_none() && !matches!(service.gpu, GpuDraft::None);
     let share = service.share.filter(|_| is_open);
+    let is_job = draft.is_job(index);
     let secrets = service.secret.then(|| ("TOKEN".to_owned(), Secret::new("of today")));
     Service {
+        job: is_job.then(Job::default),
         vram: Mebibytes(if share.is_some() || matches!(service.gpu, GpuDraft::None) { 0 } else { service.vram }),
         vram_by_gpu: share.map(|percent| Box::from([VramAmount::Share(VramShare(percent * 100))])),
         ram: Mebibytes(service.ram),
@@ -121,9 +129,10 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
         priority: service.priority,
         phases: BTreeSet::from([service.phase]),
         depends_on: needs.collect(),
-        health: Box::new(health(service.probed)),
+        health: Box::new(health(service.probed && !is_job)),
         busy: service
             .busy_ms
+            .filter(|_| !is_job)
             .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) })
             .map(Box::new),
         wake: draft

@@ -3,7 +3,6 @@
 use crate::apply::run::{Run, StepError, StepOutcome, is_of_previous};
 use crate::model::desired::Service;
 use crate::model::instance::Instance;
-use crate::model::lifecycle::State;
 use crate::model::plan::Step;
 use crate::runtime::{Inspection, RunState};
 
@@ -77,7 +76,7 @@ pub(in crate::apply) fn of_remove(step: &Step, inspection: &Inspection) -> Readi
 }
 
 pub(in crate::apply) fn of_start(step: &Step, service: &Service, inspection: &Inspection) -> StartReadiness {
-    let starting_already = step.route.first() == Some(&State::Starting);
+    let starting_already = step.is_await();
     let as_wanted = match (&inspection.spec, &step.spec) {
         (Some(carried), Some(wanted)) => {
             carried == wanted || (wanted == service.spec.hash() && service.spec.has_hash(carried))

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::apply::run::{Run, needed_stops};
 use crate::model::facts::Attempts;
-use crate::model::lifecycle::{Action, State};
+use crate::model::lifecycle::Action;
 use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
@@ -34,8 +34,7 @@ pub(in crate::apply) async fn failed(run: &Run<'_>, plan: &Plan, step: &Step, co
     let writes_spec = step.action == Action::Start || step.is_rolling();
     let tried = writes_spec && code != ReasonCode::PrepareFailed && (code != ReasonCode::Vetoed || cost_a_stop);
     // A start that was under way already was counted at its beginning, unless it was the first.
-    let awaited = step.route.first() == Some(&State::Starting);
-    if tried && !(awaited && counted(run, &step.service).await > 0) {
+    if tried && !(step.is_await() && counted(run, &step.service).await > 0) {
         count(run, &step.service).await;
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::model::desired::Desired;
 use crate::model::facts::HistoryFact;
+use crate::model::job_record::unrecorded;
 use crate::model::lifecycle::State;
 use crate::model::observed::ObservedService;
 use crate::model::snapshot::Snapshot;
@@ -19,9 +20,17 @@ pub struct RecordedSnapshot<'a> {
     pub author: &'a Author,
 }
 
-/// Records each service of the manifest whose state is known and differs from the last one of the history.
+/// Records the ends of jobs, and each service of the manifest whose state is known and differs from the last one of the
+/// history.
 pub async fn record_seen(store: &dyn Store, recorded: RecordedSnapshot<'_>) -> Result<(), StoreError> {
     let RecordedSnapshot { desired, snapshot: Snapshot { facts, observed }, author } = recorded;
+    for (name, seen) in &observed.services {
+        let record = facts.history.get(name).and_then(|past| past.job.as_ref());
+        let end = desired.services.get(name).and_then(|service| unrecorded(service, seen, record, facts.observed_at));
+        if let Some(end) = end {
+            store.record_job_end(&desired.project, name, &end).await?;
+        }
+    }
     for (service, seen) in &observed.services {
         let last = facts.history.get(service).and_then(HistoryFact::last);
         let Some(from) = changed_from(last, seen) else { continue };

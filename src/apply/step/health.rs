@@ -126,7 +126,7 @@ fn late(waited: Duration, streak: &SuccessStreak) -> String {
 }
 
 /// Formats an exit: `: exit status 1`.
-fn status(exit: Option<&ExitFact>) -> String {
+pub(super) fn status(exit: Option<&ExitFact>) -> String {
     match exit {
         Some(ExitFact { signal: Some(signal), .. }) => format!(": ended by signal {signal}"),
         Some(ExitFact { code: Some(code), .. }) => format!(": exit status {code}"),

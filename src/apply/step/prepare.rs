@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::apply::journal::result::fail;
 use crate::apply::run::{Cancelled, Run, StepError, millis};
 use crate::model::event::{EventKind, Stage};
-use crate::model::lifecycle::{Action, State};
+use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
 /// Prepares every start of the plan that this run has not prepared yet, and returns the number of failures.
@@ -49,8 +49,5 @@ async fn prepare_one(run: &Run<'_>, step: &Step) -> Result<(), StepError> {
 fn is_due(run: &Run<'_>, step: &Step) -> bool {
     let ledger = run.ledger();
     let writes_spec = step.action == Action::Start || (step.is_rolling() && step.spec.is_some());
-    writes_spec
-        && step.route.first() != Some(&State::Starting)
-        && !ledger.prepared.contains(&step.service)
-        && !ledger.failed.contains(&step.id)
+    writes_spec && !step.is_await() && !ledger.prepared.contains(&step.service) && !ledger.failed.contains(&step.id)
 }

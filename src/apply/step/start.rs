@@ -1,6 +1,7 @@
 //! A start: admission, hooks, start, health, hooks again. A failed start restores the previous revision that was put aside.
 
 use super::health::{self, HealthError};
+use super::job;
 use super::log::log_tail;
 use super::previous::{Restorable, restorable, restore};
 use crate::apply::admission::admit::{admit, readmit, reserve};
@@ -34,6 +35,11 @@ pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> 
     };
     match of_start(step, service, &inspection) {
         StartReadiness::Stale(reason) => StepOutcome::Stale(reason),
+        StartReadiness::Await(instance) if service.job.is_some() => {
+            reserve(run, &Need::of_start(step, service));
+            run.launch(&step.id);
+            job::resume(run, step, service, &instance).await
+        }
         StartReadiness::Await(instance) => {
             reserve(run, &Need::of_start(step, service));
             run.launch(&step.id);
@@ -93,6 +99,13 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
             cursor.set_instance(&instance);
             cursor.walk_to(State::Starting).await;
             run.launch(&step.id);
+            if service.job.is_some() {
+                let outcome = job::run(run, step, service, &instance, cursor).await;
+                if step.is_until_end() {
+                    watch.started(run, step, &outcome).await;
+                }
+                return outcome;
+            }
             let outcome = await_health(run, plan, step, service, &instance, cursor).await;
             watch.started(run, step, &outcome).await;
             match outcome {

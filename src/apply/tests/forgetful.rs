@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::model::converged::Converged;
 use crate::model::facts::{self, FailureReport, HistoryFact};
 use crate::model::holds::{HoldRecord, Holds, ModeOverride};
+use crate::model::job::JobEnd;
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
@@ -82,6 +83,10 @@ impl Journal for Forgetful {
     }
 
     async fn set_notified_mode(&self, _: &ProjectName, _: &str, _: Option<&ModeSet>) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    async fn record_job_end(&self, _: &ProjectName, _: &ServiceName, _: &JobEnd) -> Result<(), StoreError> {
         Self::full()
     }
 

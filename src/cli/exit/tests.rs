@@ -33,6 +33,7 @@ fn with_a_step() -> Plan {
         uneven_mib: std::collections::BTreeMap::new(),
         ram_mib: crate::model::size::Mebibytes::ZERO,
         copies: None,
+        job: None,
         reason: reason(ReasonCode::WantedByMode),
         expect: Expect { instance: None, state: State::Offline },
         spec: None,

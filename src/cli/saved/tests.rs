@@ -22,6 +22,7 @@ fn step(id: &str, action: Action) -> Step {
         uneven_mib: std::collections::BTreeMap::new(),
         ram_mib: crate::model::size::Mebibytes::ZERO,
         copies: None,
+        job: None,
         reason: Reason { code: ReasonCode::WantedByMode, message: "mode a wants it".to_owned(), by: None },
         expect: Expect { instance: None, state: State::Offline },
         spec: Some("v1:aa".to_owned()),

@@ -311,7 +311,9 @@ impl Together<'_> {
             return;
         }
         let headroom: Mebibytes = settings.devices.iter().map(|(device, _)| device.capacity - settings.reserve).sum();
-        let needed: Mebibytes = self.members(services).map(|resolved| total(&resolved.service)).sum();
+        // A job gives its memory back, so it is not counted beside the services that stay.
+        let stays = |resolved: &&ResolvedService| resolved.service.job.is_none();
+        let needed: Mebibytes = self.members(services).filter(stays).map(|resolved| total(&resolved.service)).sum();
         if needed > headroom {
             let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {headroom}", self.title);
             let problem = Problem::warning("lcm::manifest::mode_too_large", message)

@@ -19,6 +19,7 @@ pub(crate) mod environment;
 mod graph;
 mod hooks;
 pub(crate) mod input;
+mod job;
 mod modes;
 mod probes;
 mod project;
@@ -50,6 +51,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut 
         }
     }
     shared::depend(&mut services);
+    job::complete(&mut context, &mut services);
     let goals = modes::goals(&mut context, &services);
     let modes = modes::modes(&mut context);
     let ChosenModes { active: mode, source: mode_source, own } = modes::choose(&mut context, choice);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::manifest::resolve::job::WrittenEdge;
 use crate::manifest::wire;
 use crate::manifest::wire::service::GpuValue;
 use crate::model::desired::Service;
@@ -33,6 +34,8 @@ pub(super) struct ResolvedService {
     pub vram: Span,
     pub ports: BTreeMap<Endpoint, Span>,
     pub depends_on: BTreeMap<ServiceName, Span>,
+    /// Explicit parts of its dependencies.
+    pub edges: BTreeMap<ServiceName, WrittenEdge>,
 }
 
 /// Returns true if the program takes GPUs by index.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::resolve::context::ResolveContext;
+use crate::manifest::resolve::job::WrittenEdge;
 use crate::manifest::resolve::probes::ProbedAddress;
 use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, as_index};
-use crate::manifest::resolve::{hooks, probes, vram};
+use crate::manifest::resolve::{hooks, job, probes, vram};
 use crate::manifest::wire;
-use crate::manifest::wire::service::DependsOn;
+use crate::manifest::wire::service::{ConditionValue, DependsOn};
 use crate::model::desired::{Condition, Dependency, Service};
 use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
@@ -35,11 +36,13 @@ pub(super) fn service(
     let (vram, vram_by_gpu) = vram::vram(context, written, &gpu);
     let exclusive_start = vram::exclusive_start(context, written, &gpu);
     let phases = context.phases(&written.phases);
-    let (depends_on, dependency_spans) = depends_on(context, written.depends_on.as_ref());
+    let (depends_on, dependency_spans, edges) = depends_on(context, written.depends_on.as_ref());
+    let job = job::job(context, written, built.as_ref().map(|built| &built.workload));
     let built = built?;
     let ports = ports(&built, &asked);
     let service = Service {
         name: ServiceName::new(name.value.clone()),
+        job,
         stop,
         vram,
         vram_by_gpu,
@@ -70,6 +73,7 @@ pub(super) fn service(
         vram: written.vram.as_ref().map_or(name.span, |vram| vram.span),
         ports,
         depends_on: dependency_spans,
+        edges,
     })
 }
 
@@ -123,33 +127,44 @@ macro_rules! resolve_block {
 }
 runtimes!(resolve_block);
 
-type Dependencies = (BTreeMap<ServiceName, Dependency>, BTreeMap<ServiceName, Span>);
+type Dependencies =
+    (BTreeMap<ServiceName, Dependency>, BTreeMap<ServiceName, Span>, BTreeMap<ServiceName, WrittenEdge>);
 
 fn depends_on(context: &mut ResolveContext<'_>, written: Option<&DependsOn>) -> Dependencies {
     let healthy = Dependency { condition: Condition::Healthy, restart: false };
-    let entries: Vec<(&Located<String>, Dependency)> = match written {
-        Some(DependsOn::List(names)) => names.iter().map(|name| (name, healthy.clone())).collect(),
+    let entries: Vec<(&Located<String>, Dependency, WrittenEdge)> = match written {
+        Some(DependsOn::List(names)) => {
+            names.iter().map(|name| (name, healthy.clone(), WrittenEdge::default())).collect()
+        }
         Some(DependsOn::Map(entries)) => entries
             .0
             .iter()
             .map(|(name, dependency)| {
-                let condition = match dependency.condition {
-                    Some(wire::service::ConditionValue::ServiceStarted) => Condition::Started,
-                    Some(wire::service::ConditionValue::ServiceHealthy) | None => Condition::Healthy,
+                let condition = match dependency.condition.as_ref().map(|condition| condition.value) {
+                    Some(ConditionValue::Started) => Condition::Started,
+                    Some(ConditionValue::Healthy) | None => Condition::Healthy,
+                    Some(ConditionValue::Completed) => Condition::Completed,
                 };
-                (name, Dependency { condition, restart: dependency.restart.unwrap_or_default() })
+                let edge = WrittenEdge {
+                    condition: dependency.condition.as_ref().map(|condition| condition.span),
+                    restart: dependency.restart.as_ref().map(|restart| restart.span),
+                };
+                let restart = dependency.restart.as_ref().is_some_and(|restart| restart.value);
+                (name, Dependency { condition, restart }, edge)
             })
             .collect(),
         None => Vec::new(),
     };
-    let (mut dependencies, mut spans) = Dependencies::default();
-    for (name, dependency) in entries {
+    let (mut dependencies, mut spans, mut edges) = Dependencies::default();
+    for (name, dependency, edge) in entries {
         if context.known("service", name, &context.input.names.services) {
-            spans.insert(ServiceName::new(name.value.clone()), name.span);
-            dependencies.insert(ServiceName::new(name.value.clone()), dependency);
+            let service = ServiceName::new(name.value.clone());
+            spans.insert(service.clone(), name.span);
+            edges.insert(service.clone(), edge);
+            dependencies.insert(service, dependency);
         }
     }
-    (dependencies, spans)
+    (dependencies, spans, edges)
 }
 
 /// Returns the published ports; for a runtime that publishes none that lcm knows of, the local ones of its own probes.

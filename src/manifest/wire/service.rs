@@ -66,6 +66,17 @@ macro_rules! define_service {
             #[serde(default)]
             #[schemars(example = ["MODEL"])]
             pub plain: Vec<Located<String>>,
+            /// True for a job: a service that runs to its end. Exit code 0 under the present spec means that the job is
+            /// done. It runs again when its spec changes or on `lcm start`, and not because it ended, because a secret
+            /// or an image tag changed, or because its container was removed (`lcm down` forgets it). Any other end is a
+            /// failure, which is retried within `recover`. `post_start` hooks are called when the job runs. Services
+            /// wait for its end with `service_completed_successfully` in `depends_on`.
+            #[schemars(extend("default" = false), example = true)]
+            pub job: Option<Located<bool>>,
+            /// Longest run of a job: lcm stops a job that runs longer, and counts that as a failure. lcm checks it while
+            /// it waits for the job, and whenever it is applied. Unset: no limit.
+            #[schemars(example = "2h")]
+            pub timeout: Option<Located<DurationText>>,
             /// Stop procedure of the service: a signal or a command.
             #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
             pub stop: Option<Located<StopBlock>>,
@@ -94,7 +105,8 @@ macro_rules! define_service {
             #[serde(default)]
             #[schemars(example = [4], inner(range(min = 1)))]
             pub phases: Vec<Located<u32>>,
-            /// Services that must be running before this one starts; by default they must also be healthy.
+            /// Services that must be running before this one starts; by default they must also be healthy, and a job
+            /// must have completed.
             #[schemars(example = ["cosyvoice"], example = Example(r#"{ "db": { "condition": "service_healthy", "restart": true } }"#))]
             pub depends_on: Option<DependsOn>,
             /// Health probe, and the time limits of a start. Unset: a service that is alive counts as healthy.
@@ -360,22 +372,26 @@ pub(crate) enum DependsOn {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Dependency")]
 pub(crate) struct DependencyBlock {
-    /// State that the other service must have reached.
+    /// State that the other service must have reached; for a job, the default is `service_completed_successfully`.
     #[schemars(extend("default" = "service_healthy"), example = &"service_started")]
-    pub condition: Option<ConditionValue>,
+    pub condition: Option<Located<ConditionValue>>,
     /// True if this service is restarted as well whenever lcm recreates or restarts the other service.
     #[schemars(extend("default" = false), example = true)]
-    pub restart: Option<bool>,
+    pub restart: Option<Located<bool>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
 #[schemars(rename = "Condition")]
 pub(crate) enum ConditionValue {
     /// The other service is running.
-    ServiceStarted,
+    #[serde(rename = "service_started")]
+    Started,
     /// The other service is running and healthy.
-    ServiceHealthy,
+    #[serde(rename = "service_healthy")]
+    Healthy,
+    /// The other service is a job (`job: true`), and has ended with exit code 0 under its present spec.
+    #[serde(rename = "service_completed_successfully")]
+    Completed,
 }
 
 impl<'de> Deserialize<'de> for DependsOn {

@@ -59,6 +59,7 @@ impl Service {
         Self {
             name,
             workload: workload.into(),
+            job: None,
             stop: StopPolicy::default(),
             vram: Mebibytes::ZERO,
             vram_by_gpu: None,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::job::JobEnd;
 use crate::model::lifecycle::State;
 use crate::model::size::Mebibytes;
 
@@ -32,6 +33,9 @@ pub struct HistoryFact {
     /// Last failure that was reported with `lcm report`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<FailureReport>,
+    /// Last end of a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobEnd>,
 }
 
 /// A failure that was reported with `lcm report`. It applies only to the instance that was running at that time.
@@ -65,7 +69,7 @@ impl HistoryFact {
 
     /// Merges later knowledge, field by field: a field that is unknown there stays as it is.
     pub(super) fn learn(&mut self, later: &Self) {
-        let Self { state, made, seen, evicted_at, estimates, ref attempts, ref report } = *later;
+        let Self { state, made, seen, evicted_at, estimates, ref attempts, ref report, ref job } = *later;
         if state.is_some() {
             (self.state, self.made, self.seen) = (state, made, None);
         }
@@ -76,6 +80,9 @@ impl HistoryFact {
         }
         if report.is_some() {
             self.report.clone_from(report);
+        }
+        if job.is_some() {
+            self.job.clone_from(job);
         }
         let Estimates { ready_ms, stopped_ms, memory } = estimates;
         self.estimates = Estimates {

@@ -12,6 +12,7 @@ mod dependents;
 pub(super) mod drift;
 pub(super) mod given_back;
 mod holds;
+pub(super) mod jobs;
 pub(super) mod left_running;
 mod legal;
 mod memory;

@@ -8,7 +8,7 @@ use crate::plan::input::PlanInput;
 use crate::plan::judge::bring_up::{barred, bring_up};
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::gpu_lost;
-use crate::plan::judge::{copies, given_back, holds, recover};
+use crate::plan::judge::{copies, given_back, holds, jobs, recover};
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::summary::OwnerKind;
@@ -75,6 +75,9 @@ fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
         return decision;
     }
     if let Some(decision) = kept_as_it_is(context, number, why) {
+        return decision;
+    }
+    if let Some(decision) = jobs::decide(context, number, why) {
         return decision;
     }
     if let Some(none) = copies::none_wanted(input, number) {
@@ -247,7 +250,7 @@ fn renamed(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
 }
 
 /// Returns true if `lcm restart` names the service, and this run has not restarted it yet.
-fn restart_is_due(input: &PlanInput<'_>, number: Number) -> bool {
+pub(super) fn restart_is_due(input: &PlanInput<'_>, number: Number) -> bool {
     let (request, name) = (input.request, input.name(number));
     request.purpose == Purpose::Restart && request.targets.contains(name) && !request.restarted.contains(name)
 }

@@ -254,7 +254,9 @@ impl<'a> Work<'a> {
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let may_stand =
             |base: &Number| (self.search_items[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
-        let startable = !self.input.summary(number).lacks_secret
+        // A move would lose the work of a job.
+        let startable = self.input.service(number).job.is_none()
+            && !self.input.summary(number).lacks_secret
             && self.input.bases(number).iter().all(may_stand)
             && self.input.way(number, Action::Start, State::Offline).is_ok();
         if startable { self.sets(number).ok() } else { None }
@@ -301,6 +303,7 @@ impl<'a> Work<'a> {
                 return Err(missing_dependency(self.input, dependency, &self.decisions.0[dependency]));
             }
             let may_stand = match &self.search_items[dependency] {
+                _ if self.awaits_end(number, dependency) => self.completes(dependency),
                 Some(item) => matches!(item.kind, ItemKind::Fresh | ItemKind::Drifted) || self.stands(dependency),
                 None => self.stands(dependency),
             };
@@ -348,11 +351,26 @@ impl<'a> Work<'a> {
         self.decisions.0[number].stands(self.input.summary(number))
     }
 
+    /// Returns true if the service starts only after the end of this job.
+    fn awaits_end(&self, number: Number, job: Number) -> bool {
+        self.input.service(number).awaits_end_of(self.input.name(job))
+    }
+
+    /// Returns true if a job is done, or started or awaited in this plan.
+    fn completes(&self, job: Number) -> bool {
+        let decision = &self.decisions.0[job];
+        decision.starts() || (matches!(decision, Decision::Leave(_)) && self.input.summary(job).is_done)
+    }
+
     /// Returns true if dependents may count on the service while it is not restarted.
     fn stands_as_it_is(&self, number: Number, kind: ItemKind) -> bool {
         let (decision, state) = (&self.decisions.0[number], self.input.summary(number).state);
         if kind != ItemKind::Drifted {
             return self.stands(number);
+        }
+        // The end of an earlier revision of a job completes nothing.
+        if self.input.service(number).job.is_some() {
+            return false;
         }
         state.is_operational() || (decision.along().is_some() && state == State::Starting)
     }
@@ -486,6 +504,7 @@ impl<'a> Work<'a> {
 /// Reason for a service whose dependency may not be up at the end.
 fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
     let name = input.name(dependency);
-    let message = format!("it depends on {name}, which is retried and has to stay up first");
+    let first = if input.service(dependency).job.is_some() { "complete" } else { "stay up" };
+    let message = format!("it depends on {name}, which is retried and has to {first} first");
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }

@@ -13,6 +13,7 @@ use crate::model::copies::Copies;
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
 use crate::model::holds::{HoldRecord, ModeOverride, author};
+use crate::model::job::JobStatus;
 use crate::model::lifecycle::State;
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
@@ -113,6 +114,9 @@ pub struct ServiceLine {
     /// Hold of an operator; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldLine>,
+    /// State of the job; absent if the service is no job, or if its state is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobStatus>,
     /// Restart attempts; absent if there were none, or if they no longer count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetLine>,
@@ -145,6 +149,7 @@ impl ServiceLine {
             url: None,
             copies: None,
             hold: None,
+            job: None,
             budget: None,
             estimates: EstimatesLine::default(),
         }
@@ -258,7 +263,7 @@ pub struct GoalLine {
     pub name: GoalName,
     /// True if the mode names the goal, or it was requested.
     pub active: bool,
-    /// True if all services that the goal needs are operational.
+    /// True if all services that the goal needs are operational, and its jobs are done.
     pub met: bool,
     pub priority: i64,
     pub services: Vec<ServiceName>,
@@ -394,6 +399,7 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         container: address::short_id(seen),
         url: address::url(service, seen),
         copies: seen.copies_shown(),
+        job: seen.job.as_deref().cloned(),
         budget: budget_line(service, seen, now),
         hold: seen.hold.as_deref().map(HoldLine::of),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
@@ -443,7 +449,8 @@ fn goals(desired: &Desired, observed: &Observed) -> Vec<GoalLine> {
     let lines = desired.goals.iter().map(|(name, goal)| {
         let services = needed(desired, goal);
         let operational = |service: &ServiceName| {
-            observed.services.get(service).is_some_and(|seen| seen.unknown.is_none() && seen.state.is_operational())
+            let stands = |seen: &ObservedService| seen.state.is_operational() || seen.is_done_job();
+            observed.services.get(service).is_some_and(|seen| seen.unknown.is_none() && stands(seen))
         };
         GoalLine {
             name: name.clone(),

@@ -218,6 +218,11 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
         Some(why) if !line.known => format!("presumed {}; {why}", line.state),
         Some(_) | None => reason.to_owned(),
     };
+    let reason = match &line.job {
+        Some(job) if reason.is_empty() => format!("job {}", job.state.as_str()),
+        Some(job) => format!("job {}; {reason}", job.state.as_str()),
+        None => reason,
+    };
     let why = match line.copies {
         Some(copies) if reason.is_empty() => copies.to_string(),
         Some(copies) => format!("{copies}; {reason}"),

@@ -202,6 +202,7 @@ impl<'a> Entry<'a> {
         let needed = steps.iter().flat_map(|step| &step.needs).filter_map(|id| plan.step(id));
         for step in needed.filter(|step| step.service != *self.service) {
             let words = match step.action {
+                Action::Start if step.is_until_end() => ["has completed", "have completed"],
                 Action::Start | Action::Unpause => ["is up", "are up"],
                 Action::Stop => ["has stopped", "have stopped"],
                 Action::Remove => ["is removed", "are removed"],

@@ -48,12 +48,15 @@ fn gpu_row<'a>(plan: &Plan, line: &'a GpuLine) -> MemoryRow<'a> {
 /// Returns `takes 19 074 MiB on GPU 0`, of one step alone.
 pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
     let verb = match step.action {
+        Action::Start if step.awaits_running_job() => "frees",
         Action::Start | Action::Wake | Action::Unpause | Action::Update => "takes",
         Action::Scale if !step.is_scale_down() => "takes",
         Action::Evict => "keeps running, frees",
         Action::Stop | Action::Pause | Action::Remove | Action::Scale => "frees",
     };
     let returns = step.copies.map(|copies| copies.returns_mib).filter(|returns| returns.0 > 0);
+    let is_freed = step.job.is_some_and(|job| job.frees_memory) && step.takes_memory();
+    let returns = returns.or(Some(step.vram_mib).filter(|_| is_freed));
     let meanwhile = returns.map(|returns| format!(", frees {returns} at its end")).unwrap_or_default();
     has_memory(step).then(|| format!("{verb} {}{meanwhile}", amounts(plan, step)))
 }

@@ -24,6 +24,7 @@ const CAPABILITIES: Capabilities = Capabilities(&[
     Capability::LocalPorts,
     Capability::ChecksItself,
     Capability::Objects,
+    Capability::RunsToEnd,
 ]);
 
 /// Definition of a service that is a container.

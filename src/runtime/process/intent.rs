@@ -15,6 +15,7 @@ const CAPABILITIES: Capabilities = Capabilities(&[
     Capability::Logs,
     Capability::LocalGpu,
     Capability::LocalPorts,
+    Capability::RunsToEnd,
 ]);
 
 /// Process tree that lcm starts under its shim.

@@ -68,6 +68,12 @@ pub(crate) fn resolve(
     let limits = limits(context, written, &mut config);
     // Not in the spec: a change of the log's bounds or of a pid file is no reason to restart the service.
     let log = log(context, written);
+    if let (Some(file), Some(job)) = (&written.pid_file, service.job.as_ref().filter(|job| job.value))
+        && file.matching.is_some()
+    {
+        let message = "a process that is adopted by its `pid_file` can't be a job: its exit code is not known";
+        context.error("lcm::manifest::job", job.span, message, "remove this, or `match` in `pid_file`");
+    }
     let (pid_file, writes_pid) = match &written.pid_file {
         Some(file) => pid_file(context, file)?,
         None => (None, None),

@@ -1,7 +1,8 @@
-//! Contract of attempts and reports.
+//! Contract of attempts, reports and the ends of jobs.
 
 use super::factory::{Factory, at};
 use crate::model::facts::{self, FailureReport};
+use crate::model::job::JobEnd;
 use crate::model::names::{ProjectName, ServiceName};
 
 pub(super) async fn are_kept_until_all_is_well(factory: &impl Factory) {
@@ -32,4 +33,20 @@ pub(super) async fn reports_are_kept_until_they_are_withdrawn(factory: &impl Fac
     assert_eq!(known().await, Some(report(2)));
     writer.set_report(&project, &service, None).await.expect("withdrawn");
     assert_eq!(known().await, None);
+}
+
+pub(super) async fn the_last_end_of_a_job_is_kept(factory: &impl Factory) {
+    let (writer, reader) = (factory.open(), factory.open());
+    let (project, service) = (ProjectName::from("studio"), ServiceName::from("a"));
+    let end = |exit_code, second| JobEnd { spec: "v1:aa".to_owned(), exit_code, ended_at: at(second) };
+    let known = async || reader.last_known(&project).await.expect("read").remove(&service).and_then(|fact| fact.job);
+    assert_eq!(known().await, None);
+    writer.record_job_end(&project, &service, &end(None, 1)).await.expect("kept");
+    assert_eq!(known().await, Some(end(None, 1)));
+    writer.record_job_end(&project, &service, &end(Some(0), 2)).await.expect("kept");
+    writer.record_job_end(&"other".into(), &service, &end(Some(7), 3)).await.expect("kept");
+    assert_eq!(known().await, Some(end(Some(0), 2)));
+    let forgotten = JobEnd::forgotten(at(4));
+    writer.record_job_end(&project, &service, &forgotten).await.expect("kept");
+    assert_eq!(known().await, Some(forgotten));
 }

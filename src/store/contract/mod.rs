@@ -49,6 +49,7 @@ macro_rules! lease_contract {
 contract! {
     holds_last_until_they_are_released: super::holds::last_until_they_are_released;
     attempts_are_kept_until_all_is_well: super::attempts::are_kept_until_all_is_well;
+    the_last_end_of_a_job_is_kept: super::attempts::the_last_end_of_a_job_is_kept;
     reports_are_kept_until_they_are_withdrawn: super::attempts::reports_are_kept_until_they_are_withdrawn;
     pending_calls_are_kept_until_they_are_made: super::journal::pending_calls_are_kept_until_they_are_made;
     a_run_without_an_end_is_recorded_as_killed: super::journal::a_run_without_an_end_is_recorded_as_killed;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Format of a file with all tables below, in the file's `user_version`.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 
 /// The first format that has measures.
 pub(super) const WITH_MEASURES: u32 = 2;
@@ -13,6 +13,9 @@ pub(super) const WITH_HOLDS: u32 = 3;
 
 /// The first format that has pending calls, and runs that were begun.
 pub(super) const WITH_PENDING: u32 = 4;
+
+/// The first format that has the ends of jobs.
+pub(super) const WITH_JOBS: u32 = 5;
 
 const CHANGES_AND_RUNS: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -107,8 +110,16 @@ const PENDING: &str = "
     CREATE INDEX pending_of_project ON pending_calls (project, id);
 ";
 
+/// `spec` is empty after `lcm down`, since which no earlier end counts.
+const JOBS: &str = "
+    CREATE TABLE job_ends (
+        project TEXT NOT NULL, service TEXT NOT NULL, spec TEXT NOT NULL, exit_code INTEGER, ended_us INTEGER NOT NULL,
+        PRIMARY KEY (project, service)
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// Tables whose rows belong to a project.
-const OF_PROJECTS: [&str; 14] = [
+const OF_PROJECTS: [&str; 15] = [
     "transitions",
     "runs",
     "quiet_runs",
@@ -123,6 +134,7 @@ const OF_PROJECTS: [&str; 14] = [
     "told_modes",
     "run_notices",
     "reports",
+    "job_ends",
 ];
 
 /// Moves the rows of a project to another name, unless that has rows of its own in their place. The caller holds a
@@ -188,7 +200,7 @@ pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<Brought>
         newer => return Ok(Brought::Newer(newer)),
     }
     // Tables that each format added to the one before.
-    let added = [CHANGES_AND_RUNS, MEASURES, WORDS, PENDING];
+    let added = [CHANGES_AND_RUNS, MEASURES, WORDS, PENDING, JOBS];
     for tables in added.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         transaction.execute_batch(tables)?;
     }

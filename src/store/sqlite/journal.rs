@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::fence;
-use super::format::{self, FORMAT, WITH_HOLDS, WITH_MEASURES, WITH_PENDING};
+use super::format::{self, FORMAT, WITH_HOLDS, WITH_JOBS, WITH_MEASURES, WITH_PENDING};
 use super::store::Sqlite;
-use super::{attempts, converged, history, measures, notices, pending, runs};
+use super::{attempts, converged, history, job_ends, measures, notices, pending, runs};
 use crate::model::converged::Converged;
 use crate::model::facts::HistoryFact;
+use crate::model::job::JobEnd;
 use crate::model::mode_set::ModeSet;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
@@ -150,6 +151,16 @@ impl Journal for Sqlite {
         self.read(move |connection, format| last_known(connection, format, &project)).await
     }
 
+    async fn record_job_end(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        end: &JobEnd,
+    ) -> Result<(), StoreError> {
+        let (project, service, end) = (project.clone(), service.clone(), end.clone());
+        self.transact(move |connection| job_ends::write(connection, &project, &service, &end)).await
+    }
+
     async fn keep_converged(&self, project: &ProjectName, converged: &Converged) -> Result<(), StoreError> {
         let (project, converged) = (project.clone(), converged.clone());
         self.run(move |file| {
@@ -187,6 +198,11 @@ fn last_known(
     if format >= WITH_PENDING {
         for (service, report) in attempts::reports(connection, project)? {
             known.entry(service).or_default().report = Some(report);
+        }
+    }
+    if format >= WITH_JOBS {
+        for (service, end) in job_ends::read(connection, project)? {
+            known.entry(service).or_default().job = Some(end);
         }
     }
     Ok(known)

@@ -10,6 +10,7 @@ use lcm::model::call::Call;
 use lcm::model::desired::{
     Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service, VramAmount, VramShare,
 };
+use lcm::model::job::Job;
 use lcm::model::mode_set::ModeSet;
 use lcm::model::size::Mebibytes;
 use lcm::runtime::docker::intent::DockerSpec;
@@ -371,4 +372,19 @@ fn a_pid_file_is_read_or_written() {
         let problems = with(keys).1.unwrap_err().to_string();
         assert!(problems.contains(why), "{keys}: {problems}");
     }
+}
+
+#[test]
+fn a_dependency_on_a_job_waits_for_its_completion_unless_it_says_otherwise() {
+    let desired = corpus("jobs");
+    let condition = |name: &str, on: &str| service(&desired, name).depends_on[&on.into()].condition;
+    assert_eq!(condition("list", "job"), Condition::Completed);
+    assert_eq!(condition("list", "no-job"), Condition::Healthy);
+    assert_eq!(condition("map", "job"), Condition::Completed);
+    assert_eq!(condition("map", "container"), Condition::Started);
+    let job = |name: &str| service(&desired, name).job;
+    assert_eq!(job("job"), Some(Job { timeout: Some(Duration::from_hours(2)) }));
+    assert_eq!((job("container"), job("no-job")), (Some(Job::default()), None));
+    let plain = corpus("process-words");
+    assert_eq!(service(&plain, "web").spec.hash(), "v1:90069f8cdd4c805518e0e1c90c6a9e8f", "a job key is in no spec");
 }

@@ -124,6 +124,8 @@ fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     let (state, detail) = judge::ended(exit, service.stop.signal.as_deref());
     ObservedService {
         exit: Some(Box::new(exit.clone())),
+        // They show the spec that a job has completed under.
+        marks: service.job.is_some().then(|| Box::new(tree.marks.clone())),
         ended_by_itself: judge::ended_by_itself(facts, service, state),
         since: exit.at,
         ..nothing(state, &detail, Ownership::Absent)
