@@ -13,13 +13,6 @@ use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
 
-/// Places of the explicit parts of a dependency.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct WrittenEdge {
-    pub condition: Option<Span>,
-    pub restart: Option<Span>,
-}
-
 /// Returns the limits of a service with `job: true`; `None` for any other.
 pub(super) fn job(
     context: &mut ResolveContext<'_>,

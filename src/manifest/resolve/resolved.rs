@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::resolve::job::WrittenEdge;
 use crate::manifest::wire;
 use crate::manifest::wire::service::GpuValue;
 use crate::model::desired::Service;
@@ -36,6 +35,13 @@ pub(super) struct ResolvedService {
     pub depends_on: BTreeMap<ServiceName, Span>,
     /// Explicit parts of its dependencies.
     pub edges: BTreeMap<ServiceName, WrittenEdge>,
+}
+
+/// Places of the explicit parts of a dependency.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WrittenEdge {
+    pub condition: Option<Span>,
+    pub restart: Option<Span>,
 }
 
 /// Returns true if the program takes GPUs by index.

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::resolve::context::ResolveContext;
-use crate::manifest::resolve::job::WrittenEdge;
 use crate::manifest::resolve::probes::ProbedAddress;
-use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, as_index};
+use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, WrittenEdge, as_index};
 use crate::manifest::resolve::{hooks, job, probes, vram};
 use crate::manifest::wire;
 use crate::manifest::wire::service::{ConditionValue, DependsOn};

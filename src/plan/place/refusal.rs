@@ -175,6 +175,14 @@ pub(super) fn missing_dependency(input: &PlanInput<'_>, dependency: Number, deci
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }
 
+/// Reason for a service whose dependency may not be up at the end.
+pub(super) fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
+    let name = input.name(dependency);
+    let first = if input.service(dependency).job.is_some() { "complete" } else { "stay up" };
+    let message = format!("it depends on {name}, which is retried and has to {first} first");
+    reason(ReasonCode::Dependency, message, Some(name.to_string()))
+}
+
 /// State of a dependency that is not up, as a clause after "which".
 fn why_not_up(decision: &Decision) -> String {
     match decision {

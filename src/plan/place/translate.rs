@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::amounts::Amounts;
 use super::ports::{port_taken_message, positions_of};
 use super::problem::{Few, GpuSlot, Item, ItemId, ItemKind, PlacementProblem, Sets};
-use super::refusal::missing_dependency;
+use super::refusal::{is_tried_again, missing_dependency};
 use crate::model::desired::GpuRequest;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
@@ -303,7 +303,9 @@ impl<'a> Work<'a> {
                 return Err(missing_dependency(self.input, dependency, &self.decisions.0[dependency]));
             }
             let may_stand = match &self.search_items[dependency] {
-                _ if self.awaits_end(number, dependency) => self.completes(dependency),
+                _ if self.input.service(number).awaits_end_of(self.input.name(dependency)) => {
+                    self.completes(dependency)
+                }
                 Some(item) => matches!(item.kind, ItemKind::Fresh | ItemKind::Drifted) || self.stands(dependency),
                 None => self.stands(dependency),
             };
@@ -351,11 +353,6 @@ impl<'a> Work<'a> {
         self.decisions.0[number].stands(self.input.summary(number))
     }
 
-    /// Returns true if the service starts only after the end of this job.
-    fn awaits_end(&self, number: Number, job: Number) -> bool {
-        self.input.service(number).awaits_end_of(self.input.name(job))
-    }
-
     /// Returns true if a job is done, or started or awaited in this plan.
     fn completes(&self, job: Number) -> bool {
         let decision = &self.decisions.0[job];
@@ -368,11 +365,8 @@ impl<'a> Work<'a> {
         if kind != ItemKind::Drifted {
             return self.stands(number);
         }
-        // The end of an earlier revision of a job completes nothing.
-        if self.input.service(number).job.is_some() {
-            return false;
-        }
-        state.is_operational() || (decision.along().is_some() && state == State::Starting)
+        let is_job = self.input.service(number).job.is_some();
+        !is_job && (state.is_operational() || (decision.along().is_some() && state == State::Starting))
     }
 
     fn ports_are_free(&self, number: Number) -> Result<(), Reason> {
@@ -499,12 +493,4 @@ impl<'a> Work<'a> {
             never_preempts: decision.rolls() || self.input.is_retry(number) || self.input.is_soon_tried_again(number),
         }
     }
-}
-
-/// Reason for a service whose dependency may not be up at the end.
-fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
-    let name = input.name(dependency);
-    let first = if input.service(dependency).job.is_some() { "complete" } else { "stay up" };
-    let message = format!("it depends on {name}, which is retried and has to {first} first");
-    reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }
