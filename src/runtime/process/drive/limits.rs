@@ -26,7 +26,7 @@ pub(crate) const SUBCOMMAND: &str = "__limits";
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Bound for the reason of a failure: one sentence.
 const REASON_BYTES_MAX: u64 = 4096;
-/// Largest limit of open files that the kernel takes, whoever sets it.
+/// Largest limit of open files that the kernel takes, even from root.
 const FILES_MAX: &str = "/proc/sys/fs/nr_open";
 /// `RLIMIT_NICE` counts from 20 (priority 0) up to 40 (priority -20).
 const NICE_BASE: i32 = 20;
