@@ -51,7 +51,8 @@ fn main() -> ExitCode {
             a_process_that_reopens_its_standard_error_keeps_its_log,
             a_pattern_that_never_matched_fails_even_if_the_log_has_lost_its_beginning,
             a_service_in_the_network_of_another_is_recreated_with_it,
-            containers_on_two_addresses_share_a_port_number;
+            containers_on_two_addresses_share_a_port_number,
+            networks_of_the_manifest_come_and_go_with_its_services;
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

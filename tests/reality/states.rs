@@ -112,3 +112,41 @@ pub(crate) fn containers_on_two_addresses_share_a_port_number() {
     let plan = sandbox.lcm(&["plan", &manifest, "--format", "json"]).json();
     assert_eq!(steps(&plan), [""; 0]);
 }
+
+pub(crate) fn networks_of_the_manifest_come_and_go_with_its_services() {
+    let services = own("web", ", networks: { front: { aliases: [api] } }");
+    let (sandbox, manifest) = yard("nets", &format!("{services}networks:\n  front: {{ internal: true }}\n"));
+    let network = format!("{}_front", sandbox.name);
+    let _undo = Undo::later(&["network", "rm", &network]);
+    sandbox.lcm(&["plan", &manifest]).exits(0).says(&format!("network {network}")).says("1 network to create");
+    sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
+    let internal = docker(&["network", "inspect", "--format", "{{.Internal}}", &network]);
+    assert_eq!(internal.as_deref(), Ok("true"));
+    sandbox.lcm(&["plan", "--detailed-exitcode", &manifest]).exits(0).says("Nothing to do");
+
+    // Further names change the running container.
+    let container = docker(&["inspect", "--format", "{{.Id}}", &format!("{}-web", sandbox.name)]);
+    sandbox.write(
+        "lcm.yaml",
+        &format!(
+            "version: 1\nname: @NAME@\nservices:\n{}networks:\n  front: {{ internal: true }}\n",
+            own("web", ", networks: { front: { aliases: [api, edge] } }")
+        ),
+    );
+    sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
+    assert_eq!(docker(&["inspect", "--format", "{{.Id}}", &format!("{}-web", sandbox.name)]), container);
+    let joined =
+        docker(&["inspect", "--format", "{{json .NetworkSettings.Networks}}", &format!("{}-web", sandbox.name)]);
+    assert!(joined.as_ref().is_ok_and(|joined| joined.contains("\"edge\"")), "{joined:?}");
+    sandbox.lcm(&["plan", "--detailed-exitcode", &manifest]).exits(0);
+
+    // Another client's container keeps the network in use.
+    let guest = docker(&["create", "--network", &network, image::model_server()]).expect("a guest");
+    let undo = Undo::later(&["rm", "--force", &guest]);
+    sandbox.lcm(&["down", "--yes", &manifest]).exits(0).says("it stays");
+    assert!(docker(&["network", "inspect", &network]).is_ok());
+    drop(undo);
+    sandbox.lcm(&["down", "--yes", &manifest]).exits(0).says("1 network to remove");
+    docker(&["network", "inspect", &network]).expect_err("it is removed");
+    sandbox.lcm(&["down", "--yes", &manifest]).exits(0).says("Nothing to do");
+}

@@ -77,7 +77,7 @@ pub struct NetworkEndpoint {
     pub ipv4_address: Option<String>,
 }
 
-/// What a manifest states of the networks that a container joins, by their names in the engine.
+/// Networks that a container joins, as far as the manifest states more than their names; keyed by those in the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachments {
     /// Networks that lcm makes.

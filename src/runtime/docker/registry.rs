@@ -64,12 +64,12 @@ pub(crate) enum LoginSource {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) user: String,
-    pub(crate) proof: Proof,
+    pub(crate) proof: LoginProof,
 }
 
-/// Proof of a user's identity.
+/// Secret that proves a user's identity to a registry.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum LoginProof {
     Password(Secret),
     IdentityToken(Secret),
     RegistryToken(Secret),
@@ -86,7 +86,9 @@ impl Login {
     /// Returns the secret of the login.
     pub(crate) fn secret(&self) -> &Secret {
         match &self.proof {
-            Proof::Password(secret) | Proof::IdentityToken(secret) | Proof::RegistryToken(secret) => secret,
+            LoginProof::Password(secret) | LoginProof::IdentityToken(secret) | LoginProof::RegistryToken(secret) => {
+                secret
+            }
         }
     }
 }
@@ -138,11 +140,11 @@ fn stored(auth: &Value) -> Result<LoginSource, String> {
         None => (text("username").unwrap_or_default().to_owned(), text("password").unwrap_or_default().to_owned()),
     };
     let proof = match (text("identitytoken"), text("registrytoken")) {
-        (Some(token), _) => Proof::IdentityToken(Secret::declared(token)),
-        (None, Some(token)) => Proof::RegistryToken(Secret::declared(token)),
+        (Some(token), _) => LoginProof::IdentityToken(Secret::declared(token)),
+        (None, Some(token)) => LoginProof::RegistryToken(Secret::declared(token)),
         // After a login through a credential helper the entry is empty.
         (None, None) if user.is_empty() => return Ok(LoginSource::None),
-        (None, None) => Proof::Password(Secret::declared(password)),
+        (None, None) => LoginProof::Password(Secret::declared(password)),
     };
     Ok(LoginSource::Stored(Login { user, proof }))
 }
@@ -164,9 +166,9 @@ pub(crate) fn parse_answer(answer: &str) -> Result<Login, String> {
     let (Some(user), Some(secret)) = (text("Username"), text("Secret")) else { return Err(wrong()) };
     let secret = Secret::declared(secret);
     Ok(if user == TOKEN_USER {
-        Login { user: String::new(), proof: Proof::IdentityToken(secret) }
+        Login { user: String::new(), proof: LoginProof::IdentityToken(secret) }
     } else {
-        Login { user: user.to_owned(), proof: Proof::Password(secret) }
+        Login { user: user.to_owned(), proof: LoginProof::Password(secret) }
     })
 }
 
@@ -180,11 +182,11 @@ pub(crate) fn is_denied(reason: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{Login, LoginSource, Proof, find, host_of, is_denied, login_command, parse_answer};
+    use super::{Login, LoginProof, LoginSource, find, host_of, is_denied, login_command, parse_answer};
     use crate::model::secret::Secret;
 
     fn password(user: &str, password: &str) -> Login {
-        Login { user: user.to_owned(), proof: Proof::Password(Secret::declared(password)) }
+        Login { user: user.to_owned(), proof: LoginProof::Password(Secret::declared(password)) }
     }
 
     #[test]
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(find(&hub, "docker.io"), Ok(LoginSource::Stored(password("kim", "p"))));
         assert_eq!(find(&hub, "a.b"), Ok(LoginSource::None));
         let token = json!({ "auths": { "a.b": { "auth": "a2ltOg==", "identitytoken": "t0ken" } } });
-        let proof = Proof::IdentityToken(Secret::declared("t0ken"));
+        let proof = LoginProof::IdentityToken(Secret::declared("t0ken"));
         assert_eq!(find(&token, "a.b"), Ok(LoginSource::Stored(Login { user: "kim".to_owned(), proof })));
         // The entry that a login through a helper leaves.
         assert_eq!(find(&json!({ "auths": { "a.b": {} } }), "a.b"), Ok(LoginSource::None));
@@ -259,7 +261,7 @@ mod tests {
         let answer = r#"{"ServerURL":"https://a.b","Username":"kim","Secret":"s3cret"}"#;
         assert_eq!(parse_answer(answer), Ok(password("kim", "s3cret")));
         let token = parse_answer(r#"{"Username":"<token>","Secret":"t0ken"}"#).expect("a token");
-        assert!(matches!(&token.proof, Proof::IdentityToken(secret) if secret.reveal() == "t0ken"));
+        assert!(matches!(&token.proof, LoginProof::IdentityToken(secret) if secret.reveal() == "t0ken"));
         assert!(!format!("{token:?}").contains("t0ken"));
         for wrong in ["", "s3cret", "[]", r#"{"Username":"kim"}"#] {
             assert!(parse_answer(wrong).is_err_and(|reason| !reason.contains("s3cret")), "{wrong}");

@@ -19,11 +19,11 @@ use crate::host::program::environment::{Invocation, invoke};
 use crate::model::safe_text;
 use crate::model::secret::Masker;
 use crate::runtime::DriverError;
-use crate::runtime::docker::registry::{self, Login, LoginSource, Proof};
+use crate::runtime::docker::registry::{self, Login, LoginProof, LoginSource};
 
 /// Size limit of a configuration, which has a few KiB.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Deadline of a credential helper. One that asks a remote service answers within seconds; one that waits for a person
+/// Deadline of a credential helper. One that queries a remote service answers within seconds; one that waits for a person
 /// never does.
 const HELPER_DEADLINE: Duration = Duration::from_secs(30);
 /// Letters of a helper's message that an error quotes.
@@ -163,9 +163,9 @@ impl PullLogin {
         let user = Some(login.user.clone()).filter(|user| !user.is_empty());
         let plain = DockerCredentials { username: user, serveraddress: Some(self.host.clone()), ..Default::default() };
         Some(match login.proof {
-            Proof::Password(_) => DockerCredentials { password: secret, ..plain },
-            Proof::IdentityToken(_) => DockerCredentials { identitytoken: secret, ..plain },
-            Proof::RegistryToken(_) => DockerCredentials { registrytoken: secret, ..plain },
+            LoginProof::Password(_) => DockerCredentials { password: secret, ..plain },
+            LoginProof::IdentityToken(_) => DockerCredentials { identitytoken: secret, ..plain },
+            LoginProof::RegistryToken(_) => DockerCredentials { registrytoken: secret, ..plain },
         })
     }
 

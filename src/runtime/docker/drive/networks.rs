@@ -87,7 +87,9 @@ impl Engine {
         ids: &BTreeMap<String, String>,
         details: &mut BTreeMap<String, NetworkFact>,
     ) -> Result<(), DriverError> {
-        let wanted: Vec<String> = details.keys().filter_map(|name| ids.get(name).cloned()).collect();
+        // By name too: a container that was never started has no id of its network.
+        let wanted = details.keys().flat_map(|name| [Some(name), ids.get(name)]);
+        let wanted: Vec<String> = wanted.flatten().cloned().collect();
         if wanted.is_empty() {
             return Ok(());
         }

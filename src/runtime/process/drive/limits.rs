@@ -26,7 +26,7 @@ pub(crate) const SUBCOMMAND: &str = "__limits";
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Bound for the reason of a failure: one sentence.
 const REASON_BYTES_MAX: u64 = 4096;
-/// Largest limit of open files that the kernel takes, whoever sets it.
+/// Largest limit of open files that the kernel takes, even from root.
 const FILES_MAX: &str = "/proc/sys/fs/nr_open";
 /// `RLIMIT_NICE` counts from 20 (priority 0) up to 40 (priority -20).
 const NICE_BASE: i32 = 20;
@@ -144,8 +144,12 @@ pub(super) fn begun(socket: UnixStream) -> Result<(), String> {
 
 /// Sets the limits and becomes the program; returns only if that fails. For the hidden subcommand only.
 pub(crate) fn limits_main(words: &mut dyn Iterator<Item = OsString>) -> u8 {
+    // A program that can't begin has replaced stdin already; this copy is closed by one that does.
+    let reply = io::stdin().as_fd().try_clone_to_owned();
     let reason = become_program(words);
-    let _ = rustix::io::write(io::stdin().as_fd(), reason.as_bytes());
+    if let Ok(reply) = reply {
+        let _ = rustix::io::write(reply, reason.as_bytes());
+    }
     1
 }
 
