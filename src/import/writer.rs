@@ -123,6 +123,11 @@ impl YamlBlock {
         self.line(None, value, beside.map(str::to_owned), false)
     }
 
+    /// Removes a key.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.retain(|line| !matches!(line, YamlLine::Entry { key: Some(key), off: false, .. } if key == name));
+    }
+
     /// Adds a comment on a line of its own, folded.
     pub(super) fn comment(&mut self, comment: impl Into<String>) -> &mut Self {
         self.0.push(YamlLine::Comment(comment.into()));
