@@ -394,3 +394,98 @@ impl Translation<'_, '_> {
         ContainerDraft { docker: self.settings.block(), remarks, gpus, ..self.draft }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{ContainerDraft, ContainerScope, translate};
+    use crate::import::docker_run::flags::FLAGS;
+    use crate::syntax::command_line;
+
+    fn drafted(words: &[String]) -> (ContainerDraft, BTreeSet<String>) {
+        let (mut required, mut containers) = (BTreeSet::new(), BTreeSet::new());
+        let environment = [("OWN".to_owned(), "of the command".to_owned())];
+        let mut scope =
+            ContainerScope { environment: &environment, required: &mut required, containers: &mut containers };
+        (translate(words, &mut scope).expect("an image"), required)
+    }
+
+    /// Returns everything that a draft says, in one text.
+    fn told(line: &str) -> String {
+        let (draft, required) = drafted(&command_line::split(line).unwrap());
+        let stop: Vec<String> = draft.stop.iter().map(|(key, value)| format!("{key} {value:?}")).collect();
+        let remarks: Vec<String> = draft.remarks.iter().map(|remark| format!("# {remark}\n")).collect();
+        format!("{}{:?} {} {required:?}\n{}", draft.docker.document(), draft.gpus, stop.join(" "), remarks.concat())
+    }
+
+    /// A value that each flag with a form of its own takes.
+    fn sample(flag: &str) -> &'static str {
+        match flag {
+            "add-host" => "db:10.0.0.1",
+            "device" => "/dev/dri",
+            "env" | "label" | "log-opt" | "sysctl" => "a=b",
+            "gpus" => "all",
+            "health-interval" | "health-start-period" | "health-timeout" => "10s",
+            "memory" | "memory-reservation" | "memory-swap" | "shm-size" => "8g",
+            "mount" => "type=bind,source=/a,target=/b",
+            "name" => "vllm",
+            "publish" => "8080:80",
+            "pull" => "always",
+            "restart" => "always",
+            "runtime" => "nvidia",
+            "stop-signal" => "SIGINT",
+            "ulimit" => "memlock=-1",
+            "volume" => "models:/models",
+            _ => "1",
+        }
+    }
+
+    #[test]
+    fn no_flag_is_lost_without_a_word() {
+        let bare = told("x");
+        for flag in FLAGS {
+            let value = if flag.takes_value { format!("={}", sample(flag.long)) } else { String::new() };
+            let with = told(&format!("--{}{value} x", flag.long));
+            assert_ne!(with, bare, "--{}", flag.long);
+        }
+        assert!(told("--brand-new=1 x").contains("`--brand-new` is no known flag"));
+    }
+
+    #[test]
+    fn each_setting_has_its_key() {
+        let told = told(
+            "--pull always --name vllm --entrypoint /run.sh -e A=b -e OWN -e LANG -e HF_TOKEN=${HF_TOKEN} --env-file .env \
+             -p8080:80 -p 127.0.0.1:9:9/udp -v models:/models:ro --mount type=bind,src=/a,dst=/b --network=host \
+             -u 1000:1000 --shm-size 16g --device /dev/dri --ipc host -l team=audio --ulimit memlock=-1 \
+             --ulimit nofile=1024:4096 --health-cmd 'curl -f localhost' --health-interval 10s --health-retries 3 \
+             --stop-signal SIGINT --stop-timeout 5 vllm/vllm-openai:v0.10 --model Qwen/Qwen3-8B",
+        );
+        for wanted in [
+            "image: vllm/vllm-openai:v0.10\npull_policy: always\ncontainer_name: vllm\nentrypoint: [/run.sh]\n",
+            "command: [--model, Qwen/Qwen3-8B]\n",
+            "  A: b\n  OWN: of the command\n  LANG: { env: LANG }  # from lcm's own environment\n",
+            "  HF_TOKEN: { env: HF_TOKEN }\nenv_file: [.env]\nports: [\"8080:80\", \"127.0.0.1:9:9/udp\"]\n",
+            "networks: [host]\nuser: \"1000:1000\"\nshm_size: 16GiB\ndevices: [/dev/dri]\n",
+            "healthcheck:\n  test: curl -f localhost\n  interval: 10s\n  retries: 3\nipc: host\n",
+            "labels:\n  team: audio\n",
+            "ulimits:\n  memlock: -1\n  nofile: { soft: 1024, hard: 4096 }\n",
+            "Text(\"INT\")",
+            "Word(\"5s\")",
+        ] {
+            assert!(told.contains(wanted), "{wanted}\n{told}");
+        }
+        assert!(told.contains("models:/models:ro") && told.contains("/a:/b"), "{told}");
+        assert!(!told.contains("\n# "), "{told}");
+    }
+
+    #[test]
+    fn no_secret_is_copied() {
+        let told = told(
+            "-e API_KEY=s3cr3t -e A=hf_s3cr3t0123 -l token=s3cr3t --log-driver splunk --log-opt splunk-token=s3cr3t \
+             --health-cmd 'curl -u me:s3cr3t x' --odd-token=s3cr3t --annotation token=s3cr3t --group-add token=s3cr3t img \
+             --api-key s3cr3t --token=s3cr3t",
+        );
+        assert!(!told.contains("s3cr3t"), "{told}");
+    }
+}

@@ -211,7 +211,7 @@ mod tests {
         let cases: [(Ask, GpuChoice, &[&str]); 7] = [
             (|_| {}, GpuChoice::Unasked, &[]),
             (|ask| ask.nvidia_runtime(), GpuChoice::All, &[]),
-            (|ask| drop(ask.variable("NVIDIA_VISIBLE_DEVICES", "1")), these(&["1"]), &[]),
+            (|ask| _ = ask.variable("NVIDIA_VISIBLE_DEVICES", "1"), these(&["1"]), &[]),
             (
                 |ask| {
                     ask.flag("all").unwrap();
@@ -228,8 +228,8 @@ mod tests {
                 these(&["3"]),
                 &["CUDA_VISIBLE_DEVICES"],
             ),
-            (|ask| drop(ask.device("/dev/kfd")), GpuChoice::ByDevice, &[]),
-            (|ask| drop(ask.device("nvidia.com/gpu=0")), these(&["0"]), &[]),
+            (|ask| _ = ask.device("/dev/kfd"), GpuChoice::ByDevice, &[]),
+            (|ask| _ = ask.device("nvidia.com/gpu=0"), these(&["0"]), &[]),
         ];
         for (number, (ask, wanted, left)) in cases.into_iter().enumerate() {
             let mut requests = GpuRequests::default();

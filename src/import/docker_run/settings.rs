@@ -64,7 +64,7 @@ impl Settings {
             },
             FlagUse::Number(key) => match value.parse::<f64>() {
                 Ok(number) if number.is_finite() => {
-                    self.keep(flag, key, YamlValue::word(value.trim_start_matches('+')))
+                    self.keep(flag, key, YamlValue::word(value.trim_start_matches('+')));
                 }
                 Ok(_) | Err(_) if value.contains("${") => self.keep(flag, key, YamlValue::text(value)),
                 Ok(_) | Err(_) => self.unreadable(flag),

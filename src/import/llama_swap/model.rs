@@ -242,7 +242,7 @@ impl Swap {
                     block.comment(self.notes.add(model.name, note));
                 }
                 Ok(StopCommand::Command(words)) if !words.is_empty() => {
-                    self.stop_by(block, model.name, &mut stop, &words)
+                    self.stop_by(block, model.name, &mut stop, &words);
                 }
                 Ok(StopCommand::Engine { .. }) => {
                     let words = command_line::split(&line).unwrap_or_default();

@@ -28,6 +28,9 @@ const NAMES_MAX: usize = 30_000;
 /// Names that a manifest reserves for other meanings.
 const RESERVED: [&str; 2] = ["auto", "off"];
 
+/// Keys of a matrix that modes express.
+const MATRIX_KEYS: [&str; 2] = ["vars", "sets"];
+
 /// Names of services by their models' names in llama-swap.
 pub(super) type ServiceNames<'a> = BTreeMap<&'a str, String>;
 
@@ -238,9 +241,8 @@ impl ModeBuilder<'_> {
         let note = "a mode starts all models of a set; llama-swap starts only the requested one, and keeps the others of \
                     its set that run";
         self.made.comments.push(notes.about("matrix", note));
-        const KNOWN: [&str; 2] = ["vars", "sets"];
         let left: Vec<&str> =
-            matrix.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !KNOWN.contains(key)).collect();
+            matrix.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !MATRIX_KEYS.contains(key)).collect();
         if !left.is_empty() {
             let note = format!("a mode names what runs, so these are not translated: {}", left.join(", "));
             self.made.comments.push(notes.about("matrix", note));

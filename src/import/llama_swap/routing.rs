@@ -4,6 +4,9 @@
 use crate::import::llama_swap::text::scalars;
 use crate::syntax::tree::{MapEntry, Node};
 
+/// Keys of a group.
+const GROUP_KEYS: [&str; 4] = ["swap", "exclusive", "persistent", "members"];
+
 /// One group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SwapGroup<'a> {
@@ -79,7 +82,6 @@ fn group(entry: &MapEntry) -> SwapGroup<'_> {
     let is = |key: &str, default: bool| {
         entry.value.get(key).and_then(Node::scalar).map_or(default, |text| text.eq_ignore_ascii_case("true"))
     };
-    const KNOWN: [&str; 4] = ["swap", "exclusive", "persistent", "members"];
     let keys = entry.value.entries().iter().map(|entry| entry.key.as_str());
     SwapGroup {
         name: &entry.key,
@@ -87,6 +89,6 @@ fn group(entry: &MapEntry) -> SwapGroup<'_> {
         swaps: is("swap", true),
         is_exclusive: is("exclusive", true),
         is_persistent: is("persistent", false),
-        odd: keys.filter(|key| !KNOWN.contains(key)).collect(),
+        odd: keys.filter(|key| !GROUP_KEYS.contains(key)).collect(),
     }
 }

@@ -156,7 +156,7 @@ impl ModelTexts {
             let variable = inner.and_then(|inner| inner.strip_prefix("env."));
             if let Some(name) = variable.filter(|name| !name.is_empty() && name_at(name) == *name) {
                 self.variables.insert(name.to_owned());
-                written.push_str(&format!("${{{name}}}"));
+                written.extend(["${", name, "}"]);
                 rest = &rest[inner.map_or(0, str::len) + 2..];
                 continue;
             }
