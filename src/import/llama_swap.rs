@@ -20,7 +20,7 @@ use crate::syntax::tree::Node;
 use model::SwapModel;
 use modes::{ServiceNames, SwapModes};
 use text::is_empty_command;
-use translation::{Swap, number};
+use translation::Swap;
 
 /// Models of a draft, so that the manifest stays below the limit of its reader (100 000 values).
 const MODELS_MAX: usize = 1_000;
@@ -69,7 +69,7 @@ const KNOWN_WITHIN: [(&[&str], &[&str]); 5] = [
 ];
 
 pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
-    let (mut swap, refused) = Swap::read(root);
+    let mut swap = Swap::read(root);
     let entries = root.get("models").map(Node::entries).unwrap_or_default();
     let mut models: Vec<(&str, &Node)> = entries.iter().map(|entry| (entry.key.as_str(), &entry.value)).collect();
     // Ports are assigned in this order.
@@ -101,7 +101,7 @@ pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
         };
     }
     block.gap();
-    for line in swap.general(root, &refused) {
+    for line in swap.general(root) {
         block.comment(line).gap();
     }
     block.put("services", YamlValue::Map(services));
@@ -121,7 +121,7 @@ fn write_modes(block: &mut YamlBlock, modes: &SwapModes) {
 
 impl Swap {
     /// Notes on the whole file.
-    fn general(&mut self, root: &Node, refused: &[String]) -> Vec<String> {
+    fn general(&mut self, root: &Node) -> Vec<String> {
         let mut lines = vec![
             self.notes.about(
                 "llama-swap",
@@ -133,7 +133,7 @@ impl Swap {
                 "llama-swap runs commands in the folder that it was started in; lcm runs them in this file's, or in `cwd:`",
             ),
         ];
-        for (about, note) in self.remarks(root, refused) {
+        for (about, note) in self.remarks(root) {
             lines.push(self.notes.about(about, note));
         }
         let keys: Vec<&str> = root.entries().iter().map(|entry| entry.key.as_str()).collect();
@@ -164,9 +164,9 @@ impl Swap {
     }
 
     /// Returns notes on single keys at the top.
-    fn remarks(&self, root: &Node, refused: &[String]) -> Vec<(&'static str, String)> {
+    fn remarks(&self, root: &Node) -> Vec<(&'static str, String)> {
         let mut remarks = Vec::new();
-        if let Some(ttl) = number::<i64>(root, "globalTTL").filter(|ttl| *ttl > 0) {
+        if let Some(ttl) = self.idle_s {
             let note =
                 format!("`globalTTL: {ttl}`: lcm unloads no model when it is idle; switch the mode or run `lcm stop`");
             remarks.push(("ttl", note));
@@ -184,8 +184,12 @@ impl Swap {
         if !unused.is_empty() {
             remarks.push(("macros", format!("no model uses these: {}", unused.join(", "))));
         }
-        if !refused.is_empty() {
-            let note = format!("llama-swap refuses these, so they are not used: {}", refused.join(", "));
+        if !self.unreadable.is_empty() {
+            remarks
+                .push(("llama-swap", format!("not a number, so the default counts: {}", self.unreadable.join(", "))));
+        }
+        if !self.refused.is_empty() {
+            let note = format!("llama-swap refuses these, so they are not used: {}", self.refused.join(", "));
             remarks.push(("macros", note));
         }
         remarks

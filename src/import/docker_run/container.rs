@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::import::compose::values::{duration, is_device, is_volume};
 use crate::import::docker_run::arguments;
 use crate::import::docker_run::flags::{FlagUse, RunFlag, SpecialFlag};
-use crate::import::docker_run::gpus::{GpuChoice, GpuRequests};
-use crate::import::docker_run::settings::Settings;
+use crate::import::docker_run::gpus::{GpuRequests, ImportedGpus};
+use crate::import::docker_run::settings::ContainerSettings;
 use crate::import::environment::{is_variable_name, put_variable};
 use crate::import::secrets::{LEFT_OUT, is_secret, masked, masked_text};
 use crate::import::writer::{YamlBlock, YamlValue};
@@ -29,7 +29,7 @@ pub(in crate::import) struct ContainerDraft {
     pub(in crate::import) docker: YamlBlock,
     /// Comments for the block, each of which is a note too.
     pub(in crate::import) remarks: Vec<String>,
-    pub(in crate::import) gpus: GpuChoice,
+    pub(in crate::import) gpus: ImportedGpus,
     /// Entries of `stop:`.
     pub(in crate::import) stop: Vec<(String, YamlValue)>,
     /// True if the engine or lcm checks the container's health by `healthcheck`.
@@ -41,18 +41,18 @@ pub(in crate::import) struct ContainerDraft {
 /// Translation of one command, in progress.
 struct Translation<'a, 'b> {
     scope: &'a mut ContainerScope<'b>,
-    settings: Settings,
+    settings: ContainerSettings,
     requests: GpuRequests,
     /// Variables; `None`: without a value.
     environment: Vec<(String, Option<String>)>,
     healthcheck: YamlBlock,
-    logging: Logging,
+    logging: LogFlags,
     draft: ContainerDraft,
 }
 
 /// Settings of the engine's log, from two flags.
 #[derive(Default)]
-struct Logging {
+struct LogFlags {
     /// The last of the flags.
     flag: Option<&'static RunFlag>,
     driver: Option<YamlValue>,
@@ -65,15 +65,15 @@ pub(in crate::import) fn translate(words: &[String], scope: &mut ContainerScope<
     let image = read.image.filter(|image| !image.is_empty())?;
     let mut translation = Translation {
         scope,
-        settings: Settings::default(),
+        settings: ContainerSettings::default(),
         requests: GpuRequests::default(),
         environment: Vec::new(),
         healthcheck: YamlBlock::default(),
-        logging: Logging::default(),
+        logging: LogFlags::default(),
         draft: ContainerDraft {
             docker: YamlBlock::default(),
             remarks: Vec::new(),
-            gpus: GpuChoice::Unasked,
+            gpus: ImportedGpus::Unasked,
             stop: Vec::new(),
             is_checked: false,
             passed: BTreeSet::new(),
@@ -358,7 +358,7 @@ impl Translation<'_, '_> {
     /// Returns the draft, with the settings that several flags make up.
     fn finished(mut self) -> ContainerDraft {
         let (gpus, left) = self.requests.choice();
-        let has_gpus = !matches!(gpus, GpuChoice::Unasked | GpuChoice::ByDevice);
+        let has_gpus = !matches!(gpus, ImportedGpus::Unasked | ImportedGpus::ByDevice);
         for (name, value) in left {
             if has_gpus {
                 self.settings.comments.push(format!("`{name}` was left out: lcm sets it, and `gpu:` chooses"));
@@ -376,10 +376,10 @@ impl Translation<'_, '_> {
         }
         self.settings.map("environment", environment);
         self.settings.map("healthcheck", self.healthcheck);
-        if gpus == GpuChoice::ByDevice {
+        if gpus == ImportedGpus::ByDevice {
             self.settings.put("gpu_access", YamlValue::word("none"), Some("it gets its devices by name"));
         }
-        let Logging { flag, driver, options } = self.logging;
+        let LogFlags { flag, driver, options } = self.logging;
         if let Some(flag) = flag {
             let mut logging = YamlBlock::default();
             if let Some(driver) = driver {

@@ -12,7 +12,7 @@ const RUNTIME_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
 
 /// GPUs of a service, for its `gpu:`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::import) enum GpuChoice {
+pub(in crate::import) enum ImportedGpus {
     /// No GPU was asked for.
     #[default]
     Unasked,
@@ -25,7 +25,7 @@ pub(in crate::import) enum GpuChoice {
     ByDevice,
 }
 
-impl GpuChoice {
+impl ImportedGpus {
     /// Returns the choice of a variable such as `CUDA_VISIBLE_DEVICES`; `None`: its value can't be read as one.
     pub(in crate::import) fn of_variable(value: &str) -> Option<Self> {
         match value.trim() {
@@ -66,7 +66,7 @@ fn is_id(id: &str) -> bool {
 /// Requests for GPUs within one command.
 #[derive(Debug, Default)]
 pub(super) struct GpuRequests {
-    by_flag: Option<GpuChoice>,
+    by_flag: Option<ImportedGpus>,
     by_cdi: Vec<String>,
     by_runtime: bool,
     has_amd: bool,
@@ -97,7 +97,7 @@ impl GpuRequests {
             }
         }
         let choice = match (devices.is_empty(), choice) {
-            (false, _) if devices.iter().all(|id| is_id(id)) => GpuChoice::These(devices),
+            (false, _) if devices.iter().all(|id| is_id(id)) => ImportedGpus::These(devices),
             (false, _) | (true, None) => return Err(()),
             (true, Some(choice)) => choice,
         };
@@ -127,14 +127,14 @@ impl GpuRequests {
     }
 
     /// Returns the GPUs, and the variables that this choice leaves out.
-    pub(super) fn choice(self) -> (GpuChoice, Vec<(String, String)>) {
+    pub(super) fn choice(self) -> (ImportedGpus, Vec<(String, String)>) {
         let cdi = match &self.by_cdi[..] {
             [] => None,
-            ids if ids.iter().all(|id| is_id(id)) => Some(GpuChoice::These(self.by_cdi.clone())),
-            _ => Some(GpuChoice::All),
+            ids if ids.iter().all(|id| is_id(id)) => Some(ImportedGpus::These(self.by_cdi.clone())),
+            _ => Some(ImportedGpus::All),
         };
         let of_runtime = self.variables.iter().rev().find(|(name, _)| name == RUNTIME_VARIABLE);
-        let by_variable = of_runtime.and_then(|(_, value)| GpuChoice::of_variable(value));
+        let by_variable = of_runtime.and_then(|(_, value)| ImportedGpus::of_variable(value));
         let mut left = self.variables.clone();
         let granted = if let Some(choice) = self.by_flag.or(cdi) {
             choice
@@ -142,59 +142,59 @@ impl GpuRequests {
             left.retain(|(name, _)| name != RUNTIME_VARIABLE);
             choice
         } else if self.by_runtime {
-            GpuChoice::All
+            ImportedGpus::All
         } else if self.has_amd {
-            GpuChoice::ByDevice
+            ImportedGpus::ByDevice
         } else {
-            GpuChoice::Unasked
+            ImportedGpus::Unasked
         };
-        if granted != GpuChoice::All {
+        if granted != ImportedGpus::All {
             return (granted, left);
         }
         // Of all GPUs, the program itself takes those of its own variable.
         let chosen = left.iter().rev().find_map(|(name, value)| {
-            let choice = GpuChoice::of_variable(value).filter(|choice| matches!(choice, GpuChoice::These(_)));
+            let choice = ImportedGpus::of_variable(value).filter(|choice| matches!(choice, ImportedGpus::These(_)));
             choice.filter(|_| name != RUNTIME_VARIABLE)
         });
         match chosen {
             Some(choice) => {
-                left.retain(|(_, value)| GpuChoice::of_variable(value).as_ref() != Some(&choice));
+                left.retain(|(_, value)| ImportedGpus::of_variable(value).as_ref() != Some(&choice));
                 (choice, left)
             }
-            None => (GpuChoice::All, left),
+            None => (ImportedGpus::All, left),
         }
     }
 }
 
 /// Returns the choice of `all` or a number.
-fn count_of(text: &str) -> Result<GpuChoice, ()> {
+fn count_of(text: &str) -> Result<ImportedGpus, ()> {
     match (text, text.parse::<u32>()) {
-        ("all" | "-1", _) => Ok(GpuChoice::All),
-        (_, Ok(0)) => Ok(GpuChoice::Unasked),
-        (_, Ok(count)) => Ok(GpuChoice::Count(count)),
+        ("all" | "-1", _) => Ok(ImportedGpus::All),
+        (_, Ok(0)) => Ok(ImportedGpus::Unasked),
+        (_, Ok(count)) => Ok(ImportedGpus::Count(count)),
         (_, Err(_)) => Err(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{GpuChoice, GpuRequests};
+    use super::{GpuRequests, ImportedGpus};
 
-    fn these(ids: &[&str]) -> GpuChoice {
-        GpuChoice::These(ids.iter().map(|id| (*id).to_owned()).collect())
+    fn these(ids: &[&str]) -> ImportedGpus {
+        ImportedGpus::These(ids.iter().map(|id| (*id).to_owned()).collect())
     }
 
     #[test]
     fn the_values_of_the_gpus_flag() {
         for (value, wanted) in [
-            ("all", Some(GpuChoice::All)),
-            ("2", Some(GpuChoice::Count(2))),
-            ("0", Some(GpuChoice::Unasked)),
+            ("all", Some(ImportedGpus::All)),
+            ("2", Some(ImportedGpus::Count(2))),
+            ("0", Some(ImportedGpus::Unasked)),
             ("device=0", Some(these(&["0"]))),
             ("\"device=0,2\"", Some(these(&["0", "2"]))),
             ("device=GPU-1a,capabilities=utility", Some(these(&["GPU-1a"]))),
-            ("all,capabilities=utility", Some(GpuChoice::All)),
-            ("count=3,driver=nvidia", Some(GpuChoice::Count(3))),
+            ("all,capabilities=utility", Some(ImportedGpus::All)),
+            ("count=3,driver=nvidia", Some(ImportedGpus::Count(3))),
             ("device=$$X", None),
             ("many", None),
             ("", None),
@@ -208,9 +208,9 @@ mod tests {
     #[test]
     fn the_ways_to_ask_for_gpus_are_one_choice() {
         type Ask = fn(&mut GpuRequests);
-        let cases: [(Ask, GpuChoice, &[&str]); 7] = [
-            (|_| {}, GpuChoice::Unasked, &[]),
-            (|ask| ask.nvidia_runtime(), GpuChoice::All, &[]),
+        let cases: [(Ask, ImportedGpus, &[&str]); 7] = [
+            (|_| {}, ImportedGpus::Unasked, &[]),
+            (|ask| ask.nvidia_runtime(), ImportedGpus::All, &[]),
             (|ask| _ = ask.variable("NVIDIA_VISIBLE_DEVICES", "1"), these(&["1"]), &[]),
             (
                 |ask| {
@@ -228,7 +228,7 @@ mod tests {
                 these(&["3"]),
                 &["CUDA_VISIBLE_DEVICES"],
             ),
-            (|ask| _ = ask.device("/dev/kfd"), GpuChoice::ByDevice, &[]),
+            (|ask| _ = ask.device("/dev/kfd"), ImportedGpus::ByDevice, &[]),
             (|ask| _ = ask.device("nvidia.com/gpu=0"), these(&["0"]), &[]),
         ];
         for (number, (ask, wanted, left)) in cases.into_iter().enumerate() {

@@ -15,5 +15,5 @@ mod invocation;
 mod settings;
 
 pub(super) use container::{ContainerScope, translate};
-pub(super) use gpus::{GpuChoice, id_list};
+pub(super) use gpus::{ImportedGpus, id_list};
 pub(super) use invocation::{EngineCall, engine_call, is_shell_script};

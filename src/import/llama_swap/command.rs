@@ -1,7 +1,7 @@
 //! Command of a model, as the part of a service that runs: a container of lcm's own, an existing one, or a process.
 
-use crate::import::docker_run::{ContainerScope, EngineCall, GpuChoice, translate};
-use crate::import::environment::{is_variable_name, put_variable};
+use crate::import::docker_run::{ContainerScope, EngineCall, ImportedGpus, translate};
+use crate::import::environment::put_variable;
 use crate::import::llama_swap::translation::Swap;
 use crate::import::secrets::{masked, masked_text};
 use crate::import::writer::{YamlBlock, YamlValue};
@@ -16,7 +16,7 @@ pub(super) struct ServiceParts {
     /// Key of the block.
     pub(super) key: &'static str,
     pub(super) block: YamlBlock,
-    pub(super) gpus: GpuChoice,
+    pub(super) gpus: ImportedGpus,
     /// Entries of `stop:`.
     pub(super) stop: Vec<(String, YamlValue)>,
     pub(super) is_container: bool,
@@ -48,26 +48,24 @@ impl Swap {
     }
 
     /// Translates the environment of a process and returns the GPUs that it selects.
-    fn environment(&mut self, process: &mut YamlBlock, name: &str, variables: &[(String, String)]) -> GpuChoice {
+    fn environment(&mut self, process: &mut YamlBlock, name: &str, variables: &[(String, String)]) -> ImportedGpus {
         let mut gpus = None;
         let mut block = YamlBlock::default();
         for (variable, value) in variables {
-            let chosen = GpuChoice::of_variable(value).filter(|_| names_gpus(variable));
+            let chosen = ImportedGpus::of_variable(value).filter(|_| names_gpus(variable));
             if let (Some(chosen), None) = (chosen, &gpus) {
                 gpus = Some(chosen);
             } else if is_overruled(variable) {
                 let note = format!("`{variable}` was left out: lcm sets it, and `gpu:` chooses");
                 process.comment(self.notes.add(name, note));
-            } else if is_variable_name(variable) {
-                put_variable(&mut block, &mut self.required, (variable, Some(value)));
             } else {
-                process.comment(self.notes.add(name, "an item of `env` is not `NAME=value`: left out"));
+                put_variable(&mut block, &mut self.required, (variable, Some(value)));
             }
         }
         if block.holds_any() {
             process.put("environment", YamlValue::Map(block));
         }
-        gpus.unwrap_or(GpuChoice::All)
+        gpus.unwrap_or(ImportedGpus::All)
     }
 
     /// Translates `docker run`; `None`: it has no image.
@@ -128,7 +126,7 @@ impl Swap {
         }
         self.on_engine(&mut block, name, call, variables);
         self.containers.insert(container.clone());
-        let gpus = GpuChoice::ByDevice;
+        let gpus = ImportedGpus::ByDevice;
         ServiceParts { key: "docker", block, gpus, stop: Vec::new(), is_container: true, is_checked: false }
     }
 

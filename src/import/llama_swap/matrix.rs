@@ -1,9 +1,9 @@
 //! Expressions of llama-swap's matrix: `&` runs models together, `|` chooses one of several, `(…)` groups, `+name` is
-//! another set. Each set becomes the combinations that it stands for.
+//! another set. Each set becomes the variants that it stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Combinations of one set that become modes: more can't be told apart by a reader.
+/// Variants of one set that become modes: more can't be told apart by a reader.
 const COMBINATIONS_MAX: usize = 32;
 /// Nesting of parentheses and of sets in sets.
 const DEPTH_MAX: usize = 24;
@@ -11,12 +11,12 @@ const DEPTH_MAX: usize = 24;
 const WORK_MAX: usize = 200_000;
 
 /// Services that run together.
-type Combination = BTreeSet<String>;
+type SetVariant = BTreeSet<String>;
 
-/// Combinations of one set, without duplicates, in their order.
+/// Variants of one set, without duplicates, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Combinations {
-    pub(super) all: Vec<Combination>,
+pub(super) struct SetVariants {
+    pub(super) all: Vec<SetVariant>,
     /// True if further ones were left out.
     pub(super) is_cut: bool,
 }
@@ -27,7 +27,7 @@ pub(super) struct MatrixSets<'a> {
     sets: BTreeMap<&'a str, &'a str>,
     /// Returns the service of a variable or a model's name.
     service: &'a dyn Fn(&str) -> Option<String>,
-    known: BTreeMap<&'a str, Result<Combinations, String>>,
+    known: BTreeMap<&'a str, Result<SetVariants, String>>,
     /// Sets that are being expanded.
     open: Vec<&'a str>,
     work: usize,
@@ -43,7 +43,7 @@ impl<'a> MatrixSets<'a> {
     }
 
     /// Returns the combinations of a set; `Err`: the reason why it has none.
-    pub(super) fn expand(&mut self, name: &str) -> Result<Combinations, String> {
+    pub(super) fn expand(&mut self, name: &str) -> Result<SetVariants, String> {
         let Some((name, text)) = self.sets.get_key_value(name).map(|(name, text)| (*name, *text)) else {
             return Err(format!("`+{name}` is not a set"));
         };
@@ -132,7 +132,7 @@ impl Expression<'_, '_> {
         is_next
     }
 
-    fn any_of(&mut self, depth: usize) -> Result<Combinations, String> {
+    fn any_of(&mut self, depth: usize) -> Result<SetVariants, String> {
         let mut all = self.all_of(depth)?;
         while self.takes(&Token::Or) {
             let more = self.all_of(depth)?;
@@ -144,11 +144,11 @@ impl Expression<'_, '_> {
         Ok(all)
     }
 
-    fn all_of(&mut self, depth: usize) -> Result<Combinations, String> {
+    fn all_of(&mut self, depth: usize) -> Result<SetVariants, String> {
         let mut all = self.part(depth)?;
         while self.takes(&Token::And) {
             let more = self.part(depth)?;
-            let mut product = Combinations { all: Vec::new(), is_cut: all.is_cut || more.is_cut };
+            let mut product = SetVariants { all: Vec::new(), is_cut: all.is_cut || more.is_cut };
             for one in &all.all {
                 for other in &more.all {
                     self.add(&mut product, one.union(other).cloned().collect());
@@ -159,7 +159,7 @@ impl Expression<'_, '_> {
         Ok(all)
     }
 
-    fn part(&mut self, depth: usize) -> Result<Combinations, String> {
+    fn part(&mut self, depth: usize) -> Result<SetVariants, String> {
         if depth > DEPTH_MAX {
             return Err("it is nested too deeply".to_owned());
         }
@@ -169,7 +169,7 @@ impl Expression<'_, '_> {
             Some(Token::Name(name)) => {
                 let service =
                     (self.sets.service)(&name).ok_or_else(|| format!("`{name}` is not a model with a service"))?;
-                Ok(Combinations { all: vec![Combination::from([service])], is_cut: false })
+                Ok(SetVariants { all: vec![SetVariant::from([service])], is_cut: false })
             }
             Some(Token::Set(name)) => self.sets.expand(&name),
             Some(Token::Open) => {
@@ -181,7 +181,7 @@ impl Expression<'_, '_> {
         }
     }
 
-    fn add(&mut self, all: &mut Combinations, one: Combination) {
+    fn add(&mut self, all: &mut SetVariants, one: SetVariant) {
         self.sets.work += one.len();
         if all.all.len() >= COMBINATIONS_MAX || self.sets.work > WORK_MAX {
             all.is_cut = true;
@@ -193,9 +193,9 @@ impl Expression<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMBINATIONS_MAX, Combinations, MatrixSets};
+    use super::{COMBINATIONS_MAX, MatrixSets, SetVariants};
 
-    fn expanded(sets: &[(&str, &str)], name: &str) -> Result<Combinations, String> {
+    fn expanded(sets: &[(&str, &str)], name: &str) -> Result<SetVariants, String> {
         let service = |name: &str| name.chars().next().filter(char::is_ascii_lowercase).map(|_| name.to_owned());
         MatrixSets::new(sets.iter().copied(), &service).expand(name)
     }

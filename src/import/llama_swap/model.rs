@@ -1,14 +1,15 @@
 //! One model of llama-swap as a service: its name, its health and its end; the command is a container's or a process's.
 
-use crate::import::docker_run::{GpuChoice, engine_call, id_list, is_shell_script};
+use crate::import::docker_run::{ImportedGpus, engine_call, id_list, is_shell_script};
+use crate::import::environment::is_variable_name;
 use crate::import::llama_swap::command::ServiceParts;
 use crate::import::llama_swap::stop::{self, StopCommand};
-use crate::import::llama_swap::text::{MacroList, ModelTexts};
-use crate::import::llama_swap::translation::{Swap, number};
+use crate::import::llama_swap::text::{MacroList, ModelTexts, scalars};
+use crate::import::llama_swap::translation::Swap;
 use crate::import::secrets::{is_secret_value, masked, masked_text};
 use crate::import::writer::{YamlBlock, YamlValue};
 use crate::syntax::command_line;
-use crate::syntax::tree::Node;
+use crate::syntax::tree::{Node, Value as Read};
 
 /// Default path of llama-swap's health check.
 const CHECK_ENDPOINT: &str = "/health";
@@ -108,7 +109,7 @@ impl Swap {
         if model.id != model.name {
             block.comment(self.notes.add(model.name, format!("its name in llama-swap is `{}`", model.id)));
         }
-        if let Some(ttl) = number::<i64>(model.node, "ttl").filter(|ttl| *ttl > 0) {
+        if let Some(ttl) = self.seconds(block, model, "ttl", texts) {
             let note = format!(
                 "`ttl: {ttl}`: lcm unloads no model when it is idle; switch the mode or run `lcm stop {}`",
                 model.name
@@ -128,6 +129,22 @@ impl Swap {
         }
     }
 
+    /// Returns the seconds under a key; `None`: the file's setting counts.
+    fn seconds(
+        &mut self,
+        block: &mut YamlBlock,
+        model: &SwapModel<'_>,
+        key: &'static str,
+        texts: &mut ModelTexts,
+    ) -> Option<u64> {
+        let written = texts.fill(model.text(key)?);
+        let Ok(seconds) = written.trim().parse::<i64>() else {
+            block.comment(self.notes.add(model.name, format!("`{key}` is not a number: left out")));
+            return None;
+        };
+        u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
+    }
+
     /// Returns the part of the service that runs: a container for `docker run`, an existing one for `docker start`,
     /// else a process.
     fn parts(
@@ -136,9 +153,23 @@ impl Swap {
         texts: &mut ModelTexts,
         words: &[String],
     ) -> Result<ServiceParts, &'static str> {
-        let variables = variables(model.node, texts);
+        let (variables, is_odd) = variables(model.node, texts);
+        let mut parts = self.parts_by(model, words, &variables)?;
+        if is_odd {
+            let note = "an item of `env` is not `NAME=value`: left out";
+            parts.block.comment(self.notes.add(model.name, note));
+        }
+        Ok(parts)
+    }
+
+    fn parts_by(
+        &mut self,
+        model: &SwapModel<'_>,
+        words: &[String],
+        variables: &[(String, String)],
+    ) -> Result<ServiceParts, &'static str> {
         let Some(call) = engine_call(words) else {
-            let mut parts = self.process(model.name, words, &variables);
+            let mut parts = self.process(model.name, words, variables);
             let script = words.last().filter(|_| is_shell_script(words));
             if script.is_some_and(|script| script.contains("docker ") || script.contains("podman ")) {
                 let note = "its script starts a container, which lcm can't measure: write `docker: { image: … }` in place \
@@ -148,10 +179,10 @@ impl Swap {
             return Ok(parts);
         };
         match call.subcommand.as_str() {
-            "run" => self.container(model.name, &call, &variables).ok_or("its `docker run` has no image: left out"),
-            "start" => Ok(self.existing(model.name, &call, words, &variables)),
+            "run" => self.container(model.name, &call, variables).ok_or("its `docker run` has no image: left out"),
+            "start" => Ok(self.existing(model.name, &call, words, variables)),
             _ => {
-                let mut parts = self.process(model.name, words, &variables);
+                let mut parts = self.process(model.name, words, variables);
                 let note = format!(
                     "`{} {}` starts something that is not its own process, so lcm can't measure it: write \
                      `docker: {{ image: … }}` in place of `process:`",
@@ -164,17 +195,17 @@ impl Swap {
         }
     }
 
-    fn gpu(&mut self, block: &mut YamlBlock, name: &str, gpus: &GpuChoice, is_container: bool) {
+    fn gpu(&mut self, block: &mut YamlBlock, name: &str, gpus: &ImportedGpus, is_container: bool) {
         let value = match gpus {
             // A process sees all GPUs, unless it is told otherwise.
-            GpuChoice::All if !is_container => {
+            ImportedGpus::All if !is_container => {
                 Some((YamlValue::word("auto"), Some("one GPU; without lcm it saw all: write a list for several")))
             }
-            GpuChoice::Unasked if !is_container => {
+            ImportedGpus::Unasked if !is_container => {
                 block.put_with("gpu", YamlValue::word("none"), "its environment hides all GPUs");
                 return;
             }
-            GpuChoice::These(ids) if ids.iter().any(|id| id.parse::<u32>().is_ok()) => {
+            ImportedGpus::These(ids) if ids.iter().any(|id| id.parse::<u32>().is_ok()) => {
                 Some((id_list(ids), Some("in nvidia-smi's order; CUDA's own may differ")))
             }
             other => other.value(),
@@ -253,7 +284,7 @@ impl Swap {
                 }
             }
         }
-        let unload_s = number::<u64>(model.node, "unloadTimeout").filter(|seconds| *seconds > 0).or(self.unload_s);
+        let unload_s = self.seconds(block, model, "unloadTimeout", texts).or(self.unload_s);
         if !stop.iter().any(|(key, _)| key == "grace") {
             set(&mut stop, "grace", unload_s.map(|seconds| YamlValue::word(format!("{seconds}s"))));
         }
@@ -307,16 +338,22 @@ impl Swap {
     }
 }
 
-/// Returns the variables under `env`, in lcm's notation.
-fn variables(node: &Node, texts: &mut ModelTexts) -> Vec<(String, String)> {
-    let items = crate::import::llama_swap::text::scalars(node.get("env"));
+/// Returns the variables under `env`, in lcm's notation, and true if another item is not `NAME=value`.
+fn variables(node: &Node, texts: &mut ModelTexts) -> (Vec<(String, String)>, bool) {
+    let items = scalars(node.get("env"));
+    let mut is_odd = node.get("env").is_some_and(|env| matches!(env.value, Read::Scalar(_) | Read::Map(_)));
     let mut variables: Vec<(String, String)> = Vec::new();
-    for (name, value) in items.into_iter().filter_map(|item| item.split_once('=')) {
-        // The last of two counts.
-        variables.retain(|(other, _)| other != name);
-        variables.push((name.to_owned(), texts.fill(value)));
+    for item in items {
+        match item.split_once('=').filter(|(name, _)| is_variable_name(name)) {
+            Some((name, value)) => {
+                // The last of two counts.
+                variables.retain(|(other, _)| other != name);
+                variables.push((name.to_owned(), texts.fill(value)));
+            }
+            None => is_odd = true,
+        }
     }
-    variables
+    (variables, is_odd)
 }
 
 /// Sets a key of `stop:`, in place of an earlier value.

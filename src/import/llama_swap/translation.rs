@@ -20,6 +20,12 @@ pub(super) struct Swap {
     pub(super) timeout_s: u64,
     /// Time that a model has to end; `None`: the default, which is lcm's too.
     pub(super) unload_s: Option<u64>,
+    /// Time after which llama-swap unloads an idle model; `None`: never.
+    pub(super) idle_s: Option<u64>,
+    /// Names of macros that llama-swap refuses.
+    pub(super) refused: Vec<String>,
+    /// Keys whose value is no number.
+    pub(super) unreadable: Vec<&'static str>,
     pub(super) notes: Notes,
     /// Names of variables that must be set in lcm's environment.
     pub(super) required: BTreeSet<String>,
@@ -30,24 +36,32 @@ pub(super) struct Swap {
 }
 
 impl Swap {
-    /// Reads the settings that all models share; the second part has the names of macros that llama-swap refuses.
-    pub(super) fn read(root: &Node) -> (Self, Vec<String>) {
+    /// Reads the settings that all models share.
+    pub(super) fn read(root: &Node) -> Self {
         let (macros, refused) = MacroList::read(root.get("macros"));
-        let swap = Self {
+        let (mut used_macros, mut unreadable) = (BTreeSet::new(), Vec::new());
+        let mut number = |key: &'static str| -> Option<u64> {
+            let number = macros.scalar(root, key, &mut used_macros).and_then(|text| text.trim().parse().ok());
+            if number.is_none() && root.get(key).is_some() {
+                unreadable.push(key);
+            }
+            number
+        };
+        let port = number("startPort").and_then(|port| u32::try_from(port).ok());
+        let timeout_s = number("healthCheckTimeout").unwrap_or(HEALTH_TIMEOUT_S).max(HEALTH_TIMEOUT_S_MIN);
+        let (unload_s, idle_s) = (number("unloadTimeout"), number("globalTTL"));
+        Self {
             macros,
-            port: number(root, "startPort").unwrap_or(START_PORT),
-            timeout_s: number(root, "healthCheckTimeout").unwrap_or(HEALTH_TIMEOUT_S).max(HEALTH_TIMEOUT_S_MIN),
-            unload_s: number(root, "unloadTimeout").filter(|seconds| *seconds > 0),
+            port: port.unwrap_or(START_PORT),
+            timeout_s,
+            unload_s: unload_s.filter(|seconds| *seconds > 0),
+            idle_s: idle_s.filter(|seconds| *seconds > 0),
+            refused,
+            unreadable,
             notes: Notes::default(),
             required: BTreeSet::new(),
             containers: BTreeSet::new(),
-            used_macros: BTreeSet::new(),
-        };
-        (swap, refused)
+            used_macros,
+        }
     }
-}
-
-/// Returns the number under a key.
-pub(super) fn number<T: std::str::FromStr>(node: &Node, key: &str) -> Option<T> {
-    node.get(key).and_then(Node::scalar)?.parse().ok()
 }
