@@ -6,7 +6,7 @@ use crate::import::compose::values::{duration, is_device, is_volume};
 use crate::import::docker_run::arguments;
 use crate::import::docker_run::flags::{FlagUse, RunFlag, SpecialFlag};
 use crate::import::docker_run::gpus::{GpuRequests, ImportedGpus};
-use crate::import::docker_run::settings::ContainerSettings;
+use crate::import::docker_run::settings::FlagSettings;
 use crate::import::environment::{is_variable_name, put_variable};
 use crate::import::secrets::{LEFT_OUT, is_secret, masked, masked_text};
 use crate::import::writer::{YamlBlock, YamlValue};
@@ -41,7 +41,7 @@ pub(in crate::import) struct ContainerDraft {
 /// Translation of one command, in progress.
 struct Translation<'a, 'b> {
     scope: &'a mut ContainerScope<'b>,
-    settings: ContainerSettings,
+    settings: FlagSettings,
     requests: GpuRequests,
     /// Variables; `None`: without a value.
     environment: Vec<(String, Option<String>)>,
@@ -65,7 +65,7 @@ pub(in crate::import) fn translate(words: &[String], scope: &mut ContainerScope<
     let image = read.image.filter(|image| !image.is_empty())?;
     let mut translation = Translation {
         scope,
-        settings: ContainerSettings::default(),
+        settings: FlagSettings::default(),
         requests: GpuRequests::default(),
         environment: Vec::new(),
         healthcheck: YamlBlock::default(),
@@ -411,7 +411,7 @@ mod tests {
         (translate(words, &mut scope).expect("an image"), required)
     }
 
-    /// Returns everything that a draft says, in one text.
+    /// Returns everything that a draft has, in one text.
     fn told(line: &str) -> String {
         let (draft, required) = drafted(&command_line::split(line).unwrap());
         let stop: Vec<String> = draft.stop.iter().map(|(key, value)| format!("{key} {value:?}")).collect();

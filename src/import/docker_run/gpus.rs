@@ -1,4 +1,4 @@
-//! GPUs that a `docker run` asks for, by any of the ways that Docker, the NVIDIA runtime, CDI and AMD have.
+//! GPUs that a `docker run` requests, by any of the ways that Docker, the NVIDIA runtime, CDI and AMD have.
 
 use crate::import::writer::YamlValue;
 use crate::model::reserved_variables::names_gpus;

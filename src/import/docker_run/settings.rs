@@ -26,7 +26,7 @@ const ORDER: [&str; 12] = [
 
 /// Settings by key, and what the manifest has no key for.
 #[derive(Debug, Default)]
-pub(super) struct ContainerSettings {
+pub(super) struct FlagSettings {
     values: BTreeMap<&'static str, (YamlValue, Option<&'static str>)>,
     lists: BTreeMap<&'static str, Vec<YamlValue>>,
     maps: BTreeMap<&'static str, YamlBlock>,
@@ -48,7 +48,7 @@ pub(super) fn written(flag: &RunFlag) -> String {
     flag.short.map_or_else(|| format!("--{}", flag.long), |letter| format!("-{letter}"))
 }
 
-impl ContainerSettings {
+impl FlagSettings {
     /// Takes a flag whose value stands under one key. Returns false for flags with a translation of their own.
     pub(super) fn flag(&mut self, flag: &RunFlag, value: &str) -> bool {
         match flag.used {
