@@ -83,7 +83,7 @@ const MODULES_OF_A_RUNTIME: &[(&str, &[&str])] = &[
 ];
 
 /// Files that name a runtime from outside of its folder: an import reads files that other tools wrote for it.
-const NAMES_A_RUNTIME: &[&str] = &["src/import/machine.rs"];
+const NAMES_A_RUNTIME: &[&str] = &["src/import/machine.rs", "src/import/docker_run/settings.rs"];
 
 /// Files with a runtime's name in a string: instances of earlier formats, and a name of systemd's.
 const WRITES_A_RUNTIME: &[&str] = &["src/model/instance.rs", "src/host/program/scope.rs"];

@@ -1,287 +1,197 @@
-//! Draft from a llama-swap configuration: each model becomes a process, each group becomes modes. llama-swap is also a
-//! proxy (it swaps at the first request, and unloads after a while); lcm is not, and the draft notes so.
+//! Draft from a llama-swap configuration: each model becomes a container or a process, groups and matrix become modes.
+//! llama-swap is also a proxy (it swaps at the first request, and unloads after a while); lcm is not, and the draft
+//! notes so.
 
+mod command;
+mod matrix;
+mod model;
 mod modes;
+mod routing;
+mod stop;
+#[cfg(test)]
+mod tests;
 mod text;
+mod translation;
 
-use crate::import::draft::{self, ImportContext, ManifestDraft, Notes, head};
+use crate::import::draft::{ImportContext, ManifestDraft, head};
 use crate::import::names::{UniqueNames, valid_name};
-use crate::import::secrets::{is_secret, is_secret_value, masked};
 use crate::import::writer::{YamlBlock, YamlValue};
-use crate::model::reserved_variables::is_overruled;
-use crate::syntax::command_line;
-use crate::syntax::scalar::is_name;
-use crate::syntax::tree::{Node, Value as Read};
-use modes::ServiceNames;
-use text::{Macros, uncommented};
+use crate::syntax::tree::Node;
+use model::SwapModel;
+use modes::{ServiceNames, SwapModes};
+use text::is_empty_command;
+use translation::Swap;
 
-/// Defaults of llama-swap.
-const START_PORT: u16 = 5800;
-const HEALTH_TIMEOUT_S: u64 = 120;
-const CHECK_ENDPOINT: &str = "/health";
+/// Models of a draft, so that the manifest stays below the limit of its reader (100 000 values).
+const MODELS_MAX: usize = 1_000;
 
-/// Keys that are translated; all others are reported as not translated.
-const KNOWN: [&str; 9] = ["cmd", "cmdStop", "proxy", "checkEndpoint", "env", "macros", "ttl", "name", "description"];
-const KNOWN_TOP: [&str; 6] = ["models", "groups", "macros", "startPort", "healthCheckTimeout", "hooks"];
-
-/// Translation of one configuration, in progress.
-struct Swap<'a> {
-    root: &'a Node,
-    macros: Macros,
-    port: u16,
-    timeout_s: u64,
-    notes: Notes,
-    secrets: Vec<String>,
-}
+/// Keys at the top that are translated, or have a note of their own.
+const KNOWN_TOP: [&str; 14] = [
+    "models",
+    "groups",
+    "matrix",
+    "routing",
+    "macros",
+    "startPort",
+    "healthCheckTimeout",
+    "unloadTimeout",
+    "globalTTL",
+    "hooks",
+    "apiKeys",
+    "peers",
+    "profiles",
+    "selectors",
+];
+/// Keys at the top that set up llama-swap itself.
+const SWAP_KEYS: [&str; 14] = [
+    "logLevel",
+    "logTimeFormat",
+    "logToStdout",
+    "logRequests",
+    "metricsMaxInMemory",
+    "captureBuffer",
+    "performance",
+    "store",
+    "ui",
+    "upstream",
+    "includeAliasesInList",
+    "sendLoadingState",
+    "scheduling",
+    "tls",
+];
+/// Keys within the sections that are translated.
+const KNOWN_WITHIN: [(&[&str], &[&str]); 5] = [
+    (&["hooks"], &["on_startup"]),
+    (&["hooks", "on_startup"], &["preload"]),
+    (&["routing"], &["router"]),
+    (&["routing", "router"], &["use", "settings"]),
+    (&["routing", "router", "settings"], &["groups", "matrix"]),
+];
 
 pub(super) fn draft(root: &Node, setting: &ImportContext) -> ManifestDraft {
-    let mut swap = Swap {
-        root,
-        macros: Macros::of(root.get("macros")),
-        port: number(root, "startPort").unwrap_or(START_PORT),
-        timeout_s: number(root, "healthCheckTimeout").unwrap_or(HEALTH_TIMEOUT_S).max(15),
-        notes: Notes::default(),
-        secrets: Vec::new(),
-    };
-    let mut models: Vec<(&str, &Node)> = root
-        .get("models")
-        .map(Node::entries)
-        .unwrap_or_default()
-        .iter()
-        .map(|entry| (entry.key.as_str(), &entry.value))
-        .collect();
+    let mut swap = Swap::read(root);
+    let entries = root.get("models").map(Node::entries).unwrap_or_default();
+    let mut models: Vec<(&str, &Node)> = entries.iter().map(|entry| (entry.key.as_str(), &entry.value)).collect();
     // Ports are assigned in this order.
     models.sort_by_key(|(model, _)| *model);
     let (mut names, mut given) = (UniqueNames::default(), ServiceNames::new());
     let mut services = YamlBlock::default();
-    for (model, node) in models {
+    for (id, node) in models.iter().take(MODELS_MAX) {
         services.gap();
-        if node.get("cmd").and_then(Node::scalar).is_none_or(|cmd| uncommented(cmd).trim().is_empty()) {
-            services.comment(swap.notes.about(model, "it has no cmd: left out"));
+        if node.get("cmd").and_then(Node::scalar).is_none_or(is_empty_command) {
+            services.comment(swap.notes.about(id, "it has no cmd: left out"));
             continue;
         }
-        let name = names.give(model);
-        if swap.service(&mut services, model, &name, node) {
-            given.insert(model, name);
+        let name = names.give(id);
+        if swap.service(&mut services, &SwapModel { id, name: &name, node }) {
+            given.insert(id, name);
         }
+    }
+    if let Some(more) = models.len().checked_sub(MODELS_MAX).filter(|more| *more > 0) {
+        let note = format!("{more} more models were left out: a manifest is limited in size");
+        services.gap().comment(swap.notes.about("models", note));
     }
     let mut block = head("Translated by `lcm init --from` from a configuration of llama-swap.");
     block.put("version", YamlValue::word(1)).put("name", YamlValue::text(valid_name(&setting.name)));
-    let drafts = modes::drafts(root, &given, &mut swap.notes);
-    let first = modes::first(root, &given, &drafts);
-    if let Some(first) = first {
-        block.put("mode", YamlValue::text(first));
+    let modes = modes::modes(root, &given, &mut swap.notes);
+    if let Some((first, note)) = modes.first(root, &given) {
+        match note {
+            Some(note) => block.put_with("mode", YamlValue::text(first), swap.notes.add("mode", note)),
+            None => block.put("mode", YamlValue::text(first)),
+        };
     }
     block.gap();
-    for line in swap.general() {
+    for line in swap.general(root) {
         block.comment(line).gap();
     }
     block.put("services", YamlValue::Map(services));
-    if !drafts.is_empty() {
-        block.gap().put("modes", draft::modes(&drafts));
-    }
+    write_modes(&mut block, &modes);
     ManifestDraft { text: block.document(), notes: swap.notes.all, services: given.len(), proposals: 0 }
 }
 
-impl Swap<'_> {
-    fn general(&mut self) -> Vec<String> {
-        let mut lines = vec![self.notes.about(
-            "llama-swap",
-            "lcm is no proxy: `lcm switch MODE` starts a model, not the first request, and the model answers at its \
-             own port",
-        )];
-        let root = self.root;
-        let left: Vec<&str> =
-            root.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !KNOWN_TOP.contains(key)).collect();
-        if !left.is_empty() {
-            lines.push(
-                self.notes
-                    .add("llama-swap", format!("no equivalent in a manifest, so not translated: {}", left.join(", "))),
-            );
+fn write_modes(block: &mut YamlBlock, modes: &SwapModes) {
+    if !modes.modes.is_empty() {
+        block.gap().put("modes", modes.value());
+        return;
+    }
+    for comment in &modes.comments {
+        block.gap().comment(comment);
+    }
+}
+
+impl Swap {
+    /// Notes on the whole file.
+    fn general(&mut self, root: &Node) -> Vec<String> {
+        let mut lines = vec![
+            self.notes.about(
+                "llama-swap",
+                "lcm is no proxy: `lcm switch MODE` starts a model, not the first request, and the model answers at its \
+                 own port",
+            ),
+            self.notes.about(
+                "folder",
+                "llama-swap runs commands in the folder that it was started in; lcm runs them in this file's, or in `cwd:`",
+            ),
+        ];
+        for (about, note) in self.remarks(root) {
+            lines.push(self.notes.about(about, note));
         }
-        if !self.secrets.is_empty() {
-            self.secrets.sort();
-            self.secrets.dedup();
-            let note =
-                format!("set these in lcm's environment; their values are not copied: {}", self.secrets.join(", "));
+        let keys: Vec<&str> = root.entries().iter().map(|entry| entry.key.as_str()).collect();
+        let of = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
+            keys.iter().filter(|key| wanted(key)).map(|key| (*key).to_owned()).collect()
+        };
+        let own = of(&|key| SWAP_KEYS.contains(&key));
+        let mut left = of(&|key| !SWAP_KEYS.contains(&key) && !KNOWN_TOP.contains(&key));
+        for (path, known) in KNOWN_WITHIN {
+            let section = path.iter().try_fold(root, |node, key| node.get(key));
+            let keys = section.map(Node::entries).unwrap_or_default().iter().map(|entry| entry.key.as_str());
+            left.extend(keys.filter(|key| !known.contains(key)).map(|key| format!("{}.{key}", path.join("."))));
+        }
+        if !own.is_empty() {
+            let note = format!("settings of llama-swap itself, so not translated: {}", own.join(", "));
+            lines.push(self.notes.add("llama-swap", note));
+        }
+        if !left.is_empty() {
+            let note = format!("no equivalent in a manifest, so not translated: {}", left.join(", "));
+            lines.push(self.notes.add("llama-swap", note));
+        }
+        if !self.required.is_empty() {
+            let names = self.required.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let note = format!("set these in lcm's environment; their values are not copied: {names}");
             lines.push(self.notes.about("environment", note));
         }
         lines
     }
 
-    /// Returns false where the command can't be read; the model is then a comment.
-    fn service(&mut self, services: &mut YamlBlock, model: &str, name: &str, node: &Node) -> bool {
-        let mut block = YamlBlock::default();
-        self.untranslated(&mut block, model, name, node);
-        let own = Macros::of(node.get("macros"));
-        let cmd =
-            self.macros.fill(&uncommented(node.get("cmd").and_then(Node::scalar).unwrap_or_default()), &own, model);
-        let proxy = node.get("proxy").and_then(Node::scalar).unwrap_or("http://localhost:${PORT}");
-        let proxy = self.macros.fill(proxy, &own, model);
-        let port = (cmd.contains("${PORT}") || proxy.contains("${PORT}")).then(|| {
-            let port = self.port;
-            self.port = self.port.saturating_add(1);
-            port.to_string()
-        });
-        let ported = |text: &str| text.replace("${PORT}", port.as_deref().unwrap_or_default());
-        let Ok(argv) = command_line::split(&ported(&cmd)) else {
-            services.comment(self.notes.about(name, "its cmd can't be split into words: left out"));
-            return false;
-        };
-        let mut process = YamlBlock::default();
-        self.command(&mut process, name, &argv);
-        let gpu = self.environment(&mut process, name, node);
-        block.put("process", YamlValue::Map(process));
-        self.notes.add(name, "its GPU memory is not known: set `vram:`");
-        block.propose("vram", YamlValue::word("??GiB"), Some("on each GPU; without it lcm may start it on a full one"));
-        block.put("gpu", gpu);
-        self.health(&mut block, name, &ported(&proxy), node);
-        if let Some(stop) = node.get("cmdStop").and_then(Node::scalar) {
-            self.stop(&mut block, name, &ported(&self.macros.fill(&uncommented(stop), &own, model)));
-        }
-        services.put(name, YamlValue::Map(block));
-        true
-    }
-
-    fn untranslated(&mut self, block: &mut YamlBlock, model: &str, name: &str, node: &Node) {
-        if let Some(text) =
-            node.get("description").or_else(|| node.get("name")).and_then(Node::scalar).filter(|text| !text.is_empty())
-        {
-            block.put("description", YamlValue::literal(text));
-        }
-        if model != name {
-            block.comment(self.notes.add(name, format!("its name in llama-swap is `{model}`")));
-        }
-        if let Some(ttl) =
-            node.get("ttl").and_then(Node::scalar).filter(|ttl| ttl.parse::<i64>().is_ok_and(|ttl| ttl > 0))
-        {
+    /// Returns notes on single keys at the top.
+    fn remarks(&self, root: &Node) -> Vec<(&'static str, String)> {
+        let mut remarks = Vec::new();
+        if let Some(ttl) = self.idle_s {
             let note =
-                format!("`ttl: {ttl}`: lcm does not stop idle services; switch the mode or run `lcm stop {name}`");
-            block.comment(self.notes.add(name, note));
+                format!("`globalTTL: {ttl}`: lcm unloads no model when it is idle; switch the mode or run `lcm stop`");
+            remarks.push(("ttl", note));
         }
-        let left: Vec<&str> =
-            node.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !KNOWN.contains(key)).collect();
-        if !left.is_empty() {
-            let note = format!("settings of the proxy, so not translated: {}", left.join(", "));
-            block.comment(self.notes.add(name, note));
-        }
-    }
-
-    fn command(&mut self, process: &mut YamlBlock, name: &str, argv: &[String]) {
-        let (argv, changed) = masked(argv);
-        let command = YamlValue::List(argv.iter().map(|word| YamlValue::literal(word)).collect());
-        if changed {
-            self.notes.add(name, "its cmd contains a secret, which was not copied");
-            process.put_with(
-                "command",
-                command,
-                "a secret was removed here: have the program read it from its environment",
-            );
-        } else {
-            process.put("command", command);
-        }
-        let runs_container =
-            ["docker", "podman"].iter().any(|engine| argv.first().is_some_and(|program| program.ends_with(engine)));
-        if runs_container {
-            let note =
-                "it starts a container: use `docker: { image: … }` in place of `process:` so that lcm can measure it";
-            process.comment(self.notes.add(name, note));
-        }
-        if let Some(odd) = argv.iter().find(|word| word.contains("${")) {
-            process.comment(self.notes.add(name, format!("the file does not define the macro `{odd}`")));
-        }
-    }
-
-    /// Translates the environment and returns the GPUs that it selects.
-    fn environment(&mut self, process: &mut YamlBlock, name: &str, node: &Node) -> YamlValue {
-        let mut gpu = YamlValue::word("auto");
-        let mut block = YamlBlock::default();
-        let items = match node.get("env").map(|env| &env.value) {
-            Some(Read::List(items)) => items.as_slice(),
-            Some(Read::Null | Read::Scalar(_) | Read::Map(_)) | None => &[],
-        };
-        for (variable, value) in items.iter().filter_map(Node::scalar).filter_map(|item| item.split_once('=')) {
-            let ids: Vec<&str> = value.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
-            if variable == "CUDA_VISIBLE_DEVICES"
-                && ids.iter().all(|id| id.parse::<u32>().is_ok() || id.starts_with("GPU-"))
-                && !ids.is_empty()
-            {
-                gpu = YamlValue::List(
-                    ids.iter()
-                        .map(|id| if id.starts_with("GPU-") { YamlValue::text(*id) } else { YamlValue::word(id) })
-                        .collect(),
-                );
-            } else if is_overruled(variable) {
-                let note = format!("`{variable}` was left out: lcm sets it, and `gpu:` chooses");
-                process.comment(self.notes.add(name, note));
-            } else if is_secret(variable, value) {
-                self.secrets.push(variable.to_owned());
-                block.put_with(variable, YamlValue::secret(variable), "its value was not copied");
-            } else if let Some(of) =
-                value.strip_prefix("${env.").and_then(|rest| rest.strip_suffix('}')).filter(|of| is_name(of))
-            {
-                self.secrets.push(of.to_owned());
-                block.put(variable, YamlValue::secret(of));
-            } else {
-                block.put(variable, YamlValue::literal(value));
-            }
-        }
-        if block.holds_any() {
-            process.put("environment", YamlValue::Map(block));
-        }
-        process.comment("llama-swap passes its own environment on; lcm does not: list what it needs under `inherit:`.");
-        gpu
-    }
-
-    fn health(&mut self, block: &mut YamlBlock, name: &str, proxy: &str, node: &Node) {
-        let path = node.get("checkEndpoint").and_then(Node::scalar).unwrap_or(CHECK_ENDPOINT);
-        if path == "none" {
-            block.comment(
-                self.notes
-                    .add(name, "`checkEndpoint: none`: it counts as healthy while it is alive; write a `health:`"),
-            );
-            return;
-        }
-        if !proxy.starts_with("http://") {
-            block.comment(
-                self.notes.add(name, "its proxy is not plain HTTP, which lcm does not probe: write a `health:`"),
-            );
-            return;
-        }
-        if is_secret_value(proxy) {
-            block.comment(
-                self.notes.add(name, "its proxy contains a password, which was not copied: write a `health:`"),
-            );
-            return;
-        }
-        let url = format!("{}/{}", proxy.trim_end_matches('/'), path.trim_start_matches('/'));
-        let health = vec![
-            ("http".to_owned(), YamlValue::literal(&url)),
-            ("timeout".to_owned(), YamlValue::word(format!("{}s", self.timeout_s))),
+        let sections = [
+            ("apiKeys", "they guard llama-swap; a model at its own port needs a key of its own (`--api-key`)"),
+            ("peers", "models on other hosts; lcm runs those of this host"),
+            ("profiles", "they rewrite the models of requests, which lcm does not see"),
+            ("selectors", "they choose a model for each request, which lcm does not see"),
         ];
-        block.put("health", YamlValue::Flow(health));
-    }
-
-    fn stop(&mut self, block: &mut YamlBlock, name: &str, line: &str) {
-        if line.contains("${PID}") {
-            block.comment(
-                self.notes.add(name, "`cmdStop` uses its pid, which lcm does not pass: it is stopped by a signal"),
-            );
-            return;
+        for (key, note) in sections.into_iter().filter(|(key, _)| root.get(key).is_some()) {
+            remarks.push((key, format!("not translated: {note}")));
         }
-        match command_line::split(line) {
-            Ok(argv) if !argv.is_empty() => {
-                let (argv, _) = masked(&argv);
-                let exec = YamlValue::List(argv.iter().map(|word| YamlValue::literal(word)).collect());
-                block.put("stop", YamlValue::Flow(vec![("exec".to_owned(), exec)]));
-            }
-            Ok(_) | Err(_) => {
-                block.comment(self.notes.add(name, "its cmdStop can't be split into words: left out"));
-            }
+        let unused: Vec<&str> = self.macros.names().filter(|name| !self.used_macros.contains(*name)).collect();
+        if !unused.is_empty() {
+            remarks.push(("macros", format!("no model uses these: {}", unused.join(", "))));
         }
+        if !self.unreadable.is_empty() {
+            remarks
+                .push(("llama-swap", format!("not a number, so the default counts: {}", self.unreadable.join(", "))));
+        }
+        if !self.refused.is_empty() {
+            let note = format!("llama-swap refuses these, so they are not used: {}", self.refused.join(", "));
+            remarks.push(("macros", note));
+        }
+        remarks
     }
-}
-
-fn number<T: std::str::FromStr>(node: &Node, key: &str) -> Option<T> {
-    node.get(key).and_then(Node::scalar)?.parse().ok()
 }

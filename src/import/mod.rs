@@ -4,7 +4,9 @@
 //! `observe`'s; and secrets, which are never copied.
 
 mod compose;
+mod docker_run;
 mod draft;
+mod environment;
 mod llama_swap;
 mod machine;
 mod names;

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::syntax::scalar::is_name;
 
+/// Length at which a name is cut, so that a number fits behind it.
+const CHARS_MAX: usize = 90;
+
 /// Names of one kind, each used once.
 #[derive(Debug, Default)]
 pub(super) struct UniqueNames(BTreeSet<String>);
@@ -15,7 +18,7 @@ impl UniqueNames {
         let mut free = name.clone();
         let mut count = 2_u32;
         while !self.0.insert(free.clone()) {
-            free = format!("{name}-{count}");
+            free = format!("{}-{count}", cut(&name, CHARS_MAX));
             count += 1;
         }
         free
@@ -35,13 +38,28 @@ pub(super) fn valid_name(wanted: &str) -> String {
             _ => name.push('-'),
         }
     }
-    let name = name.trim_start_matches(['-', '_', '.']).trim_end_matches('-');
+    let name = cut(name.trim_start_matches(['-', '_', '.']), CHARS_MAX).trim_end_matches('-');
     if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() }
+}
+
+/// Returns the first characters of an ASCII text.
+fn cut(name: &str, chars_max: usize) -> &str {
+    &name[..name.len().min(chars_max)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::UniqueNames;
+    use crate::syntax::scalar::is_name;
+
+    #[test]
+    fn a_long_name_is_cut_and_stays_unique() {
+        let mut names = UniqueNames::default();
+        let given = ["é".repeat(300), "x".repeat(300), "x".repeat(301), "x".repeat(100), "x".repeat(100)];
+        let given = given.map(|wanted| names.give(&wanted));
+        assert!(given.iter().all(|name| is_name(name)), "{given:?}");
+        assert_eq!(given.iter().collect::<std::collections::BTreeSet<_>>().len(), given.len());
+    }
 
     #[test]
     fn a_name_is_made_valid_and_used_once() {

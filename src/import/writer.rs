@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::model::safe_text::is_unseen;
+
 /// Width of comments, in columns: enough for a sentence, narrow enough for a window next to another.
 const WIDTH: usize = 110;
 /// Longest list on one line, in columns; in a longer one each item has its own line.
@@ -123,6 +125,11 @@ impl YamlBlock {
         self.line(None, value, beside.map(str::to_owned), false)
     }
 
+    /// Removes a key.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.retain(|line| !matches!(line, YamlLine::Entry { key: Some(key), off: false, .. } if key == name));
+    }
+
     /// Adds a comment on a line of its own, folded.
     pub(super) fn comment(&mut self, comment: impl Into<String>) -> &mut Self {
         self.0.push(YamlLine::Comment(comment.into()));
@@ -240,8 +247,12 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Returns true for YAML's printable characters, except line ends and marks that a reader may treat specially.
+/// Returns true for YAML's printable characters, except line ends, marks that a reader may treat specially, and those
+/// that move or hide the text beside them.
 fn is_printable(character: char) -> bool {
+    if is_unseen(character) {
+        return false;
+    }
     match character {
         '\u{85}' | '\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => false,
         ' '..='~' | '\u{a1}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' => true,

@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "the tests of the command line need more of it")]
 mod lcm;
 
+mod llama_swap;
 mod machine;
 mod refusals;
 mod translated;

@@ -8,7 +8,7 @@ mod environment;
 mod gpu;
 mod service;
 mod translation;
-mod values;
+pub(super) mod values;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -32,7 +32,7 @@ pub(super) fn is_true(node: &Node, key: &str) -> bool {
 }
 
 /// Parses `8gb`, `64M`, `67108864`: Docker counts by 1024 with every spelling of a unit.
-pub(super) fn size(text: &str) -> Option<String> {
+pub(in crate::import) fn size(text: &str) -> Option<String> {
     let pattern = Regex::new(r"(?i)^([0-9]+(?:\.[0-9]+)?) *([kmgt]?)i?b?$").expect("a pattern");
     let parts = pattern.captures(text.trim())?;
     let number = parts.get(1)?.as_str();
@@ -48,7 +48,7 @@ pub(super) fn size(text: &str) -> Option<String> {
 }
 
 /// Returns a duration; most have the same notation in both.
-pub(super) fn duration(text: &str) -> Option<String> {
+pub(in crate::import) fn duration(text: &str) -> Option<String> {
     let text = text.trim();
     DurationText::parse(text).is_ok().then(|| text.to_owned())
 }
@@ -78,13 +78,13 @@ pub(super) fn is_port(filled: &str) -> bool {
 }
 
 /// Returns true if the text mounts a volume, as lcm sees it.
-pub(super) fn is_volume(filled: &str) -> bool {
+pub(in crate::import) fn is_volume(filled: &str) -> bool {
     let mut parts = filled.splitn(3, ':');
     let (source, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     target.starts_with('/') && (source.starts_with(['/', '.', '~']) || is_name(source))
 }
 
-pub(super) fn is_device(filled: &str) -> bool {
+pub(in crate::import) fn is_device(filled: &str) -> bool {
     let parts: Vec<&str> = filled.split(':').collect();
     parts.len() <= 3 && parts[0].starts_with('/') && parts.get(1).is_none_or(|inside| inside.starts_with('/'))
 }
