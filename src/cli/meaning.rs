@@ -7,7 +7,7 @@ use strsim::osa_distance;
 
 use crate::cli::args::manifest;
 use crate::cli::exit::Exit;
-use crate::cli::pages;
+use crate::cli::pages::search;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::model::safe_text;
 
@@ -84,7 +84,7 @@ fn help(word: &str, shown: &str, command: &Command) -> String {
     if manifest::is_file(word) {
         return format!("`lcm plan {shown}` plans this manifest; every command takes one as `-m {shown}`");
     }
-    if pages::find(word).is_ok() {
+    if search::find(word).is_ok() {
         return format!("`lcm explain {shown}` explains it; {ALL}");
     }
     ALL.to_owned()

@@ -1,14 +1,12 @@
 //! Pages of `lcm explain`: codes of lcm's messages, lifecycle states, exit codes, warnings, and topics. Their texts are
 //! beside this file; tests compare them with the codes, states and messages in the source.
 
-mod search;
+pub(crate) mod search;
 
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
-
-pub(crate) use search::find;
 
 /// Kind of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,16 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<FileContent> {
     // The path may name another file by now: the open must not wait for that either, and the check is repeated.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     read_opened(rustix::fs::openat(CWD, path, flags, Mode::empty())?, path, bytes_max)
+}
+
+/// Reads the first `bytes_max` bytes of a regular file, as [`read`] opens it.
+pub fn beginning(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    check_regular(&rustix::fs::fstat(&opened)?, path)?;
+    let mut bytes = Vec::new();
+    File::from(opened).take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Content of a descriptor, or the reason why it can't be used.

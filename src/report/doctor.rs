@@ -16,7 +16,7 @@ pub const FORMAT: &str = "lcm.doctor/1";
 /// Columns before a help: those of the level and the gap after it.
 const HELP_INDENT: usize = 6;
 
-/// What this machine lets lcm do.
+/// Checks of what this machine lets lcm do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DoctorReport {
     #[schemars(extend("const" = FORMAT))]

@@ -33,12 +33,10 @@ use crate::runtime::registration::DriverContext;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES};
 use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
-mod examine;
+pub mod examine;
 mod inquiry;
 mod listeners;
 mod surroundings;
-
-pub use examine::MachineExamination;
 
 /// Probes that run at once: enough for every service of one machine, few enough for its sockets.
 const PROBES_MAX: usize = 32;

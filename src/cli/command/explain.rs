@@ -2,7 +2,7 @@
 
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
-use crate::cli::pages;
+use crate::cli::pages::{self, search};
 use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::report::output::Output;
@@ -23,7 +23,7 @@ pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let text = if args.words.is_empty() {
         pages::list(session.stdout)
     } else {
-        let found = pages::find(&args.words.join(" "))?;
+        let found = search::find(&args.words.join(" "))?;
         let gap = |at: usize| if at > 0 { Output::gap() } else { Output::default() };
         let found = found.iter().enumerate();
         found.flat_map(|(at, page)| [gap(at), pages::shown(*page, session.stdout)]).collect()

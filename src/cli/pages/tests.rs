@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 
-use super::{Page, PageKind, find, list, pages, shown};
+use super::search::find;
+use super::{Page, PageKind, list, pages, shown};
 use crate::cli::exit::CODES;
 use crate::model::lifecycle::State;
 use crate::model::plan::ReasonCode;

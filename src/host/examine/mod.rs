@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::host::gpu::{Gpus, describe};
 use crate::host::state;
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, Service};
 use crate::model::doctor::Demand;
 use crate::model::doctor::readings::{FolderReading, GpuReadings, Overdue, SystemReading};
 use crate::model::facts::Reading;
@@ -67,9 +67,8 @@ pub(crate) async fn gpus(environment: &BTreeMap<String, String>, desired: Option
         gpus,
         driver,
         boards: boards.unwrap_or_default(),
-        demand: desired.map_or(Demand::Unknown, |desired| {
-            Demand::of(desired.services.values().any(|service| service.wants_gpu()))
-        }),
+        demand: desired
+            .map_or(Demand::Unknown, |desired| Demand::of(desired.services.values().any(Service::wants_gpu))),
         declared: desired.map(|desired| desired.declared_gpus.clone()).unwrap_or_default(),
     }
 }

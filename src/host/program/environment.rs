@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
-use crate::files::kernel;
+use crate::files::{kernel, named};
 use crate::model::safe_text;
 use crate::shared;
 
@@ -22,7 +21,7 @@ const LANG: &str = "C.UTF-8";
 const TEXT_BYTES_MAX: usize = (128 << 10) - 1024;
 
 /// Part of a script that Linux reads for its interpreter (`BINPRM_BUF_SIZE`), in bytes.
-const SHEBANG_BYTES_MAX: usize = 256;
+const SHEBANG_BYTES_MAX: u64 = 256;
 
 /// Everything that a command needs to run. No `Debug`: the environment holds secrets.
 #[derive(Clone)]
@@ -151,16 +150,15 @@ fn on_path(name: &str, cwd: &Path, environment: &BTreeMap<String, String>) -> Op
 
 /// Returns the reason why the interpreter in a script's first line can't run it; `None` also for what is no script.
 fn unfit_interpreter(script: &Path, cwd: &Path, environment: &BTreeMap<String, String>) -> Option<String> {
-    let mut start = Vec::with_capacity(SHEBANG_BYTES_MAX);
     // A program that may be executed but not read is left to the kernel.
-    fs::File::open(script).ok()?.take(SHEBANG_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
+    let start = named::beginning(script, SHEBANG_BYTES_MAX).ok()?;
     let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?.trim_matches([' ', '\t']);
     let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-    let named = safe_text::line(interpreter.trim_end_matches('\r'));
+    let shown = safe_text::line(interpreter.trim_end_matches('\r'));
     if let Some(reason) = unfit(&cwd.join(interpreter)) {
         let ending = if line.ends_with('\r') { "; its first line ends with a carriage return" } else { "" };
-        return Some(format!("needs the interpreter {named}, which {reason}{ending}"));
+        return Some(format!("needs the interpreter {shown}, which {reason}{ending}"));
     }
     // `env` looks for its argument on the PATH of the service; options and variables before it are left to `env`.
     let wanted = argument.trim_start();

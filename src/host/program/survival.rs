@@ -40,7 +40,7 @@ fn survival(own: &BTreeMap<String, String>) -> Survival {
     };
     match scope::launch(own) {
         scope::Launch::Direct => {
-            let kill_mode = scope::kill_mode(&unit).unwrap_or_else(|| "process".to_owned());
+            let kill_mode = scope::kill_mode(&unit).unwrap_or_default();
             Survival::Spared { unit: unit.name, kill_mode }
         }
         scope::Launch::Scope { program, user } => {

@@ -43,7 +43,7 @@ pub struct MachineCheck {
     /// entry for each of them.
     pub check: String,
     pub level: CheckLevel,
-    /// What was found.
+    /// Finding, as a sentence for people.
     pub found: String,
     /// Ways to repair or improve it, as sentences or as commands for a shell; empty where nothing needs to be done.
     pub help: Vec<String>,

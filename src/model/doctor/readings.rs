@@ -150,7 +150,7 @@ pub struct SystemReading {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClockReading {
     /// Program that synchronises the clock, such as `chronyd`; `None`: none is visible.
-    pub keeper: Option<String>,
+    pub synchronizer: Option<String>,
     /// True or false as systemd-timesyncd has it; `None`: another program keeps the clock.
     pub is_synchronised: Option<bool>,
     /// True in a container or another pid namespace, where the host's programs are not visible.

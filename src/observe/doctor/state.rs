@@ -5,6 +5,8 @@ use crate::model::doctor::{MachineCheck, shell_word};
 
 const CHECK: &str = "state_folder";
 
+/// Permission bits of all users but the owner.
+const OF_OTHERS: u32 = 0o077;
 /// Free space below which logs and the store may fill the disk within days, in MiB.
 const FREE_MIB_MIN: u64 = 512;
 /// Free space below which the store may fail to write at all, in MiB.
@@ -28,7 +30,7 @@ fn judge_folder(folder: &FolderReading) -> MachineCheck {
     const ELSEWHERE: &str = "or set LCM_STATE_DIR to a folder of your own";
     let (shown, word) = (folder.path.display(), shell_word(&folder.path));
     match &folder.state {
-        FolderState::Usable { mode } if mode & 0o077 == 0 => {
+        FolderState::Usable { mode } if mode & OF_OTHERS == 0 => {
             MachineCheck::ok(CHECK, format!("{shown} is this user's alone (mode {mode:04o})"))
         }
         FolderState::Usable { mode } => {

@@ -15,16 +15,16 @@ pub(super) fn judge(SystemReading { clock, open_files, temp }: &SystemReading) -
 }
 
 /// Backoffs, restart budgets and rules of hours count by this clock, and its steps shift them.
-fn judge_clock(ClockReading { keeper, is_synchronised, is_enclosed, zone }: &ClockReading) -> MachineCheck {
+fn judge_clock(ClockReading { synchronizer, is_synchronised, is_enclosed, zone }: &ClockReading) -> MachineCheck {
     const CHECK: &str = "clock";
     let zone = zone.as_ref().map_or_else(|| "UTC, since no local time zone is set".to_owned(), ToString::to_string);
     let zone = format!("local time is {zone}");
-    match (keeper, is_synchronised) {
-        (Some(keeper), Some(false)) => {
-            let found = format!("not synchronised yet, although {keeper} runs; {zone}");
+    match (synchronizer, is_synchronised) {
+        (Some(synchronizer), Some(false)) => {
+            let found = format!("not synchronised yet, although {synchronizer} runs; {zone}");
             MachineCheck::warn(CHECK, found).help("see `timedatectl timesync-status`: is a time server reachable?")
         }
-        (Some(keeper), Some(true) | None) => MachineCheck::ok(CHECK, format!("kept by {keeper}; {zone}")),
+        (Some(synchronizer), Some(true) | None) => MachineCheck::ok(CHECK, format!("kept by {synchronizer}; {zone}")),
         (None, Some(true)) => MachineCheck::ok(CHECK, format!("synchronised; {zone}")),
         (None, Some(false) | None) if *is_enclosed => {
             MachineCheck::skip(CHECK, format!("kept by the host, which is not visible from here; {zone}"))
@@ -91,9 +91,9 @@ mod tests {
 
     #[test]
     fn a_clock_is_kept_hidden_or_left_alone() {
-        let clock = |keeper: Option<&str>, is_synchronised, is_enclosed| {
-            let (keeper, zone) = (keeper.map(str::to_owned), Some("Europe/Berlin".to_owned()));
-            judge_clock(&ClockReading { keeper, is_synchronised, is_enclosed, zone })
+        let clock = |synchronizer: Option<&str>, is_synchronised, is_enclosed| {
+            let (synchronizer, zone) = (synchronizer.map(str::to_owned), Some("Europe/Berlin".to_owned()));
+            judge_clock(&ClockReading { synchronizer, is_synchronised, is_enclosed, zone })
         };
         assert_eq!(clock(Some("chronyd"), None, false).found, "kept by chronyd; local time is Europe/Berlin");
         assert_eq!(clock(Some("systemd-timesyncd"), Some(true), false).level, Ok);

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::host::examine;
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, Service};
 use crate::model::doctor::readings::GpuReadings;
 use crate::model::doctor::{Demand, MachineCheck, RuntimeDemand};
 use crate::model::enclosure::EnclosureFact;
@@ -63,5 +63,5 @@ fn demand(desired: Option<&Desired>, runtime: &RuntimeName, gpus: &GpuReadings) 
     };
     let mut services = desired.services.values().filter(|service| service.workload.is_of(runtime)).peekable();
     let is_used = services.peek().is_some();
-    RuntimeDemand { runtime: Demand::of(is_used), gpus: Demand::of(services.any(|service| service.wants_gpu())) }
+    RuntimeDemand { runtime: Demand::of(is_used), gpus: Demand::of(services.any(Service::wants_gpu)) }
 }

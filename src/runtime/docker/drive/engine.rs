@@ -25,6 +25,10 @@ pub(super) const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Deadline of create, start, rename and remove: unpacking layers on a slow disk and the GPU's start hooks take time.
 pub(super) const CHANGE_DEADLINE: Duration = Duration::from_mins(2);
 
+/// Free bytes required for a pull. The size of an image is known only while it is pulled. Images of AI services have
+/// some GiB: with less than one free hardly any fits, and a smaller one leaves no space to run.
+pub(super) const PULL_FREE_BYTES_MIN: u64 = 1 << 30;
+
 /// Client of an engine. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Engine {

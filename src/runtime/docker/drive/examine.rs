@@ -16,9 +16,9 @@ use crate::host::disk;
 use crate::runtime::DriverError;
 use crate::runtime::docker::checks::{EngineAnswers, EngineFault, EngineReading, Location};
 use crate::runtime::docker::drive::connect::{connect, endpoint};
-use crate::runtime::docker::drive::engine::Engine;
+use crate::runtime::docker::drive::engine::{Engine, PULL_FREE_BYTES_MIN, failure};
+use crate::runtime::docker::drive::gpus::GPU_HOOKS;
 use crate::runtime::docker::drive::home::EngineLocation;
-use crate::runtime::docker::drive::prepare::{GPU_HOOKS, PULL_FREE_BYTES_MIN};
 use crate::shared;
 
 /// Deadline of the connection, and of the answers after it: a healthy engine answers within milliseconds, a loaded one
@@ -97,8 +97,7 @@ fn fault_of_driver(error: &DriverError) -> EngineFault {
 
 async fn queried(engine: &Engine) -> Result<EngineAnswers, DriverError> {
     let (version, info) = tokio::join!(engine.docker.version(), engine.docker.info());
-    let failed =
-        |error: &bollard::errors::Error| super::engine::failure(&engine.endpoint, "describe itself".to_owned(), error);
+    let failed = |error: &bollard::errors::Error| failure(&engine.endpoint, "describe itself".to_owned(), error);
     let version = version.map_err(|error| failed(&error))?;
     let info = info.map_err(|error| failed(&error))?;
     let place = engine.place().await?;

@@ -8,6 +8,10 @@ use crate::runtime::docker::facts::VisibleGpus;
 /// Prefix of a CDI name whose rest lcm knows: `nvidia.com/gpu=0`.
 const CDI_NVIDIA: &str = "nvidia.com/gpu=";
 
+/// Paths of the packaged hook that gives containers their GPUs; with it the engine needs no runtime of that name.
+pub(super) const GPU_HOOKS: [&str; 2] =
+    ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
+
 /// Returns the GPUs of a container; `None`: unknown.
 pub(super) fn visible(host: &HostConfig, environment: &[String]) -> Option<VisibleGpus> {
     // The last of several lines counts.

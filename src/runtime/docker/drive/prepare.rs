@@ -11,7 +11,8 @@ use crate::host::disk;
 use crate::model::desired::Service;
 use crate::model::names::{ObjectName, ProjectName};
 use crate::runtime::DriverError;
-use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, failure};
+use crate::runtime::docker::drive::engine::{Engine, PULL_FREE_BYTES_MIN, READ_DEADLINE, failure};
+use crate::runtime::docker::drive::gpus::GPU_HOOKS;
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::drive::real_settings::Details;
 use crate::runtime::docker::drive::{EngineLocation, create};
@@ -20,14 +21,6 @@ use crate::runtime::docker::options::NANOS_PER_CPU;
 
 /// Deadline of a pull without progress: it may take hours, but reports several times a second unless it is stuck.
 const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
-
-/// Free bytes required for a pull. The size of an image is known only while it is pulled. Images of AI services have
-/// some GiB: with less than one free hardly any fits, and a smaller one leaves no space to run.
-pub(super) const PULL_FREE_BYTES_MIN: u64 = 1 << 30;
-
-/// Paths of the packaged hook that gives containers their GPUs; with it the engine needs no runtime of that name.
-pub(super) const GPU_HOOKS: [&str; 2] =
-    ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
 
 impl Engine {
     /// Checks all that is known beforehand to be needed by a start, and pulls the image.
