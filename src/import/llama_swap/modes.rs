@@ -30,7 +30,7 @@ pub(super) fn drafts(root: &Node, given: &ServiceNames<'_>, notes: &mut Notes) -
         let more = persistent.iter().filter(|name| !services.contains(name));
         services.iter().chain(more).cloned().collect()
     };
-    let (mut names, mut drafts, mut grouped) = (UniqueNames::default(), Vec::new(), BTreeSet::new());
+    let (mut names, mut drafts, mut grouped) = (UniqueNames::of_modes(), Vec::new(), BTreeSet::new());
     for group in groups {
         let services = members(&group.value);
         grouped.extend(services.iter().cloned());
