@@ -17,12 +17,12 @@ use crate::reconcile::Project;
 use crate::store::{Author, Transition};
 
 /// State of a service and memory of the host, before or after a change of ownership.
-pub(crate) struct Moment {
+pub(crate) struct OwnershipState {
     state: Option<State>,
     capacity: HostCapacity,
 }
 
-impl Moment {
+impl OwnershipState {
     pub(crate) async fn of(session: &Session, opened: &Project, service: &ServiceName) -> Result<Self, EarlyExit> {
         let snapshot = opened.snapshot(session).await?;
         let state = snapshot.observed.services.get(service).map(|seen| seen.state);
@@ -48,7 +48,7 @@ pub(crate) async fn record(
     session: &Session,
     opened: &Project,
     (service, operator): (&ServiceName, &OperatorArgs),
-    (before, after): (&Moment, &Moment),
+    (before, after): (&OwnershipState, &OwnershipState),
     what: &str,
 ) {
     let (Some(from), Some(to)) = (before.state, after.state) else { return };
@@ -70,7 +70,11 @@ pub(crate) async fn record(
 }
 
 /// Warns of each GPU that is overcommitted since the service counts.
-pub(crate) fn warn_of_overcommit(session: &Session, service: &ServiceName, (before, after): (&Moment, &Moment)) {
+pub(crate) fn warn_of_overcommit(
+    session: &Session,
+    service: &ServiceName,
+    (before, after): (&OwnershipState, &OwnershipState),
+) {
     for (id, gpu) in &after.capacity.gpus {
         let free = gpu.free(None);
         let was = before.capacity.gpus.get(id).map_or(0, |gpu| gpu.free(None));

@@ -309,7 +309,7 @@ fn mode_drafts(adopted: &[Adopted<'_>]) -> Vec<ModeDraft> {
     let on_gpu: Vec<&Adopted<'_>> = adopted.iter().filter(|one| one.wants_gpu() && healthy(one)).collect();
     // If only one runs on a GPU, the first mode covers it already.
     if on_gpu.len() > 1 || on_gpu.iter().any(|one| !one.runs()) {
-        let mut names = UniqueNames::default();
+        let mut names = UniqueNames::of_modes();
         names.give(NOW);
         for one in on_gpu.iter().take(MODES_MAX) {
             drafts.push(ModeDraft {

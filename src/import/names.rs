@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::syntax::scalar::is_name;
+use crate::syntax::scalar::{RESERVED_MODES, is_name};
 
 /// Length at which a name is cut, so that a number fits behind it.
 const CHARS_MAX: usize = 90;
@@ -12,6 +12,11 @@ const CHARS_MAX: usize = 90;
 pub(super) struct UniqueNames(BTreeSet<String>);
 
 impl UniqueNames {
+    /// Creates the names of modes: those that are reserved are in use.
+    pub(super) fn of_modes() -> Self {
+        Self(RESERVED_MODES.map(str::to_owned).into())
+    }
+
     /// Returns an unused name as close as possible to the wanted one.
     pub(super) fn give(&mut self, wanted: &str) -> String {
         let name = valid_name(wanted);
@@ -65,6 +70,7 @@ mod tests {
     fn a_name_is_made_valid_and_used_once() {
         let mut names = UniqueNames::default();
         let given = ["a.b", "unsloth/Qwen3:Q4 K", "_x", "-", "a.b", "a.b"].map(|wanted| names.give(wanted));
+        assert_eq!(UniqueNames::of_modes().give("auto"), "auto-2");
         assert_eq!(given, ["a.b", "unsloth-Qwen3-Q4-K", "x", "unnamed", "a.b-2", "a.b-3"]);
     }
 }

@@ -122,9 +122,11 @@ fn underline(place: &SourceLocation, label: &str) -> LabeledSpan {
     LabeledSpan::new(Some(safe_text::line(label)), place.offset, place.length)
 }
 
+/// One letter in place of the message, which the head has: a long message would be several lines of the report, of
+/// which only the first is removed.
 impl fmt::Display for RenderedProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
+        formatter.write_str("-")
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) const DURATION_PATTERN: &str = concat!(
     r"[0-9]+s( ?[0-9]+ms)?|[0-9]+ms|[0-9]+\.[0-9]+(h|m|s|ms))$"
 );
 
+/// Names that no mode has: lcm keeps them for itself.
+pub(crate) const RESERVED_MODES: [&str; 2] = ["auto", "off"];
+
 /// Length limit of a name: longer ones don't fit in container names and file names.
 const NAME_LENGTH_MAX: usize = 100;
 /// 2⁶⁰ bytes (1 EiB): more than any machine has, and small enough that sums don't overflow.

@@ -14,7 +14,7 @@ fn manifest(run: &str) -> String {
         "version: 1\nname: guests\ngpus: {{ devices: [{{ index: 0, vram: 24GiB }}] }}\nservices:\n  a: {{ {run}, vram: 16GiB, \
          health: {{ http: \"http://localhost:9000/\" }} }}\n  b: {{ process: {{ command: [b] }}, vram: 16GiB }}\n  c: {{ \
          process: {{ command: [c] }}, depends_on: [a] }}\nmodes: {{ on: {{ services: [a] }}, all: {{ services: [a, b, c] }}, \
-         off: {{ services: [] }} }}\n"
+         quiet: {{ services: [] }} }}\n"
     )
 }
 
@@ -80,7 +80,7 @@ fn a_service_whose_port_is_taken_reports_that_and_does_not_run() {
 #[test]
 fn a_foreign_listener_on_an_unneeded_port_is_left_alone() {
     for run in RUNS {
-        assert_lines(&squatted(run, &ProcessOwner::Foreign).plan("off"), "");
+        assert_lines(&squatted(run, &ProcessOwner::Foreign).plan("quiet"), "");
     }
 }
 
@@ -88,7 +88,7 @@ fn a_foreign_listener_on_an_unneeded_port_is_left_alone() {
 fn our_services_are_still_stopped_by_down() {
     let house = House::new(&manifest(RUNS[1]));
     house.apply("on");
-    house.apply("off");
+    house.apply("quiet");
     squat(&house, &ProcessOwner::Foreign);
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     let plan = text(&house.plan_for(&house.desired(Some("on")), &down));

@@ -75,7 +75,7 @@ const SEVERAL: &str = r#"
 version: 1
 name: several
 gpus: { devices: [{ index: 0, vram: 24GiB }] }
-lifecycle: { deny: [{ to: starting, services: guarded, mode: [night, chat] }] }
+lifecycle: { deny: [{ to: starting, services: guarded, mode: [voice, chat] }] }
 services:
   comfyui: { process: { command: [comfy] }, vram: 8GiB }
   tts: { process: { command: [tts] }, vram: 2GiB }

@@ -205,7 +205,7 @@ fn down_obeys_rules_too() {
 fn an_orphan_that_may_not_be_stopped_stays_and_is_reported() {
     let manifest = |services: &str| {
         format!(
-            "version: 1\nname: ruled\norphans: stop\nservices: {{ {services} }}\nmodes: {{ on: {{ services: [a] }}, off: {{}} }}\nlifecycle: {{ deny: [{{ to: stopping }}] }}\n"
+            "version: 1\nname: ruled\norphans: stop\nservices: {{ {services} }}\nmodes: {{ on: {{ services: [a] }}, quiet: {{}} }}\nlifecycle: {{ deny: [{{ to: stopping }}] }}\n"
         )
     };
     let house = House::new(&manifest("a: { process: { command: [a] } }, b: { process: { command: [b] } }"));

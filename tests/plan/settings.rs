@@ -26,7 +26,7 @@ services:
       environment: { MODE: fast, TOKEN: { env: TOKEN } }
 modes:
   on: { services: [api] }
-  off: { services: [] }
+  quiet: { services: [] }
   idle: { services: [], others: keep }
 "#;
 
@@ -234,7 +234,7 @@ fn an_unwanted_service_is_left_as_it_is() {
     let house = running();
     change(&house, |real| real.restart = "always".to_owned());
     assert_lines(&house.plan("idle"), "");
-    assert_lines(&house.plan("off"), "stop:api [not_in_mode]");
+    assert_lines(&house.plan("quiet"), "stop:api [not_in_mode]");
 }
 
 #[test]

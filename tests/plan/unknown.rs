@@ -17,7 +17,7 @@ services:
   web: { process: { command: [web] }, depends_on: [box] }
 modes:
   on: { services: [web, native] }
-  off: { services: [] }
+  quiet: { services: [] }
 "#;
 
 #[test]
@@ -34,8 +34,8 @@ fn an_engine_that_does_not_answer_blocks_what_runs_on_it_and_nothing_else() {
         ),
         // Its state is unknown, so the plan must not report it as off.
         (
-            "off",
-            "blocked box [unknown] not part of mode off, but its state is unknown: its container can't be read: the engine does not answer",
+            "quiet",
+            "blocked box [unknown] not part of mode quiet, but its state is unknown: its container can't be read: the engine does not answer",
         ),
     ] {
         let desired = house.desired(Some(mode));

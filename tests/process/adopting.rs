@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 
 use crate::support::{Bench, Foreign, lives, process_of, write};
 
-/// Adopts a process whatever it runs: most tests are about its owner.
+/// Adopts a process, no matter which program it runs.
 fn adopt(bench: &Bench, desired: &Desired, service: &Service, pid: i32) -> Result<ProcessFact, DriverError> {
     bench.processes.adopt(&Adoption { desired, service: &service.name, pid, is_forced: true })
 }

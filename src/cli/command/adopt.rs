@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::adoption::{self, Moment};
+use crate::cli::adoption::{self, OwnershipState};
 use crate::cli::args::operator::{DRY_RUN, OperatorArgs};
 use crate::cli::args::{duration, names};
 use crate::cli::exit::Exit;
@@ -70,10 +70,10 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     opened.own(session)?;
     adoption::refuse_held(&opened, service).await?;
     opened.ensure_writable(Purpose::Apply, |_| ()).await?;
-    let before = Moment::of(session, &opened, service).await?;
+    let before = OwnershipState::of(session, &opened, service).await?;
     let adopted = wire::adopt(&session.environment, &adoption).map_err(refused)?;
     session.note(&format!("{service}: adopted process {} ({}) with its descendants", adopted.pid, adopted.program));
-    let after = Moment::of(session, &opened, service).await?;
+    let after = OwnershipState::of(session, &opened, service).await?;
     let what = format!("adopted process {} ({}) by `lcm adopt`", adopted.pid, adopted.program);
     adoption::record(session, &opened, (service, &args.operator), (&before, &after), &what).await;
     adoption::warn_of_overcommit(session, service, (&before, &after));

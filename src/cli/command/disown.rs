@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::adoption::{self, Moment};
+use crate::cli::adoption::{self, OwnershipState};
 use crate::cli::args::operator::{DRY_RUN, OperatorArgs};
 use crate::cli::args::{duration, names};
 use crate::cli::exit::Exit;
@@ -54,11 +54,11 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
     opened.own(session)?;
     adoption::refuse_held(&opened, service).await?;
     opened.ensure_writable(Purpose::Apply, |_| ()).await?;
-    let before = Moment::of(session, &opened, service).await?;
+    let before = OwnershipState::of(session, &opened, service).await?;
     let process = wire::disown(&session.environment, desired, service).map_err(refused)?;
     let (pid, program) = (process.pid, process.program);
     session.note(&format!("{service}: gave back process {pid} ({program}); it keeps running, and lcm leaves it alone"));
-    let after = Moment::of(session, &opened, service).await?;
+    let after = OwnershipState::of(session, &opened, service).await?;
     let what = format!("gave back process {pid} ({program}) by `lcm disown`");
     adoption::record(session, &opened, (service, &args.operator), (&before, &after), &what).await;
     Ok(Exit::Done)

@@ -33,6 +33,8 @@ mod terminate;
 mod validate;
 mod wait;
 
+use std::ops::ControlFlow;
+
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Exit;
@@ -97,17 +99,20 @@ pub(super) enum Command {
 /// Worker threads: one for the work, and one that handles signals while the other plans.
 const WORKERS: usize = 2;
 
-/// Runs a command. `root` builds the description of the command line, for the manual pages.
-pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Command) -> Result<Exit, EarlyExit> {
-    // Commands that read no machine need no async runtime.
-    match command {
-        Command::Validate(args) => return validate::run(session, &args),
-        Command::Schema(args) => return schema::run(&args),
-        Command::Explain(args) => return explain::run(session, &args),
-        Command::Help(args) => return help::run(session, &args, root()),
-        Command::Completions(args) => return completions::run(&args),
-        Command::Man(args) => return man::run(session, &args, root()),
-        Command::Plan(_)
+/// Runs a command that reads no machine, and so needs no async runtime; returns any other command.
+fn run_at_once(
+    session: &Session,
+    command: Command,
+    root: fn() -> clap::Command,
+) -> ControlFlow<Result<Exit, EarlyExit>, Command> {
+    ControlFlow::Break(match command {
+        Command::Validate(args) => validate::run(session, &args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Explain(args) => explain::run(session, &args),
+        Command::Help(args) => help::run(session, &args, root()),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(session, &args, root()),
+        other @ (Command::Plan(_)
         | Command::Show(_)
         | Command::Doctor(_)
         | Command::Apply(_)
@@ -130,8 +135,16 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         | Command::Adopt(_)
         | Command::Disown(_)
         | Command::Init(_)
-        | Command::History(_) => {}
-    }
+        | Command::History(_)) => return ControlFlow::Continue(other),
+    })
+}
+
+/// Runs a command. `root` builds the description of the command line, for the manual pages.
+pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Command) -> Result<Exit, EarlyExit> {
+    let command = match run_at_once(session, command, root) {
+        ControlFlow::Break(ended) => return ended,
+        ControlFlow::Continue(command) => command,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()

@@ -172,7 +172,7 @@ fn mode_drafts(done: &[TranslatedService]) -> Vec<ModeDraft> {
     if profiles.is_empty() {
         return Vec::new();
     }
-    let mut names = UniqueNames::default();
+    let mut names = UniqueNames::of_modes();
     let mut drafts = Vec::new();
     let named = |wanted: &dyn Fn(&TranslatedService) -> bool| -> Vec<String> {
         done.iter().filter(|one| wanted(one)).map(|one| one.name.clone()).collect()
@@ -214,7 +214,7 @@ fn alone(done: &[TranslatedService]) -> Vec<ModeDraft> {
         true
     };
     let of = |one: &TranslatedService| ModeDraft {
-        name: one.name.clone(),
+        name: UniqueNames::of_modes().give(&one.name),
         description: format!("{} with the GPU to itself", one.name),
         services: done.iter().filter(|other| goes_with(other, &one.name)).map(|other| other.name.clone()).collect(),
         keeps_others: false,

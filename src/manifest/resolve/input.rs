@@ -7,12 +7,9 @@ use crate::manifest::wire::Manifest;
 use crate::syntax::Environment;
 use crate::syntax::interpolate::Variables;
 use crate::syntax::problem::Problem;
-use crate::syntax::scalar::is_name;
+use crate::syntax::scalar::{RESERVED_MODES, is_name};
 use crate::syntax::source::{Sources, Span};
 use crate::syntax::tree::Node;
-
-/// Names that no mode has.
-pub(crate) const RESERVED_MODES: [&str; 2] = ["auto", "off"];
 
 /// Input of a resolution.
 #[derive(Debug)]
