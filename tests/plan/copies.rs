@@ -146,7 +146,7 @@ impl Farm {
 /// One line for each step: `scale:web [scaled] 2>3 8 after stop:old`.
 fn text(plan: &Plan) -> String {
     let steps = plan.steps.iter().map(|step| {
-        let copies = step.copies.map(|CopiesChange { from, to, surge, returns_mib }| {
+        let copies = step.copies.map(|CopiesChange { from, to, surge, returns_mib, .. }| {
             let surge = if surge > 0 { format!("+{surge} returns {returns_mib}") } else { String::new() };
             format!(" {from}>{to}{surge}")
         });

@@ -14,7 +14,7 @@ pub enum VramAmount {
     Share(VramShare),
 }
 
-/// VramShare of a GPU's capacity, in hundredths of a percent: at most [`VramShare::WHOLE`].
+/// Share of a GPU's capacity, in hundredths of a percent: at most [`VramShare::WHOLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VramShare(pub u16);
 
