@@ -7,4 +7,5 @@ mod lcm;
 
 mod machine;
 mod refusals;
+mod stacks;
 mod translated;
