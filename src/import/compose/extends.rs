@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::import::compose::loader::{ComposeFile, Loader};
+use crate::import::compose::loader::{ComposeFile, ProjectLoader};
 use crate::import::compose::merge;
 use crate::syntax::tree::{MapEntry, Node, Value};
 
@@ -14,7 +14,7 @@ const CHAIN_MAX: usize = 16;
 /// Services of the chain from the one that is extended first, each with its file.
 type Chain = Vec<(PathBuf, String)>;
 
-impl Loader<'_> {
+impl ProjectLoader<'_> {
     /// Returns the file's tree, in which no service extends another any more.
     pub(super) fn without_extends(&mut self, file: &ComposeFile) -> Node {
         let mut root = file.root.clone();
@@ -48,6 +48,7 @@ impl Loader<'_> {
         let base = self.base(file, name, extends, chain);
         chain.pop();
         let merged = match base {
+            Some(base) if !self.has_space(extends, &base) => return None,
             Some(base) => merge::extension(&base, service, &|text| self.resolve(text)),
             None => service.clone(),
         };
@@ -79,7 +80,7 @@ impl Loader<'_> {
                 }
             }
         };
-        let named = opened.as_ref().unwrap_or(file);
+        let named = opened.as_deref().unwrap_or(file);
         if named.root.get("services").and_then(|services| services.get(&wanted)).is_none() {
             let message = format!("service `{name}` extends `{wanted}`, which is not in {}", named.path.display());
             self.refuse(extends, message, "name a service of that file; for one of another file add `file: PATH`");

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::import::compose::merge::canonical_file;
 use crate::import::compose::paths::rebase_file;
@@ -16,9 +17,11 @@ use crate::syntax::yaml::{self, SizeBudget};
 
 /// Files of one project: the largest published ones have about 40.
 const FILES_MAX: usize = 100;
+/// Values that services may gain by what they extend: ten times what all files together may have.
+const EXTENDED_VALUES_MAX: usize = 1_000_000;
 
 /// Reading of one project, in progress.
-pub(super) struct Loader<'a> {
+pub(super) struct ProjectLoader<'a> {
     pub(super) setting: &'a ImportContext,
     reader: &'a FileReader<'a>,
     /// Folder of the project, as the command line names it.
@@ -26,6 +29,10 @@ pub(super) struct Loader<'a> {
     pub(super) sources: Sources,
     budget: SizeBudget,
     files_left: usize,
+    /// Files by path and folder, for those that many services extend.
+    opened: BTreeMap<(PathBuf, PathBuf), Rc<ComposeFile>>,
+    /// Values that services may still gain; `None`: the limit is exceeded and was reported.
+    values_left: Option<usize>,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: LoadNotes,
     pub(super) variables: ComposeVariables<'a>,
@@ -46,7 +53,7 @@ pub(super) struct ComposeFile {
     pub(super) root: Node,
 }
 
-impl<'a> Loader<'a> {
+impl<'a> ProjectLoader<'a> {
     pub(super) fn new(
         folder: PathBuf,
         (sources, budget): (Sources, SizeBudget),
@@ -60,6 +67,8 @@ impl<'a> Loader<'a> {
             sources,
             budget,
             files_left: FILES_MAX,
+            opened: BTreeMap::new(),
+            values_left: Some(EXTENDED_VALUES_MAX),
             problems: Vec::new(),
             notes: LoadNotes::default(),
             variables: ComposeVariables::new(&setting.variables, &setting.environment),
@@ -82,8 +91,12 @@ impl<'a> Loader<'a> {
         path: &Path,
         base: &Path,
         own: &BTreeMap<String, String>,
-    ) -> Result<ComposeFile, String> {
+    ) -> Result<Rc<ComposeFile>, String> {
         let path = tidy(path);
+        let key = (path.clone(), base.to_owned());
+        if let Some(file) = self.opened.get(&key).filter(|_| own.is_empty()) {
+            return Ok(Rc::clone(file));
+        }
         let text = self.text(&path)?.ok_or("it does not exist")?;
         let shown = self.folder.join(&path);
         let folder = shown.parent().unwrap_or(Path::new("")).to_owned();
@@ -104,7 +117,22 @@ impl<'a> Loader<'a> {
         let mut known = ComposeVariables::of_file(&self.setting.variables, &self.setting.environment);
         rebase_file(&mut root, &tidy(base), &mut |text| known.adapt(text));
         self.variables.taken.append(&mut known.taken);
-        Ok(self.file(path, &root))
+        let file = Rc::new(self.file(path, &root));
+        if own.is_empty() {
+            self.opened.insert(key, Rc::clone(&file));
+        }
+        Ok(file)
+    }
+
+    /// Counts the values of a service that extends another; false if all services have too many by now.
+    pub(super) fn has_space(&mut self, extends: &Node, service: &Node) -> bool {
+        let Some(left) = self.values_left else { return false };
+        self.values_left = left.checked_sub(service.size().0);
+        if self.values_left.is_none() {
+            let message = "the services that extend others are too large together".to_owned();
+            self.refuse(extends, message, "split the project, and translate each part by itself");
+        }
+        self.values_left.is_some()
     }
 
     /// Returns a file that was read before.

@@ -34,7 +34,7 @@ use crate::syntax::problem::Problems;
 use crate::syntax::tree::Node;
 use keys::SharedKeys;
 use modes::{alone, of_profiles};
-use project::{Project, load};
+use project::{ComposeProject, load};
 use translation::{Compose, TranslatedService};
 use values::below;
 
@@ -56,8 +56,8 @@ pub(super) fn model(files: ParsedFiles, setting: &ImportContext, reader: &FileRe
 }
 
 /// Translates a merged project. `keys`: those that a manifest takes over as they are.
-fn translated(project: Project<'_>, setting: &ImportContext, keys: SharedKeys) -> ManifestDraft {
-    let Project { root, variables, notes: load_notes } = project;
+fn translated(project: ComposeProject<'_>, setting: &ImportContext, keys: SharedKeys) -> ManifestDraft {
+    let ComposeProject { root, variables, notes: load_notes } = project;
     let named = below(&root, "name").map(|name| variables.resolve(name)).filter(|name| !name.is_empty());
     let name = setting.compose_variable("COMPOSE_PROJECT_NAME").map(str::to_owned).or(named);
     let name = name.unwrap_or_else(|| setting.name.clone());

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use crate::import::compose::loader::{ComposeFile, LoadNotes, Loader};
+use crate::import::compose::loader::{ComposeFile, LoadNotes, ProjectLoader};
 use crate::import::compose::merge;
 use crate::import::compose::variables::ComposeVariables;
 use crate::import::draft::{FileReader, ImportContext};
@@ -31,7 +32,7 @@ pub(in crate::import) struct ParsedFiles {
 }
 
 /// Project with all its files merged.
-pub(super) struct Project<'a> {
+pub(super) struct ComposeProject<'a> {
     pub(super) root: Node,
     pub(super) variables: ComposeVariables<'a>,
     pub(super) notes: LoadNotes,
@@ -42,25 +43,26 @@ pub(super) fn load<'a>(
     files: ParsedFiles,
     setting: &'a ImportContext,
     reader: &'a FileReader<'a>,
-) -> Result<Project<'a>, Problems> {
+) -> Result<ComposeProject<'a>, Problems> {
     let ParsedFiles { roots, sources, budget } = files;
     let folder = roots.first().and_then(|(path, _)| path.parent()).unwrap_or(Path::new("")).to_owned();
-    let mut loader = Loader::new(folder, (sources, budget), setting, reader);
+    let mut loader = ProjectLoader::new(folder, (sources, budget), setting, reader);
     let files = loader.selected(&roots);
     let root = loader.merged(files);
     let root = loader.with_includes(root, &mut Vec::new(), &BTreeMap::new());
     if !loader.problems.is_empty() {
         return Err(Problems(loader.problems, loader.sources));
     }
-    Ok(Project { root, variables: loader.variables, notes: loader.notes })
+    Ok(ComposeProject { root, variables: loader.variables, notes: loader.notes })
 }
 
-impl Loader<'_> {
+impl ProjectLoader<'_> {
     /// Returns the files of the project in the order of merging: those given, or for a single one of a default name
     /// those that `docker compose` would read.
-    fn selected(&mut self, roots: &[(PathBuf, Node)]) -> Vec<ComposeFile> {
+    fn selected(&mut self, roots: &[(PathBuf, Node)]) -> Vec<Rc<ComposeFile>> {
         let name = |path: &Path| path.file_name().map(PathBuf::from).unwrap_or_default();
-        let given: Vec<ComposeFile> = roots.iter().map(|(path, root)| self.file(name(path), root)).collect();
+        let given: Vec<Rc<ComposeFile>> =
+            roots.iter().map(|(path, root)| Rc::new(self.file(name(path), root))).collect();
         let [only] = &given[..] else { return given };
         if !DEFAULT_NAMES.iter().any(|default| only.path == Path::new(default)) {
             return given;
@@ -79,7 +81,7 @@ impl Loader<'_> {
     }
 
     /// Returns the files that `COMPOSE_FILE` lists.
-    fn listed(&mut self, paths: Vec<PathBuf>, given: Vec<ComposeFile>) -> Vec<ComposeFile> {
+    fn listed(&mut self, paths: Vec<PathBuf>, given: Vec<Rc<ComposeFile>>) -> Vec<Rc<ComposeFile>> {
         let mut files = Vec::new();
         let mut only = given.into_iter().next();
         for path in paths {
@@ -98,7 +100,7 @@ impl Loader<'_> {
         files
     }
 
-    fn with_override(&mut self, mut files: Vec<ComposeFile>) -> Vec<ComposeFile> {
+    fn with_override(&mut self, mut files: Vec<Rc<ComposeFile>>) -> Vec<Rc<ComposeFile>> {
         for name in OVERRIDE_NAMES {
             match self.open(Path::new(name), Path::new(""), &BTreeMap::new()) {
                 Ok(file) => {
@@ -118,7 +120,7 @@ impl Loader<'_> {
     }
 
     /// Returns the files merged, each without `extends`.
-    fn merged(&mut self, files: Vec<ComposeFile>) -> Node {
+    fn merged(&mut self, files: Vec<Rc<ComposeFile>>) -> Node {
         let mut model = None::<Node>;
         for file in files {
             let root = self.without_extends(&file);

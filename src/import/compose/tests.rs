@@ -30,14 +30,14 @@ const FURTHER: [&str; 14] = [
 ];
 
 /// Files of a project, by path from its folder; the first `given` ones are given.
-struct Disk<'a> {
+struct ProjectFolder<'a> {
     files: Vec<(&'a str, &'a str)>,
     given: usize,
     dotenv: &'a [(&'a str, &'a str)],
     environment: &'a [(&'a str, &'a str)],
 }
 
-impl<'a> Disk<'a> {
+impl<'a> ProjectFolder<'a> {
     fn of(files: &[(&'a str, &'a str)]) -> Self {
         Self { files: files.to_vec(), given: 1, dotenv: &[], environment: &[] }
     }
@@ -107,7 +107,7 @@ fn several_files_and_extends_merge_as_in_compose() {
                 ['a:/a'], env_file: one.env, depends_on: [db] }, db: { image: db } }";
     let over = "services: { web: { environment: [B=2], labels: { m: 2 }, ports: ['81:81'], volumes: ['./b:/b'], \
                 env_file: [two.env], depends_on: { db: { condition: service_healthy } } } }";
-    let disk = Disk { given: 2, ..Disk::of(&[("base.yaml", base), ("over.yaml", over)]) };
+    let disk = ProjectFolder { given: 2, ..ProjectFolder::of(&[("base.yaml", base), ("over.yaml", over)]) };
     let wanted = r#"{"web":{"image":"one","environment":{"A":"1","B":"2"},"labels":{"l":"1","m":"2"},"ports":["80:80","81:81"],"volumes":["a:/a","./b:/b"],"env_file":["one.env","two.env"],"depends_on":{"db":{"condition":"service_healthy"}}},"db":{"image":"db"}}"#;
     assert_eq!(disk.model().expect("a model"), wanted);
 }
@@ -118,7 +118,7 @@ fn a_service_extends_one_of_another_folder_with_its_paths() {
     let common = "services: { web: { extends: { file: ../deep/base.yaml, service: base }, volumes: ['./x:/x', 'named:/n', \
                   '../up:/up'], env_file: [c.env] } }";
     let base = "services: { base: { image: base, build: ./src, environment: { A: 1 }, ports: ['80:80'], volumes: [{ type: bind, source: ./y, target: /y }] } }";
-    let disk = Disk::of(&[("main.yaml", main), ("lib/common.yaml", common), ("deep/base.yaml", base)]);
+    let disk = ProjectFolder::of(&[("main.yaml", main), ("lib/common.yaml", common), ("deep/base.yaml", base)]);
     let wanted = r#"{"web":{"image":"base","build":{"context":"./deep/src"},"environment":{"A":"1","B":"2"},"ports":["1:1"],"volumes":[{"type":"bind","source":"./deep/y","target":"/y"},"./lib/x:/x","named:/n","./up:/up"],"env_file":["./lib/c.env"]}}"#;
     assert_eq!(disk.model().expect("a model"), wanted);
 }
@@ -127,7 +127,7 @@ fn a_service_extends_one_of_another_folder_with_its_paths() {
 fn a_reset_reaches_through_extends_to_earlier_files() {
     let base = "services: { a: { image: x, ports: ['1:1'] } }";
     let over = "services: { a: { extends: { service: b }, ports: !reset [] }, b: { image: y, ports: ['2:2'] } }";
-    let disk = Disk { given: 2, ..Disk::of(&[("1.yaml", base), ("2.yaml", over)]) };
+    let disk = ProjectFolder { given: 2, ..ProjectFolder::of(&[("1.yaml", base), ("2.yaml", over)]) };
     assert_eq!(disk.model().expect("a model"), r#"{"a":{"image":"y"},"b":{"image":"y","ports":["2:2"]}}"#);
 }
 
@@ -166,25 +166,49 @@ fn circles_and_missing_services_are_refused() {
             "secret is not valid YAML",
         ),
     ] {
-        let refusal = Disk::of(files).refusal();
+        let refusal = ProjectFolder::of(files).refusal();
         assert!(refusal.contains(reason), "{reason}\n{refusal}");
     }
 }
 
 #[test]
+fn expansion_is_bounded() {
+    let big = format!(
+        "b: {{ image: x, environment: [{}] }}",
+        (0..5000).map(|name| format!("E{name}=")).collect::<Vec<_>>().join(",")
+    );
+    let many: String = (0..300).map(|number| format!(", s{number}: {{ extends: b }}")).collect();
+    let refusal = ProjectFolder::of(&[("a.yaml", &format!("services: {{ {big}{many} }}"))]).refusal();
+    assert!(refusal.contains("the services that extend others are too large together"), "{refusal}");
+    assert_eq!(refusal.lines().count(), 1, "{refusal}");
+    let chain: String = (0..40).map(|number| format!("s{number}: {{ extends: s{} }}, ", number + 1)).collect();
+    let refusal = ProjectFolder::of(&[("a.yaml", &format!("services: {{ {chain} s40: {{ image: x }} }}"))]).refusal();
+    assert!(refusal.contains("more than 16 services extend each other"), "{refusal}");
+    // A file that many services extend counts once.
+    let many: String =
+        (0..200).map(|number| format!("s{number}: {{ extends: {{ file: c.yaml, service: c }} }}, ")).collect();
+    let disk = [("a.yaml", &*format!("services: {{ {many} }}")), ("c.yaml", "services: { c: { image: x } }")];
+    assert_eq!(ProjectFolder::of(&disk).model().expect("a model").matches("image").count(), 200);
+    let includes: String = (0..200).map(|number| format!("- f{number}.yaml\n")).collect();
+    let draft =
+        ProjectFolder::of(&[("a.yaml", &format!("services: {{ a: {{ image: x }} }}\ninclude:\n{includes}"))]).draft();
+    assert!(draft.notes.iter().any(|note| note.contains("more than 100 files")), "{:?}", draft.notes);
+}
+
+#[test]
 fn a_file_that_is_no_compose_file_is_never_quoted() {
     let main = "include: [key]\nservices: { a: { image: x, extends: { file: key, service: a } } }";
-    let draft = Disk::of(&[("a.yaml", main), ("key", "password: s3cr3t")]).draft();
+    let draft = ProjectFolder::of(&[("a.yaml", main), ("key", "password: s3cr3t")]).draft();
     assert!(!draft.text.contains("s3cr3t"), "{}", draft.text);
     assert!(draft.notes.iter().any(|note| note.contains("it is not a Compose file")), "{:?}", draft.notes);
-    let refusal = Disk::of(&[("a.yaml", main), ("key", "password: [s3cr3t")]).refusal();
+    let refusal = ProjectFolder::of(&[("a.yaml", main), ("key", "password: [s3cr3t")]).refusal();
     assert!(!refusal.contains("s3cr3t") && refusal.contains("key is neither a Compose file"), "{refusal}");
 }
 
 #[test]
 fn what_is_missing_is_noted_at_its_place() {
     let main = "include: [gone.yaml, 'https://x/y.yaml', locked.yaml]\nservices: { a: { image: x, extends: { file: gone.yaml, service: b } } }";
-    let draft = Disk::of(&[("a.yaml", main)]).draft();
+    let draft = ProjectFolder::of(&[("a.yaml", main)]).draft();
     has(
         &draft,
         &[
@@ -201,9 +225,9 @@ fn an_include_has_its_own_folder_and_variables() {
     let main = "include: [lib/piper.yaml, { path: [far/a.yaml, far/b.yaml], project_directory: ., env_file: far/x.env }]\n\
                 services: { web: { image: 'web:${TAG}' }, both: { image: mine } }";
     let piper = "include: { path: deep/c.yaml }\nservices: { piper: { image: 'piper:${TAG}-${OWN}', volumes: ['${DATA}:/data', './d:/d'] } }";
-    let disk = Disk {
+    let disk = ProjectFolder {
         dotenv: &[("TAG", "1")],
-        ..Disk::of(&[
+        ..ProjectFolder::of(&[
             ("compose.yaml", main),
             ("lib/piper.yaml", piper),
             ("lib/.env", "TAG=lost\nOWN=2\nDATA=./voices\nPASSWORD=s3cr3t"),
@@ -252,16 +276,16 @@ fn a_default_name_stands_for_all_files_that_docker_compose_reads() {
         // Another file is asked for than Compose would read.
         (&[("COMPOSE_FILE", "prod.yaml")], &[], none),
     ] {
-        let disk = Disk { dotenv, environment, ..Disk::of(&files) };
+        let disk = ProjectFolder { dotenv, environment, ..ProjectFolder::of(&files) };
         let keyed: serde_json::Value = serde_json::from_str(&disk.model().expect("a model")).expect("JSON");
         let wanted: serde_json::Value = serde_json::from_str(wanted).expect("JSON");
         assert_eq!(keyed, wanted, "{dotenv:?} {environment:?}");
     }
-    let other = Disk::of(&[("stack.yaml", base), ("compose.override.yaml", "services: { a: { user: u } }")]);
+    let other = ProjectFolder::of(&[("stack.yaml", base), ("compose.override.yaml", "services: { a: { user: u } }")]);
     assert_eq!(other.model().expect("a model"), none, "a file of another name is taken alone");
-    let two = Disk { given: 2, ..Disk::of(&[("compose.yaml", base), files[2], files[1]]) };
+    let two = ProjectFolder { given: 2, ..ProjectFolder::of(&[("compose.yaml", base), files[2], files[1]]) };
     assert_eq!(two.model().expect("a model"), prod, "several files are taken as given");
-    let draft = Disk::of(&files).draft();
+    let draft = ProjectFolder::of(&files).draft();
     has(&draft, &["# compose.override.yaml: merged too, as `docker compose` does"]);
 }
 
@@ -269,7 +293,7 @@ fn a_default_name_stands_for_all_files_that_docker_compose_reads() {
 fn a_job_stays_a_job() {
     let text = "services: { init: { image: i, restart: on-failure, healthcheck: { test: x } }, web: { image: w, depends_on: \
                 { init: { condition: service_completed_successfully }, db: { condition: service_healthy } } }, db: { image: d } }";
-    let draft = Disk::of(&[("a.yaml", text)]).draft();
+    let draft = ProjectFolder::of(&[("a.yaml", text)]).draft();
     has(
         &draft,
         &[
@@ -287,7 +311,10 @@ fn optional_variables_stay_optional_and_required_ones_required() {
     let text = "services: { a: { image: x, environment: [HF_TOKEN, CACHE_PASSWORD, TZ, OPENAI_API_KEY=$OPENAI_API_KEY, \
                 'S=${S_TOKEN:?need s}', 'D_KEY=${D_KEY:-d3fault}', 'E_KEY=${E_KEY:-}', 'PLAIN=${PLAIN:?need}', 'L_PASSWORD=l1teral'], \
                 command: 'srv --requirepass ${CACHE_PASSWORD} ${A:?need a}', healthcheck: { test: 'ping -p${PW:-s3cret} --password ${X:-h1dden}' } } }";
-    let disk = Disk { dotenv: &[("CACHE_PASSWORD", "c4che"), ("TZ", "UTC")], ..Disk::of(&[("a.yaml", text)]) };
+    let disk = ProjectFolder {
+        dotenv: &[("CACHE_PASSWORD", "c4che"), ("TZ", "UTC")],
+        ..ProjectFolder::of(&[("a.yaml", text)])
+    };
     let draft = disk.draft();
     has(
         &draft,
@@ -302,11 +329,12 @@ fn optional_variables_stay_optional_and_required_ones_required() {
             "PLAIN: \"${PLAIN:?need}\"",
             "L_PASSWORD: { env: L_PASSWORD }  # its value was not copied",
             "command: \"srv --requirepass ${CACHE_PASSWORD:?set it as in .env, whose value is not copied} ${A:?need a}\"",
-            "# environment: set these in lcm's environment; their values are not copied: CACHE_PASSWORD, D_KEY, L_PASSWORD, PW,",
             "# variables: required, as in Compose: set these in lcm's environment: A, PLAIN",
-            "# variables: without a value, and empty unless set, as in Compose: E_KEY, HF_TOKEN, OPENAI_API_KEY",
+            "# variables: without a value, and empty unless set, as in Compose: HF_TOKEN, OPENAI_API_KEY",
         ],
     );
+    let noted = "environment: set these in lcm's environment; their values are not copied: CACHE_PASSWORD, D_KEY, L_PASSWORD, PW, S_TOKEN, X";
+    assert!(draft.notes.iter().any(|note| note == noted), "{:?}", draft.notes);
     for secret in ["c4che", "d3fault", "l1teral", "s3cret", "h1dden"] {
         let all = format!("{}{}", draft.text, draft.notes.concat());
         assert!(!all.contains(secret), "{secret}\n{all}");
@@ -323,7 +351,7 @@ fn networks_and_names_on_them_are_kept() {
     let text = "services: { a: { image: x, container_name: llm, profiles: [cpu] }, b: { image: x, container_name: llm, profiles: [gpu], \
                 networks: { front: { aliases: [b2], ipv4_address: 10.1.0.2, priority: 3 } } }, c: { image: x, networks: [front, proxy] } }\n\
                 networks: { front: { internal: true, x-a: 1, enable_ipv4: true }, proxy: { external: true, name: traefik }, unused: {} }";
-    let draft = Disk::of(&[("a.yaml", text)]).draft();
+    let draft = ProjectFolder::of(&[("a.yaml", text)]).draft();
     has(
         &draft,
         &[
@@ -340,7 +368,7 @@ fn networks_and_names_on_them_are_kept() {
         ],
     );
     assert!(!draft.text.contains("unused"), "{}", draft.text);
-    let alone = Disk::of(&[("a.yaml", "services: { a: { image: x } }")]).draft();
+    let alone = ProjectFolder::of(&[("a.yaml", "services: { a: { image: x } }")]).draft();
     assert!(!alone.text.contains("networks"), "a single service needs none: {}", alone.text);
 }
 
@@ -349,7 +377,7 @@ fn keys_that_a_manifest_shares_are_taken_over() {
     let text = "services: { a: { image: x, hostname: '${H:-h}', extra_hosts: ['h:1.1.1.1'], dns: 1.1.1.1, init: true, tmpfs: [/run], \
                 cap_add: [A], mem_limit: 8g, cpus: '1.5', logging: { driver: local, options: { max-size: 1m, splunk-token: s3cr3t } }, \
                 group_add: [44], read_only: true } , b: { image: y, deploy: { resources: { limits: { memory: 512M, cpus: 2, pids: 9 } } } } }";
-    let draft = Disk::of(&[("a.yaml", text)]).draft();
+    let draft = ProjectFolder::of(&[("a.yaml", text)]).draft();
     has(
         &draft,
         &[
@@ -384,7 +412,7 @@ fn active_profiles_are_the_default_modes() {
         ("none,two", "mode: two"),
     ] {
         let dotenv = [("COMPOSE_PROFILES", active), ("COMPOSE_PROJECT_NAME", "named")];
-        let draft = Disk { dotenv: &dotenv, ..Disk::of(&[("a.yaml", text)]) }.draft();
+        let draft = ProjectFolder { dotenv: &dotenv, ..ProjectFolder::of(&[("a.yaml", text)]) }.draft();
         has(&draft, &[wanted, "name: named"]);
         assert_eq!(
             draft.text.contains("COMPOSE_PROFILES: no service has these profiles: none"),

@@ -251,7 +251,8 @@ mod tests {
         ] {
             let adapted = variables.adapt(text);
             assert_eq!((adapted.as_str(), filled(&adapted).as_str()), (wanted, empty), "{text}");
-            assert_eq!(variables.adapt(&adapted), adapted, "adapted twice: {text}");
+            let twice = ComposeVariables::new(&dotenv, &environment).adapt(&adapted);
+            assert_eq!(twice, adapted, "adapted twice: {text}");
         }
         assert_eq!(variables.adapt_or("${UP}:/x", &|name| format!("./{name}")), "${UP:-./UP}:/x");
         assert_eq!(variables.unset.iter().collect::<Vec<_>>(), ["NONE", "UP"]);

@@ -1,12 +1,17 @@
 //! Canonical form of a Compose service: "merges apply to the expanded form" (Compose specification, "Compose file").
 //! Lists of `KEY=value` become maps, single values become lists, and a list has each unique resource once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::compose::values::{cut, port};
 use crate::syntax::ports;
 use crate::syntax::source::Span;
 use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value};
+
+/// Longest range of ports that is compared port by port: those of media servers have about 100.
+const RANGE_MAX: usize = 128;
+/// Ports of one service that are compared: all that one address has.
+const PORTS_MAX: usize = 65_536;
 
 /// Interpolation as Compose does it now, for keys that decide which values are the same.
 pub(in crate::import::compose) type Resolve<'a> = dyn Fn(&str) -> String + 'a;
@@ -120,20 +125,20 @@ fn attribute<'a>(path: &mut Vec<&'a str>, node: &'a Node, resolve: &Resolve<'_>)
 
 /// Returns the items as entries; of two with one key the later counts.
 fn pairs(items: &[Node], separators: &[char], resolve: &Resolve<'_>) -> Vec<MapEntry> {
-    let mut entries: Vec<MapEntry> = Vec::with_capacity(items.len());
+    let mut entries = KeyedEntries::default();
     for item in items {
         let Some(text) = item.scalar() else { continue };
         let (key, value) = match cut(text, separators) {
             Some((key, value)) => (key, string(item.span, value)),
             None => (text, Node::new(item.span, Value::Null)),
         };
-        put(&mut entries, MapEntry { key: resolve(key), key_span: item.span, value });
+        entries.put(MapEntry { key: resolve(key), key_span: item.span, value });
     }
-    entries
+    entries.all
 }
 
 fn names(path: &[&str], items: &[Node], resolve: &Resolve<'_>) -> Vec<MapEntry> {
-    let mut entries: Vec<MapEntry> = Vec::with_capacity(items.len());
+    let mut entries = KeyedEntries::default();
     for item in items {
         let Some(name) = item.scalar() else { continue };
         let value = if path == ["depends_on"] {
@@ -142,15 +147,28 @@ fn names(path: &[&str], items: &[Node], resolve: &Resolve<'_>) -> Vec<MapEntry> 
         } else {
             Value::Null
         };
-        put(&mut entries, MapEntry { key: resolve(name), key_span: item.span, value: Node::new(item.span, value) });
+        entries.put(MapEntry { key: resolve(name), key_span: item.span, value: Node::new(item.span, value) });
     }
-    entries
+    entries.all
 }
 
-fn put(entries: &mut Vec<MapEntry>, entry: MapEntry) {
-    match entries.iter_mut().find(|other| other.key == entry.key) {
-        Some(other) => *other = entry,
-        None => entries.push(entry),
+/// KeyedEntries by key, in the order of their first mention.
+#[derive(Default)]
+struct KeyedEntries {
+    all: Vec<MapEntry>,
+    places: BTreeMap<String, usize>,
+}
+
+impl KeyedEntries {
+    /// Adds an entry, or replaces that of the same key.
+    fn put(&mut self, entry: MapEntry) {
+        match self.places.get(&entry.key) {
+            Some(place) => self.all[*place] = entry,
+            None => {
+                self.places.insert(entry.key.clone(), self.all.len());
+                self.all.push(entry);
+            }
+        }
     }
 }
 
@@ -206,37 +224,35 @@ fn tidy(path: &str) -> String {
     if bare.is_empty() { path.to_owned() } else { bare.to_owned() }
 }
 
-/// Returns the ports, each once. A range of which one port is published again is divided.
+/// Returns the ports, each once: the last counts. A range of which one port is published again is divided.
 fn unique_ports(items: Vec<Node>, resolve: &Resolve<'_>) -> Vec<Node> {
-    let mut kept: Vec<(Node, Vec<String>)> = Vec::with_capacity(items.len());
-    for item in items {
-        let given = published(&item, resolve);
-        let mut place = None;
-        let mut position = 0;
-        while position < kept.len() {
-            let (other, held) = &kept[position];
-            if !held.iter().any(|port| given.contains(port)) {
-                position += 1;
-                continue;
-            }
-            let rest: Vec<String> = held.iter().filter(|port| !given.contains(port)).cloned().collect();
-            let span = other.span;
-            let short = |port: &str| string(span, port.trim_start_matches("0.0.0.0:").trim_start_matches(':'));
-            let apart: Vec<_> = rest.into_iter().map(|port| (short(&port), vec![port])).collect();
-            place = place.or(Some(position));
-            kept.splice(position..=position, apart);
+    let (mut kept, mut seen) = (Vec::with_capacity(items.len()), BTreeSet::new());
+    for item in items.into_iter().rev() {
+        let given = published(&item, resolve, seen.len() < PORTS_MAX);
+        let free: Vec<&String> = given.iter().filter(|port| !seen.contains(*port)).collect();
+        if free.len() == given.len() {
+            kept.push(item);
+        } else {
+            let short = |port: &String| string(item.span, port.trim_start_matches("0.0.0.0:").trim_start_matches(':'));
+            kept.extend(free.into_iter().rev().map(short));
         }
-        kept.insert(place.unwrap_or(kept.len()).min(kept.len()), (item, given));
+        seen.extend(given);
     }
-    kept.into_iter().map(|(item, _)| item).collect()
+    kept.reverse();
+    kept
 }
 
-/// Returns the ports of one item, each as `ADDRESS:HOST:CONTAINER/PROTOCOL`; empty where it can't be read.
-fn published(item: &Node, resolve: &Resolve<'_>) -> Vec<String> {
+/// Returns the ports of one item, each as `ADDRESS:HOST:CONTAINER/PROTOCOL`; a long range as one. Empty where it can't
+/// be read.
+fn published(item: &Node, resolve: &Resolve<'_>, divides: bool) -> Vec<String> {
     let Some(text) = port(item, &mut |text| resolve(text)) else { return Vec::new() };
-    let Ok(mut ports) = ports::parse(&text) else { return vec![text] };
-    for port in &mut ports {
-        port.address.get_or_insert_with(|| "0.0.0.0".to_owned());
+    match ports::parse(&text) {
+        Ok(mut ports) if ports.len() == 1 || (divides && ports.len() <= RANGE_MAX) => {
+            for port in &mut ports {
+                port.address.get_or_insert_with(|| "0.0.0.0".to_owned());
+            }
+            ports.iter().map(ports::text).collect()
+        }
+        Ok(_) | Err(_) => vec![text],
     }
-    ports.iter().map(ports::text).collect()
 }

@@ -8,6 +8,8 @@ pub(super) mod canonical;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use crate::syntax::tree::{MapEntry, MergeTag, Node, Value};
 use canonical::{Form, Resolve, canonical, form, unique};
 
@@ -65,14 +67,15 @@ fn merged<'a>(path: &mut Vec<&'a str>, base: &'a Node, over: &'a Node, resolve: 
         (Form::Logging, Value::Map(_), Value::Map(_)) if !same_driver(base, over, resolve) => over.clone(),
         (_, Value::Map(entries), Value::Map(later)) => {
             let mut all = entries.clone();
+            let places: BTreeMap<&str, usize> =
+                entries.iter().enumerate().map(|(place, entry)| (entry.key.as_str(), place)).collect();
             for entry in later {
-                let Some(earlier) = entries.iter().find(|earlier| earlier.key == entry.key) else {
-                    all.push(entry.clone());
-                    continue;
-                };
-                let value = below(path, &entry.key, &earlier.value, &entry.value, resolve);
-                if let Some(place) = all.iter_mut().find(|place| place.key == entry.key) {
-                    *place = MapEntry { value, ..entry.clone() };
+                match places.get(entry.key.as_str()) {
+                    Some(place) => {
+                        let value = below(path, &entry.key, &entries[*place].value, &entry.value, resolve);
+                        all[*place] = MapEntry { value, ..entry.clone() };
+                    }
+                    None => all.push(entry.clone()),
                 }
             }
             Node { value: Value::Map(all), ..over.clone() }
