@@ -72,6 +72,10 @@ fn generated_projects_merge_as_in_docker_compose() -> Result<(), Failed> {
             fs::create_dir_all(path.parent().unwrap_or(&at)).map_err(|error| error.to_string())?;
             fs::write(&path, text).map_err(|error| error.to_string())?;
         }
+        // Folders to build from must exist.
+        for folder in ["dir", "x", "lib/dir", "lib/x"] {
+            fs::create_dir_all(at.join(folder)).map_err(|error| error.to_string())?;
+        }
         cases.push(json!({ "folder": at, "files": project.given, "environment": project.environment }));
     }
     let answers = answers(&Value::Array(cases))?;

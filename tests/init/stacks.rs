@@ -13,7 +13,8 @@ use crate::lcm::Lcm;
 /// Place of a key of Compose in the manifest.
 #[derive(Clone, Copy)]
 enum Where {
-    /// At this path of the service, or of the manifest if it begins with `/`. `{}` is the last part of the key.
+    /// At this path of the service, or of the manifest if it begins with `/`. `{}` is the last part of the key; `|`
+    /// separates two places.
     Kept(&'static str),
     /// Named in a comment.
     Noted(&'static str),
@@ -44,7 +45,7 @@ const SERVICE: &[(&str, Where)] = &[
     ("networks.*", Kept("docker.networks.{}.aliases")),
     ("network_mode", Kept("docker.networks")),
     ("depends_on.*.required", Noted("required: false")),
-    ("depends_on.*", Kept("depends_on.{}")),
+    ("depends_on.*", Either("depends_on.{}", "it depends on `{}`, which is not in this file")),
     ("healthcheck.start_interval", Noted("healthcheck.start_interval")),
     ("healthcheck.disable", Dropped("it is false")),
     ("healthcheck.*", Kept("docker.healthcheck.{}")),
@@ -55,7 +56,7 @@ const SERVICE: &[(&str, Where)] = &[
     ("deploy.replicas", Noted("deploy.replicas")),
     ("gpus", Kept("gpu")),
     ("runtime", Kept("gpu")),
-    ("devices", Either("docker.devices", "device")),
+    ("devices", Either("docker.devices|gpu", "device")),
     ("restart", Either("job", "restart")),
     ("container_name", Either("docker.container_name", "container_name")),
     ("profiles", Kept("/modes")),
@@ -274,6 +275,8 @@ fn walk(node: &Value, path: &mut Vec<String>, visit: &mut dyn FnMut(&[String])) 
                 path.pop();
             }
         }
+        // An empty map or list has no setting.
+        Value::Object(_) => {}
         Value::Array(items) if items.is_empty() => {}
         Value::Array(items) => {
             for item in items {
@@ -309,10 +312,11 @@ fn sought(
     let depth = pattern.split('.').count();
     let (last, parent) = (&path[depth - 1], path.get(depth.wrapping_sub(2)).map_or("", String::as_str));
     let fill = |text: &str| text.replace("{}", &last.replace('.', "\u{1}")).replace("{parent}", parent);
-    let kept = |place: &str| match place.strip_prefix('/') {
+    let is_there = |place: &str| match place.strip_prefix('/') {
         Some(place) => at(root, &fill(place)).is_some(),
         None => at(base, &fill(place)).is_some(),
     };
+    let kept = |places: &str| places.split('|').any(is_there);
     let noted = |note: &str| notes.contains(&fill(note).replace('\u{1}', "."));
     let found = match place {
         Kept(place) => kept(place),

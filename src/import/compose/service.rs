@@ -145,9 +145,7 @@ impl Compose<'_> {
             let policy = policy.split(':').next().unwrap_or_default();
             let policy = if ["always", "on-failure", "unless-stopped"].contains(&policy) { policy } else { "…" };
             let note = if self.jobs.contains(key) {
-                format!(
-                    "`restart: {policy}`: lcm retries a failed job as `recover:` says, and never one that completed"
-                )
+                format!("`restart: {policy}`: lcm retries a failed job within `recover:`, and never one that completed")
             } else {
                 format!("`restart: {policy}`: the next `lcm apply` restarts it, so run that from a timer")
             };

@@ -300,7 +300,7 @@ fn a_job_stays_a_job() {
             "job: true  # another service waits until it has completed",
             "init: { condition: service_completed_successfully }",
             "db: { condition: service_healthy }",
-            "# `restart: on-failure`: lcm retries a failed job as `recover:` says, and never one that completed",
+            "# `restart: on-failure`: lcm retries a failed job within `recover:`, and never one that completed",
         ],
     );
     assert_eq!(draft.text.matches("job: true").count(), 1);
