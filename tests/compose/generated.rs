@@ -203,7 +203,7 @@ fn body(draw: &mut Draw, text: &mut String, name: Option<&str>) {
     if let Some(name) = name {
         connections(draw, text, name);
     }
-    blocks(draw, text);
+    blocks(draw, text, name);
 }
 
 fn scalars(draw: &mut Draw, text: &mut String) {
@@ -265,7 +265,10 @@ fn connections(draw: &mut Draw, text: &mut String, name: &str) {
     }
 }
 
-fn blocks(draw: &mut Draw, text: &mut String) {
+/// Draws attributes that are maps.
+fn blocks(draw: &mut Draw, text: &mut String, name: Option<&str>) {
+    // Which `web` extends: 1.29 adds the settings of `web` to these maps of `job` too.
+    let is_extended = name == Some("job");
     if draw.chance(30) {
         text.push_str("    healthcheck:\n");
         for (key, values) in [
@@ -279,7 +282,7 @@ fn blocks(draw: &mut Draw, text: &mut String) {
             }
         }
     }
-    if draw.chance(25) {
+    if draw.chance(25) && !is_extended {
         let driver =
             if draw.chance(60) { format!("driver: {}, ", draw.one(&["json-file", "local"])) } else { String::new() };
         let option = draw.one(&["max-size: 1m", "max-file: '3'"]);
@@ -289,8 +292,8 @@ fn blocks(draw: &mut Draw, text: &mut String) {
         let limit = draw.one(&["nofile: 1024", "nofile: { soft: 1, hard: 2 }", "memlock: -1"]);
         let _ = writeln!(text, "    ulimits: {{ {limit} }}");
     }
-    if draw.chance(25) {
-        let limit = draw.one(&["cpus: '0.5'", "memory: 1g", "cpus: '2', memory: 2g"]);
+    if draw.chance(25) && !is_extended {
+        let limit = draw.one(&["cpus: '0.5'", "memory: 1g", "cpus: '1.5', memory: 2g"]);
         let _ = writeln!(text, "    deploy: {{ resources: {{ limits: {{ {limit} }} }} }}");
     }
     if draw.chance(25) {
