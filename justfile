@@ -62,12 +62,13 @@ laws:
 
 # Run the randomized tests for long
 [group('test')]
-soak cases="50000" kills="300" drift="200" sequences="10000":
+soak cases="50000" kills="300" drift="200" sequences="10000" projects="300":
     LCM_SOAK_CASES={{ cases }} cargo test --profile soak --test simulate --test placing -- --nocapture
     LCM_SOAK_CASES={{ cases }} cargo test --profile soak --lib place
     LCM_SOAK_KILLS={{ kills }} cargo test --test crash kills_at_drawn_moments_converge
     LCM_SOAK_KILLS={{ kills }} cargo test --test crash duties
     LCM_SOAK_SEQUENCES={{ sequences }} cargo test --test crash what_is_kept
+    LCM_SOAK_COMPOSE={{ projects }} cargo test --test compose
     LCM_SOAK_DRIFT={{ drift }} cargo test --test reality one_apply_mends_changes
 
 # Write goldens, snapshots (insta) and `schemas/` anew from what the tests found; then read the diff

@@ -1,9 +1,10 @@
 //! Draft of a manifest, and parts shared by all its sources: notes, the head of the file, and modes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::import::writer::{YamlBlock, YamlValue};
+use crate::syntax::Environment;
 
 /// Draft of a manifest, and notes on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub struct ManifestDraft {
     pub proposals: usize,
 }
 
+/// Reader of a file that another one names. `None`: there is none; `Err`: the reason why it can't be read, after "it".
+pub type FileReader<'a> = dyn Fn(&Path) -> Result<Option<String>, String> + 'a;
+
 /// Context of the files.
 #[derive(Clone, Debug, Default)]
 pub struct ImportContext {
@@ -25,8 +29,18 @@ pub struct ImportContext {
     pub name: String,
     /// Variables of the `.env` next to the files, which Compose reads.
     pub variables: BTreeMap<String, String>,
+    /// lcm's own environment, whose variables Compose prefers to those of `.env`.
+    pub environment: Environment,
     /// Path from the manifest's folder to that of the files; empty where they are the same.
     pub base: PathBuf,
+}
+
+impl ImportContext {
+    /// Returns a variable by which the user controls Compose, if it is set and not empty.
+    pub(super) fn compose_variable(&self, name: &str) -> Option<&str> {
+        let value = self.environment.get(name).or_else(|| self.variables.get(name))?;
+        Some(value.as_str()).filter(|value| !value.is_empty())
+    }
 }
 
 /// Notes on all services, written above each service and reported at the end.

@@ -10,12 +10,13 @@ mod environment;
 mod llama_swap;
 mod machine;
 mod names;
+mod origin;
 mod secrets;
 #[cfg(test)]
 mod tests;
 mod translate;
 mod writer;
 
-pub use draft::{ImportContext, ManifestDraft};
+pub use draft::{FileReader, ImportContext, ManifestDraft};
 pub use machine::{machine, narrow};
-pub use translate::{Given, translate};
+pub use translate::{Given, compose_model, translate};

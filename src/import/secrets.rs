@@ -1,7 +1,11 @@
 //! Detection of secrets by the name or the value. In doubt a value counts as one: to fill in a name again costs a
 //! minute, a password in a repository costs more.
 
+use std::ops::Range;
+
 use regex_lite::Regex;
+
+use crate::syntax::interpolate::{closing_brace, name_at};
 
 /// Placeholder for a secret that can't come from the environment.
 pub(super) const LEFT_OUT: &str = "SECRET-LEFT-OUT";
@@ -74,8 +78,17 @@ fn is_harmless(value: &str) -> bool {
     switch.contains(&value.to_ascii_lowercase().as_str()) || is_variable(value)
 }
 
+/// Returns true for a variable that holds no value itself: `$A`, `${A}`, `${A:-}`, `${A:?message}`, `${A:-${B}}`.
 fn is_variable(value: &str) -> bool {
-    Regex::new(r"^\$\$?([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(:?[-?])?\})$")
+    let inner = value.strip_prefix("${").and_then(|inner| inner.strip_suffix('}'));
+    if let Some((name, default)) = inner.and_then(|inner| inner.split_once('-'))
+        && name_at(name).len() == name.trim_end_matches(':').len()
+        && !name.is_empty()
+        && default.starts_with('$')
+    {
+        return is_variable(default);
+    }
+    Regex::new(r"^\$\$?([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(:?-|:?\?[^{}]*)?\})$")
         .expect("a pattern")
         .is_match(value)
 }
@@ -91,7 +104,7 @@ pub(super) fn masked(words: &[String]) -> (Vec<String>, bool) {
     let (mut clean, mut announcer) = (Vec::with_capacity(words.len()), None);
     for word in words {
         let secret = announcer.is_some_and(|announcer| is_announced(announcer, word));
-        clean.push(if secret { LEFT_OUT.to_owned() } else { masked_text(word) });
+        clean.push(if secret { left_out(word) } else { masked_text(word) });
         let flag = !word.contains(char::is_whitespace) && announces(word, redis);
         announcer = flag.then_some(word.as_str());
     }
@@ -127,16 +140,15 @@ fn is_announced(announcer: &str, word: &str) -> bool {
 /// Returns a text with likely secrets replaced: `--key=…`, `TOKEN=…`, `sk-…`, also in the middle of a script.
 pub(super) fn masked_text(text: &str) -> String {
     // Blanks and quotes stay; the text between them is judged piece by piece.
-    let piece = Regex::new(r#"[^\s"']+"#).expect("a pattern");
     let redis = text.contains(REDIS);
     let (mut clean, mut last) = (String::with_capacity(text.len()), 0);
     let (mut announcer, mut before) = (None, "");
-    for found in piece.find_iter(text) {
-        clean.push_str(&text[last..found.start()]);
-        last = found.end();
-        let word = found.as_str();
+    for found in pieces(text) {
+        clean.push_str(&text[last..found.start]);
+        last = found.end;
+        let word = &text[found];
         if announcer.is_some_and(|announcer| is_announced(announcer, word)) {
-            clean.push_str(LEFT_OUT);
+            clean.push_str(&left_out(word));
         } else {
             clean.push_str(&masked_word(word));
         }
@@ -149,6 +161,36 @@ pub(super) fn masked_text(text: &str) -> String {
     clean
 }
 
+/// Returns the parts of a text between blanks and quotes; a variable in braces is never divided.
+fn pieces(text: &str) -> Vec<Range<usize>> {
+    let (mut pieces, mut begun, mut position) = (Vec::new(), None, 0);
+    while let Some(character) = text[position..].chars().next() {
+        let braced = text[position..].strip_prefix("${").and_then(closing_brace);
+        if character.is_whitespace() || character == '"' || character == '\'' {
+            pieces.extend(begun.take().map(|begin| begin..position));
+        } else {
+            begun.get_or_insert(position);
+        }
+        position += braced.map_or(character.len_utf8(), |end| end + "${}".len());
+    }
+    pieces.extend(begun.map(|begin| begin..position));
+    pieces
+}
+
+/// Returns the replacement of a secret: a variable stays, but without its default.
+fn left_out(word: &str) -> String {
+    let inner = word.strip_prefix("${").filter(|inner| closing_brace(inner).is_some_and(|end| end + 1 == inner.len()));
+    match inner.map(name_at) {
+        Some(name) if !name.is_empty() => required(name),
+        Some(_) | None => LEFT_OUT.to_owned(),
+    }
+}
+
+/// Returns a variable that must be set, since its default is not copied.
+pub(super) fn required(name: &str) -> String {
+    format!("${{{name}:?set it: its default may be a secret and is not copied}}")
+}
+
 /// Masks one piece: `NAME=value`, `--env=NAME=value`, `name:value`, or a secret by itself.
 fn masked_word(word: &str) -> String {
     if let Some(word) = without_password(word) {
@@ -157,7 +199,7 @@ fn masked_word(word: &str) -> String {
     if let Some((name, value)) = word.split_once('=') {
         let counts = is_count(value) && name.to_ascii_uppercase().contains("TOKEN");
         if !counts && is_secret(name, value) {
-            return format!("{name}={LEFT_OUT}");
+            return format!("{name}={}", left_out(value));
         }
         return format!("{name}={}", if value.is_empty() { String::new() } else { masked_word(value) });
     }

@@ -10,6 +10,19 @@ pub(crate) struct Node {
     pub value: Value,
     /// True if a faulty value was removed from it, which may be why another one is missing.
     pub damaged: bool,
+    /// Compose's instruction for merging, which a manifest does not have.
+    pub merge_tag: MergeTag,
+}
+
+/// Compose's tags of a value, for merging it over the value of an earlier file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum MergeTag {
+    #[default]
+    Merge,
+    /// `!reset`: the earlier value is removed.
+    Reset,
+    /// `!override`: the earlier value is replaced.
+    Override,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +65,7 @@ pub(crate) fn is_extension(key: &str) -> bool {
 
 impl Node {
     pub(crate) fn new(span: Span, value: Value) -> Self {
-        Self { span, value, damaged: false }
+        Self { span, value, damaged: false, merge_tag: MergeTag::Merge }
     }
 
     /// Returns the value of a key; `None`: no map, or no such key.
@@ -189,6 +202,6 @@ impl Node {
                 None => merged.push(entry.clone()),
             }
         }
-        Node { span: self.span, damaged: self.damaged || base.damaged, value: Value::Map(merged) }
+        Node { damaged: self.damaged || base.damaged, value: Value::Map(merged), ..Node::new(self.span, Value::Null) }
     }
 }

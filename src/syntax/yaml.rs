@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned, Tagged};
 
 use crate::syntax::problem::Problem;
 use crate::syntax::source::{Sources, Span};
-use crate::syntax::tree::{MapEntry, Node, Scalar, ScalarKind, Value};
+use crate::syntax::tree::{MapEntry, MergeTag, Node, Scalar, ScalarKind, Value};
 
 /// Nodes: a thousand services with a hundred keys and values each. Aliases have their own bounds, which end alias bombs
 /// within 100 ms.
@@ -170,7 +170,7 @@ fn index(number: u64) -> usize {
 }
 
 /// Value as deserialized by serde-saphyr.
-type Raw = Spanned<RawValue>;
+type Raw = Spanned<Tagged<RawValue>>;
 
 enum RawValue {
     Null,
@@ -190,7 +190,13 @@ struct NodeBuilder<'a> {
 impl NodeBuilder<'_> {
     fn plant(&mut self, raw: Raw) -> Node {
         let mut span = self.span(raw.defined);
-        let value = match raw.value {
+        let Tagged(value, tag) = raw.value;
+        let merge_tag = match tag.as_deref() {
+            Some("!reset") => MergeTag::Reset,
+            Some("!override") => MergeTag::Override,
+            Some(_) | None => MergeTag::Merge,
+        };
+        let value = match value {
             RawValue::Null => Value::Null,
             RawValue::String(text) => Value::Scalar(Scalar { text, kind: ScalarKind::String, interpolated: false }),
             RawValue::Other(kind) => {
@@ -205,7 +211,7 @@ impl NodeBuilder<'_> {
             }
             RawValue::Map(pairs) => self.map(pairs, &mut span),
         };
-        Node::new(span, value)
+        Node { merge_tag, ..Node::new(span, value) }
     }
 
     fn map(&mut self, pairs: Vec<(Spanned<String>, Raw)>, span: &mut Span) -> Value {

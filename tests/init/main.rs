@@ -8,4 +8,5 @@ mod lcm;
 mod llama_swap;
 mod machine;
 mod refusals;
+mod stacks;
 mod translated;

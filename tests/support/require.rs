@@ -1,4 +1,4 @@
-//! Requirements of a pipeline: with `LCM_TEST_REQUIRE=root,docker,chromium` the absence of any of these is a failure.
+//! Requirements of a pipeline: with `LCM_TEST_REQUIRE=root,docker,chromium,compose` the absence of any of these is a failure.
 
 /// Returns true if this is on the list.
 pub(crate) fn required(what: &str) -> bool {

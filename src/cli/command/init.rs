@@ -132,9 +132,19 @@ fn from_files(session: &Session, args: &Args) -> Result<ManifestDraft, EarlyExit
     let setting = ImportContext {
         name: args.name.clone().unwrap_or_else(|| folder_of(&args.from[0])),
         variables: dotenv(&folder, &session.environment),
+        environment: session.environment.clone(),
         base: relative(&folder, &absolute_folder(&args.file)),
     };
-    translate(&given, &setting).map_err(|problems| opened::refusal(session, &problems))
+    translate(&given, &setting, &read_named).map_err(|problems| opened::refusal(session, &problems))
+}
+
+/// Reads a file that a given one names; `None`: there is none.
+fn read_named(path: &Path) -> Result<Option<String>, String> {
+    match files::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("it can't be read: {error}")),
+    }
 }
 
 /// Returns the variables of Compose's `.env` file; none where it is missing or can't be read.

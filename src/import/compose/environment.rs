@@ -5,7 +5,7 @@ use crate::import::compose::values::rebased;
 use crate::import::secrets::{LEFT_OUT, is_secret, is_secret_name};
 use crate::import::writer::{YamlBlock, YamlValue};
 use crate::model::reserved_variables::is_overruled;
-use crate::syntax::interpolate::name_at;
+use crate::syntax::interpolate::{closing_brace, name_at};
 use crate::syntax::tree::{MapEntry, Node, Value as Read};
 
 /// Variable that selects GPUs; read with the GPU settings.
@@ -48,9 +48,11 @@ impl Compose<'_> {
                 continue;
             }
             match value {
+                // Compose takes it from outside, where it may be missing.
+                None if self.variables.is_set(&name) => self.variable(&mut block, &name, &format!("${{{name}}}")),
                 None => {
-                    self.secrets.insert(name.clone());
-                    block.put_with(&name, YamlValue::secret(&name), "from lcm's own environment");
+                    let adapted = self.variables.adapt(&format!("${{{name}}}"));
+                    block.put_with(&name, YamlValue::text(adapted), "empty if unset, where Compose leaves it out");
                 }
                 Some(value) => self.variable(&mut block, &name, &value),
             }
@@ -61,14 +63,19 @@ impl Compose<'_> {
     }
 
     fn variable(&mut self, block: &mut YamlBlock, name: &str, value: &str) {
-        if let Some((of, default)) = whole_variable(value)
+        if let Some((of, operator, argument)) = whole_variable(value)
             && (is_secret_name(name) || is_secret_name(of))
         {
-            if default == Some("") {
-                block.put(name, YamlValue::text(value));
-            } else {
+            let default_is_one = operator == "-" && (is_secret(name, argument) || is_secret(of, argument));
+            if self.variables.is_set(of) || operator == "?" {
                 self.secrets.insert(of.to_owned());
                 block.put(name, YamlValue::secret(of));
+            } else if default_is_one {
+                self.secrets.insert(of.to_owned());
+                block.put_with(name, YamlValue::secret(of), "its default was not copied");
+            } else {
+                let adapted = self.variables.adapt(value);
+                block.put(name, YamlValue::text(adapted));
             }
         } else if is_secret(name, value) {
             self.secrets.insert(name.to_owned());
@@ -92,6 +99,10 @@ impl Compose<'_> {
             if let Some(path) = path {
                 let adapted = self.variables.adapt(path);
                 paths.push(rebased(&adapted, self.base));
+            }
+            if let Some(format) = entry.get("format").and_then(Node::scalar) {
+                let note = format!("lcm reads an env file by Compose's own rules, not in the format `{format}`");
+                docker.comment(self.notes.add(name, note));
             }
             if entry.get("required").and_then(Node::scalar) == Some("false") {
                 let note = "Compose treats an env file as optional; lcm starts the service only if all of them exist";
@@ -129,18 +140,17 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace)
 }
 
-/// Splits a value that is one variable and nothing else into its name and its default.
-fn whole_variable(value: &str) -> Option<(&str, Option<&str>)> {
+/// Splits a value that is one variable and nothing else into its name, operator without a colon, and argument.
+fn whole_variable(value: &str) -> Option<(&str, &str, &str)> {
     let rest = value.strip_prefix('$')?;
-    if let Some(inner) = rest.strip_prefix('{') {
-        let inner = inner.strip_suffix('}')?;
-        let name = name_at(inner);
-        let operator = inner[name.len()..].trim_start_matches(':');
-        let default = operator.strip_prefix('-');
-        let whole =
-            !name.is_empty() && !inner.contains('}') && (operator.is_empty() || operator.starts_with(['-', '?']));
-        return whole.then_some((name, default));
-    }
-    let name = name_at(rest);
-    (!name.is_empty() && name.len() == rest.len()).then_some((name, None))
+    let Some(inner) = rest.strip_prefix('{') else {
+        let name = name_at(rest);
+        return (!name.is_empty() && name.len() == rest.len()).then_some((name, "", ""));
+    };
+    let inner = closing_brace(inner).filter(|end| end + 1 == inner.len()).map(|end| &inner[..end])?;
+    let name = name_at(inner);
+    let bare = inner[name.len()..].trim_start_matches(':');
+    let argument = bare.strip_prefix(['-', '?']);
+    let whole = !name.is_empty() && (bare.is_empty() || argument.is_some());
+    whole.then(|| (name, &bare[..bare.len().min(1)], argument.unwrap_or_default()))
 }

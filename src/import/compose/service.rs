@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::import::compose::gpu::{RequestedGpus, requested_gpus};
 use crate::import::compose::translation::{Compose, TranslatedService};
-use crate::import::compose::values::listed;
-use crate::import::compose::values::{self, below, duration, is_true};
+use crate::import::compose::values::{below, duration, is_true, listed};
 use crate::import::compose::variables::filled;
 use crate::import::secrets::{masked, masked_text};
 use crate::import::writer::{YamlBlock, YamlValue};
@@ -14,11 +13,13 @@ use crate::syntax::scalar::is_name;
 use crate::syntax::tree::{Node, Value as Read};
 
 mod mounts;
+mod networks;
 mod options;
+mod passed;
 mod probe;
 
-/// Keys that are translated; all others are reported as not translated. A key here needs a translation below; one
-/// without it is dropped silently.
+/// Keys with a translation of their own; of all others those that a manifest shares are taken over, and the rest is
+/// reported as not translated. A key here without a translation below is dropped silently.
 const KNOWN: &[&str] = &[
     "image",
     "build",
@@ -63,6 +64,9 @@ const KNOWN: &[&str] = &[
     "mem_limit",
     "cpus",
     "logging",
+    "secrets",
+    "configs",
+    "links",
 ];
 
 /// Returns true if the service has an image to run.
@@ -83,7 +87,7 @@ impl Compose<'_> {
         let mut block = YamlBlock::default();
         self.untranslated(&mut block, key, name, node);
         let mut docker = YamlBlock::default();
-        self.image(&mut docker, key, name, node);
+        let lost_name = self.image(&mut docker, key, name, node);
         for part in ["entrypoint", "command"] {
             self.command(&mut docker, name, part, node);
         }
@@ -95,19 +99,26 @@ impl Compose<'_> {
         self.ports(&mut docker, name, node);
         self.volumes(&mut docker, name, node);
         self.devices(&mut docker, name, node);
-        self.networks(&mut docker, name, node);
+        self.networks(&mut docker, (key, name), node, lost_name);
         self.user_and_ipc(&mut docker, node);
-        self.limits(&mut docker, name, node);
+        self.passed(&mut docker, name, node);
+        self.ulimits(&mut docker, name, node);
         self.labels(&mut docker, name, node);
         self.options(&mut docker, name, node);
         let checked = self.healthcheck(&mut docker, name, node);
         if requested == RequestedGpus::Amd {
             docker.put_with("gpu_access", YamlValue::word("none"), "it gets its devices by name");
         }
+        let is_job = self.jobs.contains(key);
+        if is_job {
+            block.put_with("job", YamlValue::word(true), "another service waits until it has completed");
+        }
         block.put("docker", YamlValue::Map(docker));
         self.gpu(&mut block, name, &requested);
         let needs = self.depends_on(&mut block, name, node);
-        self.health(&mut block, node, checked);
+        if !is_job {
+            self.health(&mut block, node, checked);
+        }
         self.stop(&mut block, name, node);
         services.put(name, YamlValue::Map(block));
         let profiles = listed(node, "profiles").into_iter().map(|profile| filled(&self.variables.adapt(profile)));
@@ -128,13 +139,14 @@ impl Compose<'_> {
             .entries()
             .iter()
             .map(|entry| entry.key.as_str())
-            .filter(|key| !KNOWN.contains(key) && !key.starts_with("x-"))
+            .filter(|key| !KNOWN.contains(key) && !self.keys.has(key) && !key.starts_with("x-"))
             .map(str::to_owned)
             .collect();
         for (path, known) in [
-            ("deploy", vec!["resources"]),
-            ("deploy.resources", vec!["reservations", "limits"]),
-            ("deploy.resources.limits", vec!["memory", "cpus"]),
+            ("deploy", &["resources"][..]),
+            ("deploy.resources", &["reservations", "limits"]),
+            ("deploy.resources.reservations", &["devices"]),
+            ("deploy.resources.limits", &["memory", "cpus"]),
         ] {
             let inner = path.split('.').try_fold(node, |node, key| node.get(key));
             let keys = inner.into_iter().flat_map(Node::entries).map(|entry| entry.key.as_str());
@@ -147,12 +159,23 @@ impl Compose<'_> {
         if let Some(policy) = below(node, "restart").filter(|policy| *policy != "no") {
             let policy = policy.split(':').next().unwrap_or_default();
             let policy = if ["always", "on-failure", "unless-stopped"].contains(&policy) { policy } else { "…" };
-            let note = format!("`restart: {policy}`: the next `lcm apply` restarts it, so run that from a timer");
+            let note = if self.jobs.contains(key) {
+                format!("`restart: {policy}`: lcm retries a failed job within `recover:`, and never one that completed")
+            } else {
+                format!("`restart: {policy}`: the next `lcm apply` restarts it, so run that from a timer")
+            };
             block.comment(self.notes.add(name, note));
         }
-        if let Some(file) = node.get("extends").and_then(|extends| below(extends, "file")) {
-            let note =
-                format!("it extends a service of {file}: add that file with another `--from`, or copy the settings");
+        for note in self.load_notes.services.remove(key).unwrap_or_default() {
+            block.comment(self.notes.add(name, note));
+        }
+        let links = listed(node, "links");
+        if !links.is_empty() {
+            let note = format!(
+                "`links` are not needed, services find each other by name on their network; an alias \
+                                after `:` is not translated: {}",
+                links.join(", ")
+            );
             block.comment(self.notes.add(name, note));
         }
         if node.get("expose").is_some() {
@@ -160,7 +183,9 @@ impl Compose<'_> {
         }
     }
 
-    fn image(&mut self, docker: &mut YamlBlock, key: &str, name: &str, node: &Node) {
+    /// Translates the image and the container's name. Returns a name that another container has: on a network this
+    /// one can still be found by it.
+    fn image(&mut self, docker: &mut YamlBlock, key: &str, name: &str, node: &Node) -> Option<String> {
         let image = below(node, "image").map(|image| self.variables.adapt(image));
         let built = node.get("build").is_some_and(|build| !matches!(build.value, Read::Null));
         let image = image.filter(|image| !filled(image).trim().is_empty());
@@ -191,21 +216,27 @@ impl Compose<'_> {
         if let Some(policy) = policy {
             docker.put("pull_policy", YamlValue::word(policy));
         }
-        if let Some(container) = below(node, "container_name") {
-            let adapted = self.variables.adapt(container);
-            let valid = filled(&adapted);
-            if !self.containers.insert(valid.clone()) {
-                docker.comment(
-                    self.notes.add(name, format!("another service has the `container_name` {valid} too: left out")),
-                );
-            } else if is_name(&valid) && valid.len() > 1 {
-                docker.put("container_name", YamlValue::text(adapted));
-            } else {
-                docker.comment(
-                    self.notes.add(name, "its `container_name` is not valid for lcm, which names the container itself"),
-                );
-            }
+        self.container_name(docker, name, node)
+    }
+
+    fn container_name(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) -> Option<String> {
+        let adapted = self.variables.adapt(below(node, "container_name")?);
+        let valid = filled(&adapted);
+        if !self.containers.insert(valid.clone()) {
+            let note = format!(
+                "another service has the `container_name` {valid} too, so lcm names this container itself; on its \
+                 networks it keeps that name"
+            );
+            docker.comment(self.notes.add(name, note));
+            return Some(valid);
         }
+        if is_name(&valid) && valid.len() > 1 {
+            docker.put("container_name", YamlValue::text(adapted));
+        } else {
+            let note = "its `container_name` is not valid for lcm, which names the container itself";
+            docker.comment(self.notes.add(name, note));
+        }
+        None
     }
 
     /// Translates `command` or `entrypoint`, without secrets.
@@ -263,13 +294,7 @@ impl Compose<'_> {
         }
     }
 
-    fn limits(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
-        if let Some(written) = below(node, "shm_size") {
-            match values::size(&filled(&self.variables.adapt(written))) {
-                Some(size) => docker.put("shm_size", YamlValue::word(size)),
-                None => docker.comment(self.notes.add(name, "its `shm_size` is not a valid size: left out")),
-            };
-        }
+    fn ulimits(&mut self, docker: &mut YamlBlock, name: &str, node: &Node) {
         let mut ulimits = YamlBlock::default();
         for limit in node.get("ulimits").map(Node::entries).unwrap_or_default() {
             let number = |node: &Node| Some(node.scalar()?.parse::<i64>().ok()?.to_string());
@@ -313,6 +338,10 @@ impl Compose<'_> {
 
     fn depends_on(&mut self, block: &mut YamlBlock, name: &str, node: &Node) -> BTreeSet<String> {
         let Some(written) = node.get("depends_on") else { return BTreeSet::new() };
+        for entry in written.entries().iter().filter(|entry| below(&entry.value, "required") == Some("false")) {
+            let note = format!("Compose starts it without `{}` too (`required: false`); lcm does not", entry.key);
+            block.comment(self.notes.add(name, note));
+        }
         let entries: Vec<(&str, Option<&str>, bool)> = match &written.value {
             Read::Map(entries) => entries
                 .iter()
@@ -327,16 +356,12 @@ impl Compose<'_> {
                 block.comment(self.notes.add(name, format!("it depends on `{of}`, which is not in this file")));
                 continue;
             };
-            if condition == Some("service_completed_successfully") {
-                let note = format!("in Compose it waits until `{of}` has completed; lcm has no such condition");
-                block.comment(self.notes.add(name, note));
-                continue;
-            }
             if !seen.insert(of_name.clone()) {
                 continue;
             }
             // In Compose a list means started, in lcm healthy.
-            let condition = condition.filter(|condition| *condition == "service_healthy").unwrap_or("service_started");
+            let conditions = ["service_healthy", "service_completed_successfully"];
+            let condition = condition.filter(|condition| conditions.contains(condition)).unwrap_or("service_started");
             let mut dependency = vec![("condition".to_owned(), YamlValue::word(condition))];
             if restart {
                 dependency.push(("restart".to_owned(), YamlValue::word(true)));

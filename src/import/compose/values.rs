@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use regex_lite::Regex;
 
+use crate::syntax::interpolate::{closing_brace, name_at};
 use crate::syntax::ports;
 use crate::syntax::scalar::{DurationText, is_name};
 use crate::syntax::tree::{Node, Value as Read};
@@ -89,21 +90,60 @@ pub(in crate::import) fn is_device(filled: &str) -> bool {
     parts.len() <= 3 && parts[0].starts_with('/') && parts.get(1).is_none_or(|inside| inside.starts_with('/'))
 }
 
-/// Returns a relative path as seen from the manifest's folder.
+/// Splits a text at the first of these separators outside of variables.
+pub(super) fn cut<'a>(text: &'a str, separators: &[char]) -> Option<(&'a str, &'a str)> {
+    let mut position = 0;
+    while let Some(character) = text[position..].chars().next() {
+        if let Some(end) = text[position..].strip_prefix("${").and_then(closing_brace) {
+            position += end + "${}".len();
+            continue;
+        }
+        let next = position + character.len_utf8();
+        if separators.contains(&character) {
+            return Some((&text[..position], &text[next..]));
+        }
+        position = next;
+    }
+    None
+}
+
+/// Returns a relative path as seen from the manifest's folder; of a path that begins with a variable, its default.
 pub(super) fn rebased(path: &str, base: &Path) -> String {
-    if path.is_empty() || path.starts_with(['/', '~', '$']) || base.as_os_str().is_empty() {
+    if path.is_empty() || path.starts_with(['/', '~']) || base.as_os_str().is_empty() {
         return path.to_owned();
+    }
+    if path.starts_with('$') {
+        return rebased_default(path, base).unwrap_or_else(|| path.to_owned());
     }
     let joined = crate::syntax::source::tidy(&base.join(path));
     let climbs = matches!(joined.components().next(), Some(Component::ParentDir | Component::RootDir));
     if climbs { joined.display().to_string() } else { format!("./{}", joined.display()) }
 }
 
+fn rebased_default(path: &str, base: &Path) -> Option<String> {
+    let inner = path.strip_prefix("${")?;
+    let end = closing_brace(inner)?;
+    let (inner, rest) = (&inner[..end], &inner[end + 1..]);
+    let name = name_at(inner);
+    let operator = &inner[name.len()..];
+    let default = operator.strip_prefix(":-").or_else(|| operator.strip_prefix('-'))?;
+    let colon = if operator.starts_with(':') { ":" } else { "" };
+    let is_relative = default.starts_with(['.', '$']) || (rest.is_empty() && default.contains('/'));
+    is_relative.then(|| format!("${{{name}{colon}-{}}}{rest}", rebased(default, base)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{rebased, size};
+    use super::{cut, rebased, size};
+
+    #[test]
+    fn a_text_is_split_outside_of_variables() {
+        assert_eq!(cut("${DATA:-./data}:/data:ro", &[':']), Some(("${DATA:-./data}", "/data:ro")));
+        assert_eq!(cut("${A:-a=b}=c=d", &['=']), Some(("${A:-a=b}", "c=d")));
+        assert_eq!(cut("/data", &[':']), None);
+    }
 
     #[test]
     fn sizes_count_by_1024() {
@@ -125,5 +165,10 @@ mod tests {
         assert_eq!(rebased("../data", Path::new("../x/y")), "../x/data");
         assert_eq!(rebased("/data", Path::new("deploy")), "/data");
         assert_eq!(rebased(".env", Path::new("")), ".env");
+        assert_eq!(rebased("${A:-./a}/b", Path::new("deploy")), "${A:-./deploy/a}/b");
+        assert_eq!(rebased("${A-${B:-.}}/b", Path::new("deploy")), "${A-${B:-./deploy}}/b");
+        for kept in ["${A:-v}", "${A}", "$A/x", "${A:-/x}", "${A:+./x}"] {
+            assert_eq!(rebased(kept, Path::new("deploy")), kept);
+        }
     }
 }
