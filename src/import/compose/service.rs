@@ -134,7 +134,8 @@ impl Compose<'_> {
         ] {
             let inner = path.split('.').try_fold(node, |node, key| node.get(key));
             let keys = inner.into_iter().flat_map(Node::entries).map(|entry| entry.key.as_str());
-            let is_left = |key: &&str| !known.contains(key) && !(path.ends_with("limits") && self.takes_limit(key));
+            let is_taken = |key: &str| path.ends_with("limits") && self.takes_limit(key);
+            let is_left = |key: &&str| !known.contains(key) && !is_taken(key);
             left.extend(keys.filter(is_left).map(|key| format!("{path}.{key}")));
         }
         if !left.is_empty() {
