@@ -84,12 +84,11 @@ fn translated(project: ComposeProject<'_>, setting: &ImportContext, keys: Shared
     let (mut block, mut done) = (YamlBlock::default(), Vec::new());
     for entry in services {
         block.gap();
-        match compose.names.get(entry.key.as_str()).cloned() {
-            Some(name) => done.push(compose.service(&mut block, &entry.key, &name, &entry.value)),
-            None => {
-                let note = "it has neither `image` nor `build`: left out";
-                block.comment(compose.notes.about(&entry.key, note));
-            }
+        if let Some(name) = compose.names.get(entry.key.as_str()).cloned() {
+            done.push(compose.service(&mut block, &entry.key, &name, &entry.value));
+        } else {
+            let note = "it has neither `image` nor `build`: left out";
+            block.comment(compose.notes.about(&entry.key, note));
         }
     }
     compose.document(block, &done, setting)

@@ -152,7 +152,7 @@ fn names(path: &[&str], items: &[Node], resolve: &Resolve<'_>) -> Vec<MapEntry> 
     entries.all
 }
 
-/// KeyedEntries by key, in the order of their first mention.
+/// Entries by key, in the order of their first mention.
 #[derive(Default)]
 struct KeyedEntries {
     all: Vec<MapEntry>,
@@ -162,12 +162,11 @@ struct KeyedEntries {
 impl KeyedEntries {
     /// Adds an entry, or replaces that of the same key.
     fn put(&mut self, entry: MapEntry) {
-        match self.places.get(&entry.key) {
-            Some(place) => self.all[*place] = entry,
-            None => {
-                self.places.insert(entry.key.clone(), self.all.len());
-                self.all.push(entry);
-            }
+        if let Some(place) = self.places.get(&entry.key) {
+            self.all[*place] = entry;
+        } else {
+            self.places.insert(entry.key.clone(), self.all.len());
+            self.all.push(entry);
         }
     }
 }
@@ -188,12 +187,11 @@ pub(super) fn unique(identity: Identity, items: Vec<Node>, resolve: &Resolve<'_>
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for item in items {
         let key = key(identity, &item, resolve);
-        match key.as_ref().and_then(|key| places.get(key).copied()) {
-            Some(place) => kept[place] = item,
-            None => {
-                places.extend(key.map(|key| (key, kept.len())));
-                kept.push(item);
-            }
+        if let Some(place) = key.as_ref().and_then(|key| places.get(key).copied()) {
+            kept[place] = item;
+        } else {
+            places.extend(key.map(|key| (key, kept.len())));
+            kept.push(item);
         }
     }
     Value::List(kept)
