@@ -53,7 +53,7 @@ pub(super) fn settle(
             own.bind(view, service, seen, &gpus, &held);
         }
         seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
-        seen.declared_by_gpu = declared_by_gpu(service, seen, &gpus);
+        seen.declared_by_gpu = declared_by_gpu(service, seen, &gpus).map(Box::new);
         if let (Some(capacity), Some(marks)) = (capacity_most(&seen.gpus, &gpus), &mut seen.marks) {
             marks.vram_mib = marks.vram_mib.min(capacity.0);
         }
@@ -120,7 +120,7 @@ fn declared_by_gpu(
     service: &Service,
     seen: &ObservedService,
     gpus: &ObservedGpus,
-) -> Option<Box<BTreeMap<GpuId, Mebibytes>>> {
+) -> Option<BTreeMap<GpuId, Mebibytes>> {
     service.vram_by_gpu.as_ref()?;
     let marked = seen.marks.iter().flat_map(|marks| marks.placed_on()).filter_map(|id| resolve_marked(gpus, id));
     let mut visible: Vec<GpuId> = Vec::new();
@@ -133,7 +133,7 @@ fn declared_by_gpu(
         visible = in_visible_order(service, seen.gpu_request(service), seen.gpus.to_vec(), gpus);
     }
     let each = vram_on_each(service, &visible, gpus);
-    Some(Box::new(visible.into_iter().zip(each).collect()))
+    Some(visible.into_iter().zip(each).collect())
 }
 
 /// GPUs of a running service: those of its marks, and those on which it holds memory. Without marks: those on which it

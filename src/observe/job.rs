@@ -110,7 +110,7 @@ mod tests {
     use crate::model::job_record::unrecorded;
     use crate::model::lifecycle::State;
     use crate::model::observed::{ObservedService, Ownership};
-    use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+    use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessLimits, ProcessSpec};
 
     fn service() -> Service {
         let process = ProcessSpec {
@@ -121,6 +121,7 @@ mod tests {
             log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
             pid_file: None,
             writes_pid: None,
+            limits: ProcessLimits::default(),
         };
         let timeout = Some(Duration::from_secs(60));
         Service { job: Some(Job { timeout }), ..Service::plain("job".into(), process) }

@@ -85,7 +85,7 @@ impl World {
         let found = self.alive().into_iter().filter(|found| found.service.as_ref() == Some(job));
         for key in found.map(|found| found.key).filter(|key| !self.lives.contains_key(key)).collect::<Vec<_>>() {
             let end = ScheduledEnd { at: now + behaviour.runs_for, exit: exit.clone(), leaves_children: false };
-            let (service, holds) = (job.clone(), Default::default());
+            let (service, holds) = (job.clone(), Vec::default());
             let life = InstanceLife { service, since: now, holds, well: false, end: Some(end) };
             self.lives.insert(key, life);
         }

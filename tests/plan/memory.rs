@@ -7,7 +7,7 @@ use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
 use lcm::plan::audit;
 use lcm::runtime::registry::observe;
-use lcm::sim::Behaviour;
+use lcm::sim::{Behaviour, Deed};
 
 use crate::house::{House, assert_lines, text};
 
@@ -94,20 +94,35 @@ fn a_measured_service_counts_with_the_larger_amount() {
     assert_eq!((line.foreign_mib.0, line.before_mib.0), (4 << 10, 32 << 10));
 }
 
+/// Machine on which `mid` and `low` run, and take a while to stop.
+fn switching() -> House {
+    let house = house(HOST, 64 << 10, 60 << 10);
+    house.apply("small");
+    for name in ["mid", "low"] {
+        let slow = Behaviour { stop_takes: Duration::from_secs(5), ..Behaviour::default() };
+        house.sim.set_behaviour(name, slow);
+    }
+    house
+}
+
+/// Another program takes host memory, or gives it back.
+fn add_available(house: &House, change: i64) {
+    house.sim.inject(move |facts| {
+        let available = facts.memory.known_mut().and_then(|memory| memory.available.as_mut()).expect("measured");
+        available.0 = available.0.checked_add_signed(change).expect("there is as much");
+    });
+}
+
 #[test]
 fn a_start_waits_until_the_memory_is_available() {
-    let house = house(HOST, 64 << 10, 40 << 10);
+    let house = switching();
     let desired = house.desired(Some("one"));
-    // Another program takes memory after the plan, and gives it back before the wait is over.
     let beside = async {
-        let available = |amount: u64| {
-            house.sim.inject(move |facts| {
-                facts.memory.known_mut().expect("known").available = Some(Mebibytes(amount));
-            });
-        };
-        available(10 << 10);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        add_available(&house, -35 << 10);
         tokio::time::sleep(Duration::from_secs(60)).await;
-        available(30 << 10);
+        assert!(!house.sim.log().iter().any(|effect| effect.deed == Deed::Start && effect.service.as_str() == "big"));
+        add_available(&house, 1 << 10);
     };
     let outcome = house.apply_while(&desired, &Request::default(), beside);
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
@@ -116,18 +131,17 @@ fn a_start_waits_until_the_memory_is_available() {
 
 #[test]
 fn a_wait_for_host_memory_ends_with_the_holders() {
-    let house = house(HOST, 64 << 10, 40 << 10);
+    let house = switching();
     let desired = house.desired(Some("one"));
     let beside = async {
-        house.sim.inject(|facts| facts.memory.known_mut().expect("known").available = Some(Mebibytes(10 << 10)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        add_available(&house, -35 << 10);
     };
     let outcome = house.apply_while(&desired, &Request::default(), beside);
     let errors: Vec<&str> = outcome.failures.iter().map(|failure| failure.error.as_str()).collect();
-    assert_eq!(
-        errors,
-        ["it needs 24 576 MiB of host memory; host memory has 65 536 − 2 048 reserve − 55 296 foreign = 8 192; \
-          waited 2m for it"]
-    );
+    let why = "it needs 24 576 MiB of host memory; host memory has 65 536 − 2 048 reserve − 39 936 foreign = 23 552; \
+               waited 2m for it";
+    assert_eq!(errors, [why]);
 }
 
 #[test]
@@ -196,6 +210,7 @@ modes:
   split: { services: [split] }
   fixed: { services: [fixed, small] }
   halves: { services: [half, small] }
+  both: { services: [fixed, half] }
   all: { services: [split, fixed, half] }
 ";
 
@@ -209,7 +224,7 @@ fn the_largest_amount_goes_to_the_largest_gpu() {
         &house.plan("fixed"),
         "stop:split [not_in_mode] 8192+18432 on gpu-0+gpu-1
          start:fixed [wanted_by_mode] 8192+18432 on gpu-0+gpu-2 after stop:split
-         start:small [wanted_by_mode] 5120 on gpu-1 after stop:split",
+         start:small [wanted_by_mode] 5120 on gpu-1",
     );
     house.apply("fixed");
 }
@@ -223,9 +238,12 @@ fn a_share_follows_the_gpu_that_the_service_gets() {
          start:small [wanted_by_mode] 5120 on gpu-0",
     );
     house.apply("halves");
-    let plan = house.plan_for(&house.desired(Some("all")), &Request::default());
-    assert!(plan.blocked.is_empty(), "{}", text(&plan));
-    house.apply("all");
+    // On GPU 0 is too little left beside `fixed`; half of GPU 1 is more.
+    assert_lines(
+        &House::new(UNEVEN).plan("both"),
+        "start:fixed [wanted_by_mode] 8192+18432 on gpu-0+gpu-2
+         start:half [wanted_by_mode] 12288 on gpu-1",
+    );
 }
 
 #[test]
@@ -238,7 +256,8 @@ fn a_refusal_states_the_amount_of_each_gpu() {
     assert_lines(
         &house.plan("all"),
         "start:split [wanted_by_mode] 18432+8192 on gpu-1+gpu-2
-         blocked fixed [no_capacity] it needs 8 192 MiB and 18 432 MiB on 2 GPUs",
+         start:half [wanted_by_mode] 9831 on gpu-0
+         blocked fixed [no_capacity] it needs 8 192 MiB and 18 432 MiB on 2 GPUs (priority 90); GPU 0 has 12 288 − 9 831 half (priority 50) = 2 457; GPU 2 has 24 576 − 8 192 split (priority 100) = 16 384",
     );
 }
 

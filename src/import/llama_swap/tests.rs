@@ -13,7 +13,7 @@ use crate::syntax::Environment;
 fn drafted(text: &str) -> ManifestDraft {
     let given = [Given { path: "config.yaml".into(), text: text.to_owned() }];
     let setting = ImportContext { name: "swap".to_owned(), ..ImportContext::default() };
-    translate(&given, &setting).expect("a file that can be read")
+    translate(&given, &setting, &|_| Ok(None)).expect("a file that can be read")
 }
 
 /// Reads a draft as every command does.

@@ -95,8 +95,9 @@ fn check_count(context: &mut ResolveContext<'_>, vram: &Located<VramValue>, entr
     if count == entries {
         return;
     }
-    let noun = if count == 1 { "GPU" } else { "GPUs" };
-    let message = format!("`vram` lists {entries} amounts, but the service uses {count} {noun}");
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let (of_list, of_gpus) = (plural(entries), plural(count));
+    let message = format!("`vram` lists {entries} amount{of_list}, but the service uses {count} GPU{of_gpus}");
     let help = "write one entry for each GPU, or one amount for all of them";
     context.error_with_help("lcm::manifest::size", vram.span, (message, "this list"), help.to_owned());
 }

@@ -68,7 +68,8 @@ impl Explainer<'_> {
     /// Decision of an item, where the solution changes it.
     fn changed(&self, id: ItemId, decided: &Decisions) -> Option<Decision> {
         let (item, before) = (&self.end.problem().items[id], &decided.0[self.numbers[id]]);
-        let gpus = |set: usize| item.sets.sets[set].iter().map(|gpu| self.gpus[*gpu].clone()).collect();
+        // The host's memory, which may be among them, is no GPU.
+        let gpus = |set: usize| item.sets.sets[set].iter().filter_map(|slot| self.gpus.get(*slot).cloned()).collect();
         let decision = match (item.kind, self.end.fates()[id]) {
             (ItemKind::Settled | ItemKind::Stuck | ItemKind::Kept, Fate::Stay) => return None,
             // Its memory stays reserved for it, or there is none.

@@ -154,6 +154,7 @@ mod tests {
             reason: seen.detail.clone(),
             pid: None,
             container: None,
+            job: None,
             url: None,
             copies: None,
             hold: None,
