@@ -84,7 +84,8 @@ fn generated_projects_merge_as_in_docker_compose() -> Result<(), Failed> {
     let (mut faults, mut refused) = (Vec::new(), 0);
     for ((seed, project), answer) in projects.iter().zip(answers) {
         let at = folder.path().join(seed.to_string());
-        let shown = || project.files.iter().map(|(path, text)| format!("--- {path}\n{text}")).collect::<String>();
+        let shown =
+            || project.files.iter().map(|(path, text)| format!("--- {path}\n{text}")).collect::<Vec<_>>().concat();
         match (answer.get("config"), model(&at, project)) {
             (Some(config), Ok(model)) => {
                 let found = differences(&at, project, &model, config);

@@ -123,7 +123,7 @@ mod tests {
             writes_pid: None,
             limits: ProcessLimits::default(),
         };
-        let timeout = Some(Duration::from_secs(60));
+        let timeout = Some(Duration::from_mins(1));
         Service { job: Some(Job { timeout }), ..Service::plain("job".into(), process) }
     }
 

@@ -284,7 +284,7 @@ lcm modes · studio · mode video+voice (switched to by kim 3h 07m ago, reason: 
         let plain = Desired::plain("studio".into(), []);
         let shown = |desired: &Desired, all: &[&str]| {
             let all = all.iter().map(|name| (*name).into()).collect();
-            text(&Modes::of(desired, None), &all, Timestamp::UNIX_EPOCH, Style::PLAIN).unpainted().to_owned()
+            text(&Modes::of(desired, None), &all, Timestamp::UNIX_EPOCH, Style::PLAIN).unpainted()
         };
         let none = "lcm modes · studio\n\nThe manifest has no modes, so every service is wanted (a and b).\n";
         assert_eq!(shown(&plain, &["a", "b"]), none);

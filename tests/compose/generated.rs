@@ -10,7 +10,7 @@ const TARGETS: [&str; 3] = ["/a", "/b", "/c"];
 const SERVICES: [&str; 3] = ["web", "db", "job"];
 const KEYS: [&str; 5] = ["K1", "K2", "K3", "FROM_FILE", "FROM_SHELL"];
 
-/// Generator of pseudo-random numbers (SplitMix64).
+/// Generator of pseudo-random numbers (`SplitMix64`).
 pub(crate) struct Draw(u64);
 
 impl Draw {

@@ -134,7 +134,9 @@ pub(crate) async fn each_option_has_its_effect_and_is_compared() {
     bench.start(&plain).await.expect("started");
     for (name, cases) in [("web", CASES), ("privileged", PRIVILEGES)] {
         let mut options = ContainerOptions::default();
-        cases.iter().for_each(|(set, ..)| set(&mut options));
+        for (set, ..) in &cases {
+            set(&mut options);
+        }
         let service = with(&bench, name, options);
         bench.engine.prepare(&bench.project, &service).await.expect("prepared");
         let started = bench.start(&service).await;

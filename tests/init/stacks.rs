@@ -253,12 +253,12 @@ fn check(stack: &Stack) -> Vec<String> {
                 };
                 let notes = comments_of(section(&manifest, service));
                 walk(node, &mut Vec::new(), &mut |path| {
-                    sought(SERVICE, path, &(&base, &written, &notes, service), &mut faults)
+                    sought(SERVICE, path, &(&base, &written, &notes, service), &mut faults);
                 });
             }
         } else {
             walk(value, &mut vec![key.clone()], &mut |path| {
-                sought(TOP, path, &(&written, &written, &comments, ""), &mut faults)
+                sought(TOP, path, &(&written, &written, &comments, ""), &mut faults);
             });
         }
     }
@@ -349,7 +349,7 @@ fn at<'a>(node: &'a Value, path: &str) -> Option<&'a Value> {
 fn section<'a>(manifest: &'a str, service: &str) -> &'a str {
     let start = manifest.find(&format!("\n  {service}:")).map_or(0, |start| start + 1);
     let rest = &manifest[start..];
-    let next = rest.match_indices("\n").map(|(end, _)| end).find(|end| {
+    let next = rest.match_indices('\n').map(|(end, _)| end).find(|end| {
         let line = &rest[end + 1..];
         !line.starts_with("   ") && !line.starts_with('\n') && !line.is_empty()
     });

@@ -118,7 +118,7 @@ fn a_job_that_fails_blocks_what_waits_for_it_and_spends_its_budget() {
 #[test]
 fn a_running_job_is_awaited_only_where_a_service_waits_and_stopped_where_it_is_not_wanted() {
     let house = House::new(ONE);
-    house.sim.set_behaviour("migrate", Behaviour { runs_for: Duration::from_secs(600), ..Behaviour::default() });
+    house.sim.set_behaviour("migrate", Behaviour { runs_for: Duration::from_mins(10), ..Behaviour::default() });
     house.apply("jobs");
     assert_eq!(job(&house, "migrate"), JobState::Running);
     assert_lines(&house.plan("jobs"), "");
@@ -136,7 +136,7 @@ fn a_running_job_is_awaited_only_where_a_service_waits_and_stopped_where_it_is_n
 #[test]
 fn a_job_past_its_timeout_is_stopped_and_has_failed() {
     let house = House::new(&ONE.replace("job: true,", "job: true, timeout: 60s,"));
-    house.sim.set_behaviour("migrate", Behaviour { runs_for: Duration::from_secs(600), ..Behaviour::default() });
+    house.sim.set_behaviour("migrate", Behaviour { runs_for: Duration::from_mins(10), ..Behaviour::default() });
     let outcome = house.try_apply(&house.desired(Some("all")), &Request::default());
     let error = &outcome.failures[0].error;
     assert!(error.contains("the job ran longer than its `timeout` of 1m, and was stopped"), "{error}");

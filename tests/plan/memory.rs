@@ -120,7 +120,7 @@ fn a_start_waits_until_the_memory_is_available() {
     let beside = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         add_available(&house, -35 << 10);
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(!house.sim.log().iter().any(|effect| effect.deed == Deed::Start && effect.service.as_str() == "big"));
         add_available(&house, 1 << 10);
     };

@@ -2,7 +2,7 @@
 
 use crate::house::{House, assert_lines};
 
-const STUDIO: &str = r#"
+const STUDIO: &str = "
 version: 1
 name: studio
 gpus: { reserve: 512MiB, devices: [{ index: 0, vram: 24GiB }] }
@@ -17,7 +17,7 @@ modes:
   chat: { services: [ollama], others: keep }
 goals:
   narrate: { phases: [3], priority: 60 }
-"#;
+";
 
 #[test]
 fn from_nothing_a_mode_starts_its_services_the_highest_priority_first() {

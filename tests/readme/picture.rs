@@ -1,6 +1,7 @@
 //! The picture in the README: a switch of modes as a terminal shows it, recorded from the real binary. `LCM_BLESS=1`
 //! writes it anew.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use anstyle_svg::Term;
@@ -23,7 +24,7 @@ pub(crate) fn is_current() {
     let mut session = String::new();
     for command in COMMANDS {
         let ran = in_repository(&sandbox, &format!("{command} -m {manifest}"), command).exits(0);
-        session.push_str(&format!("\u{1b}[1m$ {command}\u{1b}[0m\n{}\n", ran.stdout.trim_end()));
+        let _ = writeln!(session, "\u{1b}[1m$ {command}\u{1b}[0m\n{}", ran.stdout.trim_end());
     }
     let session = session.replace(&sandbox.name, "quickstart");
     let redacted =

@@ -177,19 +177,22 @@ fn expansion_is_bounded() {
         "b: {{ image: x, environment: [{}] }}",
         (0..5000).map(|name| format!("E{name}=")).collect::<Vec<_>>().join(",")
     );
-    let many: String = (0..300).map(|number| format!(", s{number}: {{ extends: b }}")).collect();
+    let many: String = (0..300).map(|number| format!(", s{number}: {{ extends: b }}")).collect::<Vec<_>>().concat();
     let refusal = ProjectFolder::of(&[("a.yaml", &format!("services: {{ {big}{many} }}"))]).refusal();
     assert!(refusal.contains("the services that extend others are too large together"), "{refusal}");
     assert_eq!(refusal.lines().count(), 1, "{refusal}");
-    let chain: String = (0..40).map(|number| format!("s{number}: {{ extends: s{} }}, ", number + 1)).collect();
+    let chain: String =
+        (0..40).map(|number| format!("s{number}: {{ extends: s{} }}, ", number + 1)).collect::<Vec<_>>().concat();
     let refusal = ProjectFolder::of(&[("a.yaml", &format!("services: {{ {chain} s40: {{ image: x }} }}"))]).refusal();
     assert!(refusal.contains("more than 16 services extend each other"), "{refusal}");
     // A file that many services extend counts once.
-    let many: String =
-        (0..200).map(|number| format!("s{number}: {{ extends: {{ file: c.yaml, service: c }} }}, ")).collect();
+    let many: String = (0..200)
+        .map(|number| format!("s{number}: {{ extends: {{ file: c.yaml, service: c }} }}, "))
+        .collect::<Vec<_>>()
+        .concat();
     let disk = [("a.yaml", &*format!("services: {{ {many} }}")), ("c.yaml", "services: { c: { image: x } }")];
     assert_eq!(ProjectFolder::of(&disk).model().expect("a model").matches("image").count(), 200);
-    let includes: String = (0..200).map(|number| format!("- f{number}.yaml\n")).collect();
+    let includes: String = (0..200).map(|number| format!("- f{number}.yaml\n")).collect::<Vec<_>>().concat();
     let draft =
         ProjectFolder::of(&[("a.yaml", &format!("services: {{ a: {{ image: x }} }}\ninclude:\n{includes}"))]).draft();
     assert!(draft.notes.iter().any(|note| note.contains("more than 100 files")), "{:?}", draft.notes);

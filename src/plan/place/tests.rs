@@ -103,7 +103,7 @@ fn with_host(item: Item, draft: &DrawnItem, host: Option<usize>) -> Item {
         };
         ItemNeed::BySet(item.sets.sets.iter().map(amounts).collect())
     };
-    Item { seat, resident, sets, need, ..item }
+    Item { seat, resident, need, sets, ..item }
 }
 
 fn lists(gpus: usize) -> Vec<Sets> {

@@ -35,7 +35,11 @@ fn blocks(blocks: &[Block], indent: usize, style: Style, sheet: &mut Sheet) {
             }
             Block::Code(code) => {
                 sheet.laid_out(
-                    &code.lines().map(|line| format!("{:1$}{line}", "", indent + CODE_INDENT)).collect::<Vec<_>>().join("\n"),
+                    &code
+                        .lines()
+                        .map(|line| format!("{:1$}{line}", "", indent + CODE_INDENT))
+                        .collect::<Vec<_>>()
+                        .join("\n"),
                 );
             }
             Block::List(items) => list(items, indent, style, sheet),

@@ -166,7 +166,8 @@ fn an_existing_container_takes_no_other_key() {
 /// More of them than the reader removes one by one.
 #[test]
 fn any_number_of_keys_of_the_users_own_is_skipped() {
-    let notes = |indent: &str| (0..500).map(|number| format!("{indent}x-{number}: [{number}]\n")).collect::<String>();
+    let notes =
+        |indent: &str| (0..500).map(|number| format!("{indent}x-{number}: [{number}]\n")).collect::<Vec<_>>().concat();
     let text =
         format!("services:\n  a:\n    process:\n      command: ./a\n{}{}{}", notes("      "), notes("    "), notes(""));
     assert_eq!(written(&text).expect("a manifest").services.len(), 1);
