@@ -120,7 +120,7 @@ fn declared_by_gpu(
     service: &Service,
     seen: &ObservedService,
     gpus: &ObservedGpus,
-) -> Option<Box<BTreeMap<GpuId, Mebibytes>>> {
+) -> Option<BTreeMap<GpuId, Mebibytes>> {
     service.vram_by_gpu.as_ref()?;
     let marked = seen.marks.iter().flat_map(|marks| marks.placed_on()).filter_map(|id| resolve_marked(gpus, id));
     let mut visible: Vec<GpuId> = Vec::new();
@@ -133,7 +133,7 @@ fn declared_by_gpu(
         visible = in_visible_order(service, seen.gpu_request(service), seen.gpus.to_vec(), gpus);
     }
     let each = vram_on_each(service, &visible, gpus);
-    Some(Box::new(visible.into_iter().zip(each).collect()))
+    Some(visible.into_iter().zip(each).collect())
 }
 
 /// GPUs of a running service: those of its marks, and those on which it holds memory. Without marks: those on which it

@@ -126,10 +126,10 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
     // A reservation that is made before the reading begins counts: its memory may be too new to be measured.
     let reservations = run.ledger().reservations.clone();
     let headroom = async {
-        if !takes_memory(need) {
-            None
-        } else {
+        if takes_memory(need) {
             Some(capacity_for(run, plan, |headroom| shortfall(headroom, need, &reservations).is_none()).await)
+        } else {
+            None
         }
     };
     let busy = async {

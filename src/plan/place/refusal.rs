@@ -50,7 +50,7 @@ impl Needed<'_> {
 
     /// `20 000 MiB`, `20 000 MiB on each of 2 GPUs`, `18 000 MiB and 8 000 MiB on 2 GPUs`, `45% of a GPU`.
     fn text(&self, places: Option<&Places>) -> String {
-        let count = places.and_then(|places| places.sets.first()).map(BTreeSet::len).unwrap_or(1);
+        let count = places.and_then(|places| places.sets.first()).map_or(1, BTreeSet::len);
         match self.service.vram_by_gpu.as_deref() {
             Some([VramAmount::Share(share)]) if count > 1 => format!("{share} of each of {count} GPUs"),
             Some([VramAmount::Share(share)]) => format!("{share} of a GPU"),
