@@ -100,7 +100,7 @@ pub struct ObservedService {
     /// Memory held on each GPU; `None`: the driver does not report it.
     pub measured: Option<BTreeMap<GpuId, Mebibytes>>,
     /// Memory that one copy declares on each of its GPUs, where it differs by GPU; `None`: the manifest's `vram`.
-    pub declared_by_gpu: Option<Box<BTreeMap<GpuId, Mebibytes>>>,
+    pub declared_by_gpu: Option<BTreeMap<GpuId, Mebibytes>>,
     /// Host memory that its processes hold; `None`: unknown, or not read.
     pub ram_measured: Option<Mebibytes>,
     /// The service was evicted a short while ago, and has taken its memory again since.

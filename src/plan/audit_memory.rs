@@ -14,8 +14,8 @@ use crate::model::vram::{in_visible_order, vram_on_each};
 use crate::plan::flow::Flow;
 
 /// One memory of the plan, with its bounds.
-struct Pool<'a> {
-    memory: MemoryPool<'a>,
+struct PoolBounds<'a> {
+    of: MemoryPool<'a>,
     /// Name within a sentence.
     name: String,
     /// Name at the beginning of a finding.
@@ -36,8 +36,8 @@ pub(super) fn faults(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec
             continue;
         };
         let name = format!("GPU {}", line.index);
-        let pool = Pool {
-            memory: MemoryPool::Gpu(&line.id),
+        let pool = PoolBounds {
+            of: MemoryPool::Gpu(&line.id),
             title: name.clone(),
             name,
             before: line.before_mib,
@@ -50,8 +50,8 @@ pub(super) fn faults(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec
     if let Some(line) = &plan.memory {
         match observed.memory.known() {
             Some(memory) => {
-                let pool = Pool {
-                    memory: MemoryPool::Host,
+                let pool = PoolBounds {
+                    of: MemoryPool::Host,
                     name: "the host".to_owned(),
                     title: "host memory".to_owned(),
                     before: line.before_mib,
@@ -75,10 +75,10 @@ pub(super) fn faults(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec
     findings
 }
 
-impl Pool<'_> {
+impl PoolBounds<'_> {
     fn faults(&self, flow: &Flow<'_>, findings: &mut Vec<String>) {
         let Self { title, name, before, reserve, capacity, .. } = self;
-        let addition = flow.worst_addition(self.memory);
+        let addition = flow.worst_addition(self.of);
         let peak = *before + addition;
         if addition.0 > 0 && peak + *reserve > *capacity {
             findings.push(format!("{title} may reach {peak}, with a reserve of {reserve} of {capacity}"));
@@ -86,7 +86,7 @@ impl Pool<'_> {
         let usable = *capacity - *reserve;
         // A memory may be overcommitted before the plan; but nothing starts on top of that.
         if *before > usable
-            && let Some(added) = flow.worst_with_a_start(self.memory)
+            && let Some(added) = flow.worst_with_a_start(self.of)
             && before.0.saturating_add_signed(added) > usable.0
         {
             findings.push(format!("a service may start on {name} while {title} is still overcommitted"));

@@ -176,7 +176,7 @@ fn seen(case: &Case, index: usize, wanted: &Service) -> ObservedService {
     let on = (0..case.gpu_count()).filter(|gpu| holds(service.seat, *gpu));
     let seat: BTreeSet<GpuId> = on.clone().map(gpu_id).collect();
     let by_gpu = on.map(|gpu| (gpu_id(gpu), mebibytes(case.takes(service, service.seat, gpu))));
-    let by_gpu = (service.runs() && service.amounts != Amounts::Even).then(|| Box::new(by_gpu.collect()));
+    let by_gpu = (service.runs() && service.amounts != Amounts::Even).then(|| by_gpu.collect());
     let marks = Marks {
         project: "placing".to_owned(),
         service: wanted.name.to_string(),

@@ -96,7 +96,7 @@ fn a_measured_service_counts_with_the_larger_amount() {
 
 /// Machine on which `mid` and `low` run, and take a while to stop.
 fn switching() -> House {
-    let house = house(HOST, 64 << 10, 60 << 10);
+    let house = house(HOST, 48 << 10, 44 << 10);
     house.apply("small");
     for name in ["mid", "low"] {
         let slow = Behaviour { stop_takes: Duration::from_secs(5), ..Behaviour::default() };
@@ -119,7 +119,7 @@ fn a_start_waits_until_the_memory_is_available() {
     let desired = house.desired(Some("one"));
     let beside = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        add_available(&house, -35 << 10);
+        add_available(&house, -19 << 10);
         tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(!house.sim.log().iter().any(|effect| effect.deed == Deed::Start && effect.service.as_str() == "big"));
         add_available(&house, 1 << 10);
@@ -135,11 +135,11 @@ fn a_wait_for_host_memory_ends_with_the_holders() {
     let desired = house.desired(Some("one"));
     let beside = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        add_available(&house, -35 << 10);
+        add_available(&house, -19 << 10);
     };
     let outcome = house.apply_while(&desired, &Request::default(), beside);
     let errors: Vec<&str> = outcome.failures.iter().map(|failure| failure.error.as_str()).collect();
-    let why = "it needs 24 576 MiB of host memory; host memory has 65 536 − 2 048 reserve − 39 936 foreign = 23 552; \
+    let why = "it needs 24 576 MiB of host memory; host memory has 49 152 − 2 048 reserve − 23 552 foreign = 23 552; \
                waited 2m for it";
     assert_eq!(errors, [why]);
 }

@@ -2,7 +2,7 @@
 
 use crate::house::{House, assert_lines};
 
-const STUDIO: &str = "
+const STUDIO: &str = r#"
 version: 1
 name: studio
 gpus: { reserve: 512MiB, devices: [{ index: 0, vram: 24GiB }] }
@@ -17,7 +17,7 @@ modes:
   chat: { services: [ollama], others: keep }
 goals:
   narrate: { phases: [3], priority: 60 }
-";
+"#;
 
 #[test]
 fn from_nothing_a_mode_starts_its_services_the_highest_priority_first() {
@@ -71,7 +71,7 @@ fn round_and_round_each_apply_converges() {
     }
 }
 
-const SEVERAL: &str = r#"
+const SEVERAL: &str = "
 version: 1
 name: several
 gpus: { devices: [{ index: 0, vram: 24GiB }] }
@@ -91,7 +91,7 @@ modes:
   watched: { services: [guarded] }
 goals:
   narrate: { services: [tts] }
-"#;
+";
 
 #[test]
 fn several_modes_unite_their_services_goals_and_stops() {
