@@ -184,14 +184,14 @@ impl Runtime for Docker {
 fn kept_by_manifest(desired: &Desired, service: &ServiceName) -> DriverError {
     let workload = desired.services.get(service).map(|service| &service.workload);
     let container = workload.and_then(|workload| workload.object.as_ref()).map(ToString::to_string);
-    let container = container.map(|name| format!("container {name}")).unwrap_or_else(|| "a container".to_owned());
+    let container = container.map_or_else(|| "a container".to_owned(), |name| format!("container {name}"));
     DriverError::Refused(match workload.map(|workload| workload.origin) {
         Some(Origin::Existing) => format!(
             "can't give back `{service}`: the manifest adopts {container} by `docker: {{ container: .. }}`; remove the \
              service from the manifest, and lcm leaves the container as it is"
         ),
         Some(Origin::Created) | None => format!(
-            "can't give back `{service}`: lcm creates its {container}; stop it with `lcm stop {service}`, or leave it \
+            "can't give back `{service}`: lcm creates {container}; stop it with `lcm stop {service}`, or leave it \
              alone with `lcm maintain {service}`"
         ),
     })
