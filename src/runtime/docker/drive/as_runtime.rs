@@ -200,7 +200,7 @@ fn kept_by_manifest(desired: &Desired, service: &ServiceName) -> DriverError {
              service from the manifest, and lcm leaves the container as it is"
         ),
         Some(Origin::Created) | None => format!(
-            "can't give back `{service}`: lcm creates its {container}; stop it with `lcm stop {service}`, or leave it \
+            "can't give back `{service}`: lcm creates {container}; stop it with `lcm stop {service}`, or leave it \
              alone with `lcm maintain {service}`"
         ),
     })
