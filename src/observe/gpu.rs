@@ -53,7 +53,7 @@ pub(super) fn settle(
             own.bind(view, service, seen, &gpus, &held);
         }
         seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
-        seen.declared_by_gpu = declared_by_gpu(service, seen, &gpus).map(Box::new);
+        seen.declared_by_gpu = declared_by_gpu(service, seen, &gpus);
         if let (Some(capacity), Some(marks)) = (capacity_most(&seen.gpus, &gpus), &mut seen.marks) {
             marks.vram_mib = marks.vram_mib.min(capacity.0);
         }

@@ -134,7 +134,7 @@ pub(crate) async fn each_option_has_its_effect_and_is_compared() {
     bench.start(&plain).await.expect("started");
     for (name, cases) in [("web", CASES), ("privileged", PRIVILEGES)] {
         let mut options = ContainerOptions::default();
-        for (set, ..) in &cases {
+        for (set, ..) in cases {
             set(&mut options);
         }
         let service = with(&bench, name, options);
