@@ -21,7 +21,7 @@ services:
       logging: { driver: json-file, options: { max-size: 20m } }
 modes:
   on: { services: [api] }
-  off: { services: [] }
+  quiet: { services: [] }
 "#;
 
 const UPDATE: &str = "update:api [settings_changed]";
@@ -94,9 +94,9 @@ fn a_limit_that_is_added_is_applied_and_one_that_is_removed_recreates() {
 fn a_stopped_container_gets_its_new_limit_as_it_starts() {
     let house = running();
     let before = container(&house);
-    house.apply("off");
+    house.apply("quiet");
     house.rewrite(&MANIFEST.replace("mem_limit: 1GiB", "mem_limit: 2GiB"));
-    assert_lines(&house.plan("off"), "");
+    assert_lines(&house.plan("quiet"), "");
     house.apply("on");
     assert_lines(&house.plan("on"), "");
     assert_eq!(container(&house), before);
