@@ -66,6 +66,29 @@ fn is(one: &GpuRef, id: &GpuId, gpus: &ObservedGpus) -> bool {
     }
 }
 
+impl Service {
+    /// Returns the host memory of this many copies.
+    #[must_use]
+    pub fn ram_of(&self, copies: u32) -> Mebibytes {
+        Mebibytes(self.ram.0.saturating_mul(u64::from(copies)))
+    }
+
+    /// Returns true if the service declares GPU memory, as an amount or as a share.
+    #[must_use]
+    pub fn declares_vram(&self) -> bool {
+        self.vram > Mebibytes::ZERO || self.vram_by_gpu.is_some()
+    }
+
+    /// Returns the service with fixed amounts of one copy, in the order in which the program sees its GPUs: for marks
+    /// and reservations, which know no capacities.
+    #[must_use]
+    pub fn placed_with(&self, amounts: &[Mebibytes]) -> Self {
+        let vram = amounts.iter().copied().max().unwrap_or(self.vram);
+        let each = |amount: &Mebibytes| VramAmount::Fixed(*amount);
+        Self { vram, vram_by_gpu: Some(amounts.iter().map(each).collect()), ..self.clone() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{on_each, ordered};

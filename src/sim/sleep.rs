@@ -67,6 +67,7 @@ impl World {
             },
         };
         let declared = thing.holds.iter().map(|(_, declared)| *declared).max().unwrap_or_default();
+        let is_even = thing.holds.iter().all(|(_, amount)| *amount == declared);
         let behaviour = self.behaviour(service);
         MemoryClaim {
             owner,
@@ -74,7 +75,7 @@ impl World {
             program: service.to_string(),
             gpus: thing.holds.iter().map(|(gpu, _)| gpu.clone()).collect(),
             takes: behaviour.takes.unwrap_or(declared),
-            most: thing.holds.iter().map(|(_, declared)| *declared).collect(),
+            most: if is_even { Vec::new() } else { thing.holds.iter().map(|(_, declared)| *declared).collect() },
             since: self.began,
             loading: std::time::Duration::ZERO,
             late: None,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::memory::{Need, Shortfall, capacity_for, is_measured, shortfall};
+use super::host_memory::shortfall_of_any;
+use super::memory::{Need, Shortfall, capacity_for, is_measured};
 use crate::apply::run::{
     ReservationState, Run, StartReservation, StepError, WaitError, duration_text, needed_stops, poll_interval,
 };
@@ -127,7 +128,7 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
     let reservations = run.ledger().reservations.clone();
     let headroom = async {
         if takes_memory(need) {
-            Some(capacity_for(run, plan, |headroom| shortfall(headroom, need, &reservations).is_none()).await)
+            Some(capacity_for(run, plan, |headroom| shortfall_of_any(headroom, need, &reservations).is_none()).await)
         } else {
             None
         }
@@ -147,7 +148,7 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
         return Err(AdmissionBlock { error, retry: Retry::Maybe });
     }
     let Some(headroom): Option<HostCapacity> = headroom else { return Ok(MemoryProof::NotNeeded) };
-    match shortfall(&headroom, need, &reservations) {
+    match shortfall_of_any(&headroom, need, &reservations) {
         None if is_measured(&headroom, need.gpus) => Ok(MemoryProof::Measured),
         None => Ok(MemoryProof::NotMeasured),
         Some(shortfall) => Err(block(shortfall)),

@@ -1,5 +1,5 @@
-//! Free memory of GPUs and host at this moment: what the driver measures, less the reservations of this run that no measurement shows
-//! for certain yet. Waits for memory are in `admit`.
+//! Free GPU memory at this moment: what the driver measures, less the reservations of this run that no measurement shows
+//! for certain yet. Waits for memory are in `admit`, and the host's memory in `host_memory`.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,6 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Plan, Request, Step};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::Snapshot;
-
-mod host;
 
 /// Memory that one start takes, on each of these GPUs and of the host.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +136,7 @@ async fn probe_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceNa
     answered.map(|(service, health)| (service.name.clone(), ProbeFacts { health: Some(health), busy: None })).collect()
 }
 
-/// Returns the shortfall of memory, if there is one.
+/// Returns the shortfall of GPU memory, if there is one.
 pub(in crate::apply) fn shortfall(
     headroom: &HostCapacity,
     need: &Need<'_>,
@@ -160,7 +158,7 @@ pub(in crate::apply) fn shortfall(
         }
         short = short.or_else(|| shortfall_on(id, gpu, need, reservations));
     }
-    short.or_else(|| host::shortfall(headroom, need, reservations))
+    short
 }
 
 /// Returns the reason for which a GPU can't be read for now, though it may exist.
@@ -201,9 +199,9 @@ fn shortfall_on(
 }
 
 /// Another service's reservation in one memory.
-type Reserved<'a> = (&'a ServiceName, Mebibytes, ReservationState);
+pub(super) type Reserved<'a> = (&'a ServiceName, Mebibytes, ReservationState);
 
-fn has_capacity(memory: &GpuCapacity, itself: Option<&ServiceName>, needs: Mebibytes) -> bool {
+pub(super) fn has_capacity(memory: &GpuCapacity, itself: Option<&ServiceName>, needs: Mebibytes) -> bool {
     u64::try_from(memory.free(itself)).is_ok_and(|free| free >= needs.0)
 }
 
@@ -230,7 +228,7 @@ fn without(gpu: &GpuCapacity, elsewhere: &[&ServiceName]) -> GpuCapacity {
 
 /// Counts a GPU with reservations: each in full until a reading shows its service, and then for the part that is not
 /// measured yet.
-fn with_reservations(gpu: &GpuCapacity, reservations: &[Reserved<'_>]) -> GpuCapacity {
+pub(super) fn with_reservations(gpu: &GpuCapacity, reservations: &[Reserved<'_>]) -> GpuCapacity {
     let mut gpu = gpu.clone();
     for (name, amount, _) in reservations.iter().filter(|(.., state)| *state == ReservationState::Loading) {
         match gpu.holders.iter_mut().find(|holder| holder.is(name)) {

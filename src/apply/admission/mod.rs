@@ -4,5 +4,6 @@
 //! the choice of the services that are stopped for it, which the plan has made.
 
 pub(super) mod admit;
+mod host_memory;
 pub(super) mod memory;
 pub(super) mod release;

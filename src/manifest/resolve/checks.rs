@@ -229,7 +229,7 @@ fn fits(service: &Service, usable: &[&&DeclaredGpu], reserve: Mebibytes) -> bool
         let device = |id: &GpuRef| usable.iter().find(|device| is(device, id));
         return ids.iter().zip(amounts).all(|(id, amount)| device(id).is_none_or(|device| on(amount, device)));
     }
-    // With fewer GPUs than amounts, another error or the plan says so.
+    // Fewer GPUs than amounts are another error, or a refusal of the plan.
     let mut capacities: Vec<Mebibytes> = usable.iter().map(|device| device.capacity).collect();
     capacities.sort_unstable_by(|a, b| b.cmp(a));
     let mut needs: Vec<Mebibytes> = amounts

@@ -86,7 +86,7 @@ fn amount(entry: &VramEntry) -> VramAmount {
 /// Checks that a list has an entry for each GPU.
 fn check_count(context: &mut ResolveContext<'_>, vram: &Located<VramValue>, entries: usize, gpu: &GpuRequest) {
     let count = match gpu {
-        // Its own warning says that `vram` has no effect.
+        // `vram` has no effect, which is a warning of its own.
         GpuRequest::None => return,
         GpuRequest::Auto | GpuRequest::Any(_) => 1,
         GpuRequest::All(refs) => refs.len(),

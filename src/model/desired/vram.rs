@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-use crate::model::desired::Service;
 use crate::model::size::Mebibytes;
 
 /// GPU memory of one copy on one GPU.
@@ -58,29 +57,6 @@ impl fmt::Display for VramAmount {
             Self::Fixed(amount) => amount.fmt(formatter),
             Self::Share(share) => share.fmt(formatter),
         }
-    }
-}
-
-impl Service {
-    /// Returns the host memory of this many copies.
-    #[must_use]
-    pub fn ram_of(&self, copies: u32) -> Mebibytes {
-        Mebibytes(self.ram.0.saturating_mul(u64::from(copies)))
-    }
-
-    /// Returns true if the service declares GPU memory, as an amount or as a share.
-    #[must_use]
-    pub fn declares_vram(&self) -> bool {
-        self.vram > Mebibytes::ZERO || self.vram_by_gpu.is_some()
-    }
-
-    /// Returns the service with fixed amounts of one copy, in the order in which the program sees its GPUs: for marks
-    /// and reservations, which know no capacities.
-    #[must_use]
-    pub fn placed_with(&self, amounts: &[Mebibytes]) -> Self {
-        let vram = amounts.iter().copied().max().unwrap_or(self.vram);
-        let each = |amount: &Mebibytes| VramAmount::Fixed(*amount);
-        Self { vram, vram_by_gpu: Some(amounts.iter().map(each).collect()), ..self.clone() }
     }
 }
 

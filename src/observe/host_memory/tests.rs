@@ -1,3 +1,5 @@
+//! Tests of what counted services hold of the host's memory, and of the foreign rest.
+
 use serde_json::{Value, json};
 
 use super::settle;

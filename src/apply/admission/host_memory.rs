@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{Need, Reserved, Shortfall, has_capacity, with_reservations};
+use super::memory::{Need, Reserved, Shortfall, has_capacity, shortfall, with_reservations};
 use crate::apply::run::{ReservationState, StartReservation};
 use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryCapacity, MemoryHolder};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 
-/// Returns the shortfall of host memory, if there is one.
-pub(super) fn shortfall(
+/// Returns the shortfall of memory, on GPUs or of the host, if there is one.
+pub(super) fn shortfall_of_any(
+    headroom: &HostCapacity,
+    need: &Need<'_>,
+    reservations: &BTreeMap<ServiceName, StartReservation>,
+) -> Option<Shortfall> {
+    shortfall(headroom, need, reservations).or_else(|| shortfall_of_host(headroom, need, reservations))
+}
+
+fn shortfall_of_host(
     headroom: &HostCapacity,
     need: &Need<'_>,
     reservations: &BTreeMap<ServiceName, StartReservation>,
