@@ -34,14 +34,20 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// Makes trials of functions, each under its own name.
 macro_rules! trials {
     ($absent:expr; $($module:ident: $($name:ident),+;)+) => {
-        vec![$($(trial(concat!(stringify!($module), "::", stringify!($name)), $absent.as_ref(), $module::$name)),+),+]
+        vec![$($(trial(concat!(stringify!($module), "::", stringify!($name)), $absent, $module::$name)),+),+]
     };
 }
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
     let absent = absent();
-    let trials = trials![absent;
+    let trials = effects(absent.as_ref()).into_iter().chain(readings(absent.as_ref())).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Trials of what changes containers, networks and images.
+fn effects(absent: Option<&String>) -> Vec<Trial> {
+    trials![absent;
         lifecycle:
             a_container_is_created_started_stopped_and_removed,
             an_existing_container_is_started_and_stopped,
@@ -74,6 +80,12 @@ fn main() -> std::process::ExitCode {
             a_stored_login_is_used_for_a_pull,
             a_credential_helper_is_asked_for_the_login,
             a_configuration_of_another_user_is_not_used;
+    ]
+}
+
+/// Trials of what is read and compared.
+fn readings(absent: Option<&String>) -> Vec<Trial> {
+    trials![absent;
         reading:
             a_moved_image_is_seen,
             exit_codes_and_published_ports_are_read_from_the_list,
@@ -111,8 +123,7 @@ fn main() -> std::process::ExitCode {
             ended_with_0_or_by_a_stop_signal_it_is_offline,
             ended_otherwise_it_has_failed,
             killed_out_of_memory_it_has_failed;
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    ]
 }
 
 fn trial<F: Future<Output = ()> + 'static>(name: &str, absent: Option<&String>, test: fn() -> F) -> Trial {

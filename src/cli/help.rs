@@ -125,7 +125,7 @@ mod tests {
             })
         };
         // These read no manifest, or write one.
-        let without = ["schema", "explain", "completions", "man", "init"];
+        let without = ["schema", "explain", "help", "completions", "man", "init"];
         for command in command.get_subcommands().filter(|command| !without.contains(&command.get_name())) {
             let name = command.get_name();
             assert!(takes(name, 'm'), "{name} -m");

@@ -22,7 +22,7 @@ use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::{RunState, StopRequest};
 
 /// Result of one look at a job.
-enum Progress {
+enum JobProgress {
     Running,
     /// It exited with 0.
     Completed,
@@ -57,7 +57,7 @@ pub(in crate::apply) async fn run(
     run.stage(step, Stage::Health, None);
     let job = JobRun { run, step, service, instance };
     let progress = match job.look().await {
-        Ok(Progress::Failed(error)) => return job.fail(cursor, error).await,
+        Ok(JobProgress::Failed(error)) => return job.fail(cursor, error).await,
         Ok(progress) => progress,
         Err(cancelled) => return StepOutcome::Cancelled(cancelled),
     };
@@ -81,17 +81,17 @@ pub(in crate::apply) async fn resume(
     let mut cursor = Cursor::at(run, step);
     cursor.state = State::Online;
     let job = JobRun { run, step, service, instance };
-    job.finish(Instant::now(), Progress::Running, cursor).await
+    job.finish(Instant::now(), JobProgress::Running, cursor).await
 }
 
 impl JobRun<'_> {
     /// Waits for the end where the step does, and returns the outcome of the step.
-    async fn finish(&self, began: Instant, progress: Progress, cursor: Cursor<'_, '_>) -> StepOutcome {
+    async fn finish(&self, began: Instant, progress: JobProgress, cursor: Cursor<'_, '_>) -> StepOutcome {
         let result = match progress {
-            Progress::Running if self.step.is_until_end() => self.wait(began).await,
-            Progress::Running => return StepOutcome::Done,
-            Progress::Completed => Ok(()),
-            Progress::Failed(error) => Err(JobError::Failed(error)),
+            JobProgress::Running if self.step.is_until_end() => self.wait(began).await,
+            JobProgress::Running => return StepOutcome::Done,
+            JobProgress::Completed => Ok(()),
+            JobProgress::Failed(error) => Err(JobError::Failed(error)),
         };
         match result {
             Ok(()) => {
@@ -112,9 +112,9 @@ impl JobRun<'_> {
         loop {
             let asked_at = Instant::now();
             match self.look().await.map_err(JobError::Cancelled)? {
-                Progress::Completed => return Ok(()),
-                Progress::Failed(error) => return Err(JobError::Failed(error)),
-                Progress::Running => {}
+                JobProgress::Completed => return Ok(()),
+                JobProgress::Failed(error) => return Err(JobError::Failed(error)),
+                JobProgress::Running => {}
             }
             let elapsed = began.elapsed();
             if left.is_some_and(|left| elapsed >= left) {
@@ -128,23 +128,23 @@ impl JobRun<'_> {
     }
 
     /// Inspects the job once. An inspection that fails proves nothing, and a job that is paused has not ended.
-    async fn look(&self) -> Result<Progress, Cancelled> {
+    async fn look(&self) -> Result<JobProgress, Cancelled> {
         let (driver, project) = (self.run.context.driver, &self.run.context.desired.project);
         let Ok(inspection) = self.run.clock.unless_cancelled(driver.inspect(project, self.service)).await? else {
-            return Ok(Progress::Running);
+            return Ok(JobProgress::Running);
         };
         if inspection.instance.as_ref().is_some_and(|found| found != self.instance) {
-            return Ok(Progress::Failed("another instance has taken its place".to_owned()));
+            return Ok(JobProgress::Failed("another instance has taken its place".to_owned()));
         }
         Ok(match inspection.run_state {
-            RunState::Running | RunState::Suspended => Progress::Running,
-            RunState::Ended(Some(ExitFact { code: Some(0), signal: None, .. })) => Progress::Completed,
-            RunState::Ended(exit) => Progress::Failed(format!("the job failed{}", status(exit.as_ref()))),
+            RunState::Running | RunState::Suspended => JobProgress::Running,
+            RunState::Ended(Some(ExitFact { code: Some(0), signal: None, .. })) => JobProgress::Completed,
+            RunState::Ended(exit) => JobProgress::Failed(format!("the job failed{}", status(exit.as_ref()))),
             RunState::Degraded(exit) => {
                 let status = status(Some(&exit));
-                Progress::Failed(format!("the first process of the job failed{status}; others are left"))
+                JobProgress::Failed(format!("the first process of the job failed{status}; others are left"))
             }
-            RunState::Absent => Progress::Failed("the job is gone, and left no exit status".to_owned()),
+            RunState::Absent => JobProgress::Failed("the job is gone, and left no exit status".to_owned()),
         })
     }
 

@@ -40,7 +40,6 @@ pub(super) fn resolve(input: &Input<'_>, choice: &ModeSelection, problems: &mut 
     let project = project::project(&mut context);
     context.project = project.as_ref().map(ToString::to_string).unwrap_or_default();
     let settings = project::settings(&mut context);
-    project::networks(&mut context);
 
     let mut services = BTreeMap::new();
     for file in input.files {

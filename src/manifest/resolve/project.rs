@@ -86,6 +86,7 @@ fn aliases(context: &mut ResolveContext<'_>) -> BTreeSet<ProjectName> {
 }
 
 pub(super) fn settings(context: &mut ResolveContext<'_>) -> ProjectSettings {
+    networks(context);
     let orphans = match once(context, "orphans", |manifest| manifest.orphans.as_ref()).map(|orphans| orphans.value) {
         Some(wire::Orphans::Stop) => OrphanPolicy::Stop,
         Some(wire::Orphans::Report) | None => OrphanPolicy::Report,

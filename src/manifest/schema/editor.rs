@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::manifest::wire::service::{BLOCK_KEYS, BlockKeys};
 use crate::syntax::scalar::{DURATION_PATTERN, SIZE_PATTERN, VARIABLE_PATTERN};
 
 /// Longest example that an error quotes, in characters: an editor shows errors in one line.
@@ -163,46 +164,42 @@ fn add_kinds(schema: &Map<String, Value>, definitions: &Definitions, depth: usiz
 
 /// Adds the parts of a manifest that are tedious to write from memory.
 fn add_snippets(schema: &mut Value) {
-    let process = json!({
-        "process": { "command": ["${2:./serve.sh}"] },
-        "vram": "${3:8GB}",
-        "health": { "http": "http://localhost:${4:8000}/health", "timeout": "${5:120s}" }
-    });
-    let container = json!({
-        "docker": { "image": "${2:ollama/ollama:0.12}", "ports": ["${3:11434}:${3:11434}"] },
-        "vram": "${4:8GB}",
-        "health": { "http": "http://localhost:${3:11434}/", "timeout": "${5:120s}" }
-    });
-    let of = |label: &str, description: &str, body: Value| json!({ "label": label, "description": description, "body": body });
-    let named = |body: &Value| json!({ "${1:name}": body });
-    schema["defaultSnippets"] = json!([of(
+    let services: Vec<Value> = BLOCK_KEYS.iter().map(service_snippet).collect();
+    let first = services.first().map(|snippet| snippet["body"].clone()).unwrap_or_default();
+    let named = |body: Value| json!({ "${1:name}": body });
+    schema["defaultSnippets"] = json!([snippet(
         "lcm manifest",
         "Manifest with one service and one mode",
         json!({
             "version": 1,
             "name": "${6:studio}",
-            "services": named(&container),
+            "services": first,
             "modes": { "${7:chat}": { "services": ["${1:name}"] } },
             "mode": "${7:chat}"
         }),
     )]);
-    let snippets = [
-        ("services", vec![of("process", "Service as a process", named(&process))]),
-        ("services", vec![of("container", "Service as a container that lcm creates", named(&container))]),
-        (
-            "modes",
-            vec![of("mode", "Services that run together", json!({ "${1:name}": { "services": ["${2:service}"] } }))],
-        ),
-        (
-            "goals",
-            vec![of("goal", "Purpose that needs services", json!({ "${1:name}": { "services": ["${2:service}"] } }))],
-        ),
-    ];
-    for (key, added) in snippets {
-        let Some(property) = schema["properties"].get_mut(key).and_then(Value::as_object_mut) else { continue };
-        let list = property.entry("defaultSnippets").or_insert_with(|| json!([]));
-        if let Some(list) = list.as_array_mut() {
-            list.extend(added);
-        }
+    let members = named(json!({ "services": ["${2:service}"] }));
+    for (key, added) in [
+        ("services", services),
+        ("modes", vec![snippet("mode", "Services that run together", members.clone())]),
+        ("goals", vec![snippet("goal", "Purpose that needs services", members)]),
+    ] {
+        schema["properties"][key]["defaultSnippets"] = added.into();
     }
+}
+
+fn snippet(label: &str, description: &str, body: Value) -> Value {
+    json!({ "label": label, "description": description, "body": body })
+}
+
+/// Returns a whole service of one runtime.
+fn service_snippet(block: &BlockKeys) -> Value {
+    let (text, description) = block.snippet;
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
+    let service = json!({
+        block.runtime: body,
+        "vram": "${4:8GB}",
+        "health": { "http": "http://localhost:${3:8000}/", "timeout": "${5:120s}" }
+    });
+    snippet(block.runtime, description, json!({ "${1:name}": service }))
 }

@@ -27,6 +27,8 @@ pub(crate) struct BlockKeys {
     pub mark: &'static str,
     /// Key that a plain text in place of the block stands for.
     pub main: &'static str,
+    /// Block that an editor offers, as JSON, and its description.
+    pub snippet: (&'static str, &'static str),
     /// Keys that no other runtime has.
     pub own: &'static [&'static str],
     /// Keys that other runtimes have too, and a service has not.
@@ -154,6 +156,7 @@ macro_rules! define_service {
             runtime: stringify!($runtime),
             mark: crate::runtime::$runtime::wire::MARK,
             main: crate::runtime::$runtime::wire::MAIN_KEY,
+            snippet: crate::runtime::$runtime::wire::SNIPPET,
             own: crate::runtime::$runtime::wire::KEYS,
             shared: crate::runtime::$runtime::wire::SHARED_KEYS,
             has_compose_keys: crate::runtime::$runtime::wire::HAS_COMPOSE_KEYS,

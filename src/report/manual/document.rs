@@ -23,10 +23,10 @@ pub(super) enum Block {
 }
 
 /// Stretch of text that wraps.
-pub(super) type Inline = Vec<Span>;
+pub(super) type Inline = Vec<TextSpan>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct TextSpan {
     pub(super) text: String,
     pub(super) emphasis: Emphasis,
 }
@@ -40,7 +40,7 @@ pub(super) enum Emphasis {
 
 /// Returns a stretch of text without its emphasis; code keeps its backticks.
 pub(super) fn plain(inline: &Inline) -> String {
-    let text = |span: &Span| match span.emphasis {
+    let text = |span: &TextSpan| match span.emphasis {
         Emphasis::Code => format!("`{}`", span.text),
         Emphasis::None | Emphasis::Strong => span.text.clone(),
     };
@@ -170,7 +170,7 @@ impl Reader {
     fn push(&mut self, text: &str, emphasis: Emphasis) {
         match self.inline.last_mut() {
             Some(last) if last.emphasis == emphasis && emphasis != Emphasis::Code => last.text.push_str(text),
-            Some(_) | None => self.inline.push(Span { text: text.to_owned(), emphasis }),
+            Some(_) | None => self.inline.push(TextSpan { text: text.to_owned(), emphasis }),
         }
     }
 

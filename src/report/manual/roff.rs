@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::manual::document::{Block, Document, Emphasis, Inline, Span, plain};
+use crate::report::manual::document::{Block, Document, Emphasis, Inline, TextSpan, plain};
 
 pub(super) fn sections(document: &Document) -> String {
     let mut page = String::new();
@@ -67,7 +67,7 @@ fn entry(head: &[Inline], row: &[Inline], page: &mut String) {
 
 /// Returns a stretch of text as one line of input.
 fn line(inline: &Inline) -> String {
-    let span = |span: &Span| match span.emphasis {
+    let span = |span: &TextSpan| match span.emphasis {
         Emphasis::Strong => format!("\\fB{}\\fR", escaped(&span.text)),
         Emphasis::Code => format!("\\fI{}\\fR", escaped(&span.text)),
         Emphasis::None => escaped(&span.text),

@@ -31,6 +31,11 @@ pub(crate) const HINT: &str = "`docker:` with an image or a container";
 pub(crate) const MARK: &str = "pull_policy";
 /// Key that a plain text in place of the block stands for.
 pub(crate) const MAIN_KEY: &str = "image";
+/// Block that an editor offers, as JSON with places to fill in, and its description.
+pub(crate) const SNIPPET: (&str, &str) = (
+    r#"{ "image": "${2:ollama/ollama:0.12}", "ports": ["${3:11434}:${3:11434}"] }"#,
+    "Service as a container that lcm creates",
+);
 
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &[

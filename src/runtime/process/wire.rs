@@ -23,6 +23,8 @@ pub(crate) const HINT: &str = "`process:` with a command";
 pub(crate) const MARK: &str = "inherit";
 /// Key that a plain text in place of the block stands for.
 pub(crate) const MAIN_KEY: &str = "command";
+/// Block that an editor offers, as JSON with places to fill in, and its description.
+pub(crate) const SNIPPET: (&str, &str) = (r#"{ "command": ["${2:./serve.sh}"] }"#, "Service as a process");
 
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &["shell", "cwd", "inherit", "log", "nice", "pid_file"];

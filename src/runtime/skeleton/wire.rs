@@ -19,6 +19,8 @@ pub(crate) const HINT: &str = "`skeleton:` with a name";
 pub(crate) const MARK: &str = "skeleton_name";
 /// Key that a plain text in place of the block stands for.
 pub(crate) const MAIN_KEY: &str = "skeleton_name";
+/// Block that an editor offers, as JSON with places to fill in, and its description.
+pub(crate) const SNIPPET: (&str, &str) = (r#"{ "skeleton_name": "${2:name}" }"#, "Service of the skeleton");
 
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &["skeleton_name"];

@@ -18,6 +18,9 @@ use crate::syntax::problem::Problem;
 use crate::syntax::scalar::{ScalarText, is_name};
 use crate::syntax::source::Span;
 
+/// Network of services that name none: in a manifest that defines it, the project's own, as in Compose; else the engine's.
+const DEFAULT: &str = "default";
+
 /// Longest alias: the longest name of a host.
 const ALIAS_BYTES_MAX: usize = 253;
 
@@ -35,7 +38,8 @@ pub(super) struct JoinedNetworks {
 pub(crate) fn check(context: &mut ResolveContext<'_>) {
     let mut names: BTreeMap<String, (bool, Span)> = BTreeMap::new();
     for (key, written) in definitions(context) {
-        if BUILT_IN.contains(&key.value.as_str()) {
+        // As in Compose, `default` may be the project's own.
+        if BUILT_IN.contains(&key.value.as_str()) && key.value != DEFAULT {
             let message = format!("`{}` is a network of the engine itself", key.value);
             let help = "choose another name, and list that one in the `networks` of services";
             context.error_with_help("lcm::manifest::name", key.span, (message, "this name"), help);
@@ -89,7 +93,9 @@ pub(super) fn joined(context: &mut ResolveContext<'_>, written: &ServiceNetworks
             // Its subnet is known to the engine alone.
             Some(_) | None => true,
         };
-        if let Some(endpoint) = endpoint.and_then(|written| resolve_endpoint(context, key, written, has_subnet)) {
+        if let Some(endpoint) =
+            endpoint.and_then(|written| resolve_endpoint(context, key, written, (definition.is_some(), has_subnet)))
+        {
             joined.attachments.endpoints.insert(name.clone(), endpoint);
         }
         joined.keys.push(key.value.clone());
@@ -228,13 +234,13 @@ fn resolve_endpoint(
     context: &mut ResolveContext<'_>,
     network: &Located<String>,
     written: &EndpointBlock,
-    has_subnet: bool,
+    (is_defined, has_subnet): (bool, bool),
 ) -> Option<NetworkEndpoint> {
     let EndpointBlock { aliases, ipv4_address } = written;
     if aliases.is_empty() && ipv4_address.is_none() {
         return None;
     }
-    if BUILT_IN.contains(&network.value.as_str()) {
+    if BUILT_IN.contains(&network.value.as_str()) && !is_defined {
         let message = format!("a service has no aliases and no fixed address on `{}`", network.value);
         let help = "that network of the engine itself has neither; define one under `networks:` at the top";
         context.error_with_help("lcm::manifest::conflict", network.span, (message, "this network"), help);
