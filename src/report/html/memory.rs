@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use crate::model::plan::{MemoryLine, Plan};
 use crate::model::size::Mebibytes;
+use crate::model::step::MemoryPool;
 use crate::report::table::figure;
 use crate::report::timeline::{MemoryLevel, Timeline};
 use crate::report::view::memory::{MemoryRow, memory_rows};
@@ -36,16 +37,24 @@ pub(super) fn charts(plan: &Plan, line: &Timeline) -> Markup {
 fn chart(line: &Timeline, row: &MemoryRow<'_>, levels: &[MemoryLevel]) -> Markup {
     let (name, gpu) = (&row.title, &row.line);
     let (before, peak, after) = (figure(gpu.before_mib), figure(gpu.peak_mib), figure(gpu.after_mib));
-    let title = format!("{name}: {before} before, {peak} at most, {after} after, of {}", gpu.capacity_mib);
+    let label = format!("{name}: {before} before, {peak} at most, {after} after, of {}", gpu.capacity_mib);
     html! {
         div.gpu {
             div.gpu-name {
-                b { (prose(name)) }
+                b { (title(row)) }
                 span.small { (prose(&gpu.capacity_mib.to_string())) }
                 span.small { (prose(&format!("{before} → {after}, peak {peak}"))) }
             }
-            svg.chart role="img" aria-label=(figures(&title)) width="100%" height="100%" { (drawn(line, gpu, levels)) }
+            svg.chart role="img" aria-label=(figures(&label)) width="100%" height="100%" { (drawn(line, gpu, levels)) }
         }
+    }
+}
+
+/// Returns `GPU 0`, or `host memory`.
+fn title(row: &MemoryRow<'_>) -> Markup {
+    match row.pool {
+        MemoryPool::Gpu(_) => html! { "GPU " (prose(&row.name)) },
+        MemoryPool::Host => html! { (prose(&row.title)) },
     }
 }
 
@@ -115,7 +124,7 @@ pub(super) fn table(plan: &Plan, line: &Timeline) -> Markup {
                     thead {
                         tr {
                             @for head in ["At", "Ends", "Begins"] { th scope="col" { (head) } }
-                            @for row in memory_rows(plan) { th.number scope="col" { (prose(&row.title)) } }
+                            @for row in memory_rows(plan) { th.number scope="col" { (title(&row)) } }
                         }
                     }
                     tbody {

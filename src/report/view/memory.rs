@@ -72,18 +72,19 @@ fn has_vram(step: &Step) -> bool {
 
 /// Returns `19 074 MiB on GPU 0 and 24 576 MiB of host memory`.
 pub(in crate::report) fn amounts(plan: &Plan, step: &Step) -> String {
-    let on_gpus = has_vram(step).then(|| on_gpus(plan, step));
     let of_host = (step.ram_mib > Mebibytes::ZERO).then(|| format!("{} of {HOST_MEMORY}", step.ram_mib));
-    on_gpus.into_iter().chain(of_host).collect::<Vec<_>>().join(" and ")
+    joined(&on_gpus(plan, step).into_iter().chain(of_host).collect::<Vec<_>>())
 }
 
-/// Returns `19 074 MiB on each of GPU 0 and 1`, `18 000 MiB on GPU 1 and 8 000 MiB on GPU 0`.
-fn on_gpus(plan: &Plan, step: &Step) -> String {
-    if step.uneven_mib.is_empty() {
-        return format!("{} on {}", step.vram_mib, gpus(plan, &step.gpus));
+/// Returns `19 074 MiB on each of GPU 0 and 1`, or `18 000 MiB on GPU 1` and `8 000 MiB on GPU 0`.
+fn on_gpus(plan: &Plan, step: &Step) -> Vec<String> {
+    if !has_vram(step) {
+        return Vec::new();
     }
-    let each = step.gpus.iter().map(|gpu| format!("{} on GPU {}", step.vram_on(gpu), gpu_name(plan, gpu)));
-    joined(&each.collect::<Vec<_>>())
+    if step.uneven_mib.is_empty() {
+        return vec![format!("{} on {}", step.vram_mib, gpus(plan, &step.gpus))];
+    }
+    step.gpus.iter().map(|gpu| format!("{} on GPU {}", step.vram_on(gpu), gpu_name(plan, gpu))).collect()
 }
 
 /// Returns the difference of two steps of one service: `frees 17 000 and takes 19 074 MiB on GPU 0`.
