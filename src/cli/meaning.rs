@@ -128,7 +128,6 @@ mod tests {
             let text = told(&[word]);
             assert!(text.starts_with(&format!("lcm has no command `{word}`")) && text.contains(command), "{text}");
         }
-        assert!(told(&["help", "secrets"]).contains("`lcm explain secrets`"));
         assert!(told(&["--color=never", "up", "-d"]).contains("`lcm apply`"));
     }
 

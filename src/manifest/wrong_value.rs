@@ -7,7 +7,7 @@ use crate::syntax::tree::{Node, Scalar, ScalarKind, Value};
 /// Longest text that an advice repeats, in characters.
 const TEXT_MAX: usize = 60;
 
-/// Returns how to write a value at a path of keys, such as `services`, `a`, `health`; `None`: the fault says enough.
+/// Returns how to write a value at a path of keys, such as `services`, `a`, `health`; `None`: the message of the fault is enough.
 pub(super) fn wrong_value(path: &[&str], value: &Node) -> Option<String> {
     let [.., key] = path else { return None };
     match &value.value {
@@ -44,7 +44,7 @@ fn of_scalar(path: &[&str], key: &str, scalar: &Scalar) -> Option<String> {
         "stop" if path.first() == Some(&"modes") => format!("write a list: `stop: [{text}]`"),
         "stop" => "write `stop: { signal: TERM, grace: 30s }`".to_owned(),
         "http" if is_number(scalar) => format!("write a URL: `http: \"http://localhost:{text}/\"`"),
-        "priority" => "write a whole number, such as `priority: 100`; the higher one matters more".to_owned(),
+        "priority" => "write a whole number, such as `priority: 100`; a higher one preempts a lower one".to_owned(),
         "depends_on" | "services" | "goals" | "phases" | "devices" | "allow" | "deny" => {
             format!("write a list: `{key}: [{text}]`")
         }

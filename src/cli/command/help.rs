@@ -4,6 +4,7 @@ use clap::Command;
 
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
+use crate::cli::pages::{self, search};
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::topics::{self, TOPICS};
@@ -43,7 +44,11 @@ fn of(session: &Session, root: &mut Command, word: &str) -> Result<Output, Early
         return Ok(Sheet::new().laid_out(&text).unfolded(session.stdout));
     }
     let name = word.strip_prefix("lcm-").unwrap_or(word);
-    let Some(topic) = TOPICS.iter().find(|topic| topic.name == name) else {
+    let topic = TOPICS.iter().find(|topic| topic.name == name);
+    if let (None, Ok(pages)) = (topic, search::find(word)) {
+        return Ok(pages.iter().map(|page| pages::shown(*page, session.stdout)).collect());
+    }
+    let Some(topic) = topic else {
         let topics: Vec<&str> = TOPICS.iter().map(|topic| topic.name).chain([topics::KEYS]).collect();
         let message = format!("no command and no topic is called {word}; topics: {}", topics.join(", "));
         return Err(EarlyExit::new(Exit::Usage, Code::Usage, message));

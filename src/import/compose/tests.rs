@@ -385,7 +385,7 @@ fn keys_that_a_manifest_shares_are_taken_over() {
         &draft,
         &[
             "hostname: \"${H:-h}\"",
-            "extra_hosts: [\"h=1.1.1.1\"]",
+            "extra_hosts: [\"h:1.1.1.1\"]",
             "dns: [\"1.1.1.1\"]",
             "init: true",
             "tmpfs: [/run]",

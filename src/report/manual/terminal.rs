@@ -18,20 +18,20 @@ const CELL_COLUMNS_MAX: usize = 26;
 
 pub(super) fn output(document: &Document, style: Style) -> Output {
     let style = Style { width: Some(style.width.unwrap_or(COLUMNS).min(COLUMNS)), ..style };
-    let mut page = Page { style, sheet: Sheet::new(), parts: Vec::new() };
+    let mut page = TextPage { style, sheet: Sheet::new(), parts: Vec::new() };
     page.blocks(&document.0, 0);
     page.end_sheet();
     page.parts.into_iter().collect()
 }
 
 /// Page with its finished parts: texts wrap, and code does not.
-struct Page {
+struct TextPage {
     style: Style,
     sheet: Sheet,
     parts: Vec<Output>,
 }
 
-impl Page {
+impl TextPage {
     fn end_sheet(&mut self) {
         let sheet = mem::take(&mut self.sheet);
         self.parts.push(sheet.output(self.style));

@@ -70,7 +70,7 @@ fn an_empty_file_is_reported_as_empty() {
 fn a_missing_file_is_reported_with_a_way_to_begin() {
     let problems = load(Path::new("lcm.yaml"), &Environment::new(), &ModeSelection::default()).unwrap_err();
     assert_eq!(problems.0[0].message, "can't read lcm.yaml: there is no such file");
-    assert!(problems.0[0].help.as_deref().unwrap_or_default().contains("name a manifest"));
+    assert!(problems.0[0].help.as_deref().unwrap_or_default().contains("lcm init"));
     let folder = load(Path::new("tests"), &Environment::new(), &ModeSelection::default()).unwrap_err();
     assert_eq!(folder.0[0].message, "can't read tests: it is a folder, not a file");
 }
