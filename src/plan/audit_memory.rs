@@ -97,11 +97,24 @@ impl PoolBounds<'_> {
     }
 }
 
-/// Checks that a start takes exactly what its service declares, and a wait for one that is under way nothing.
-fn wrong_amounts(step: &Step, service: &Service, seen: &ObservedService, observed: &Observed) -> Option<String> {
-    if step.expect.state == State::Starting {
+/// Checks that a wait for a start that is under way takes no memory, and that the end of a job gives back at most what
+/// it holds.
+fn wrong_return(step: &Step, service: &Service, seen: &ObservedService, observed: &Observed) -> Option<String> {
+    if step.job.is_none_or(|job| !job.frees_memory) {
         let takes_none = step.vram_mib == Mebibytes::ZERO && step.ram_mib == Mebibytes::ZERO;
         return (!takes_none).then(|| format!("{}: it has its memory already", step.id));
+    }
+    let is_unified = |id: &&GpuId| observed.gpus.get(*id).is_some_and(|gpu| gpu.is_unified);
+    let on_host: Mebibytes = step.gpus.iter().filter(is_unified).map(|gpu| seen.memory_on(service, gpu)).sum();
+    let is_too_much = step.gpus.iter().any(|gpu| step.vram_on(gpu) > seen.memory_on(service, gpu))
+        || step.ram_mib > seen.ram(service) + on_host;
+    is_too_much.then(|| format!("{}: its end gives back more memory than it holds", step.id))
+}
+
+/// Checks that a start takes exactly what its service declares, and a wait for one that is under way nothing.
+fn wrong_amounts(step: &Step, service: &Service, seen: &ObservedService, observed: &Observed) -> Option<String> {
+    if step.expect.state == State::Starting || step.is_await() {
+        return wrong_return(step, service, seen, observed);
     }
     let copies = |one: Mebibytes| Mebibytes(one.0.saturating_mul(u64::from(service.copies)));
     let visible = in_visible_order(service, seen.gpu_request(service), step.gpus.clone(), &observed.gpus);

@@ -385,7 +385,7 @@ fn keys_that_a_manifest_shares_are_taken_over() {
         &draft,
         &[
             "hostname: \"${H:-h}\"",
-            "extra_hosts: [\"h:1.1.1.1\"]",
+            "extra_hosts: [h=1.1.1.1]",
             "dns: [\"1.1.1.1\"]",
             "init: true",
             "tmpfs: [/run]",
@@ -393,7 +393,7 @@ fn keys_that_a_manifest_shares_are_taken_over() {
             "mem_limit: 8GiB",
             "cpus: 1.5",
             "driver: local",
-            "group_add: [44]",
+            "group_add: [\"44\"]",
             "mem_limit: 512MiB",
             "cpus: 2",
             "# no equivalent in a manifest, so not translated: read_only",

@@ -170,7 +170,7 @@ fn add_snippets(schema: &mut Value) {
     schema["defaultSnippets"] = json!([snippet(
         "lcm manifest",
         "Manifest with one service and one mode",
-        json!({
+        &json!({
             "version": 1,
             "name": "${6:studio}",
             "services": first,
@@ -181,14 +181,14 @@ fn add_snippets(schema: &mut Value) {
     let members = named(json!({ "services": ["${2:service}"] }));
     for (key, added) in [
         ("services", services),
-        ("modes", vec![snippet("mode", "Services that run together", members.clone())]),
-        ("goals", vec![snippet("goal", "Purpose that needs services", members)]),
+        ("modes", vec![snippet("mode", "Services that run together", &members)]),
+        ("goals", vec![snippet("goal", "Purpose that needs services", &members)]),
     ] {
         schema["properties"][key]["defaultSnippets"] = added.into();
     }
 }
 
-fn snippet(label: &str, description: &str, body: Value) -> Value {
+fn snippet(label: &str, description: &str, body: &Value) -> Value {
     json!({ "label": label, "description": description, "body": body })
 }
 
@@ -201,5 +201,5 @@ fn service_snippet(block: &BlockKeys) -> Value {
         "vram": "${4:8GB}",
         "health": { "http": "http://localhost:${3:8000}/", "timeout": "${5:120s}" }
     });
-    snippet(block.runtime, description, json!({ "${1:name}": service }))
+    snippet(block.runtime, description, &json!({ "${1:name}": service }))
 }
