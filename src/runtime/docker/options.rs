@@ -28,10 +28,10 @@ pub struct ContainerOptions {
     pub init: Option<bool>,
     /// Options of the kernel, by mount point; empty for none.
     pub tmpfs: BTreeMap<String, String>,
-    /// Names as [`capability`] returns them.
+    /// Names as `capability` returns them.
     pub cap_add: BTreeSet<String>,
     pub cap_drop: BTreeSet<String>,
-    /// Security options as [`security_option`] returns them.
+    /// Security options as `security_option` returns them.
     pub security_opt: Vec<String>,
     pub privileged: Option<bool>,
     pub group_add: Vec<String>,
