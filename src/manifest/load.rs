@@ -55,7 +55,7 @@ pub fn load(entry: &Path, environment: &Environment, choice: &ModeSelection) -> 
 pub fn check(entry: &Path, environment: &Environment, choice: &ModeSelection) -> CheckedManifest {
     let mut loader = Loader { saved: choice.files.as_deref(), ..Loader::new(environment) };
     loader.open_entry(entry);
-    let Loader { mut sources, mut roots, variables, mut problems, mut complete, .. } = loader;
+    let Loader { sources, mut roots, variables, mut problems, mut complete, .. } = loader;
     let names = DefinedNames::of(&roots, &sources, &mut problems);
 
     let mut templates = Templates::of(roots.iter().map(|root| &root.node), !complete);
@@ -94,8 +94,9 @@ pub fn check(entry: &Path, environment: &Environment, choice: &ModeSelection) ->
     for problem in &mut problems {
         problem.conceal(&masker);
     }
-    let texts = sources.clone();
-    sources.conceal(&masker);
+    // Most manifests have no problem to show, and are read at every start: their texts are not copied and masked.
+    let mut shown = if problems.is_empty() { Sources::default() } else { sources.clone() };
+    shown.conceal(&masker);
     let desired = match desired {
         Some(mut desired) if !failed => {
             desired.warnings.extend(problems.iter().map(ToString::to_string));
@@ -105,12 +106,12 @@ pub fn check(entry: &Path, environment: &Environment, choice: &ModeSelection) ->
             }
             desired.conceal(&masker);
             desired.secrets = hidden;
-            desired.files = texts.into_texts().unwrap_or_default().into();
+            desired.files = sources.into_texts().unwrap_or_default().into();
             Some(desired)
         }
         Some(_) | None => None,
     };
-    CheckedManifest { desired, problems: Problems(problems, sources) }
+    CheckedManifest { desired, problems: Problems(problems, shown) }
 }
 
 /// Reads only the project's name from a manifest and its includes; `None`: it has none, or can't be read.
