@@ -1,11 +1,14 @@
 //! Records and warnings that the adoption of a process and its end share.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use crate::cli::args::names;
 use crate::cli::args::operator::OperatorArgs;
-use crate::cli::refusal;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
+use crate::cli::{opened, refusal};
+use crate::manifest::ModeSelection;
 use crate::model::capacity::HostCapacity;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
@@ -29,6 +32,14 @@ impl OwnershipState {
         let capacity = opened.planner().capacity(&snapshot, &Request::default());
         Ok(Self { state, capacity })
     }
+}
+
+/// Opens the project of a service, in any mode. Errors: the manifest's problems, or a service that it does not have.
+pub(crate) async fn open(session: &Session, manifest: &Path, service: &ServiceName) -> Result<Project, EarlyExit> {
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
+    let opened = opened::open(session, manifest, &choice, None).await?;
+    names::check("service", [service], opened.desired.services.keys())?;
+    Ok(opened)
 }
 
 /// Refuses to change the ownership of a service that an operator holds.

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::adoption::{self, OwnershipState};
+use crate::cli::args::duration;
 use crate::cli::args::operator::{DRY_RUN, OperatorArgs};
-use crate::cli::args::{duration, names};
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
-use crate::cli::{opened, wire};
-use crate::manifest::ModeSelection;
+use crate::cli::wire;
 use crate::model::names::ServiceName;
 use crate::model::plan::Purpose;
 use crate::reconcile::lock;
@@ -45,11 +44,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
-    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
-    let opened = opened::open(session, &args.manifest, &choice, None).await?;
-    let desired = &opened.desired;
-    names::check("service", [&args.service], desired.services.keys())?;
     let service = &args.service;
+    let opened = adoption::open(session, &args.manifest, service).await?;
+    let desired = &opened.desired;
     if desired.services.get(service).is_some_and(|service| service.object().is_some()) {
         let advice = "name the container in the manifest with `docker: { container: .. }`";
         return Err(EarlyExit::refused(

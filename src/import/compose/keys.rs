@@ -34,10 +34,4 @@ impl SharedKeys {
     pub(super) fn has(&self, key: &str) -> bool {
         self.0.contains(key) && !NOT_COMPOSE.contains(&key)
     }
-
-    #[cfg(test)]
-    pub(super) fn with(mut self, keys: &[&'static str]) -> Self {
-        self.0.extend(keys);
-        self
-    }
 }

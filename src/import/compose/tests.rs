@@ -11,24 +11,6 @@ use crate::syntax::problem::Problems;
 use crate::syntax::source::{Source, Sources};
 use crate::syntax::yaml::{self, SizeBudget};
 
-/// Keys that a container may gain, and some that no runtime has: what is translated does not depend on the list.
-const FURTHER: [&str; 14] = [
-    "hostname",
-    "extra_hosts",
-    "dns",
-    "working_dir",
-    "init",
-    "tmpfs",
-    "cap_add",
-    "cap_drop",
-    "security_opt",
-    "privileged",
-    "group_add",
-    "mem_limit",
-    "cpus",
-    "logging",
-];
-
 /// Files of a project, by path from its folder; the first `given` ones are given.
 struct ProjectFolder<'a> {
     files: Vec<(&'a str, &'a str)>,
@@ -84,7 +66,7 @@ impl<'a> ProjectFolder<'a> {
     fn draft(&self) -> ManifestDraft {
         let (setting, read) = (self.setting(), |path: &Path| self.read(path));
         let project = load(self.parsed(), &setting, &read).unwrap_or_else(|problems| panic!("{problems}"));
-        translated(project, &setting, SharedKeys::of_runtimes().with(&FURTHER))
+        translated(project, &setting, SharedKeys::of_runtimes())
     }
 
     fn refusal(&self) -> String {
